@@ -7,9 +7,11 @@ from typing import Protocol
 
 
 class ObjectStore(Protocol):
-    """Keys are relative, '/'-separated, without a leading slash; values are bytes.
+    """Keys are relative, '/'-separated, without a leading slash (``store.keys``); values are bytes.
 
-    Safe to use from several threads. Every call may raise ``StoreUnavailable``, ``StoreFull`` or ``StoreDenied``.
+    No key may be another's directory (``a`` beside ``a/b``): S3 could hold both, a directory cannot. Safe to use from
+    several threads. Every call may raise ``StoreUnavailable``, ``StoreFull`` or ``StoreDenied``; none retries for
+    longer than about a minute: ``store.retry`` does, where there is time.
     """
 
     uri: str
@@ -20,6 +22,7 @@ class ObjectStore(Protocol):
 
         Returns True if the key now holds exactly these bytes by this call or by an earlier, retried one of ours
         (a PUT that committed but answered 500 comes back as a conflict with our own bytes); False if it holds others.
+        Of two writers that must not both win, each therefore writes bytes of its own (a name, a nonce).
         """
 
     def put(self, key: str, data: bytes) -> None:
@@ -38,4 +41,7 @@ class ObjectStore(Protocol):
         """Remove the object; a missing key is no error."""
 
     def move(self, key: str, to: str) -> None:
-        """Copy the object to another key of this store, then delete it: for setting damaged objects aside."""
+        """Copy the object to another key of this store, then delete it: for setting damaged objects aside.
+
+        An object at ``to`` is replaced. Raises ``ObjectMissing``.
+        """

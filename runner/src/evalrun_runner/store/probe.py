@@ -1,0 +1,64 @@
+"""Can this store be trusted as a ledger? Asked before the run starts, since S3-compatible stores differ."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+from evalrun_runner.errors import ObjectMissing, StoreDenied
+from evalrun_runner.store.base import ObjectStore
+
+_CREATORS = 8
+_ROUNDS = 3
+_FOLDER = ".probe/"
+
+
+def probe_store(store: ObjectStore) -> None:
+    """Try what the ledger stands on: one creator wins, what was written is read and listed at once.
+
+    Raises ``StoreDenied`` if the store cannot be trusted or refuses to be read, written or listed; the other errors
+    of the store as they come. What it wrote it deletes.
+    """
+    for _ in range(_ROUNDS):
+        key = _FOLDER + secrets.token_hex(8)
+        flaw = _flaw(store, key)
+        store.delete(key)
+        if flaw is None and store.exists(key):
+            flaw = "an object was still there after its deletion"
+        if flaw is not None:
+            raise StoreDenied(
+                f"{store.uri} cannot be trusted as the ledger of a run: {flaw}. Use a store that knows conditional "
+                "creates (If-None-Match) and lists what was written, or a newer version of this one"
+            )
+
+
+def _flaw(store: ObjectStore, key: str) -> str | None:
+    """The first thing that a ledger cannot live with, or None."""
+    winners = _race(store, key)
+    if len(winners) != 1:
+        return f"of {_CREATORS} creators of one object {len(winners)} won, and exactly one must"
+    if key not in store.list(_FOLDER):
+        return "an object that had just been created was not listed"
+    for expected in (winners[0], b"replaced"):
+        if expected == b"replaced":
+            store.put(key, expected)
+        try:
+            if store.get(key) != expected:
+                return "an object did not hold what had been written last"
+        except ObjectMissing:
+            return "an object that had just been written could not be read"
+    return None
+
+
+def _race(store: ObjectStore, key: str) -> list[bytes]:
+    """Create one key from several threads at once; returns what those wrote that won."""
+    start = Barrier(_CREATORS)
+
+    def create(number: int) -> bytes | None:
+        data = f"creator {number} {secrets.token_hex(8)}".encode()
+        start.wait()
+        return data if store.create(key, data) else None
+
+    with ThreadPoolExecutor(_CREATORS) as threads:
+        return [data for data in threads.map(create, range(_CREATORS)) if data is not None]

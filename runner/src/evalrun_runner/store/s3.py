@@ -1,0 +1,148 @@
+"""S3, or any store that speaks its protocol, behind the store's contract (boto3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from evalrun_runner.errors import ObjectMissing, StoreUnavailable
+from evalrun_runner.store.keys import check_key
+from evalrun_runner.store.s3_errors import classify, is_conflict
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_CREATE_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """How to reach a store; every field may be absent. Can be pickled; ``repr`` shows no secret."""
+
+    endpoint_url: str | None = None
+    """``https://host:port`` of an S3-compatible store; None is AWS."""
+    region: str | None = None
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    """``path`` puts the bucket into the path, which stores without wildcard DNS need."""
+    ca_bundle: str | None = None
+    """A PEM file of the authorities to trust for the endpoint; None is the system's."""
+    access_key_id: str | None = None
+    """None: boto3's own chain, from the environment to the pod's identity."""
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+def make_client(settings: S3Settings) -> S3Client:
+    """A boto3 client with bounded time-outs and few retries: the callers do the long waiting (``store.retry``)."""
+    # A session of its own: boto3's default one may not be used by two threads that make clients.
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        region_name=settings.region,
+        verify=settings.ca_bundle,
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=settings.secret_access_key,
+        aws_session_token=settings.session_token,
+        config=Config(
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            max_pool_connections=32,
+            s3={"addressing_style": settings.addressing_style},
+            # Older stores do not know the newer checksum headers; the ledger keeps checksums of its own.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+class S3Store:
+    """The keys are the objects below ``prefix`` in ``bucket``."""
+
+    def __init__(self, bucket: str, prefix: str, settings: S3Settings) -> None:
+        """Makes a client and asks nothing of the store yet."""
+        prefix = prefix.strip("/")
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._endpoint = settings.endpoint_url or "AWS"
+        self._client = make_client(settings)
+        self.uri = f"s3://{bucket}/{self._prefix}"
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See ``ObjectStore.create``."""
+        check_key(key)
+        for _ in range(_CREATE_ATTEMPTS):
+            try:
+                self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data, IfNoneMatch="*")
+                return True
+            except (ClientError, BotoCoreError) as error:
+                if not is_conflict(error):
+                    raise self._classified(error, key) from error
+            # Somebody was there first, or we were: boto3 repeats a PUT that committed and was answered with a 500.
+            try:
+                return self.get(key) == data
+            except ObjectMissing:
+                continue  # 409: the other's upload was under way and has failed since, or the object was set aside
+        raise StoreUnavailable(
+            f"{self.uri}{key} (endpoint {self._endpoint}): {_CREATE_ATTEMPTS} creates met a conflict with an object "
+            "that cannot be read. Retry"
+        )
+
+    def put(self, key: str, data: bytes) -> None:
+        """See ``ObjectStore.put``."""
+        check_key(key)
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data)
+        except (ClientError, BotoCoreError) as error:
+            raise self._classified(error, key) from error
+
+    def get(self, key: str) -> bytes:
+        """See ``ObjectStore.get``."""
+        check_key(key)
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+        except (ClientError, BotoCoreError) as error:
+            raise self._classified(error, key) from error
+
+    def exists(self, key: str) -> bool:
+        """See ``ObjectStore.exists``."""
+        check_key(key)
+        try:
+            self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+        except (ClientError, BotoCoreError) as error:
+            classified = self._classified(error, key)
+            if isinstance(classified, ObjectMissing):
+                return False
+            raise classified from error
+        return True
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """See ``ObjectStore.list``; a page of 1,000 keys at a time."""
+        pages = self._client.get_paginator("list_objects_v2")
+        try:
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"].removeprefix(self._prefix)
+        except (ClientError, BotoCoreError) as error:
+            raise self._classified(error, prefix) from error
+
+    def delete(self, key: str) -> None:
+        """See ``ObjectStore.delete``."""
+        check_key(key)
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+        except (ClientError, BotoCoreError) as error:
+            raise self._classified(error, key) from error
+
+    def move(self, key: str, to: str) -> None:
+        """See ``ObjectStore.move``; by way of this machine, since not every store can copy."""
+        self.put(to, self.get(key))
+        self.delete(key)
+
+    def _classified(self, error: ClientError | BotoCoreError, key: str) -> Exception:
+        return classify(error, where=f"{self.uri}{key} (endpoint {self._endpoint})", bucket=self._bucket)
