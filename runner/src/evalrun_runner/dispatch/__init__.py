@@ -1,0 +1,16 @@
+"""Which replica runs which chunk: pure decisions, without Ray, threads, clock or randomness."""
+
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
+from evalrun_runner.dispatch.progress import ProgressSnapshot, ReplicaProgress
+from evalrun_runner.dispatch.suspects import Quarantine
+
+__all__ = [
+    "Departure",
+    "DispatchPolicy",
+    "Dispatcher",
+    "ProgressSnapshot",
+    "Quarantine",
+    "ReplicaProgress",
+    "Verdict",
+]

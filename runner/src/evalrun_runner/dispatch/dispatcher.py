@@ -1,0 +1,359 @@
+"""The dispatch policy: reports in, orders out. It reads in the order of a chunk's life.
+
+The driver keeps one call outstanding per replica: the replica's answer is a ``Report``, the driver's next message an
+``Order``. A report says how many items the replica wants: credit. The dispatcher leases chunks against it:
+
+1. suspects first (``suspects.py``): chunks that were in flight on an engine that died run alone;
+2. then pending chunks, costly first (``queue.py``), up to the replica's fair share of what is left;
+3. then, on a replica that would idle, a copy of the lease that is expected to end last (``hedge.py``).
+
+Whatever happens to a replica, its chunks come back here, and the first commit of a chunk wins. An order reaches its
+replica or the replica is dead: there is no lost order to a living replica (Ray's actor calls hold to that).
+
+Pure: no clock, no threads, no randomness, no I/O. ``now`` is seconds on any clock that does not go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from evalrun_runner.dispatch import hedge
+from evalrun_runner.dispatch.health import Replica, verdict
+from evalrun_runner.dispatch.leases import Holding, LeaseBook
+from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
+from evalrun_runner.dispatch.progress import Meter, ProgressSnapshot, ReplicaProgress
+from evalrun_runner.dispatch.queue import PendingQueue
+from evalrun_runner.dispatch.suspects import Quarantine, Suspects
+from evalrun_runner.dispatch.table import ChunkTable, State
+from evalrun_runner.errors import RunFailed
+from evalrun_runner.records import Chunk, Committed, Counts, Lease, Order, Report
+
+_NONE_COMMITTED: Mapping[tuple[str, int], Counts] = {}
+
+
+class Dispatcher:
+    """Leases chunks to replicas until every chunk is committed."""
+
+    def __init__(self, policy: DispatchPolicy | None = None) -> None:
+        self.policy = policy or DispatchPolicy()
+        self._table = ChunkTable()
+        self._queue = PendingQueue(self._table, self.policy)
+        self._leases = LeaseBook()
+        self._suspects = Suspects(self.policy)
+        self._replicas: dict[str, Replica] = {}
+        self._history: dict[str, ReplicaProgress] = {}
+        self._quarantined: list[Quarantine] = []
+        self._reopened: dict[int, int] = {}
+        """index -> the last lease id before the chunk was reopened: what older leases committed was set aside."""
+        self._meter = Meter(self.policy.rate_window_s)
+        self._planning_done = False
+        self._counts = Counts()
+        self._kept = 0
+        self._redone = 0
+        self._duplicates = 0
+        self._hedged = 0
+        self._prompt_tokens = 0
+        self._output_tokens = 0
+        self._fatal: str | None = None
+
+    # -- the plan ------------------------------------------------------------------------------------------------
+
+    def add_chunks(
+        self, chunks: Iterable[Chunk], committed: Mapping[tuple[str, int], Counts] = _NONE_COMMITTED
+    ) -> None:
+        """Add planned chunks, in canonical order; may be called while replicas work.
+
+        ``committed`` says by chunk id which of them are in the store already, and how their items ended: they are
+        kept. Raises ``RunFailed`` for a chunk that was added before, and for counts that do not cover its items.
+        """
+        for chunk in chunks:
+            counts = committed.get(chunk.id)
+            if counts is None:
+                self._queue.push(self._table.add(chunk, State.PENDING))
+            else:
+                index = self._table.add(chunk, State.KEPT)
+                self._table.settle(index, counts)
+                self._counts += counts
+                self._kept += chunk.items
+
+    def planning_done(self) -> None:
+        """No more chunks will come."""
+        self._planning_done = True
+
+    def reopen(self, chunk: Chunk) -> None:
+        """Run a chunk again whose part was set aside as corrupt. Raises ``RunFailed`` if it was never added."""
+        index = self._table.find(chunk.id)
+        if index is None:
+            raise RunFailed(f"chunk {chunk.number} of task {chunk.task!r} cannot be run again: it was never planned")
+        self._reopened[index] = self._leases.last_id
+        state = self._table.state(index)
+        if state not in (State.COMMITTED, State.KEPT):
+            return
+        counts = self._table.unsettle(index)
+        self._counts = _minus(self._counts, counts)
+        if state is State.KEPT:
+            self._kept -= counts.total
+        self._redone += counts.total
+        self._table.move(index, State.PENDING)
+        self._queue.push_front(index)
+
+    # -- the replicas --------------------------------------------------------------------------------------------
+
+    def join(self, replica: str, now: float) -> None:
+        """A replica is ready for work. A name that is here already is taken to be its successor."""
+        if replica in self._replicas:
+            self.leave(replica, Departure.LOST, now)
+        self._replicas[replica] = Replica(replica, heard=now, progressed=now, measured=now)
+        history = self._history.setdefault(replica, ReplicaProgress())
+        history.joins += 1
+        history.alive = True
+
+    def report(self, replica: str, report: Report, now: float) -> Order:
+        """Take in what a replica did, and say what it is to do next.
+
+        Commits count from whoever reports them, a replica that was given up included; everything else only from
+        replicas that are here. Others are told to leave.
+        """
+        for committed in report.committed:
+            self._commit(replica, committed, now)
+        here = self._replicas.get(replica)
+        if here is None:
+            return Order(done=True)
+        tokens = here.hear(report, now)
+        self._meter.add(now, tokens=tokens)
+        for lease_id in report.returned:
+            holding = self._leases.get(lease_id, replica)
+            if holding is not None:
+                self._release(holding, now)
+        leases = self._grant(here, report.wants, now)
+        cancel, here.cancels = tuple(here.cancels), []
+        return Order(leases, cancel, done=self.finished)
+
+    def leave(self, replica: str, cause: Departure, now: float) -> None:
+        """A replica is gone; what it held comes back. Unknown replicas have left already."""
+        here = self._replicas.get(replica)
+        if here is None:
+            return
+        history = self._history[replica]
+        history.alive = False
+        history.departures += 1
+        history.crashes += cause.suspicious
+        for holding in self._leases.of_replica(replica):
+            if cause.suspicious:
+                self._blame(here, holding)
+            if self._release(holding, now):
+                self._redone += holding.items
+        self._suspects.stop(replica)
+        del self._replicas[replica]
+
+    def tick(self, now: float) -> tuple[Verdict, ...]:
+        """The replicas that must be killed now, silent or hung. Says so again until they leave or recover."""
+        verdicts = (verdict(replica, self.policy, now) for replica in self._replicas.values())
+        return tuple(v for v in verdicts if v is not None)
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether planning is done and every chunk is committed."""
+        return self._planning_done and self._table.chunks_in(State.COMMITTED, State.KEPT) == len(self._table)
+
+    @property
+    def fatal(self) -> str | None:
+        """Why the run cannot reach its end, for people; nothing is leased any more then."""
+        return self._fatal
+
+    @property
+    def over_cap(self) -> bool:
+        """Whether more items failed or were quarantined than the policy allows."""
+        return self._counts.failed + self._counts.quarantined > self.policy.max_failed_items
+
+    @property
+    def quarantined(self) -> tuple[Quarantine, ...]:
+        """The items that were found to kill engines, in the order in which they were found."""
+        return tuple(self._quarantined)
+
+    def progress(self, now: float) -> ProgressSnapshot:
+        """The run at this moment."""
+        for name, history in self._history.items():
+            here = self._replicas.get(name)
+            history.leased_chunks = here.held_chunks if here else 0
+            history.leased_items = here.held_items if here else 0
+            history.degraded = here.degraded if here else None
+        items_per_s, tokens_per_s, cost_per_s = self._meter.rates(now)
+        left = self._table.cost_in(State.PENDING, State.SUSPECT, State.LEASED)
+        known = self._planning_done and cost_per_s > 0
+        return ProgressSnapshot(
+            planned=self._table.items_in(*State),
+            planning_done=self._planning_done,
+            counts=self._counts,
+            kept=self._kept,
+            redone=self._redone,
+            in_flight=self._table.items_in(State.LEASED),
+            pending=self._table.items_in(State.PENDING, State.SUSPECT),
+            chunks=len(self._table),
+            leased_chunks=self._table.chunks_in(State.LEASED),
+            pending_chunks=self._table.chunks_in(State.PENDING),
+            suspect_chunks=self._table.chunks_in(State.SUSPECT),
+            duplicate_commits=self._duplicates,
+            hedged=self._hedged,
+            prompt_tokens=self._prompt_tokens,
+            output_tokens=self._output_tokens,
+            items_per_s=items_per_s,
+            tokens_per_s=tokens_per_s,
+            eta_s=0.0 if self.finished else left / cost_per_s if known else None,
+            replicas=self._history,
+        )
+
+    # -- leasing -------------------------------------------------------------------------------------------------
+
+    def _grant(self, replica: Replica, wants: int, now: float) -> tuple[Lease, ...]:
+        if wants <= 0 or self._fatal is not None or self._suspects.isolates(replica.name):
+            return ()
+        normal_work = self._queue.peek(replica.task) is not None
+        if replica.held_chunks:
+            if self._suspects.reserve(replica.name, replicas=len(self._replicas), normal_work=normal_work):
+                return ()
+        elif self._suspects.may_start(replica.name, replicas=len(self._replicas), normal_work=normal_work):
+            return (self._isolate(replica, now),)
+        leases = self._grant_normal(replica, wants, now)
+        if leases or replica.held_chunks:
+            return leases
+        return self._grant_copy(replica, now)
+
+    def _isolate(self, replica: Replica, now: float) -> Lease:
+        index = self._suspects.next()
+        assert index is not None, "may_start looked"
+        self._suspects.start(index, replica.name)
+        return self._lease(replica, index, now, isolated=True)
+
+    def _grant_normal(self, replica: Replica, wants: int, now: float) -> tuple[Lease, ...]:
+        leases: list[Lease] = []
+        share = self._fair_share(replica)
+        while wants > 0:
+            index = self._queue.peek(replica.task)
+            if index is None:
+                break
+            items, cost = self._table.items(index), self._table.cost(index)
+            # Whoever holds nothing gets one chunk whatever its size; beyond that, neither its credit nor its share
+            # is exceeded (by half a chunk of credit at most: a replica that is a few items short must not starve).
+            if replica.held_chunks and (items > 2 * wants or replica.held_cost + cost > share):
+                break
+            self._queue.take(index)
+            replica.task = self._table.task(index)
+            leases.append(self._lease(replica, index, now))
+            wants -= items
+        return tuple(leases)
+
+    def _grant_copy(self, replica: Replica, now: float) -> tuple[Lease, ...]:
+        candidates = (
+            holding
+            for holding in self._leases
+            if not holding.isolated and len(self._leases.of_chunk(holding.index)) < self.policy.max_copies
+        )
+        late = hedge.choose(replica, candidates, self._replicas, self._fleet_pace(), self.policy, now)
+        if late is None:
+            return ()
+        self._hedged += 1
+        return (self._lease(replica, late.index, now),)
+
+    def _lease(self, replica: Replica, index: int, now: float, *, isolated: bool = False) -> Lease:
+        replica.advance(now, self.policy.speed_half_life_s)
+        if not replica.held_chunks:
+            replica.progressed = now
+        items, cost = self._table.items(index), self._table.cost(index)
+        holding = self._leases.grant(index, replica.name, now, items=items, cost=cost, isolated=isolated)
+        replica.held_chunks += 1
+        replica.held_items += items
+        replica.held_cost += cost
+        self._table.move(index, State.LEASED)
+        return Lease(holding.id, self._table.chunk(index), isolated, self._suspects.rows(index))
+
+    def _fair_share(self, replica: Replica) -> float:
+        """How much work, in cost, the replica may hold: its part, by speed, of all that is not committed."""
+        known = [r.speed for r in self._replicas.values() if r.speed]
+        left = self._table.cost_in(State.PENDING, State.SUSPECT, State.LEASED)
+        if not known:
+            return self.policy.fair_share * left / len(self._replicas)
+        mean = sum(known) / len(known)
+        total = sum(known) + mean * (len(self._replicas) - len(known))
+        return self.policy.fair_share * left * (replica.speed or mean) / total
+
+    def _fleet_pace(self) -> float | None:
+        paces = [r.pace for r in self._replicas.values() if r.pace is not None]
+        return sum(paces) / len(paces) if paces else None
+
+    # -- endings -------------------------------------------------------------------------------------------------
+
+    def _commit(self, replica: str, committed: Committed, now: float) -> None:
+        index = self._table.find(committed.chunk)
+        if index is None:
+            task, number = committed.chunk
+            raise RunFailed(f"replica {replica} committed chunk {number} of task {task!r}, which was never planned")
+        if committed.lease <= self._reopened.get(index, 0):
+            self._duplicates += 1
+            return
+        if self._table.state(index) in (State.COMMITTED, State.KEPT):
+            self._duplicates += 1
+            return
+        self._table.settle(index, committed.counts)
+        self._counts += committed.counts
+        cost = self._table.cost(index)
+        for holding in self._leases.of_chunk(index):
+            here = self._replicas[holding.replica]
+            if holding.replica == replica:
+                here.worked(cost, holding.since, now, self.policy.speed_half_life_s)
+            else:
+                here.cancels.append(holding.id)
+            self._end(holding, now)
+        self._suspects.acquit(index)
+        self._table.move(index, State.COMMITTED)
+        self._prompt_tokens += committed.prompt_tokens
+        self._output_tokens += committed.output_tokens
+        self._meter.add(now, items=committed.counts.total, cost=cost)
+        history = self._history.setdefault(replica, ReplicaProgress())
+        history.chunks += 1
+        history.items += committed.counts.total
+
+    def _release(self, holding: Holding, now: float) -> bool:
+        """Take a lease back undone; returns whether its chunk has to wait again (nobody else holds it)."""
+        if not self._end(holding, now):
+            return False
+        if self._suspects.is_suspect(holding.index):
+            self._table.move(holding.index, State.SUSPECT)
+            self._suspects.wait(holding.index)
+        else:
+            self._table.move(holding.index, State.PENDING)
+            self._queue.push_front(holding.index)
+        return True
+
+    def _end(self, holding: Holding, now: float) -> bool:
+        """Strike a lease out of the books; returns whether nobody holds its chunk any more."""
+        here = self._replicas[holding.replica]
+        here.advance(now, self.policy.speed_half_life_s)
+        here.held_chunks -= 1
+        here.held_items -= holding.items
+        here.held_cost = here.held_cost - holding.cost if here.held_chunks else 0.0
+        if holding.isolated:
+            self._suspects.stop(holding.replica)
+        return self._leases.end(holding)
+
+    def _blame(self, replica: Replica, holding: Holding) -> None:
+        """An engine died with this lease: its announced item is guilty, or else the whole chunk is suspect."""
+        if holding.isolated and replica.announced is not None and replica.announced[0] == holding.id:
+            row = replica.announced[1]
+            if self._suspects.quarantine(holding.index, row):
+                self._quarantined.append(
+                    Quarantine(self._table.id(holding.index), row, self._suspects.rows(holding.index)[row])
+                )
+                return
+        if not self._suspects.accuse(holding.index):
+            task, number = self._table.id(holding.index)
+            self._fatal = self._fatal or (
+                f"{self._suspects.deaths(holding.index)} engines died with chunk {number} of task {task!r} in flight, and no "
+                "single item of it was found to be the cause; look into the replicas' logs before running this again"
+            )
+
+
+def _minus(counts: Counts, other: Counts) -> Counts:
+    return Counts(counts.ok - other.ok, counts.failed - other.failed, counts.quarantined - other.quarantined)
