@@ -1,0 +1,129 @@
+"""The digest of a model: one sha256 over the sorted lines ``<sha256>  <relative path>`` of its files.
+
+With GNU tools, in a directory that holds nothing else: ``sha256sum * | LC_ALL=C sort | sha256sum``.
+Which files count is ``files.PATTERNS``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from evalrun_runner.errors import InputError
+from evalrun_runner.models.files import TEMPLATES, is_model_file
+
+BLOCK = 1 << 20
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def parse_digest(text: str) -> str:
+    """The digest in its canonical form, ``sha256:`` and 64 lower-case hexadecimal digits. Raises InputError."""
+    digest = text.strip().lower()
+    if not _DIGEST.fullmatch(digest):
+        raise InputError(f"model.digest: {text!r} is not a digest; expected sha256: and 64 hexadecimal digits.")
+    return digest
+
+
+def names_in(directory: Path) -> tuple[str, ...]:
+    """The names of the regular files in a model's directory and its chat templates', relative, sorted.
+
+    Symbolic links are followed: the hub's own cache consists of them.
+    """
+    inside = [entry.name for entry in os.scandir(directory) if entry.is_file()]
+    if (directory / TEMPLATES).is_dir():
+        inside += [TEMPLATES + entry.name for entry in os.scandir(directory / TEMPLATES) if entry.is_file()]
+    return tuple(sorted(inside))
+
+
+def combine(hashes: Mapping[str, str]) -> str:
+    """The model's digest from its files' own: relative path -> sha256 in hexadecimal digits."""
+    lines = sorted(f"{sha256}  {name}\n".encode() for name, sha256 in hashes.items())
+    return f"sha256:{hashlib.sha256(b''.join(lines)).hexdigest()}"
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, read in blocks of 1 MiB, in hexadecimal digits."""
+    state = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            state.update(block)
+    return state.hexdigest()
+
+
+def model_digest(directory: Path, *, cache: Path | None = None, threads: int = 4) -> str:
+    """The digest of the model in a directory.
+
+    Hashing releases the interpreter's lock, so threads share the files. With ``cache`` the hashes are kept there by
+    (path, size, mtime in ns), and an unchanged file is not read again.
+    """
+    names = [name for name in names_in(directory) if is_model_file(name)]
+    sidecar = _Sidecar.of(directory, cache) if cache else None
+    known = sidecar.read() if sidecar else {}
+    stamps = {name: _stamp(directory / name) for name in names}
+    stale = [name for name in names if known.get(name, {}).get("stamp") != stamps[name]]
+    with ThreadPoolExecutor(threads, thread_name_prefix="digest") as pool:
+        fresh = dict(zip(stale, pool.map(file_sha256, [directory / name for name in stale]), strict=True))
+    hashes = {name: fresh.get(name) or str(known[name]["sha256"]) for name in names}
+    if sidecar and (stale or set(known) != set(names)):
+        sidecar.write({name: {"stamp": stamps[name], "sha256": hashes[name]} for name in names})
+    return combine(hashes)
+
+
+def _stamp(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+class _Sidecar:
+    """The hashes of one directory's files, remembered in a JSON file of the cache."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of(cls, directory: Path, cache: Path) -> _Sidecar:
+        place = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:32]
+        return cls(cache / "digests" / f"{place}.json")
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        try:
+            content = json.loads(self.path.read_bytes())
+        except (OSError, ValueError):  # not there, or damaged: the files are hashed anew
+            return {}
+        entries = content if isinstance(content, dict) else {}
+        return {name: entry for name, entry in entries.items() if isinstance(entry, dict) and "sha256" in entry}
+
+    def write(self, entries: Mapping[str, Mapping[str, object]]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, json.dumps(entries, indent=1).encode())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Create or replace a file whole, by a rename from a temporary sibling."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def verify_digest(actual: str, expected: str | None, where: str, files: Iterable[str]) -> None:
+    """Compare a model's digest with the one that was asked for; None asks for nothing. Raises InputError."""
+    if expected is None or actual == parse_digest(expected):
+        return
+    raise InputError(
+        f"{where}: the model is not the one that model.digest names.\n"
+        f"  expected {parse_digest(expected)}\n"
+        f"  found    {actual} over {', '.join(sorted(files))}\n"
+        "Correct model.digest, or name the place or the revision that holds the model you mean."
+    )
