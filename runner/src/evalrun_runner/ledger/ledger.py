@@ -1,0 +1,240 @@
+"""The ledger of a run: who leads, what is planned, what is committed, what is complete.
+
+Every object is created whole or not at all, and of two creators one wins (``store.base``); that is all the ledger
+stands on. Parts are epoch-neutral: a part made against the same manifest is valid whoever made it, and the first wins.
+Only the driver of the highest epoch sets damaged objects aside, writes results and completes the run, and it looks
+again right before each. Drivers that were overtaken can therefore do harm only in the instant between look and act;
+then results differ from what ``COMPLETE`` says and are never read as the run's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from evalrun_runner import layout
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
+from evalrun_runner.ledger.manifest import (
+    Segment,
+    TaskIndex,
+    decode_chunks,
+    decode_index,
+    decode_rows,
+    decode_segment,
+    encode_index,
+    encode_segment,
+)
+from evalrun_runner.ledger.parts import Part, Writer, count, decode_part, encode_part
+from evalrun_runner.records import Chunk, Counts, Item, ItemResult
+from evalrun_runner.store.base import ObjectStore
+
+_COMMIT_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOutcome:
+    """Whether our part is the chunk's (``won``), and the counts of the part that is."""
+
+    won: bool
+    counts: Counts
+
+
+class Ledger:
+    """All of a run's objects. Safe to use from several threads. Every call may raise the errors of the store."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    # Epochs: which driver leads
+
+    def claim_epoch(self) -> int:
+        """Take the next free number for this driver process; it leads until another claims a higher one."""
+        # The nonce makes the bytes ours alone, so that nobody else's claim can pass for a retry of this one.
+        who = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        claim = json.dumps({**who, "nonce": secrets.token_hex(16)}).encode()
+        number = self.highest_epoch() + 1
+        while not self._store.create(layout.epoch(number), claim):
+            number += 1
+        return number
+
+    def highest_epoch(self) -> int:
+        """The highest claimed epoch; 0 if there is none."""
+        names = (key.removeprefix(layout.EPOCHS) for key in self._store.list(layout.EPOCHS))
+        return max((int(name) for name in names if name.isdecimal()), default=0)
+
+    def assert_leading(self, epoch: int) -> None:
+        """Raises ``Superseded`` if another driver claimed a higher epoch."""
+        highest = self.highest_epoch()
+        if highest > epoch:
+            raise Superseded(
+                f"another driver took over the run in {self._store.uri} (epoch {highest}, ours is {epoch}). "
+                "This one leaves; what it committed stays and counts"
+            )
+
+    # Manifest: what is planned
+
+    def write_segment(self, items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
+        """Make a segment durable; its chunks may be leased from then on. One that is there already must be the same.
+
+        Raises ``InputError`` if another plan's segment is there, ``LedgerCorrupt`` if a damaged one is.
+        """
+        task, number = chunks[0].task, chunks[0].segment
+        key = layout.segment(task, number)
+        if not self._store.create(key, encode_segment(items, chunks)):
+            # Compared by content: another version of the Parquet library may write other bytes for the same plan.
+            there = decode_chunks(self._store.get(key), self._where(key))
+            if there != tuple(chunks):
+                raise InputError(self._another_plan(f"segment {number} of task {task}"))
+
+    def read_segment(self, task: str, number: int) -> Segment:
+        """A whole segment. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        key = layout.segment(task, number)
+        return decode_segment(self._store.get(key), self._where(key))
+
+    def read_items(self, chunk: Chunk) -> tuple[Item, ...]:
+        """The items of a leased chunk, checked against its digest. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        key = layout.segment(chunk.task, chunk.segment)
+        return decode_rows(self._store.get(key), chunk.first_row, chunk.items, self._where(key))
+
+    def write_task_index(self, index: TaskIndex) -> None:
+        """Say that a leaf task's manifest is whole. Raises ``InputError`` if another plan's index is there."""
+        key = layout.task_index(index.task)
+        if not self._store.create(key, encode_index(index)):
+            there = decode_index(self._store.get(key), self._where(key))
+            if there != index:
+                raise InputError(self._another_plan(f"task {index.task}: {there.items} items, this plan {index.items}"))
+
+    def task_index(self, task: str) -> TaskIndex | None:
+        """The index of a leaf task, None while its manifest is not whole. Raises ``LedgerCorrupt``."""
+        key = layout.task_index(task)
+        try:
+            return decode_index(self._store.get(key), self._where(key))
+        except ObjectMissing:
+            return None
+
+    # Parts: what is committed
+
+    def commit_part(self, chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> CommitOutcome:
+        """Commit a chunk, whole or not at all; if another writer was first, its part counts.
+
+        Raises ``LedgerCorrupt`` if the other's part is damaged: the driver must set it aside, then commit again.
+        """
+        data = encode_part(chunk, rows, writer)
+        for _ in range(_COMMIT_ATTEMPTS):
+            if self._store.create(layout.part(*chunk.id), data):
+                return CommitOutcome(won=True, counts=count(rows))
+            try:
+                return CommitOutcome(won=False, counts=self.read_part(chunk).counts)
+            except ObjectMissing:
+                continue  # the other's part was damaged and has just been set aside
+        raise StoreUnavailable(f"{self._where(layout.part(*chunk.id))} comes and goes: {_COMMIT_ATTEMPTS} tries. Retry")
+
+    def read_part(self, chunk: Chunk) -> Part:
+        """A committed part, verified. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        key = layout.part(*chunk.id)
+        return decode_part(self._store.get(key), chunk, self._where(key))
+
+    def committed_parts(self) -> Iterator[tuple[str, int]]:
+        """The (task, number) of every committed chunk: a listing, nothing is read or verified."""
+        for key in self._store.list(layout.PARTS):
+            parsed = layout.parse_part(key)
+            if parsed is not None:
+                yield parsed
+
+    def set_aside(self, chunk: Chunk, epoch: int) -> bool:
+        """Move a damaged part to ``corrupt/``, so that the chunk can be done again; False if it is sound or gone.
+
+        Raises ``Superseded``.
+        """
+        # Read again: a driver that slept since it saw the damage must not take away the sound part made since.
+        try:
+            self.read_part(chunk)
+        except ObjectMissing:
+            return False
+        except LedgerCorrupt:
+            self._move_aside(layout.part(*chunk.id), epoch)
+            return True
+        return False
+
+    def set_segment_aside(self, task: str, number: int, epoch: int) -> bool:
+        """Move a damaged segment to ``corrupt/``, so that it can be written again; False if it is sound or gone.
+
+        Raises ``Superseded``.
+        """
+        try:
+            self.read_segment(task, number)
+        except ObjectMissing:
+            return False
+        except LedgerCorrupt:
+            self._move_aside(layout.segment(task, number), epoch)
+            return True
+        return False
+
+    # The end
+
+    def write_results(self, epoch: int, results: bytes) -> None:
+        """Write ``results.json``: a function of the plan and the parts alone, so that all drivers write the same.
+
+        Raises ``Superseded``.
+        """
+        self.assert_leading(epoch)
+        self._store.put(layout.RESULTS, results)
+
+    def complete(self, epoch: int) -> None:
+        """Create ``COMPLETE`` for the results that are in the store.
+
+        Raises ``Superseded`` if there is a higher epoch, or another driver completed the run with other results.
+        """
+        sha256 = hashlib.sha256(self._store.get(layout.RESULTS)).hexdigest()
+        self.assert_leading(epoch)
+        mark = json.dumps({"epoch": epoch, "results_sha256": sha256}).encode()
+        if not self._store.create(layout.COMPLETE, mark) and self._completed_sha256() != sha256:
+            raise Superseded(f"another driver completed the run in {self._store.uri} with other results; those count")
+
+    def is_complete(self) -> bool:
+        """Whether the run is finished."""
+        return self._store.exists(layout.COMPLETE)
+
+    def completed_results(self) -> bytes:
+        """``results.json`` of a finished run. Raises ``ObjectMissing`` before the end, ``LedgerCorrupt``."""
+        expected = self._completed_sha256()
+        results = self._store.get(layout.RESULTS)
+        found = hashlib.sha256(results).hexdigest()
+        if found != expected:
+            raise LedgerCorrupt(
+                f"{self._where(layout.RESULTS)} has the sha256 {found}; the run was completed with {expected}. "
+                "Remove COMPLETE and start the run again: the parts are kept and the results are made from them"
+            )
+        return results
+
+    def _completed_sha256(self) -> str:
+        try:
+            return str(json.loads(self._store.get(layout.COMPLETE))["results_sha256"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise LedgerCorrupt(
+                f"{self._where(layout.COMPLETE)} is damaged ({error!r}). Remove it and start the run again: "
+                "the parts are kept"
+            ) from error
+
+    def _move_aside(self, key: str, epoch: int) -> None:
+        self.assert_leading(epoch)
+        self._store.move(key, f"{layout.CORRUPT}{epoch:06d}/{key}")
+
+    def _where(self, key: str) -> str:
+        return f"{self._store.uri}{key}"
+
+    def _another_plan(self, what: str) -> str:
+        return (
+            f"{self._store.uri} holds another plan ({what}): the model's templates, the tasks, their data, limits or "
+            "the seed differ. Give another output, or start fresh beside the old one"
+        )

@@ -1,0 +1,135 @@
+"""Parts: the committed results of one chunk each, as sealed Parquet files, one row for each item.
+
+``responses`` (JSON text) is exact; beside it are plain columns for people and their tools: ``response`` (the first
+response's text), ``finish_reason`` (of the same), token counts (sums over all responses) and ``seconds`` (the longest).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evalrun_runner.errors import LedgerCorrupt
+from evalrun_runner.ledger.codec import chunk_digest, escaped, to_json
+from evalrun_runner.ledger.sealed import FLOAT, INT, TEXT, Column, SealedFile, write_sealed
+from evalrun_runner.records import Chunk, Counts, ItemResult, ItemStatus, Outcome, Response
+
+_KIND = "part"
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who made a part: the replica's id (unique among all writers of a run), and its engine, ``vllm`` or ``mock``."""
+
+    replica: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A decoded part: the results of a chunk's items, in the chunk's order."""
+
+    chunk: Chunk
+    rows: tuple[ItemResult, ...]
+    writer: Writer
+
+    @property
+    def counts(self) -> Counts:
+        """How its items ended."""
+        return count(self.rows)
+
+
+def count(rows: Sequence[ItemResult]) -> Counts:
+    """How items ended."""
+    by_status = Counter(row.outcome.status for row in rows)
+    return Counts(
+        ok=by_status[ItemStatus.OK],
+        failed=by_status[ItemStatus.FAILED],
+        quarantined=by_status[ItemStatus.QUARANTINED],
+    )
+
+
+def encode_part(chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> bytes:
+    """The part's object: the same bytes for the same arguments.
+
+    ``rows`` are the results of all the chunk's items in order, else ``LedgerCorrupt`` is raised. Lone surrogates in
+    ``error``, ``scores`` and ``filtered`` are written as escapes (in JSON the same value); all else comes back exactly.
+    """
+    _check_rows(chunk, rows, f"the part to be written for chunk {chunk.number} of task {chunk.task}")
+    responses = [[one for request in row.outcome.responses for one in request] for row in rows]
+    first = [of_row[0] if of_row else None for of_row in responses]
+    columns = [
+        Column("doc_id", INT, [row.doc_id for row in rows]),
+        Column("item_hash", TEXT, [row.item_hash for row in rows]),
+        Column("status", TEXT, [row.outcome.status.value for row in rows]),
+        Column("error", TEXT, [_optional(row.outcome.error) for row in rows]),
+        Column("response", TEXT, [None if one is None else _plain(one.value) for one in first]),
+        Column("finish_reason", TEXT, [None if one is None else escaped(one.finish_reason) for one in first]),
+        Column("prompt_tokens", INT, [sum(one.prompt_tokens for one in of_row) for of_row in responses]),
+        Column("output_tokens", INT, [sum(one.output_tokens for one in of_row) for of_row in responses]),
+        Column("cached_tokens", INT, [sum(one.cached_tokens for one in of_row) for of_row in responses]),
+        Column("seconds", FLOAT, [max((one.seconds for one in of_row), default=0.0) for of_row in responses]),
+        Column("responses", TEXT, [_encode_responses(row.outcome) for row in rows]),
+        Column("filtered", TEXT, [_optional(row.filtered) for row in rows]),
+        Column("scores", TEXT, [_optional(row.scores) for row in rows]),
+    ]
+    meta = {"task": chunk.task, "chunk": chunk.number, "digest": chunk.digest, "writer": asdict(writer)}
+    return write_sealed(_KIND, meta, columns, rows_per_group=len(rows))
+
+
+def decode_part(data: bytes, chunk: Chunk, where: str = "the part") -> Part:
+    """The inverse of ``encode_part``.
+
+    Raises ``LedgerCorrupt``, naming ``where``, if the object is damaged or was made for other items than the chunk's.
+    """
+    file = SealedFile(data, _KIND, where)
+    made_for = (file.meta["task"], file.meta["chunk"], file.meta["digest"])
+    if made_for != (chunk.task, chunk.number, chunk.digest):
+        raise LedgerCorrupt(
+            f"{where} was made for chunk {made_for[1]} of task {made_for[0]} with digest {made_for[2]}; expected chunk "
+            f"{chunk.number} of task {chunk.task} with digest {chunk.digest}. It belongs to another plan"
+        )
+    rows = tuple(_decode_row(row) for row in file.rows(0, file.row_count))
+    _check_rows(chunk, rows, where)
+    return Part(chunk, rows, Writer(**file.meta["writer"]))
+
+
+def _check_rows(chunk: Chunk, rows: Sequence[ItemResult], where: str) -> None:
+    if len(rows) != chunk.items or chunk_digest(row.item_hash for row in rows) != chunk.digest:
+        raise LedgerCorrupt(
+            f"{where} holds {len(rows)} rows that are not the chunk's {chunk.items} items in their order"
+        )
+
+
+def _encode_responses(outcome: Outcome) -> str:
+    return to_json([[asdict(response) for response in request] for request in outcome.responses])
+
+
+def _decode_row(row: dict[str, Any]) -> ItemResult:
+    responses = tuple(
+        tuple(Response(**{**response, "value": _value(response["value"])}) for response in request)
+        for request in json.loads(row["responses"])
+    )
+    return ItemResult(
+        doc_id=row["doc_id"],
+        item_hash=row["item_hash"],
+        outcome=Outcome(ItemStatus(row["status"]), responses, row["error"]),
+        scores=row["scores"],
+        filtered=row["filtered"],
+    )
+
+
+def _value(value: Any) -> Any:
+    """A response's value in lm-eval's shape: JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: str | tuple[float, bool] | float) -> str:
+    return escaped(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _optional(text: str | None) -> str | None:
+    return None if text is None else escaped(text)
