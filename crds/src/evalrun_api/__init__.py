@@ -1,0 +1,64 @@
+"""The contract of EvalRun: what users write, what the operator hands the runner, what the runner answers."""
+
+from evalrun_api.base import API_VERSION, GROUP, KIND, VERSION
+from evalrun_api.benchmark import Benchmark, Generation, Source
+from evalrun_api.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
+from evalrun_api.engine import EngineSpec, MockEngine, Numerics, VllmEngine
+from evalrun_api.engine_args import EngineArgs
+from evalrun_api.gates import Gate, RunReference
+from evalrun_api.meta import ObjectMeta
+from evalrun_api.model import ModelScheme, ModelSpec
+from evalrun_api.outcomes import Counts, Failure, GateResult, Score, Verdict, Work
+from evalrun_api.policy import Policy
+from evalrun_api.replicas import Replicas
+from evalrun_api.run import EvalRun, EvalRunSpec, Output
+from evalrun_api.runconfig import ModelLocation, RunConfig, RunLocation, StorageAccess, SuiteLocation
+from evalrun_api.runresult import RunResult
+from evalrun_api.status import EvalRunStatus
+from evalrun_api.storage import AddressingStyle, Checksums, Storage
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "KIND",
+    "VERSION",
+    "AddressingStyle",
+    "Benchmark",
+    "Checksums",
+    "Condition",
+    "ConditionStatus",
+    "ConditionType",
+    "Counts",
+    "EngineArgs",
+    "EngineSpec",
+    "EvalRun",
+    "EvalRunSpec",
+    "EvalRunStatus",
+    "Failure",
+    "Gate",
+    "GateResult",
+    "Generation",
+    "MockEngine",
+    "ModelLocation",
+    "ModelScheme",
+    "ModelSpec",
+    "Numerics",
+    "ObjectMeta",
+    "Output",
+    "Phase",
+    "Policy",
+    "Reason",
+    "Replicas",
+    "RunConfig",
+    "RunLocation",
+    "RunReference",
+    "RunResult",
+    "Score",
+    "Source",
+    "Storage",
+    "StorageAccess",
+    "SuiteLocation",
+    "Verdict",
+    "VllmEngine",
+    "Work",
+]

@@ -1,0 +1,197 @@
+"""Phases, condition types and reasons of an EvalRun: the whole vocabulary of its status, each word explained."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from evalrun_api.base import Reported
+
+
+class Phase(StrEnum):
+    """A summary for people; programs read conditions."""
+
+    PENDING = "Pending"
+    """The operator has not acted on it yet."""
+    QUEUED = "Queued"
+    """It waits for admission by Kueue."""
+    STARTING = "Starting"
+    """Preflight runs, or replicas load the model; no item is answered yet."""
+    RUNNING = "Running"
+    """Items are being answered."""
+    SUSPENDED = "Suspended"
+    """policy.suspend is true: no pods, what is committed stays."""
+    FINISHING = "Finishing"
+    """Every item has an end; scores are being aggregated."""
+    SUCCEEDED = "Succeeded"
+    """Every planned item has an end, failures are within the cap, results are written. Gates are conditions."""
+    FAILED = "Failed"
+    """The run could not reach its end; what is committed stays."""
+    INVALID = "Invalid"
+    """What the user gave is wrong; no retry mends it."""
+    CANCELLED = "Cancelled"
+    """Stopped for good by the user."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in {Phase.SUCCEEDED, Phase.FAILED, Phase.INVALID, Phase.CANCELLED}
+
+
+class ConditionType(StrEnum):
+    """What can be true or false of a run."""
+
+    ACCEPTED = "Accepted"
+    """The spec is right, and what it names is there."""
+    ADMITTED = "Admitted"
+    """The run may use its resources: Kueue admitted it, or no queue was asked for."""
+    REPLICAS_READY = "ReplicasReady"
+    """At least minCount replicas answer requests."""
+    COMPLETE = "Complete"
+    """Results are written and final."""
+    FAILED = "Failed"
+    """The run ended without its results."""
+    SUSPENDED = "Suspended"
+    """The run is stopped by policy.suspend and can go on."""
+    STORAGE_DEGRADED = "StorageDegraded"
+    """The store refuses or delays writes; the run waits or slows down."""
+    GATE_PASSED = "GatePassed"
+    """Every gate passed (True), one failed (False), or the evidence is not enough (Unknown)."""
+    RECONCILING = "Reconciling"
+    """kstatus: the run is on its way, not at its end."""
+    STALLED = "Stalled"
+    """kstatus: the run failed or a gate failed; nothing more happens by itself."""
+
+
+class ConditionStatus(StrEnum):
+    """Kubernetes' three values of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is, and why a run failed."""
+
+    # on the way
+    PENDING = "Pending"
+    """Nothing has been tried yet."""
+    ACCEPTED = "Accepted"
+    """The spec is right."""
+    WAITING_FOR_ADMISSION = "WaitingForAdmission"
+    """Kueue has not admitted the run yet."""
+    ADMITTED = "Admitted"
+    """Kueue admitted the run."""
+    NO_QUEUE = "NoQueue"
+    """No queue was asked for; the run starts at once."""
+    PREFLIGHT = "Preflight"
+    """Store, model, tasks and engine arguments are being checked, before any GPU is asked for."""
+    WAITING_FOR_REPLICAS = "WaitingForReplicas"
+    """Fewer than minCount replicas are there: no capacity, preempted, or not scheduled."""
+    LOADING_MODEL = "LoadingModel"
+    """Replicas fetch and load the weights."""
+    READY = "Ready"
+    """All replicas answer requests."""
+    DEGRADED = "Degraded"
+    """Some replicas answer requests, not all that were asked for."""
+    RUNNING = "Running"
+    """Items are being answered."""
+    RETRYING = "Retrying"
+    """An attempt failed; the next one goes on from what is committed."""
+    AGGREGATING = "Aggregating"
+    """Scores are being computed from the committed parts."""
+    SUSPENDED_BY_USER = "SuspendedByUser"
+    """policy.suspend is true."""
+    RESUMED = "Resumed"
+    """policy.suspend is false again."""
+
+    # good ends
+    SUCCEEDED = "Succeeded"
+    """All results are written."""
+    GATES_PASSED = "GatesPassed"
+    """Every gate passed."""
+    NO_GATES = "NoGates"
+    """The run has no gates."""
+
+    # gates
+    GATE_FAILED = "GateFailed"
+    """A score missed its bound."""
+    INCONCLUSIVE = "Inconclusive"
+    """The evidence is not enough: items are missing or failed, or the bound lies within the score's uncertainty."""
+    BASELINE_MISSING = "BaselineMissing"
+    """The run to compare with has no results, or none for this score."""
+    SCORE_MISSING = "ScoreMissing"
+    """The run has no score of this task, metric and filter."""
+
+    # the user's input
+    INVALID_SPEC = "InvalidSpec"
+    """The spec breaks a rule that the API server could not check."""
+    NOT_FOUND = "NotFound"
+    """An object or run that the spec names is not there."""
+    SECRET_NOT_ALLOWED = "SecretNotAllowed"
+    """A Secret that the spec names lacks the label evalrun.dev/use: storage."""
+    TASK_INVALID = "TaskInvalid"
+    """A task is unknown, its data is missing or empty, or it holds code that is not allowed."""
+    MODEL_INVALID = "ModelInvalid"
+    """The model is not there, is damaged, has another digest, or the engine cannot load it."""
+    ENGINE_ARGUMENTS_INVALID = "EngineArgumentsInvalid"
+    """The engine refused its arguments."""
+    PLAN_MISMATCH = "PlanMismatch"
+    """What is at the output, or at resumeFrom, was made from another plan."""
+
+    # storage
+    STORAGE_OK = "StorageOk"
+    """Writes go through."""
+    STORAGE_UNAVAILABLE = "StorageUnavailable"
+    """The store does not answer or answers 5xx; it is retried."""
+    STORAGE_DENIED = "StorageDenied"
+    """The store refuses the credentials, or the bucket is not there."""
+    STORAGE_FULL = "StorageFull"
+    """No space is left where the run writes."""
+    STORAGE_UNSAFE = "StorageUnsafe"
+    """The store lets two writers create one object, so that results could be lost."""
+    LEDGER_CORRUPT = "LedgerCorrupt"
+    """An object of the run that cannot be made again fails its checksum."""
+
+    # ends by failure
+    TOO_MANY_FAILED_ITEMS = "TooManyFailedItems"
+    """More items failed or were quarantined than policy.maxFailedItems allows."""
+    ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
+    """policy.maxAttempts attempts failed."""
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    """policy.activeDeadlineSeconds have passed."""
+    OUT_OF_MEMORY = "OutOfMemory"
+    """The host's or the GPU's memory did not suffice, nor did a smaller batch."""
+    REPLICAS_FAILED = "ReplicasFailed"
+    """Replicas died again and again."""
+    DRIVER_FAILED = "DriverFailed"
+    """The driver died without a word."""
+    SUPERSEDED = "Superseded"
+    """A later driver took the run over."""
+    INTERRUPTED = "Interrupted"
+    """The run was asked to stop; the same command resumes."""
+    CANCELLED = "Cancelled"
+    """The user stopped the run for good."""
+    INTERNAL_ERROR = "InternalError"
+    """A defect of EvalRun; please report it."""
+
+
+class Condition(Reported):
+    """One condition, in Kubernetes' form."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """What is true or false: one of ConditionType."""
+    status: ConditionStatus
+    """True, False or Unknown."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Why, as one word: one of Reason."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, as a sentence for people."""
+    last_transition_time: datetime
+    """When status last changed."""
+    observed_generation: Annotated[int | None, Field(ge=0)] = None
+    """The generation of the spec that this is about."""

@@ -1,0 +1,107 @@
+"""Replicas: how many engines serve the run and on which nodes. An allow-list of pod fields, never a pod template."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from evalrun_api.base import Label, LabelKey, Model, ObjectName
+from evalrun_api.rules import Rule
+
+Quantity = Annotated[
+    Annotated[int, Field(ge=0)]
+    | Annotated[str, Field(max_length=64, pattern=r"^\d+(\.\d+)?([eE][+-]?\d+|[numkKMGTPE]|[KMGTPE]i)?$")],
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}, examples=["64Gi", 1, "500m"]),
+]
+"""A Kubernetes quantity."""
+
+ResourceName = Annotated[str, Field(min_length=1, max_length=317)]
+
+
+class Resources(Model):
+    """Resources of one replica, as in a container."""
+
+    limits: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=32)
+    """At most this much per replica: ``nvidia.com/gpu``, ``memory``, ``cpu``."""
+    requests: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=32)
+    """At least this much per replica; default: the limits."""
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration matches a taint."""
+
+    EXISTS = "Exists"
+    EQUAL = "Equal"
+
+
+class TaintEffect(StrEnum):
+    """What a taint does to pods that do not tolerate it."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class Toleration(Model):
+    """A taint that the pods tolerate."""
+
+    key: Annotated[str | None, Field(max_length=317)] = None
+    """Key of the taint; absent: all keys, with operator Exists."""
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    """Exists: whatever the value; Equal: this value."""
+    value: Label | None = None
+    """Value of the taint, with operator Equal."""
+    effect: TaintEffect | None = None
+    """Effect of the taint; absent: all effects."""
+    toleration_seconds: Annotated[int | None, Field(ge=0)] = None
+    """With NoExecute: seconds the pod may stay; absent: for ever."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.key) || self.operator == 'Exists'",
+            message="a toleration without key tolerates every taint and needs operator: Exists",
+            holds=lambda toleration: toleration.key is not None or toleration.operator is TolerationOperator.EXISTS,
+            field="operator",
+        ),
+        Rule(
+            cel="!has(self.value) || self.operator == 'Equal'",
+            message="value goes with operator: Equal only",
+            holds=lambda toleration: toleration.value is None or toleration.operator is TolerationOperator.EQUAL,
+            field="value",
+        ),
+    )
+
+
+class Replicas(Model):
+    """The engines of the run: each replica is one pod, with tensorParallelSize GPUs."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.minCount) || self.minCount <= self.count",
+            message="minCount must not be above count: it says with how many of them the run may start",
+            holds=lambda replicas: replicas.min_count is None or replicas.min_count <= replicas.count,
+            field="minCount",
+        ),
+    )
+
+    count: Annotated[int, Field(ge=1, le=10000)] = 1
+    """How many replicas; may be changed while the run exists, but not under Kueue."""
+    min_count: Annotated[int | None, Field(ge=1, le=10000)] = None
+    """Start with fewer, down to this many; default: count."""
+    resources: Resources | None = None
+    """Resources of one replica."""
+    node_selector: dict[LabelKey, Label] = Field(default_factory=dict, max_length=64)
+    """Labels that a node must have."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    """Taints that the pods tolerate."""
+    priority_class_name: ObjectName | None = None
+    """PriorityClass of the pods."""
+    runtime_class_name: ObjectName | None = None
+    """RuntimeClass of the pods."""
+
+    @property
+    def resolved_min_count(self) -> int:
+        """``min_count``, or by default ``count``."""
+        return self.min_count or self.count

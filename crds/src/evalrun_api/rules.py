@@ -1,0 +1,48 @@
+"""Rules between fields, each said once: as CEL for the API server and as Python for every other reader.
+
+The CRD takes ``cel``, ``message`` and ``field``; the models call ``holds`` when they are made. Rules that compare
+with the old object (immutability) have no Python side and live with the CRD, in ``crd.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule about one model."""
+
+    cel: str
+    """The CEL expression, with the model as ``self``."""
+    message: str
+    """What is allowed and why; a whole sentence without the field's path."""
+    holds: Callable[[Any], bool]
+    """The same in Python, given the model."""
+    field: str = ""
+    """The field to point at, as YAML spells it, relative to the model; '' is the model itself."""
+    cluster_only: bool = False
+    """True where a run on one machine may do what a cluster cannot: the CRD refuses it, the models do not."""
+
+
+def exactly_one(*fields: str, of: str) -> Rule:
+    """The rule that exactly one of some optional fields is given.
+
+    Args:
+        fields: attribute names that are the same in YAML and in Python but for their case (``config_map``).
+        of: what the fields are, for the message ("engine").
+    """
+    aliases = [camel(name) for name in fields]
+    return Rule(
+        cel="[" + ", ".join(f"has(self.{alias})" for alias in aliases) + "].filter(given, given).size() == 1",
+        message=f"exactly one {of} is needed: {' or '.join(aliases)}",
+        holds=lambda model: sum(getattr(model, name) is not None for name in fields) == 1,
+    )
+
+
+def camel(name: str) -> str:
+    """``num_fewshot`` as YAML spells it: ``numFewshot``."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
