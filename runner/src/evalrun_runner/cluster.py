@@ -1,0 +1,202 @@
+"""Replicas as Ray actors. The only module that imports ray.
+
+Actors never restart by themselves (``max_restarts=0``) and calls run at most once: whether a chunk is done is decided
+by the ledger, not by Ray. Nothing large goes through Ray: orders and reports are small, results go to the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalrun_runner.dispatch.policy import Departure
+from evalrun_runner.errors import EvalRunError, RunFailed
+from evalrun_runner.fleet import Answered, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.records import Order
+from evalrun_runner.replica.replica import Replica, ReplicaSettings
+
+OBJECT_STORE_BYTES = 128 << 20
+"""Results never pass through Ray's object store; the smallest that Ray accepts comfortably."""
+
+
+def _import_ray() -> Any:
+    # A token guards every port of this Ray; it must be in the environment before ray is imported.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray  # noqa: PLC0415  a second to import, and its settings are read at import
+
+    return ray
+
+
+class ReplicaActor:
+    """The Ray actor: a ``Replica`` in a process of its own."""
+
+    def __init__(self, name: str, settings: ReplicaSettings) -> None:
+        self._replica = Replica(name, settings)
+
+    def load(self) -> dict[str, object]:
+        """Load the engine."""
+        return {"host": socket.gethostname(), **self._replica.load()}
+
+    def exchange(self, order: Order, wait: float) -> Any:
+        """One round of the conversation with the driver."""
+        return self._replica.exchange(order, wait)
+
+
+@dataclass(slots=True)
+class _Member:
+    actor: Any
+    joined: bool = False
+    killed: bool = False
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RaySettings:
+    """``address`` None starts a Ray of this process's own; else the address of a running cluster."""
+
+    address: str | None = None
+    gpus_per_replica: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """For the replicas' processes."""
+
+
+class RayFleet:
+    """A ``Fleet`` of Ray actors. ``writer`` prefixes the replicas' names, unique among all drivers of a run."""
+
+    def __init__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> None:
+        self._ray = _import_ray()
+        self._settings = settings
+        self._ray_settings = ray_settings
+        self._writer = writer
+        self._started = 0
+        self._members: dict[str, _Member] = {}
+        self._calls: dict[Any, str] = {}
+        self._connect()
+        self._actor = self._ray.remote(ReplicaActor)
+        for _ in range(count):
+            self._start_one()
+
+    def _connect(self) -> None:
+        local = self._ray_settings.address is None
+        options: dict[str, Any] = {"address": "local" if local else self._ray_settings.address}
+        if local:
+            options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        try:
+            self._ray.init(log_to_driver=False, logging_level="ERROR", **options)
+        except (OSError, RuntimeError, ValueError, TimeoutError, ConnectionError) as error:
+            where = "on this machine" if local else f"at {self._ray_settings.address}"
+            raise RunFailed(f"Ray could not be started {where}: {error}") from error
+
+    @property
+    def replicas(self) -> int:
+        """How many are starting or working."""
+        return len(self._members)
+
+    @property
+    def logs(self) -> str | None:
+        """The folder of the replicas' logs, where this process started Ray."""
+        worker = self._ray._private.worker.global_worker  # no public way to the session's folder
+        return None if worker.node is None else str(worker.node.get_logs_dir_path())
+
+    def _start_one(self) -> None:
+        name = f"{self._writer}-r{self._started}"
+        self._started += 1
+        local = self._ray_settings.address is None
+        actor = self._actor.options(
+            name=name,
+            num_cpus=0,
+            num_gpus=self._ray_settings.gpus_per_replica,
+            resources={} if local else {"replica": 1},
+            max_restarts=0,
+            max_task_retries=0,
+            runtime_env={"env_vars": dict(self._ray_settings.environment)},
+        ).remote(name, self._settings)
+        self._members[name] = _Member(actor)
+        self._calls[actor.load.remote()] = name
+
+    def poll(self, timeout: float) -> Sequence[FleetEvent]:
+        """What happened, waiting at most ``timeout`` seconds for something."""
+        if not self._calls:
+            return []
+        calls = list(self._calls)
+        ready, _ = self._ray.wait(calls, num_returns=1, timeout=timeout)
+        if ready:
+            ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
+        return [self._event(call, self._calls.pop(call)) for call in ready]
+
+    def _event(self, call: Any, name: str) -> FleetEvent:
+        errors = self._ray.exceptions
+        member = self._members[name]
+        try:
+            answer = self._ray.get(call)
+        except errors.RayTaskError as error:
+            self._forget(name)
+            cause = error.cause
+            if isinstance(cause, EvalRunError):
+                return Refused(name, cause)
+            return Refused(name, RunFailed(f"replica {name}: {type(cause).__name__}: {cause}"))
+        except errors.RayError as error:
+            self._forget(name)
+            return Gone(name, _departure(member, error), _detail(error), not member.joined)
+        if not member.joined:
+            member.joined = True
+            member.pid = answer["pid"]
+            return Joined(name, answer)
+        return Answered(name, answer)
+
+    def send(self, replica: str, order: Order, wait: float) -> None:
+        """Answer a replica; it reports again within ``wait`` seconds."""
+        if (member := self._members.get(replica)) is not None:
+            self._calls[member.actor.exchange.remote(order, wait)] = replica
+
+    def kill(self, replica: str) -> None:
+        """End a replica that is silent or hangs; comes back as ``Gone``."""
+        if (member := self._members.get(replica)) is None:
+            return
+        member.killed = True
+        self._ray.kill(member.actor, no_restart=True)
+        if self._ray_settings.address is None and member.pid is not None:
+            # A stopped or wedged process does not hear Ray's request to exit.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member.pid, signal.SIGKILL)
+
+    def replace(self, replica: str) -> None:
+        """Start another in place of one that is gone."""
+        self._start_one()
+
+    def _forget(self, name: str) -> None:
+        member = self._members.pop(name)
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.kill(member.actor, no_restart=True)
+
+    def shutdown(self) -> None:
+        """End all replicas; of a Ray that this process started, everything."""
+        for name in list(self._members):
+            self._forget(name)
+        self._calls.clear()
+        self._ray.shutdown()
+
+
+def _departure(member: _Member, error: Exception) -> Departure:
+    if member.killed:
+        return Departure.KILLED_HUNG
+    text = str(error)
+    if "node" in text and ("died" in text or "preempt" in text or "drain" in text):
+        return Departure.LOST
+    return Departure.CRASHED
+
+
+def _detail(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "exit" in line.lower() or "died" in line.lower() or "killed" in line.lower()]
+    return (telling[-1] if telling else lines[0] if lines else type(error).__name__)[:400]

@@ -1,0 +1,81 @@
+"""Generation arguments of a task, as lm-eval 0.4.13 reads them for vLLM.
+
+Source: ``normalize_gen_kwargs`` and ``handle_stop_sequences`` (lm_eval/models/utils.py), ``VLLM.modify_gen_kwargs``.
+
+One difference, on purpose: where neither ``do_sample`` nor ``temperature`` is given, lm-eval's documentation promises
+greedy decoding but its vLLM back end leaves vLLM's default temperature of 1.0. Here it is greedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_MAX_GEN_TOKS = 256
+
+_LENGTH_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""In order of priority."""
+
+_READ_HERE = frozenset({"until", "do_sample", "temperature", *_LENGTH_NAMES})
+
+SAMPLING_OPTIONS = frozenset(
+    {
+        "top_p",
+        "top_k",
+        "min_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "repetition_penalty",
+        "min_tokens",
+        "ignore_eos",
+        "stop_token_ids",
+        "bad_words",
+        "skip_special_tokens",
+        "spaces_between_special_tokens",
+        "include_stop_str_in_output",
+    }
+)
+"""vLLM's SamplingParams that a task may set by name."""
+
+
+class UnknownOption(ValueError):
+    """A generation argument that neither lm-eval nor vLLM's sampling knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Normalised generation arguments."""
+
+    max_tokens: int
+    temperature: float
+    stop: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+def parse_generation(arguments: Mapping[str, Any], eos_text: str | None) -> Generation:
+    """Normalise a request's generation arguments. Raises ``UnknownOption`` naming those that are not known."""
+    unknown = sorted(set(arguments) - _READ_HERE - SAMPLING_OPTIONS)
+    if unknown:
+        raise UnknownOption(
+            f"unknown generation argument {', '.join(map(repr, unknown))}; allowed are "
+            f"{', '.join(sorted(_READ_HERE | SAMPLING_OPTIONS))}"
+        )
+    until = arguments.get("until") or []
+    stop = [until] if isinstance(until, str) else [str(term) for term in until]
+    if eos_text and eos_text not in stop:
+        stop.append(eos_text)
+    length = next((arguments[name] for name in _LENGTH_NAMES if arguments.get(name) is not None), DEFAULT_MAX_GEN_TOKS)
+    temperature = float(arguments.get("temperature") or 0.0)
+    if arguments.get("do_sample") is False:
+        temperature = 0.0
+    options = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
+    options |= {name: value for name, value in arguments.items() if name in SAMPLING_OPTIONS}
+    return Generation(int(length), temperature, tuple(term for term in stop if term), options)
+
+
+def cut_at_stops(text: str, stops: tuple[str, ...]) -> str:
+    """The text before the first occurrence of any stop sequence (``postprocess_generated_text``)."""
+    for term in stops:
+        text = text.split(term)[0]
+    return text

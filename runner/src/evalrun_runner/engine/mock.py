@@ -1,0 +1,171 @@
+"""A deterministic engine for tests: no model, the same answers in any batch, order and process.
+
+It understands words in a prompt, so that faults can be put into a suite's data:
+
+- ``[mock:die]`` the process dies when the request is first stepped, as an engine that crashes natively;
+- ``[mock:die-once:PATH]`` the same, but only while the file PATH does not exist, which it then makes;
+- ``[mock:hang]`` the step never returns;
+- ``[mock:stall]`` the request never ends, others go on;
+- ``[mock:refuse]`` the engine refuses the request.
+
+Every part and every result made with it says ``mock``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalrun_runner.engine.protocol import Call, Output, RequestRefused
+
+BOS, EOS = 256, 257
+_WORD = re.compile(r"\[mock:(?P<word>die|die-once|hang|stall|refuse)(?::(?P<path>[^\]]+))?\]")
+
+
+class ByteTokenizer:
+    """UTF-8 bytes as tokens; a chat template of one line a message. Needs no model directory."""
+
+    bos_token_id: int | None = None
+    eos_token_id: int | None = EOS
+    eos_token = "<eos>"
+    chat_template = "mock"
+
+    def __call__(self, text: list[str], **kwargs: Any) -> Any:
+        """Token ids of each text."""
+        return {"input_ids": [list(part.encode()) for part in text]}
+
+    def decode(self, token_ids: Any, **kwargs: Any) -> str:
+        """Text of token ids."""
+        ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
+        return "".join(self.eos_token if token == EOS else bytes([token]).decode("utf-8", "replace") for token in ids)
+
+    def apply_chat_template(
+        self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True, **kwargs: Any
+    ) -> str:
+        """``role: content`` lines."""
+        lines = [f"{message['role']}: {message['content']}" for message in messages]
+        return "\n".join([*lines, "assistant:"] if add_generation_prompt else lines)
+
+
+@dataclass(frozen=True, slots=True)
+class MockSettings:
+    """``tokens_per_second`` of the whole engine; None runs as fast as it can."""
+
+    seed: int = 0
+    tokens_per_second: float | None = None
+    max_model_len: int = 1 << 20
+    max_num_seqs: int = 64
+
+
+@dataclass(slots=True)
+class _Running:
+    call: Call
+    text: str
+    word: re.Match[str] | None
+    left: int
+
+
+class MockEngine:
+    """An ``Engine`` that answers by hash."""
+
+    name = "mock"
+
+    def __init__(self, settings: MockSettings) -> None:
+        self._settings = settings
+        self.max_model_len = settings.max_model_len
+        self.max_num_seqs = settings.max_num_seqs
+        self._running: dict[str, _Running] = {}
+
+    def add(self, call_id: str, call: Call) -> None:
+        """Queue a request. Raises ``RequestRefused``."""
+        text = bytes(token for token in call.prompt if token < BOS).decode("utf-8", "replace")
+        word = _last_word(text)
+        if word and word["word"] == "refuse":
+            raise RequestRefused("the mock engine was told to refuse this request")
+        answer = self._answer(call) if call.score_from is None and not call.choices else ""
+        self._running[call_id] = _Running(call, answer, word, max(1, len(answer) // 4))
+
+    def step(self) -> list[tuple[str, Output]]:
+        """Advance the first ``max_num_seqs`` requests by one token of four characters."""
+        done = []
+        batch = list(self._running.items())[: self.max_num_seqs]
+        if self._settings.tokens_per_second:
+            time.sleep(len(batch) / self._settings.tokens_per_second)
+        for call_id, running in batch:
+            if running.word:
+                _obey(running.word)
+                if running.word["word"] == "stall":
+                    continue
+            running.left -= 1
+            if running.left <= 0:
+                del self._running[call_id]
+                done.append((call_id, self._output(running)))
+        return done
+
+    def abort(self, call_ids: Iterable[str]) -> None:
+        """Drop requests."""
+        for call_id in call_ids:
+            self._running.pop(call_id, None)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _hash(self, *parts: object) -> int:
+        text = "/".join(map(str, (self._settings.seed, *parts)))
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+    def _answer(self, call: Call) -> str:
+        """An integer now and then, as an answer to a question of numbers; the length varies."""
+        value = self._hash(tuple(call.prompt), call.seed)
+        words = ["so", "then", "we", "add", "them", "and", "get"] * (1 + value % 5)
+        text = f" {' '.join(words)} the answer is {value % 20}."
+        return text[: call.max_tokens * 4]
+
+    def _logprob(self, context: object, token: int) -> float:
+        return -(1 + self._hash(context, token) % 10_000) / 1_000
+
+    def _output(self, running: _Running) -> Output:
+        call = running.call
+        scores: tuple[tuple[float, bool], ...] = ()
+        if call.score_from is not None:
+            scores = tuple(
+                (self._logprob(tuple(call.prompt[:position]), call.prompt[position]), False)
+                for position in range(call.score_from, len(call.prompt))
+            )
+        return Output(
+            text=running.text,
+            finish_reason="stop",
+            prompt_tokens=len(call.prompt),
+            output_tokens=max(1, len(running.text) // 4),
+            scores=scores,
+            choice_logprobs={token: self._logprob(tuple(call.prompt), token) for token in call.choices},
+        )
+
+
+def _last_word(text: str) -> re.Match[str] | None:
+    """The word of the question itself, not of an example before it."""
+    found = None
+    for found in _WORD.finditer(text):
+        pass
+    return found
+
+
+def _obey(word: re.Match[str]) -> None:
+    match word["word"]:
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "die-once" if not Path(word["path"]).exists():
+            Path(word["path"]).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            threading.Event().wait()
+
+

@@ -1,0 +1,93 @@
+"""Text to tokens exactly as lm-eval 0.4.13 does for its vLLM back end.
+
+Source: ``VLLM.tok_encode`` (lm_eval/models/vllm_causallms.py) and ``TemplateLM._encode_pair`` (lm_eval/api/model.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from evalrun_runner.errors import InputError
+
+
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that is used here."""
+
+    bos_token_id: int | None
+    eos_token_id: int | None
+    eos_token: Any
+    chat_template: Any
+
+    def __call__(self, text: list[str], **kwargs: Any) -> Any: ...
+
+    def decode(self, token_ids: Any, **kwargs: Any) -> str: ...
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The model's tokenizer; never its code. Raises ``InputError`` where it cannot be loaded."""
+    from transformers import AutoTokenizer  # noqa: PLC0415  transformers takes a second to import
+
+    try:
+        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"spec.model.uri: the tokenizer in {path} cannot be loaded: {first_line(error)}. "
+            "Expected tokenizer.json (or tokenizer.model) and tokenizer_config.json beside the weights, without code."
+        ) from error
+    return tokenizer
+
+
+def first_line(error: BaseException) -> str:
+    """An exception as one line for a message."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:400]
+
+
+class TextCodec:
+    """lm-eval's rules of encoding around a tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        if bos is None and eos is None:
+            raise InputError(
+                "spec.model.uri: the model's tokenizer has neither a bos nor an eos token; expected at least one in "
+                "tokenizer_config.json: log-likelihoods need a first token to condition on"
+            )
+        self.prefix_token: int = bos if bos is not None else eos  # type: ignore[assignment]  # one of them is set
+        self._prefix_text = tokenizer.decode(self.prefix_token)
+        self.eos_text: str | None = None
+        if eos is not None:
+            # Some tokenizers decode the eos id to "": the string is then the better stop sequence.
+            self.eos_text = tokenizer.decode(eos) or (str(tokenizer.eos_token) if tokenizer.eos_token else None)
+
+    def encode(self, text: str, *, special_tokens: bool | None = None) -> list[int]:
+        """Token ids; a text that already begins with the prefix token gets no second one."""
+        if not text:
+            return []
+        options: dict[str, Any] = {"return_attention_mask": False}
+        if special_tokens is not None:
+            options["add_special_tokens"] = special_tokens
+        if text.startswith(self._prefix_text):
+            options["add_special_tokens"] = False
+        ids: list[int] = self.tokenizer([text], **options)["input_ids"][0]
+        return ids
+
+    def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Context and continuation as token ids; trailing spaces of the context go to the continuation.
+
+        An empty context becomes the prefix token (``TemplateLM.loglikelihood``).
+        """
+        if context == "":
+            ids = self.encode(continuation, special_tokens=False)
+            if ids and ids[0] == self.prefix_token:
+                return ids[:1], ids[1:]
+            return [self.prefix_token], ids
+        spaces = len(context) - len(context.rstrip())
+        if spaces:
+            continuation = context[-spaces:] + continuation
+            context = context[:-spaces]
+        whole = self.encode(context + continuation)
+        context_ids = self.encode(context)
+        return context_ids, whole[len(context_ids) :]

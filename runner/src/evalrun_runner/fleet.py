@@ -1,0 +1,71 @@
+"""What the driver needs of a set of replicas, whoever runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from evalrun_runner.dispatch.policy import Departure
+from evalrun_runner.errors import EvalRunError
+from evalrun_runner.records import Order, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A replica has loaded its engine and can take leases."""
+
+    replica: str
+    facts: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A replica's report; it waits for an order."""
+
+    replica: str
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A replica has left: it crashed, was killed, or its node went. ``before_joining``: it never took a lease."""
+
+    replica: str
+    departure: Departure
+    detail: str
+    before_joining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A replica says why it cannot work: its model does not load, its store refuses. No replacement mends that."""
+
+    replica: str
+    error: EvalRunError
+
+
+FleetEvent = Joined | Answered | Gone | Refused
+
+
+class Fleet(Protocol):
+    """Replicas that are kept at a number: one that leaves is replaced until the fleet is told to stop."""
+
+    @property
+    def replicas(self) -> int:
+        """How many are starting or working."""
+
+    def poll(self, timeout: float) -> Sequence[FleetEvent]:
+        """What happened, waiting at most ``timeout`` seconds for something."""
+
+    def send(self, replica: str, order: Order, wait: float) -> None:
+        """Answer a replica; it reports again within ``wait`` seconds."""
+
+    def kill(self, replica: str) -> None:
+        """End a replica that is silent or hangs; comes back as ``Gone``."""
+
+    def replace(self, replica: str) -> None:
+        """Start another in place of one that is gone."""
+
+    def shutdown(self) -> None:
+        """End all replicas and free what they hold."""

@@ -1,0 +1,5 @@
+"""A replica: leases in, parts out.
+
+Four threads, each with one thing to wait for: ``intake`` reads leased items and makes their engine calls, ``engine``
+steps, ``commit`` scores (in a process of its own) and writes parts, and the caller's ``exchange`` talks to the driver.
+"""

@@ -1,0 +1,113 @@
+"""Completed chunks to parts: score, encode, write; patient with a store in trouble."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from evalrun_runner.errors import EvalRunError, StoreError
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.records import Committed
+from evalrun_runner.replica.scoring import ScoringProcess
+from evalrun_runner.replica.work import ChunkWork
+
+T = TypeVar("T")
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
+"""Seconds between tries of a store that is in trouble."""
+
+
+class Committer:
+    """One thread that scores and commits. ``patience``: seconds for which a store may refuse before the run fails.
+
+    Every refusal is waited for, a denied one too: credentials are rotated, buckets come back, disks are emptied.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        scoring: ScoringProcess,
+        *,
+        writer: str,
+        patience: float,
+        on_commit: Callable[[Committed], None],
+        on_failure: Callable[[EvalRunError], None],
+    ) -> None:
+        self._ledger = ledger
+        self._scoring = scoring
+        self._writer = writer
+        self._patience = patience
+        self._on_commit = on_commit
+        self._on_failure = on_failure
+        self._queue: queue.SimpleQueue[ChunkWork | None] = queue.SimpleQueue()
+        self._pending = 0
+        self._stop = threading.Event()
+        self.degraded: str | None = None
+        self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread and the scoring process."""
+        self._scoring.start()
+        self._thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Chunks that are complete and not yet in the store."""
+        return self._pending
+
+    def put(self, work: ChunkWork) -> None:
+        """Take a completed chunk."""
+        self._pending += 1
+        self._queue.put(work)
+
+    def close(self, grace: float) -> None:
+        """Commit what is pending, within ``grace`` seconds, then stop."""
+        self._queue.put(None)
+        self._thread.join(grace)
+        self._stop.set()
+        self._thread.join(1.0)
+        self._scoring.close()
+
+    def _run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            try:
+                self._on_commit(self._commit(work))
+            except EvalRunError as error:
+                self._on_failure(error)
+                return
+            finally:
+                self._pending -= 1
+
+    def _commit(self, work: ChunkWork) -> Committed:
+        outcomes = [work.outcomes[row] for row in range(len(work.items))]
+        rows = self._scoring.score(work.lease.chunk.task, work.items, outcomes)
+        outcome = self._patiently(lambda: self._ledger.commit_part(work.lease.chunk, rows, self._writer))
+        responses = [response for row in rows for request in row.outcome.responses for response in request]
+        return Committed(
+            lease=work.lease.id,
+            chunk=work.lease.chunk.id,
+            counts=outcome.counts,
+            won=outcome.won,
+            prompt_tokens=sum(response.prompt_tokens for response in responses),
+            output_tokens=sum(response.output_tokens for response in responses),
+            seconds_to_commit=time.monotonic() - work.last_item_at,
+        )
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        began, wait = time.monotonic(), FIRST_WAIT
+        while True:
+            try:
+                result = call()
+            except StoreError as error:
+                waited = time.monotonic() - began
+                if waited > self._patience or self._stop.is_set():
+                    raise
+                self.degraded = str(error)
+                self._stop.wait(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+            else:
+                self.degraded = None
+                return result

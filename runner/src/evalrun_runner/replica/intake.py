@@ -1,0 +1,57 @@
+"""Leases to work: read the chunk's items from the manifest, make their engine calls."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from evalrun_runner.engine.forms import Forms, ItemRefused
+from evalrun_runner.errors import LedgerCorrupt
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.manifest import chunk_digest, decode_rows
+from evalrun_runner.records import Item, ItemStatus, Lease, Outcome
+from evalrun_runner.replica.work import ChunkWork, ItemWork
+
+SEGMENTS_KEPT = 4
+"""Segments kept in memory: consecutive chunks come from the same one."""
+
+
+class Intake:
+    """Reads leases. ``forms`` are those of the replica's engine."""
+
+    def __init__(self, ledger: Ledger, forms: Forms) -> None:
+        self._ledger = ledger
+        self._forms = forms
+        self._segments: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def open(self, lease: Lease) -> ChunkWork:
+        """The lease's items with their calls; items that cannot be asked have their end already."""
+        items = self._items(lease)
+        work = ChunkWork(lease, items, [])
+        for row, item in enumerate(items):
+            if (why := lease.quarantined.get(row)) is not None:
+                work.settle(row, Outcome(ItemStatus.QUARANTINED, error=why))
+                continue
+            try:
+                work.ready.append(ItemWork(row, item, self._forms.of(item)))
+            except ItemRefused as error:
+                work.settle(row, Outcome(ItemStatus.FAILED, error=str(error)))
+        return work
+
+    def _items(self, lease: Lease) -> list[Item]:
+        chunk = lease.chunk
+        items = decode_rows(self._segment(chunk.task, chunk.segment), chunk.first_row, chunk.items)
+        if chunk_digest([item.hash for item in items]) != chunk.digest:
+            raise LedgerCorrupt(
+                f"manifest segment {chunk.segment} of task {chunk.task}: the items of chunk {chunk.number} are not "
+                "those that were planned; the manifest was changed by another hand"
+            )
+        return items
+
+    def _segment(self, task: str, number: int) -> bytes:
+        key = (task, number)
+        if key not in self._segments:
+            self._segments[key] = self._ledger.segment_bytes(task, number)
+            while len(self._segments) > SEGMENTS_KEPT:
+                self._segments.popitem(last=False)
+        self._segments.move_to_end(key)
+        return self._segments[key]

@@ -1,0 +1,124 @@
+"""The engine's loop: feed it, step it, collect what ends. One thread; touches nothing but work and engine."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from evalrun_runner.engine.protocol import Engine, Output, RequestRefused
+from evalrun_runner.records import ItemStatus, Outcome
+from evalrun_runner.replica.work import ChunkWork, ItemWork
+
+
+class Pump:
+    """Keeps the engine busy with the items of the chunks given to it.
+
+    ``backlog``: how many calls may wait inside the engine beyond those it batches, so that a slot that becomes free is
+    filled in the same step. ``item_deadline``: seconds after which an item in the engine is given up as failed.
+    """
+
+    def __init__(self, engine: Engine, *, item_deadline: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._deadline = item_deadline
+        self._clock = clock
+        self._limit = 2 * engine.max_num_seqs
+        self._waiting: deque[tuple[ChunkWork, ItemWork]] = deque()
+        self._running: dict[str, tuple[ChunkWork, ItemWork, int, float]] = {}
+        self._items: dict[ItemWork, ChunkWork] = {}
+        self._next_id = 0
+        self._next_check = 0.0
+        self.steps = 0
+        self.tokens = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine holds calls."""
+        return bool(self._running)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do at all."""
+        return not self._running and not self._waiting
+
+    @property
+    def waiting_items(self) -> int:
+        """Items not yet in the engine."""
+        return len(self._waiting)
+
+    @property
+    def running_items(self) -> int:
+        """Items in the engine."""
+        return len(self._items)
+
+    def put(self, work: ChunkWork, item: ItemWork) -> None:
+        """Take an item in."""
+        self._waiting.append((work, item))
+
+    def drop(self, lease: int) -> None:
+        """Forget a lease's items: another replica has committed its chunk, or it is given back."""
+        self._waiting = deque(entry for entry in self._waiting if entry[0].lease.id != lease)
+        for item in [item for item, work in self._items.items() if work.lease.id == lease]:
+            self._abort(item)
+
+    def turn(self) -> list[ChunkWork]:
+        """Feed, step once, and return the chunks that were completed by it."""
+        touched: set[ChunkWork] = set()
+        while self._waiting and len(self._running) < self._limit:
+            touched |= self._feed(*self._waiting.popleft())
+        if self._running:
+            for call_id, output in self._engine.step():
+                touched |= self._collect(call_id, output)
+            self.steps += 1
+            touched |= self._give_up_late()
+        return [work for work in touched if work.complete]
+
+    def _feed(self, work: ChunkWork, item: ItemWork) -> set[ChunkWork]:
+        item.started = self._clock()
+        self._items[item] = work
+        for number, call in enumerate(item.form.calls):
+            call_id = str(self._next_id)
+            self._next_id += 1
+            try:
+                self._engine.add(call_id, call)
+            except RequestRefused as error:
+                self._abort(item)
+                work.settle(item.row, Outcome(ItemStatus.FAILED, error=f"RefusedByEngine: {error}"))
+                return {work}
+            self._running[call_id] = (work, item, number, item.started)
+        return self._finish(work, item) if item.complete else set()
+
+    def _collect(self, call_id: str, output: Output) -> set[ChunkWork]:
+        entry = self._running.pop(call_id, None)
+        if entry is None:
+            return set()
+        work, item, number, started = entry
+        item.outputs[number] = output
+        item.seconds[number] = self._clock() - started
+        self.tokens += output.prompt_tokens + output.output_tokens
+        return self._finish(work, item) if item.complete else set()
+
+    def _finish(self, work: ChunkWork, item: ItemWork) -> set[ChunkWork]:
+        del self._items[item]
+        work.settle(item.row, item.outcome())
+        return {work}
+
+    def _give_up_late(self) -> set[ChunkWork]:
+        now = self._clock()
+        if now < self._next_check:
+            return set()
+        self._next_check = now + min(1.0, self._deadline / 10)
+        touched = set()
+        for item, work in [(i, w) for i, w in self._items.items() if now - i.started > self._deadline]:
+            self._abort(item)
+            error = f"DeadlineExceeded: no answer within {self._deadline:g} s in the engine"
+            work.settle(item.row, Outcome(ItemStatus.FAILED, error=error))
+            touched.add(work)
+        return touched
+
+    def _abort(self, item: ItemWork) -> None:
+        calls = [call_id for call_id, entry in self._running.items() if entry[1] is item]
+        for call_id in calls:
+            del self._running[call_id]
+        self._items.pop(item, None)
+        self._engine.abort(calls)

@@ -1,0 +1,298 @@
+"""A replica as the driver sees it: ``load``, then ``exchange`` until done. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evalrun_runner.engine.forms import Forms
+from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
+from evalrun_runner.engine.protocol import Engine
+from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
+from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
+from evalrun_runner.errors import EvalRunError, RunFailed
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.records import Committed, Lease, Order, Report
+from evalrun_runner.replica.committing import Committer
+from evalrun_runner.replica.intake import Intake
+from evalrun_runner.replica.pump import Pump
+from evalrun_runner.replica.scoring import ScoringProcess
+from evalrun_runner.replica.work import ChunkWork, ItemWork
+from evalrun_runner.store.open import StoreSpec, open_store
+
+if TYPE_CHECKING:
+    from evalrun_runner.benchmarks.recipe import TaskRecipe
+
+SPOOL_CHUNKS = 8
+"""Completed chunks that may wait for the store before the replica takes no more work."""
+BACKLOG_ITEMS = 64
+"""Items held beyond a full batch, so that the engine never waits for the driver: about one chunk."""
+HUNGRY_ITEMS = 32
+"""Wanted items that are worth a message of their own."""
+FLUSH_SECONDS = 20.0
+"""For committing what is complete when told to leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSettings:
+    """Everything a replica needs; picklable."""
+
+    store: StoreSpec
+    engine: VllmSettings | MockSettings
+    recipes: Mapping[str, TaskRecipe]
+    seed: int
+    fast: bool = True
+    """``numerics: fast``; False asks in lm-eval's own forms."""
+    item_deadline: float = 1800.0
+    """Seconds in the engine after which an item is given up."""
+    store_patience: float = 600.0
+    """Seconds for which the store may refuse before the run fails."""
+
+
+@dataclass(slots=True)
+class _Isolated:
+    """An isolated chunk: its items go one by one, each only after the driver has heard of it."""
+
+    work: ChunkWork
+    item: ItemWork | None = None
+    told: bool = False
+    """The item's announcement is on its way."""
+    heard: bool = False
+    """An order came after it: the driver knows."""
+    running: bool = False
+
+    @property
+    def may_start(self) -> bool:
+        """Whether the item is to be given to the engine now."""
+        return self.item is not None and self.heard and not self.running
+
+    @property
+    def ended(self) -> bool:
+        """Whether the current item has its end, or there is none."""
+        return self.item is None or self.item.row in self.work.outcomes
+
+    def next(self) -> bool:
+        """Go to the next item; False if there is none."""
+        self.told = self.heard = self.running = False
+        self.item = self.work.ready.pop(0) if self.work.ready else None
+        return self.item is not None
+
+
+@dataclass(slots=True)
+class _State:
+    """What the threads share, under one lock."""
+
+    committed: list[Committed] = field(default_factory=list)
+    opened: list[ChunkWork] = field(default_factory=list)
+    cancelled: list[int] = field(default_factory=list)
+    to_open: int = 0
+    isolated: _Isolated | None = None
+    fed: bool = False
+    """The last order brought leases: there may be more."""
+    leaving: bool = False
+    failure: EvalRunError | None = None
+
+
+class Replica:
+    """Runs leases on one engine. ``name`` is recorded as the writer of its parts."""
+
+    def __init__(self, name: str, settings: ReplicaSettings) -> None:
+        self.name = name
+        self._settings = settings
+        self._state = _State()
+        self._changed = threading.Condition()
+        self._leases: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
+        self._ledger = Ledger(open_store(settings.store))
+        self._loaded = threading.Event()
+        self._left = threading.Event()
+        self._pump: Pump | None = None
+        self._max_num_seqs = 0
+        self._committer = Committer(
+            self._ledger,
+            ScoringProcess(settings.recipes),
+            writer=name,
+            patience=settings.store_patience,
+            on_commit=self._on_commit,
+            on_failure=self._fail,
+        )
+
+    def load(self) -> dict[str, object]:
+        """Load the engine; returns facts for the provenance. Raises ``EvalRunError``."""
+        self._committer.start()
+        threading.Thread(target=self._guard(self._engine_loop), name="engine", daemon=True).start()
+        self._loaded.wait()
+        if self._state.failure is not None:
+            raise self._state.failure
+        return {"pid": os.getpid(), "maxNumSeqs": self._max_num_seqs}
+
+    def exchange(self, order: Order, wait: float) -> Report:
+        """Take an order; answer when there is something to say, at the latest after ``wait`` seconds."""
+        deadline = time.monotonic() + wait
+        with self._changed:
+            self._take(order)
+            self._changed.wait_for(self._has_news, timeout=max(0.0, deadline - time.monotonic()))
+            if self._state.failure is not None:
+                raise self._state.failure
+        if order.done:
+            self._left.wait(FLUSH_SECONDS + 5.0)
+        with self._changed:
+            return self._report()
+
+    def _take(self, order: Order) -> None:
+        state = self._state
+        if state.isolated is not None and state.isolated.told:
+            state.isolated.heard = True
+        state.fed = bool(order.leases)
+        for lease in order.leases:
+            state.to_open += lease.chunk.items
+            self._leases.put(lease)
+        state.cancelled.extend(order.cancel)
+        if order.done:
+            state.leaving = True
+            self._leases.put(None)
+        self._changed.notify_all()
+
+    def _has_news(self) -> bool:
+        state = self._state
+        untold = state.isolated is not None and state.isolated.item is not None and not state.isolated.told
+        hungry = state.fed and self._wants() >= HUNGRY_ITEMS
+        return bool(state.committed or state.failure or state.leaving or untold or hungry)
+
+    def _wants(self) -> int:
+        state, pump = self._state, self._pump
+        if pump is None or state.leaving or state.isolated or self._committer.pending >= SPOOL_CHUNKS:
+            return 0
+        held = state.to_open + sum(len(work.ready) for work in state.opened) + pump.waiting_items + pump.running_items
+        return max(0, self._max_num_seqs + BACKLOG_ITEMS - held)
+
+    def _report(self) -> Report:
+        state, pump = self._state, self._pump
+        committed, state.committed = tuple(state.committed), []
+        isolated = state.isolated
+        announced = None
+        if isolated is not None and isolated.item is not None:
+            announced = (isolated.work.lease.id, isolated.item.row)
+            isolated.told = True
+        return Report(
+            committed=committed,
+            announced=announced,
+            tokens=0 if pump is None else pump.steps + pump.tokens,
+            busy=pump is not None and pump.busy,
+            wants=self._wants(),
+            degraded=self._committer.degraded,
+        )
+
+    def _on_commit(self, committed: Committed) -> None:
+        with self._changed:
+            self._state.committed.append(committed)
+            self._changed.notify_all()
+
+    def _fail(self, error: EvalRunError) -> None:
+        with self._changed:
+            self._state.failure = error
+            self._changed.notify_all()
+        self._loaded.set()
+
+    def _guard(self, loop: Callable[[], None]) -> Callable[[], None]:
+        """A thread's body that never dies in silence."""
+
+        def run() -> None:
+            try:
+                loop()
+            except EvalRunError as error:
+                self._fail(error)
+            except Exception as error:  # noqa: BLE001  an engine that broke cannot be used again: leave the process
+                if self._loaded.is_set():
+                    print(f"replica {self.name}: the engine died: {error!r}", flush=True)
+                    os._exit(1)
+                self._fail(RunFailed(f"replica {self.name}: the engine could not be loaded: {error}"))
+
+        return run
+
+    # The engine's thread ----------------------------------------------------------------------------------------
+
+    def _engine_loop(self) -> None:
+        engine, codec = self._make_engine()
+        forms = Forms(codec, max_model_len=engine.max_model_len, fast=self._settings.fast, seed=self._settings.seed)
+        self._pump = Pump(engine, item_deadline=self._settings.item_deadline)
+        self._max_num_seqs = engine.max_num_seqs
+        intake = Intake(self._ledger, forms)
+        threading.Thread(target=self._guard(lambda: self._intake_loop(intake)), name="intake", daemon=True).start()
+        self._loaded.set()
+        while not self._state.leaving:
+            self._receive(self._pump)
+            for work in self._pump.turn():
+                self._completed(work)
+        self._committer.close(FLUSH_SECONDS)
+        engine.close()
+        self._left.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _make_engine(self) -> tuple[Engine, TextCodec]:
+        match self._settings.engine:
+            case VllmSettings() as settings:
+                return VllmEngine(settings), TextCodec(load_tokenizer(settings.model))
+            case MockSettings() as settings:
+                return MockEngine(settings), TextCodec(ByteTokenizer())
+
+    def _receive(self, pump: Pump) -> None:
+        """Take opened work and cancellations over; sleep while there is nothing to do."""
+        with self._changed:
+            self._advance_isolated()
+            if pump.idle:
+                self._changed.wait_for(self._has_work)
+            state = self._state
+            opened, state.opened = state.opened, []
+            cancelled, state.cancelled = state.cancelled, []
+            for work in opened:
+                if work.lease.isolated and not work.complete:
+                    state.isolated = _Isolated(work)
+            if state.isolated is not None and state.isolated.work.lease.id in cancelled:
+                state.isolated = None
+            if state.isolated is not None and state.isolated.may_start:
+                state.isolated.running = True
+                assert state.isolated.item is not None
+                pump.put(state.isolated.work, state.isolated.item)
+        for work in opened:
+            if work.complete:
+                self._completed(work)
+            elif not work.lease.isolated:
+                for item in work.ready:
+                    pump.put(work, item)
+                work.ready.clear()
+        for lease in cancelled:
+            pump.drop(lease)
+
+    def _advance_isolated(self) -> None:
+        isolated = self._state.isolated
+        if isolated is not None and isolated.ended:
+            if not isolated.next():
+                self._state.isolated = None
+            self._changed.notify_all()
+
+    def _has_work(self) -> bool:
+        state = self._state
+        isolated = state.isolated
+        waiting = isolated is not None and (isolated.may_start or isolated.ended)
+        return bool(state.opened or state.cancelled or state.leaving or waiting)
+
+    def _completed(self, work: ChunkWork) -> None:
+        self._committer.put(work)
+        with self._changed:
+            self._changed.notify_all()
+
+    # The intake's thread ----------------------------------------------------------------------------------------
+
+    def _intake_loop(self, intake: Intake) -> None:
+        while (lease := self._leases.get()) is not None:
+            work = intake.open(lease)
+            with self._changed:
+                self._state.to_open -= lease.chunk.items
+                self._state.opened.append(work)
+                self._changed.notify_all()

@@ -1,0 +1,56 @@
+"""Work in a replica: a leased chunk on its way from items to outcomes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from evalrun_runner.engine.forms import ItemForm
+from evalrun_runner.engine.protocol import Output
+from evalrun_runner.records import Item, ItemStatus, Lease, Outcome
+
+
+@dataclass(slots=True, eq=False)
+class ItemWork:
+    """One item in the engine: its calls' outputs as they come."""
+
+    row: int
+    item: Item
+    form: ItemForm
+    started: float = 0.0
+    outputs: dict[int, Output] = field(default_factory=dict)
+    seconds: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every call has its output."""
+        return len(self.outputs) == len(self.form.calls)
+
+    def outcome(self) -> Outcome:
+        """The item's responses."""
+        order = range(len(self.outputs))
+        outputs = [self.outputs[call] for call in order]
+        return Outcome(ItemStatus.OK, self.form.responses(outputs, [self.seconds[call] for call in order]))
+
+
+@dataclass(slots=True, eq=False)
+class ChunkWork:
+    """A leased chunk: outcomes by row, until there is one for every item."""
+
+    lease: Lease
+    items: Sequence[Item]
+    ready: list[ItemWork]
+    """Items not yet given to the engine, in order."""
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    last_item_at: float = field(default_factory=time.monotonic)
+
+    def settle(self, row: int, outcome: Outcome) -> None:
+        """An item has its end."""
+        self.outcomes[row] = outcome
+        self.last_item_at = time.monotonic()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every item has its end."""
+        return len(self.outcomes) == len(self.items)
