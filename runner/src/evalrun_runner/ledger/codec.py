@@ -1,4 +1,4 @@
-"""Exact JSON for what requests and documents hold, and the hashes over it.
+"""Exact JSON for what requests and documents hold.
 
 Plain JSON forgets tuples. Here a tuple is ``{"$tuple": […]}``, a reference to a shared text ``{"$text": n}``, and an
 object that happens to look like one of these ``{"$dict": {…}}``; everything else is itself. NaN and the infinities are
@@ -7,13 +7,11 @@ written as Python's json writes them (``NaN``, ``Infinity``), since log-probabil
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalrun_runner.errors import InputError
-from evalrun_runner.records import Request
 
 _TUPLE, _DICT, _TEXT = "$tuple", "$dict", "$text"
 _SHARED_FROM = 64
@@ -99,28 +97,3 @@ def to_json(value: Any) -> str:
 def escaped(text: str) -> str:
     r"""The text with lone surrogates as ``\udXXX``, which UTF-8 cannot hold; within JSON that is the same value."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def hash_item(task: str, doc_id: int, doc: Mapping[str, Any], requests: Sequence[Request]) -> str:
-    """sha256 (hex) over the canonical JSON of a planned item.
-
-    Raises ``InputError`` naming task, document and field for values that JSON cannot hold. NaN and infinities are fine.
-    """
-    where = f"task {task}, document {doc_id}: "
-    packed = [[r.type.value, r.index, r.repeats, pack_arguments(r, where)] for r in requests]
-    canonical = json.dumps([task, doc_id, pack(doc, where + "doc"), packed], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def pack_arguments(request: Request, where: str, texts: Texts | None = None) -> list[Any]:
-    """A request's arguments as a JSON list; see ``pack``."""
-    field = f"{where}requests[{request.index}].arguments"
-    return [pack(one, f"{field}[{n}]", texts) for n, one in enumerate(request.arguments)]
-
-
-def chunk_digest(hashes: Iterable[str]) -> str:
-    """sha256 (hex) over hashes in order: of a chunk's items, and of a task's chunks."""
-    digest = hashlib.sha256()
-    for one in hashes:
-        digest.update(one.encode() + b"\n")
-    return digest.hexdigest()

@@ -25,7 +25,6 @@ from evalrun_runner.ledger.manifest import (
     TaskIndex,
     decode_chunks,
     decode_index,
-    decode_rows,
     decode_segment,
     encode_index,
     encode_segment,
@@ -101,10 +100,9 @@ class Ledger:
         key = layout.segment(task, number)
         return decode_segment(self._store.get(key), self._where(key))
 
-    def read_items(self, chunk: Chunk) -> tuple[Item, ...]:
-        """The items of a leased chunk, checked against its digest. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
-        key = layout.segment(chunk.task, chunk.segment)
-        return decode_rows(self._store.get(key), chunk.first_row, chunk.items, self._where(key))
+    def segment_bytes(self, task: str, number: int) -> bytes:
+        """A segment as it lies in the store, for ``manifest.decode_rows``. Raises ``ObjectMissing``."""
+        return self._store.get(layout.segment(task, number))
 
     def write_task_index(self, index: TaskIndex) -> None:
         """Say that a leaf task's manifest is whole. Raises ``InputError`` if another plan's index is there."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from evalrun_runner.errors import LedgerCorrupt
-from evalrun_runner.ledger.codec import Texts, chunk_digest, pack, pack_arguments, to_json, unpack
+from evalrun_runner.ledger.codec import Texts, pack, to_json, unpack
 from evalrun_runner.ledger.sealed import FLOAT, INT, TEXT, Column, SealedFile, write_sealed
 from evalrun_runner.records import Chunk, Item, Request, RequestType
 
@@ -40,6 +40,25 @@ class TaskIndex:
     chunks: int
     cost: float
     digest: str
+
+
+def hash_item(task: str, doc_id: int, doc: Mapping[str, Any], requests: Sequence[Request]) -> str:
+    """sha256 (hex) over the canonical JSON of a planned item.
+
+    Raises ``InputError`` naming task, document and field for values that JSON cannot hold. NaN and infinities are fine.
+    """
+    where = f"task {task}, document {doc_id}: "
+    packed = [[r.type.value, r.index, r.repeats, _pack_arguments(r, where)] for r in requests]
+    canonical = json.dumps([task, doc_id, pack(doc, where + "doc"), packed], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def chunk_digest(hashes: Iterable[str]) -> str:
+    """sha256 (hex) over hashes in order: of a chunk's items, and of a task's chunks."""
+    digest = hashlib.sha256()
+    for one in hashes:
+        digest.update(one.encode() + b"\n")
+    return digest.hexdigest()
 
 
 def encode_segment(items: Sequence[Item], chunks: Sequence[Chunk]) -> bytes:
@@ -78,12 +97,12 @@ def decode_chunks(data: bytes, where: str = "the manifest segment") -> tuple[Chu
     return _chunks(SealedFile(data, _KIND, where))
 
 
-def decode_rows(data: bytes, first_row: int, count: int, where: str = "the manifest segment") -> tuple[Item, ...]:
+def decode_rows(data: bytes, first_row: int, count: int, where: str = "the manifest segment") -> list[Item]:
     """Some rows of a segment, for a lease; the others are not decoded. Raises ``LedgerCorrupt``."""
     file = SealedFile(data, _KIND, where)
     if first_row < 0 or count < 0 or first_row + count > file.row_count:
         raise LedgerCorrupt(f"{where} has {file.row_count} rows; {count} were wanted from row {first_row} on")
-    return tuple(_decode_item(file.meta["task"], row) for row in file.rows(first_row, count))
+    return [_decode_item(file.meta["task"], row) for row in file.rows(first_row, count)]
 
 
 def encode_index(index: TaskIndex) -> bytes:
@@ -109,6 +128,12 @@ def _checksum(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
+def _pack_arguments(request: Request, where: str, texts: Texts | None = None) -> list[Any]:
+    """A request's arguments as a JSON list; see ``pack``."""
+    field = f"{where}requests[{request.index}].arguments"
+    return [pack(one, f"{field}[{n}]", texts) for n, one in enumerate(request.arguments)]
+
+
 def _encode_item(item: Item) -> tuple[str, str, str]:
     """(doc, requests, texts) as JSON texts."""
     where = f"task {item.task}, document {item.doc_id}: "
@@ -118,7 +143,7 @@ def _encode_item(item: Item) -> tuple[str, str, str]:
             "type": request.type.value,
             "index": request.index,
             "repeats": request.repeats,
-            "arguments": pack_arguments(request, where, texts),
+            "arguments": _pack_arguments(request, where, texts),
         }
         for request in item.requests
     ]

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from evalrun_runner.errors import LedgerCorrupt
-from evalrun_runner.ledger.codec import chunk_digest, escaped, to_json
+from evalrun_runner.ledger.codec import escaped, to_json
+from evalrun_runner.ledger.manifest import chunk_digest
 from evalrun_runner.ledger.sealed import FLOAT, INT, TEXT, Column, SealedFile, write_sealed
 from evalrun_runner.records import Chunk, Counts, ItemResult, ItemStatus, Outcome, Response
 
