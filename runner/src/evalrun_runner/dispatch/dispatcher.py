@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from evalrun_runner.dispatch import hedge
+from evalrun_runner.dispatch.fleet import Fleet
 from evalrun_runner.dispatch.health import Replica, verdict
 from evalrun_runner.dispatch.leases import Holding, LeaseBook
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
-from evalrun_runner.dispatch.progress import Meter, ProgressSnapshot, ReplicaProgress
+from evalrun_runner.dispatch.progress import Meter, ProgressSnapshot
 from evalrun_runner.dispatch.queue import PendingQueue
 from evalrun_runner.dispatch.suspects import Quarantine, Suspects
 from evalrun_runner.dispatch.table import ChunkTable, State
@@ -40,8 +41,7 @@ class Dispatcher:
         self._queue = PendingQueue(self._table, self.policy)
         self._leases = LeaseBook()
         self._suspects = Suspects(self.policy)
-        self._replicas: dict[str, Replica] = {}
-        self._history: dict[str, ReplicaProgress] = {}
+        self._fleet = Fleet(self.policy.speed_half_life_s)
         self._quarantined: list[Quarantine] = []
         self._reopened: dict[int, int] = {}
         """index -> the last lease id before the chunk was reopened: what older leases committed was set aside."""
@@ -101,12 +101,9 @@ class Dispatcher:
 
     def join(self, replica: str, now: float) -> None:
         """A replica is ready for work. A name that is here already is taken to be its successor."""
-        if replica in self._replicas:
+        if self._fleet.get(replica) is not None:
             self.leave(replica, Departure.LOST, now)
-        self._replicas[replica] = Replica(replica, heard=now, progressed=now, measured=now)
-        history = self._history.setdefault(replica, ReplicaProgress())
-        history.joins += 1
-        history.alive = True
+        self._fleet.join(replica, now)
 
     def report(self, replica: str, report: Report, now: float) -> Order:
         """Take in what a replica did, and say what it is to do next.
@@ -116,7 +113,7 @@ class Dispatcher:
         """
         for committed in report.committed:
             self._commit(replica, committed, now)
-        here = self._replicas.get(replica)
+        here = self._fleet.get(replica)
         if here is None:
             return Order(done=True)
         tokens = here.hear(report, now)
@@ -131,24 +128,20 @@ class Dispatcher:
 
     def leave(self, replica: str, cause: Departure, now: float) -> None:
         """A replica is gone; what it held comes back. Unknown replicas have left already."""
-        here = self._replicas.get(replica)
+        here = self._fleet.get(replica)
         if here is None:
             return
-        history = self._history[replica]
-        history.alive = False
-        history.departures += 1
-        history.crashes += cause.suspicious
         for holding in self._leases.of_replica(replica):
             if cause.suspicious:
                 self._blame(here, holding)
             if self._release(holding, now):
                 self._redone += holding.items
         self._suspects.stop(replica)
-        del self._replicas[replica]
+        self._fleet.leave(here, cause)
 
     def tick(self, now: float) -> tuple[Verdict, ...]:
         """The replicas that must be killed now, silent or hung. Says so again until they leave or recover."""
-        verdicts = (verdict(replica, self.policy, now) for replica in self._replicas.values())
+        verdicts = (verdict(replica, self.policy, now) for replica in self._fleet)
         return tuple(v for v in verdicts if v is not None)
 
     # -- what came of it -----------------------------------------------------------------------------------------
@@ -175,11 +168,6 @@ class Dispatcher:
 
     def progress(self, now: float) -> ProgressSnapshot:
         """The run at this moment."""
-        for name, history in self._history.items():
-            here = self._replicas.get(name)
-            history.leased_chunks = here.held_chunks if here else 0
-            history.leased_items = here.held_items if here else 0
-            history.degraded = here.degraded if here else None
         items_per_s, tokens_per_s, cost_per_s = self._meter.rates(now)
         left = self._table.cost_in(State.PENDING, State.SUSPECT, State.LEASED)
         known = self._planning_done and cost_per_s > 0
@@ -202,7 +190,7 @@ class Dispatcher:
             items_per_s=items_per_s,
             tokens_per_s=tokens_per_s,
             eta_s=0.0 if self.finished else left / cost_per_s if known else None,
-            replicas=self._history,
+            replicas=self._fleet.history(),
         )
 
     # -- leasing -------------------------------------------------------------------------------------------------
@@ -212,9 +200,9 @@ class Dispatcher:
             return ()
         normal_work = self._queue.peek(replica.task) is not None
         if replica.held_chunks:
-            if self._suspects.reserve(replica.name, replicas=len(self._replicas), normal_work=normal_work):
+            if self._suspects.reserve(replica.name, replicas=len(self._fleet), normal_work=normal_work):
                 return ()
-        elif self._suspects.may_start(replica.name, replicas=len(self._replicas), normal_work=normal_work):
+        elif self._suspects.may_start(replica.name, replicas=len(self._fleet), normal_work=normal_work):
             return (self._isolate(replica, now),)
         leases = self._grant_normal(replica, wants, now)
         if leases or replica.held_chunks:
@@ -249,39 +237,25 @@ class Dispatcher:
         candidates = (
             holding
             for holding in self._leases
-            if not holding.isolated and len(self._leases.of_chunk(holding.index)) < self.policy.max_copies
+            if not holding.isolated and self._leases.copies(holding.index) < self.policy.max_copies
         )
-        late = hedge.choose(replica, candidates, self._replicas, self._fleet_pace(), self.policy, now)
+        late = hedge.choose(replica, candidates, self._fleet, self.policy, now)
         if late is None:
             return ()
         self._hedged += 1
         return (self._lease(replica, late.index, now),)
 
     def _lease(self, replica: Replica, index: int, now: float, *, isolated: bool = False) -> Lease:
-        replica.advance(now, self.policy.speed_half_life_s)
-        if not replica.held_chunks:
-            replica.progressed = now
         items, cost = self._table.items(index), self._table.cost(index)
         holding = self._leases.grant(index, replica.name, now, items=items, cost=cost, isolated=isolated)
-        replica.held_chunks += 1
-        replica.held_items += items
-        replica.held_cost += cost
+        self._fleet.take(holding, now)
         self._table.move(index, State.LEASED)
         return Lease(holding.id, self._table.chunk(index), isolated, self._suspects.rows(index))
 
     def _fair_share(self, replica: Replica) -> float:
         """How much work, in cost, the replica may hold: its part, by speed, of all that is not committed."""
-        known = [r.speed for r in self._replicas.values() if r.speed]
         left = self._table.cost_in(State.PENDING, State.SUSPECT, State.LEASED)
-        if not known:
-            return self.policy.fair_share * left / len(self._replicas)
-        mean = sum(known) / len(known)
-        total = sum(known) + mean * (len(self._replicas) - len(known))
-        return self.policy.fair_share * left * (replica.speed or mean) / total
-
-    def _fleet_pace(self) -> float | None:
-        paces = [r.pace for r in self._replicas.values() if r.pace is not None]
-        return sum(paces) / len(paces) if paces else None
+        return self.policy.fair_share * left * self._fleet.part_of(replica)
 
     # -- endings -------------------------------------------------------------------------------------------------
 
@@ -298,22 +272,18 @@ class Dispatcher:
             return
         self._table.settle(index, committed.counts)
         self._counts += committed.counts
-        cost = self._table.cost(index)
         for holding in self._leases.of_chunk(index):
-            here = self._replicas[holding.replica]
             if holding.replica == replica:
-                here.worked(cost, holding.since, now, self.policy.speed_half_life_s)
+                self._fleet.worked(holding, now)
             else:
-                here.cancels.append(holding.id)
+                self._fleet[holding.replica].cancels.append(holding.id)
             self._end(holding, now)
         self._suspects.acquit(index)
         self._table.move(index, State.COMMITTED)
         self._prompt_tokens += committed.prompt_tokens
         self._output_tokens += committed.output_tokens
-        self._meter.add(now, items=committed.counts.total, cost=cost)
-        history = self._history.setdefault(replica, ReplicaProgress())
-        history.chunks += 1
-        history.items += committed.counts.total
+        self._meter.add(now, items=committed.counts.total, cost=self._table.cost(index))
+        self._fleet.committed(replica, committed.counts.total)
 
     def _release(self, holding: Holding, now: float) -> bool:
         """Take a lease back undone; returns whether its chunk has to wait again (nobody else holds it)."""
@@ -329,11 +299,7 @@ class Dispatcher:
 
     def _end(self, holding: Holding, now: float) -> bool:
         """Strike a lease out of the books; returns whether nobody holds its chunk any more."""
-        here = self._replicas[holding.replica]
-        here.advance(now, self.policy.speed_half_life_s)
-        here.held_chunks -= 1
-        here.held_items -= holding.items
-        here.held_cost = here.held_cost - holding.cost if here.held_chunks else 0.0
+        self._fleet.put(holding, now)
         if holding.isolated:
             self._suspects.stop(holding.replica)
         return self._leases.end(holding)
@@ -343,15 +309,14 @@ class Dispatcher:
         if holding.isolated and replica.announced is not None and replica.announced[0] == holding.id:
             row = replica.announced[1]
             if self._suspects.quarantine(holding.index, row):
-                self._quarantined.append(
-                    Quarantine(self._table.id(holding.index), row, self._suspects.rows(holding.index)[row])
-                )
+                why = self._suspects.rows(holding.index)[row]
+                self._quarantined.append(Quarantine(self._table.id(holding.index), row, why))
                 return
         if not self._suspects.accuse(holding.index):
             task, number = self._table.id(holding.index)
             self._fatal = self._fatal or (
-                f"{self._suspects.deaths(holding.index)} engines died with chunk {number} of task {task!r} in flight, and no "
-                "single item of it was found to be the cause; look into the replicas' logs before running this again"
+                f"{self._suspects.deaths(holding.index)} engines died with chunk {number} of task {task!r} in flight, "
+                "and no single item of it was found to be the cause; look into the replicas' logs before the next try"
             )
 
 

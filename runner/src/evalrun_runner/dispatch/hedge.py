@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
+from evalrun_runner.dispatch.fleet import Fleet
 from evalrun_runner.dispatch.health import Replica
 from evalrun_runner.dispatch.leases import Holding
 from evalrun_runner.dispatch.policy import DispatchPolicy
@@ -21,8 +22,7 @@ def remaining(holding: Holding, pace: float, now: float) -> float:
 def choose(
     idle: Replica,
     candidates: Iterable[Holding],
-    replicas: Mapping[str, Replica],
-    fleet_pace: float | None,
+    fleet: Fleet,
     policy: DispatchPolicy,
     now: float,
 ) -> Holding | None:
@@ -30,12 +30,12 @@ def choose(
     last: Holding | None = None
     last_left = 0.0
     for holding in candidates:
-        pace = replicas[holding.replica].pace or fleet_pace
+        pace = fleet[holding.replica].pace or fleet.pace
         left = now - holding.since if pace is None else remaining(holding, pace, now)
         if last is None or left > last_left:
             last, last_left = holding, left
     if last is None:
         return None
-    own_pace = idle.pace or fleet_pace
+    own_pace = idle.pace or fleet.pace
     needed = policy.hedge_blind_s if own_pace is None else policy.hedge_gain * own_pace * last.cost
     return last if last_left > needed else None

@@ -71,9 +71,9 @@ class LeaseBook:
         """Who holds a chunk, oldest first."""
         return tuple(self._by_chunk.get(index, ()))
 
-    def holds_any(self, replica: str) -> bool:
-        """Whether a replica holds anything."""
-        return replica in self._by_replica
+    def copies(self, index: int) -> int:
+        """How many replicas hold a chunk."""
+        return len(self._by_chunk.get(index, ()))
 
     def __iter__(self) -> Iterator[Holding]:
         return iter(self._by_id.values())

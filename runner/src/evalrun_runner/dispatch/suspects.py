@@ -58,7 +58,7 @@ class Suspects:
         return self._deaths.get(index, 0)
 
     def rows(self, index: int) -> dict[int, str]:
-        """row -> why, of the chunk's items that must not run again."""
+        """The chunk's items that must not run again: row -> why."""
         return dict(self._quarantined.get(index, {}))
 
     def acquit(self, index: int) -> None:
@@ -102,10 +102,7 @@ class Suspects:
 
     def reserve(self, replica: str, *, replicas: int, normal_work: bool) -> bool:
         """Whether a replica that holds normal work is to take no more of it, so that it can run a suspect soon."""
-        if replica in self._reserved:
-            others = len(self._reserved) - 1
-        else:
-            others = len(self._reserved)
+        others = len(self._reserved - {replica})
         wanted = others < len(self._waiting)
         if wanted and others + len(self._isolating) < self._places(replicas, normal_work):
             self._reserved.add(replica)

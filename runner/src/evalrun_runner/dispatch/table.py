@@ -136,8 +136,8 @@ class ChunkTable:
         if counts.total != self._items[index]:
             task, number = self.id(index)
             raise RunFailed(
-                f"the part of chunk {number} of task {task!r} holds {counts.total} results for {self._items[index]} items; "
-                "every item has exactly one. Set the part aside and run the chunk again"
+                f"the part of chunk {number} of task {task!r} holds {counts.total} results for {self._items[index]} "
+                "items; every item has exactly one. Set the part aside and run the chunk again"
             )
         if counts.failed or counts.quarantined:
             self._losses[index] = (counts.failed, counts.quarantined)
