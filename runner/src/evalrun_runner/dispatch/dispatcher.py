@@ -237,7 +237,9 @@ class Dispatcher:
         candidates = (
             holding
             for holding in self._leases
-            if not holding.isolated and self._leases.copies(holding.index) < self.policy.max_copies
+            if self._leases.copies(holding.index) < self.policy.max_copies
+            # What may kill engines is not spread: a suspect runs once at a time.
+            and not self._suspects.is_suspect(holding.index)
         )
         late = hedge.choose(replica, candidates, self._fleet, self.policy, now)
         if late is None:
