@@ -1,0 +1,83 @@
+"""Metric values to results, in lm-eval's own layout and by its own code, one leaf task at a time.
+
+``evaluator_utils`` is not public API: lm-eval is pinned, and the parity tests compare with ``simple_evaluate``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lm_eval.evaluator_utils import EvalAcc, _collect_results, aggregate_groups
+from lm_eval.utils import handle_non_serializable
+
+from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
+from evalrun_runner.errors import LedgerCorrupt
+from evalrun_runner.records import ItemResult, ItemStatus
+
+BOOTSTRAP_ITERATIONS = 100_000
+"""lm-eval's default."""
+
+RawMetrics = dict[tuple[str, str], list[Any]]
+"""(metric, filter) -> its values in canonical order."""
+
+
+def aggregate(
+    loaded: LoadedBenchmarks,
+    parts: Callable[[str], Iterator[ItemResult]],
+    *,
+    bootstrap_iters: int = BOOTSTRAP_ITERATIONS,
+) -> dict[str, Any]:
+    """lm-eval's results: ``results``, ``groups``, ``group_subtasks``, ``configs``, ``versions``, ``n-shot``, ….
+
+    ``parts`` gives a leaf task's results in canonical order. What is returned is plain JSON. Metrics are over the ok
+    items alone, and ``n-samples`` says how many these are; a task without any has no metrics.
+    """
+    total = EvalAcc()
+    for leaf in loaded.leaves:
+        accumulated = {leaf.name: {"task": leaf.task, "raw_metrics": _collect(leaf, parts), "logged_samples": []}}
+        _merge(total, _collect_results(accumulated, {}, bootstrap_iters))
+    total.groups = dict(loaded.groups)
+    results = aggregate_groups(total)._to_eval_results()
+    plain: dict[str, Any] = json.loads(json.dumps(results, default=to_plain, ensure_ascii=True))
+    return plain
+
+
+def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]]) -> RawMetrics:
+    by_filter: dict[str, RawMetrics] = {}
+    for result in parts(leaf.name):
+        if result.outcome.status is not ItemStatus.OK:
+            continue
+        if result.scores is None:
+            raise LedgerCorrupt(f"task {leaf.name!r}, document {result.doc_id}: the item is ok and has no scores")
+        for name, metrics in values.decode(result.scores).items():
+            raw = by_filter.setdefault(name, defaultdict(list))
+            for metric, value in metrics.items():
+                raw[(metric, name)].append(value)
+    # lm-eval goes through all documents for one filter, then for the next: keep that order of the metrics.
+    return {key: collected for raw in by_filter.values() for key, collected in raw.items()}
+
+
+def _merge(total: EvalAcc, one: EvalAcc) -> None:
+    for field in ("metrics", "configs", "versions", "num_fewshot", "higher_is_better", "n_samples"):
+        getattr(total, field).update(getattr(one, field))
+
+
+def to_plain(value: object) -> object:
+    """What ``json`` cannot write, as lm-eval writes it, but for two things that would differ at each run.
+
+    A function inside ``fewshot_config`` is its source, like the functions beside it, and not its address in memory;
+    a set is sorted.
+    """
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    if callable(value):
+        try:
+            return inspect.getsource(value)
+        except (TypeError, OSError):
+            return repr(getattr(value, "func", type(value)).__name__)
+    return handle_non_serializable(value)

@@ -1,0 +1,146 @@
+"""Documents to items, one at a time, with the contexts and requests that ``Task.build_all_requests`` would make.
+
+lm-eval builds all requests of a task and holds them; here one document is built, handed on and forgotten. The few-shot
+sampler is stateful: a task is always built from its first document on, never a slice of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lm_eval.api.instance import Instance
+
+from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.failures import explain, making_task
+from evalrun_runner.benchmarks.load import LeafTask
+from evalrun_runner.errors import InputError
+from evalrun_runner.ledger.manifest import hash_item
+from evalrun_runner.records import Item, Request, RequestType
+
+CHARACTERS_PER_TOKEN = 4
+DEFAULT_GENERATED_TOKENS = 256
+"""lm-eval's back ends generate at most so many tokens where a task does not say."""
+DECODE_WEIGHT = 4
+"""A generated token costs about as much engine time as so many prompt tokens, when many are decoded together."""
+GENERATED_SHARE = 0.5
+"""The part of its budget that a generation uses, as a rule; stop strings end most of them early."""
+_BUDGET_KEYS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens", "max_length")
+
+
+def iter_items(leaf: LeafTask, chat: ChatTemplate | None) -> Iterator[Item]:
+    """The leaf task's items in canonical order, the same ones on every call.
+
+    ``chat`` is the model's chat template; it is needed, and used, only if the benchmark applies one. Not safe to run
+    twice at once for one leaf: the few-shot sampler is the task's own.
+
+    Raises InputError naming task, document and what is wrong with it.
+    """
+    spec, task = leaf.benchmark, leaf.task
+    if spec.apply_chat_template and chat is None:
+        raise InputError(f"benchmark {spec.name!r} applies a chat template, and the model's tokenizer has none")
+    task.set_fewshot_seed(seed=leaf.recipe.seed)
+    leaf.random_state.restore()
+    with making_task(leaf.name):
+        documents = task.doc_iterator(rank=0, limit=leaf.limit, world_size=1)
+    doc_id = -1
+    for doc_id, doc in documents:
+        yield _build_item(leaf, doc_id, doc, chat if spec.apply_chat_template else None)
+    if doc_id < 0:
+        raise InputError(f"task {leaf.name!r} has no documents: its data set is empty")
+
+
+def _build_item(leaf: LeafTask, doc_id: int, doc: Any, chat: ChatTemplate | None) -> Item:
+    where = f"task {leaf.name!r}, document {doc_id}"
+    if not isinstance(doc, Mapping):
+        raise InputError(f"{where} is a {type(doc).__name__}; supported are documents that are JSON objects")
+    try:
+        instances = _build_instances(leaf, doc_id, doc, chat)
+    except Exception as error:
+        raise InputError(f"{where} cannot be built: {_field_hint(leaf, doc)}{explain(error)}") from error
+    # lm-eval sorts a document's instances by their index, stably, before it scores them.
+    ordered = sorted(instances, key=lambda instance: instance.idx)
+    requests = tuple(_request(instance, index, where) for index, instance in enumerate(ordered))
+    return Item(
+        task=leaf.name,
+        doc_id=doc_id,
+        doc=doc,
+        requests=requests,
+        hash=hash_item(leaf.name, doc_id, doc, requests),
+        cost=estimate_cost(requests),
+    )
+
+
+def _build_instances(leaf: LeafTask, doc_id: int, doc: Any, chat: ChatTemplate | None) -> list[Instance]:
+    """As in the loop of ``Task.build_all_requests``."""
+    spec, task = leaf.benchmark, leaf.task
+    context = task.fewshot_context(
+        doc,
+        num_fewshot=task.config.num_fewshot or 0,
+        system_instruction=spec.system_instruction,
+        apply_chat_template=spec.apply_chat_template,
+        fewshot_as_multiturn=spec.fewshot_as_multiturn,
+        chat_template=chat,
+        gen_prefix=task.doc_to_prefix(doc),
+    )
+    built = task.construct_requests(
+        doc=doc,
+        ctx=context,
+        metadata=(task.config["task"], doc_id, task.config.repeats),
+        apply_chat_template=spec.apply_chat_template,
+        chat_template=chat,
+    )
+    return built if isinstance(built, list) else [built]
+
+
+def _field_hint(leaf: LeafTask, doc: Any) -> str:
+    """Which of the task's fields fails for this document, if one of them does alone."""
+    for field in ("doc_to_text", "doc_to_target", "doc_to_choice"):
+        if field == "doc_to_choice" and leaf.task.get_config(field) is None:
+            continue
+        try:
+            getattr(leaf.task, field)(doc)
+        except Exception:
+            # The error itself is reported by the caller; here it only tells the field.
+            return f"{field}: "
+    return ""
+
+
+def _request(instance: Instance, index: int, where: str) -> Request:
+    arguments = instance.args
+    texts = arguments[:1] if instance.request_type == "generate_until" else arguments
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            field = "doc_to_text" if place == 0 and len(arguments) > 1 else "doc_to_target"
+            raise InputError(
+                f"{where}: {field} gave a {type(text).__name__} ({text!r:.60}) for a {instance.request_type} request; "
+                "expected text"
+            )
+    return Request(RequestType(instance.request_type), index, tuple(arguments), int(instance.repeats or 1))
+
+
+def estimate_cost(requests: Sequence[Request]) -> float:
+    """The engine time of an item, in prompt tokens: what must be read once, plus what is generated, weighted.
+
+    A context that several requests share is read once (prefix cache, or one request for all choices). Repeats share
+    their prompt and generate each.
+    """
+    contexts: set[str] = set()
+    characters = 0.0
+    generated = 0.0
+    for request in requests:
+        contexts.add(request.arguments[0])
+        if request.type is RequestType.GENERATE_UNTIL:
+            generated += request.repeats * GENERATED_SHARE * _budget(request.arguments[1])
+        elif request.type is RequestType.LOGLIKELIHOOD:
+            characters += len(request.arguments[1])
+    characters += sum(len(context) for context in contexts)
+    return characters / CHARACTERS_PER_TOKEN + DECODE_WEIGHT * generated + len(requests)
+
+
+def _budget(generation: Mapping[str, Any]) -> float:
+    for key in _BUDGET_KEYS:
+        value = generation.get(key)
+        if isinstance(value, int | float) and value > 0:
+            return float(value)
+    return DEFAULT_GENERATED_TOKENS

@@ -1,0 +1,40 @@
+"""Chat templates, with the semantics of lm-eval's own model classes (``HFLM.apply_chat_template``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import jinja2
+
+
+class ChatTemplate(Protocol):
+    """Renders a conversation as the text of a prompt."""
+
+    def __call__(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
+        """``messages`` are ``{"role", "content"}``; without a generation prompt the last message is continued."""
+
+
+def chat_template_of(tokenizer: Any, **arguments: Any) -> ChatTemplate:
+    """The chat template of a transformers tokenizer; ``arguments`` go to the template (``enable_thinking`` and such).
+
+    A template that refuses system messages gets the conversation without them, as in lm-eval.
+    """
+
+    def apply(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
+        def render(conversation: list[Mapping[str, str]]) -> str:
+            text = tokenizer.apply_chat_template(
+                conversation,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+                **arguments,
+            )
+            return str(text)
+
+        try:
+            return render(list(messages))
+        except jinja2.TemplateError:
+            return render([message for message in messages if message["role"] != "system"])
+
+    return apply

@@ -1,0 +1,58 @@
+"""What went wrong inside lm-eval or datasets, in one sentence for people. They raise whatever they like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jinja2
+import jinja2.sandbox
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError, DatasetsError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+from evalrun_runner.errors import EvalRunError, InputError
+
+
+@contextmanager
+def making_task(task: str) -> Iterator[None]:
+    """Turn whatever is raised while a task is made into an ``InputError`` that names the task."""
+    try:
+        yield
+    except EvalRunError:
+        raise
+    except Exception as error:
+        raise InputError(f"task {task!r} cannot be loaded: {explain(error)}") from error
+
+
+def explain(error: BaseException) -> str:
+    """One sentence: what is wrong and, where it is known, what to do."""
+    cause = error.__cause__ or error.__context__
+    match error:
+        case jinja2.sandbox.SecurityError():
+            return f"a template reaches for what the sandbox refuses: {first_line(error)}"
+        case jinja2.TemplateSyntaxError():
+            return f"a template has a syntax error: {first_line(error)}"
+        case jinja2.UndefinedError():
+            return f"a template names a field that the document does not have: {first_line(error)}"
+        case DatasetGenerationError() if cause is not None:
+            return f"its data cannot be read: {first_line(cause)}"
+        case DatasetNotFoundError() | OfflineModeIsEnabled() | HfHubHTTPError() | ConnectionError():
+            return (
+                f"its data set cannot be reached: {first_line(error)}. Check the name, the access (HF_TOKEN) and the "
+                "network, or fill the cache on a machine that has them (HF_HOME) and set HF_HUB_OFFLINE=1"
+            )
+        case FileNotFoundError() | DatasetsError():
+            return f"its data is missing: {first_line(error)}"
+        case IndexError():
+            return "its data set is empty: there is no document to evaluate"
+        case ModuleNotFoundError():
+            return f"it needs the Python package {error.name!r}, which is not installed"
+        case KeyError():
+            return f"there is no field or split {first_line(error)}"
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the error's text, without a closing full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(". ") if lines else type(error).__name__

@@ -1,0 +1,261 @@
+"""From benchmark specs to the run's leaf tasks, as ``lm_eval.simple_evaluate`` makes them.
+
+Order matters to lm-eval: seeds first, then all tasks are made, then their configurations are overridden. The four
+seeds of ``simple_evaluate`` (``random``, numpy, torch, few-shot; 0 and three times 1234 by default) are all the run's
+one seed here; torch's is set only where torch is loaded already.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import random
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from lm_eval.api.group import Group
+from lm_eval.api.task import Task
+from lm_eval.tasks import TaskManager
+from lm_eval.utils import set_torch_seed
+
+from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.failures import making_task
+from evalrun_runner.benchmarks.guard import check_suite
+from evalrun_runner.benchmarks.library import RecipeFactory, open_library
+from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
+from evalrun_runner.benchmarks.sandbox import confine_templates
+from evalrun_runner.errors import InputError
+
+MAX_SEED = 2**32 - 1
+"""numpy's largest."""
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """The global random generators as they were when loading ended: each leaf builds from there, in any order."""
+
+    python: Any
+    numpy: Any
+
+    @classmethod
+    def now(cls) -> RandomState:
+        """The present state."""
+        return cls(random.getstate(), np.random.get_state())
+
+    def restore(self) -> None:
+        """Put the generators back to this state."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+
+
+@dataclass(frozen=True)
+class LeafTask:
+    """A task with documents of its own: lm-eval's task object, ready to build requests."""
+
+    name: str
+    benchmark: BenchmarkSpec
+    task: Task = field(repr=False)
+    recipe: TaskRecipe = field(repr=False)
+    random_state: RandomState = field(repr=False)
+
+    @property
+    def limit(self) -> int | None:
+        """How many documents at most, as lm-eval counts them; None for all."""
+        limit = self.benchmark.limit
+        if limit is None:
+            return None
+        return math.ceil(len(self.task.eval_docs) * limit) if limit < 1 else int(limit)
+
+    @property
+    def documents(self) -> int:
+        """How many documents it evaluates. Runs the task's ``process_docs``: not always cheap."""
+        total = len(self.task.eval_docs)
+        return total if self.limit is None else min(total, self.limit)
+
+
+@dataclass(frozen=True)
+class LoadedBenchmarks:
+    """The run's leaf tasks in canonical order: that of the benchmarks, then lm-eval's own."""
+
+    leaves: tuple[LeafTask, ...]
+    groups: Mapping[str, Group]
+    by_benchmark: Mapping[str, tuple[str, ...]]
+    """Benchmark name -> its leaf tasks."""
+
+    def leaf(self, name: str) -> LeafTask:
+        """The leaf task of this name. Raises KeyError."""
+        for leaf in self.leaves:
+            if leaf.name == name:
+                return leaf
+        raise KeyError(name)
+
+
+@dataclass
+class _Made:
+    """A benchmark's tasks and groups, as lm-eval made them, with the factory that knows their configurations."""
+
+    spec: BenchmarkSpec
+    tasks: Mapping[str, Task]
+    groups: Mapping[str, Group]
+    factory: RecipeFactory
+
+
+def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bool) -> LoadedBenchmarks:
+    """Make the tasks of every benchmark, ready to build requests.
+
+    Raises InputError: an unknown task, a suite that holds code, data that is missing, unreachable or empty, benchmarks
+    that share a name or a leaf task, a task that needs what is not supported (images, audio, running model code).
+    """
+    _check_specs(specs, seed)
+    confine_templates()
+    datasets.disable_progress_bars()
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        set_torch_seed(seed)
+    made = list(_make_all(specs, allow_code=allow_code))
+    _check_disjoint(made)
+    for benchmark in made:
+        for name, task in benchmark.tasks.items():
+            _check_supported(name, task, allow_code=allow_code)
+            with making_task(name):
+                configure(task, benchmark.spec.num_fewshot, benchmark.spec.generation, seed)
+    state = RandomState.now()
+    leaves = tuple(
+        LeafTask(name, benchmark.spec, task, _recipe(name, task, benchmark, seed), state)
+        for benchmark in made
+        for name, task in benchmark.tasks.items()
+    )
+    groups = {name: group for benchmark in made for name, group in benchmark.groups.items()}
+    return LoadedBenchmarks(leaves, groups, {benchmark.spec.name: tuple(benchmark.tasks) for benchmark in made})
+
+
+def configure(task: Task, num_fewshot: int | None, generation: Mapping[str, Any], seed: int) -> None:
+    """Override a task's configuration as ``simple_evaluate`` does: 0 shots in the task's own YAML stay 0."""
+    if generation and task.get_config("output_type") == "generate_until":
+        task.set_config(key="generation_kwargs", value=dict(generation), update=True)
+    own = task.get_config("num_fewshot")
+    if num_fewshot is not None and own != 0:
+        task.set_config(key="num_fewshot", value=num_fewshot)
+    elif num_fewshot is None and own is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=seed)
+
+
+def _check_specs(specs: Sequence[BenchmarkSpec], seed: int) -> None:
+    if not specs:
+        raise InputError("no benchmarks: name at least one task")
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(f"seed {seed} is out of range: expected 0 to {MAX_SEED}")
+    names: set[str] = set()
+    for spec in specs:
+        if spec.name in names:
+            raise InputError(f"two benchmarks are named {spec.name!r}: give each its own name")
+        names.add(spec.name)
+        if spec.limit is not None and spec.limit <= 0:
+            raise InputError(f"benchmark {spec.name!r}: limit is {spec.limit}, expected more than 0, or none for all")
+        if spec.num_fewshot is not None and spec.num_fewshot < 0:
+            raise InputError(f"benchmark {spec.name!r}: numFewshot is {spec.num_fewshot}, expected 0 or more")
+
+
+def _make_all(specs: Sequence[BenchmarkSpec], *, allow_code: bool) -> Iterator[_Made]:
+    libraries: dict[tuple[Path | None, bool], TaskManager] = {}
+
+    def library(suite: Path | None, include_defaults: bool) -> TaskManager:
+        key = (suite, include_defaults)
+        if key not in libraries:
+            libraries[key] = open_library(suite, include_defaults=include_defaults)
+        return libraries[key]
+
+    for spec in specs:
+        suite = spec.source.resolve() if spec.source else None
+        if suite:
+            check_suite(suite, allow_code=allow_code)
+        # lm-eval's own index takes seconds to read: only where the suite does not hold all that it names.
+        manager = library(suite, suite is None)
+        if suite and spec.task in manager.task_index and _names_others(manager):
+            manager = library(suite, True)
+        if spec.task not in manager.task_index:
+            raise InputError(_unknown_task(spec, manager))
+        with making_task(spec.task):
+            loaded = manager.load([spec.task])
+        if not loaded["tasks"]:
+            raise InputError(f"benchmark {spec.name!r}: {spec.task!r} holds no task")
+        yield _Made(spec, loaded["tasks"], loaded["groups"], manager._factory)
+
+
+def _names_others(manager: TaskManager) -> bool:
+    """Whether a group of the suite lists, by bare name, something that the suite does not hold."""
+
+    def members(config: Mapping[str, Any]) -> Iterator[str]:
+        listed = config.get("task")
+        for member in listed if isinstance(listed, list) else []:
+            if isinstance(member, str):
+                yield member
+            elif isinstance(member, dict) and "group" in member:
+                yield from members(member)
+
+    return any(
+        name not in manager.task_index
+        for group in manager.all_groups
+        for name in members(manager.task_index[group].cfg or {})
+    )
+
+
+def _unknown_task(spec: BenchmarkSpec, manager: TaskManager) -> str:
+    near = difflib.get_close_matches(spec.task, manager.all_tasks, n=5)
+    where = f"the suite {spec.source}" if spec.source else "lm-eval's tasks, groups and tags"
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    if spec.source and not near:
+        hint = f"it holds {', '.join(manager.all_tasks[:10]) or 'no task at all'}. "
+    return f"benchmark {spec.name!r}: there is no {spec.task!r} in {where}; {hint}`evalrun tasks` lists what there is"
+
+
+def _check_disjoint(made: Sequence[_Made]) -> None:
+    owners: dict[str, str] = {}
+    for benchmark in made:
+        for name in [*benchmark.tasks, *benchmark.groups]:
+            owner = owners.setdefault(name, benchmark.spec.name)
+            if owner != benchmark.spec.name:
+                raise InputError(
+                    f"benchmarks {owner!r} and {benchmark.spec.name!r} both hold {name!r}: a task or group may be in "
+                    "one benchmark of a run only; drop one of them, or make two runs"
+                )
+
+
+def _check_supported(name: str, task: Task, *, allow_code: bool) -> None:
+    if getattr(task, "MULTIMODAL", False):
+        raise InputError(f"task {name!r} has images or audio in its requests, which is not supported: text only")
+    if getattr(task, "UNSAFE_CODE", False) and not allow_code:
+        raise InputError(
+            f"task {name!r} runs code that the model writes (unsafe_code), which is not allowed here: the "
+            "administrator can allow it, locally --allow-code does"
+        )
+    # lm-eval logs an unknown metric or aggregation and goes on, to fail at the end of the run.
+    if not callable(task.get_config("process_results")):
+        for metric, function in getattr(task, "_metric_fn_list", {}).items():
+            if function is None:
+                raise InputError(f"task {name!r}: its metric {metric!r} is not known to lm-eval, or cannot be loaded")
+    for metric, function in getattr(task, "_aggregation_list", {}).items():
+        if function is None:
+            raise InputError(f"task {name!r}: the aggregation of its metric {metric!r} is not known to lm-eval")
+
+
+def _recipe(name: str, task: Task, made: _Made, seed: int) -> TaskRecipe:
+    try:
+        first_doc = values.encode(task.eval_docs[0])
+    except TypeError as error:
+        raise InputError(f"task {name!r}: its documents are not plain JSON, which is not supported: {error}") from error
+    return TaskRecipe(
+        task=name,
+        config=made.factory.configs[name],
+        first_doc=first_doc,
+        num_fewshot=made.spec.num_fewshot,
+        generation=dict(made.spec.generation),
+        seed=seed,
+    )

@@ -1,0 +1,171 @@
+"""Responses to metric values, chunk by chunk, with lm-eval's own filters and metrics, away from the data set.
+
+A ``Scorer`` is made from a ``TaskRecipe`` in whatever process the responses are in. What lm-eval's task wants of its
+data set while it is made is the first document, which the recipe carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from lm_eval.api.filter import FilterEnsemble
+from lm_eval.api.instance import Instance
+from lm_eval.api.registry import filter_registry
+from lm_eval.api.task import ConfigurableTask, Task
+from lm_eval.tasks._factory import _ctor_accepts_config
+
+from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.failures import first_line, making_task
+from evalrun_runner.benchmarks.library import decode_config
+from evalrun_runner.benchmarks.load import configure
+from evalrun_runner.benchmarks.recipe import TaskRecipe
+from evalrun_runner.benchmarks.sandbox import confine_templates
+from evalrun_runner.errors import InputError
+from evalrun_runner.records import Item, ItemResult, ItemStatus, Outcome
+
+
+class Scorer:
+    """Scores the items of one leaf task. Not safe to use from several threads at once."""
+
+    def __init__(self, recipe: TaskRecipe) -> None:
+        confine_templates()
+        self._name = recipe.task
+        with making_task(recipe.task):
+            self._task = task_without_data(recipe)
+        self._filters: list[FilterEnsemble] = self._task._filters
+
+    def score(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[ItemResult]:
+        """The results of items, in their order; outcomes that are not ok pass through unscored.
+
+        An error of a filter or metric makes its item failed, with the error, and the others go on.
+
+        Raises InputError if a filter looks at several documents at once: chunks cannot be scored on their own then.
+        """
+        instances = [
+            _instances(item, outcome) if outcome.status is ItemStatus.OK else []
+            for item, outcome in zip(items, outcomes, strict=True)
+        ]
+        filtered = self._filter_together(instances)
+        return [
+            self._score_one(item, outcome, own, filtered) if own else ItemResult(item.doc_id, item.hash, outcome)
+            for item, outcome, own in zip(items, outcomes, instances, strict=True)
+        ]
+
+    def _filter_together(self, instances: Sequence[list[Instance]]) -> bool:
+        """Filter a chunk at once, as some filters are slow to start; False if one of them fails on something."""
+        together = [instance for own in instances for instance in own]
+        if not together:
+            return True
+        try:
+            for ensemble in self._filters:
+                ensemble.apply(together)
+        except Exception:
+            # Whose response it was shows when each item is filtered alone.
+            return False
+        self._refuse_filters_across_documents(instances)
+        return True
+
+    def _refuse_filters_across_documents(self, instances: Sequence[list[Instance]]) -> None:
+        # lm-eval's registered filters each look at one response list at a time; of others one can only try.
+        own = [ensemble for ensemble in self._filters if not _all_registered(ensemble)]
+        for alone in instances if own else []:
+            if not alone:
+                continue
+            copies = [replace(instance, filtered_resps={}) for instance in alone]
+            for ensemble in own:
+                ensemble.apply(copies)
+                for copy, instance in zip(copies, alone, strict=True):
+                    if repr(copy.filtered_resps[ensemble.name]) != repr(instance.filtered_resps[ensemble.name]):
+                        raise InputError(
+                            f"task {self._name!r}: its filter {ensemble.name!r} gives document {instance.doc_id} "
+                            "another answer when it stands alone. Filters that look at several documents at once are "
+                            "not supported: documents are scored in chunks"
+                        )
+
+    def _score_one(self, item: Item, outcome: Outcome, instances: list[Instance], filtered: bool) -> ItemResult:
+        try:
+            if not filtered:
+                for ensemble in self._filters:
+                    ensemble.apply(instances)
+            responses = {
+                ensemble.name: [instance.filtered_resps[ensemble.name] for instance in instances]
+                for ensemble in self._filters
+            }
+            # lm-eval hands each filter's round a document of its own, fresh from the data set.
+            scores = {
+                name: dict(self._task.process_results(deepcopy(dict(item.doc)), answers))
+                for name, answers in responses.items()
+            }
+            return ItemResult(item.doc_id, item.hash, outcome, values.encode(scores), values.encode(responses))
+        except Exception as error:
+            reason = f"scoring failed: task {self._name!r}, document {item.doc_id}: {type(error).__name__}: "
+            failed = Outcome(ItemStatus.FAILED, outcome.responses, reason + first_line(error))
+            return ItemResult(item.doc_id, item.hash, failed)
+
+
+def _all_registered(ensemble: FilterEnsemble) -> bool:
+    known = {filter_registry.get(name) for name in filter_registry.keys() if name != "custom"}  # noqa: SIM118  # no dict
+    return all(getattr(part, "func", part) in known for part in ensemble.filters)
+
+
+def _instances(item: Item, outcome: Outcome) -> list[Instance]:
+    doc = dict(item.doc)
+    return [
+        Instance(
+            request_type=request.type.value,
+            doc=doc,
+            arguments=request.arguments,
+            idx=request.index,
+            metadata=(item.task, item.doc_id, request.repeats),
+            resps=[_value(response.value) for response in responses],
+        )
+        for request, responses in zip(item.requests, outcome.responses, strict=True)
+    ]
+
+
+def _value(value: Any) -> Any:
+    # JSON makes lists of tuples on some ways here; lm-eval's are tuples.
+    return tuple(value) if isinstance(value, list) else value
+
+
+class _FirstDocument:
+    """What lm-eval's task asks of a data set while it is made: its features and its first document."""
+
+    def __init__(self, doc: dict[str, Any]) -> None:
+        self._doc = doc
+        self.features = dict.fromkeys(doc)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return deepcopy(self._doc)
+
+    def __len__(self) -> int:
+        return 1
+
+
+def task_without_data(recipe: TaskRecipe) -> Task:
+    """lm-eval's task object with no data set but its first document: good for filters and metrics, nothing else."""
+    first = _FirstDocument(values.decode(recipe.first_doc))
+
+    class WithoutData:
+        """Goes before the task's own class, and answers for its data set."""
+
+        def download(self, *args: object, **kwargs: object) -> None:
+            self.dataset: dict[str, _FirstDocument] = {}
+
+        @property
+        def eval_docs(self) -> _FirstDocument:
+            return first
+
+        def fewshot_docs(self) -> None:
+            return None
+
+    config = decode_config(recipe.config)
+    base = config.get("class", ConfigurableTask)
+    cls = type(base.__name__, (WithoutData, base), {})
+    task: Task = cls(config=config) if _ctor_accepts_config(base) else cls()
+    task.config.task = recipe.task
+    configure(task, recipe.num_fewshot, recipe.generation, recipe.seed)
+    return task
