@@ -3,13 +3,16 @@
 from evalrun_api.base import API_VERSION, GROUP, KIND, VERSION
 from evalrun_api.benchmark import Benchmark, Generation, Source
 from evalrun_api.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
+from evalrun_api.documents import load_documents
 from evalrun_api.engine import EngineSpec, MockEngine, Numerics, VllmEngine
 from evalrun_api.engine_args import EngineArgs
 from evalrun_api.gates import Gate, RunReference
 from evalrun_api.meta import ObjectMeta
 from evalrun_api.model import ModelScheme, ModelSpec
 from evalrun_api.outcomes import Counts, Failure, GateResult, Score, Verdict, Work
+from evalrun_api.parse import EvalRunFile, FileObject, cluster_problems, parse_evalrun, parse_file
 from evalrun_api.policy import Policy
+from evalrun_api.problems import InvalidInput, Problem
 from evalrun_api.replicas import Replicas
 from evalrun_api.run import EvalRun, EvalRunSpec, Output
 from evalrun_api.runconfig import ModelLocation, RunConfig, RunLocation, StorageAccess, SuiteLocation
@@ -32,12 +35,15 @@ __all__ = [
     "EngineArgs",
     "EngineSpec",
     "EvalRun",
+    "EvalRunFile",
     "EvalRunSpec",
     "EvalRunStatus",
     "Failure",
+    "FileObject",
     "Gate",
     "GateResult",
     "Generation",
+    "InvalidInput",
     "MockEngine",
     "ModelLocation",
     "ModelScheme",
@@ -47,6 +53,7 @@ __all__ = [
     "Output",
     "Phase",
     "Policy",
+    "Problem",
     "Reason",
     "Replicas",
     "RunConfig",
@@ -61,4 +68,8 @@ __all__ = [
     "Verdict",
     "VllmEngine",
     "Work",
+    "cluster_problems",
+    "load_documents",
+    "parse_evalrun",
+    "parse_file",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from evalrun_api.rules import Rule, camel
@@ -61,54 +62,73 @@ class Reported(Model):
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-S3_URI = rf"s3://{_BUCKET}(/.*)?"
-HF_URI = r"hf://[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?"
-PVC_URI = rf"pvc://{_DNS_LABEL}(\.{_DNS_LABEL})*(/.*)?"
-FILE_URI = r"file:///.+"
-LOCAL_PATH = r"[^:]+"
+_DNS_NAME = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_S3 = rf"s3://{_BUCKET}(/.*)?"
+_HF = r"hf://[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?"
+_PVC = rf"pvc://{_DNS_NAME}(/.*)?"
+_FILE = r"file:///.+"
 
-ObjectName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$", examples=["my-object"])
-]
+OBJECT_NAME = rf"^{_DNS_NAME}$"
+MODEL_URI = rf"^({_S3}|{_HF}|{_PVC}|{_FILE})$"
+RUN_URI = rf"^({_S3}|{_FILE}|[^:]+)$"
+S3_URI = rf"^{_S3}$"
+HTTP_URL = r"^https?://[^\s/]+[^\s]*$"
+TASK = r"^[^\s/,]+$"
+DIGEST = r"^sha256:[0-9a-f]{64}$"
+RELATIVE_PATH = r"^[^/].*$"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$"
+
+SHAPES = {
+    OBJECT_NAME: "a Kubernetes name: lower-case letters, digits, '-' and '.', as in my-object",
+    MODEL_URI: "s3://bucket/path/, hf://org/name, pvc://claim/path or file:///path",
+    RUN_URI: "s3://bucket/path/, or for local runs file:///path or ./path",
+    S3_URI: "s3://bucket/path/",
+    HTTP_URL: "https://s3.example.com",
+    TASK: "the name of a task: no spaces, slashes or commas",
+    DIGEST: "sha256:<64 hexadecimal digits, lower case>",
+    RELATIVE_PATH: "a path relative to the volume's root, as in suites/mine",
+}
+"""Patterns in words, for messages."""
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=OBJECT_NAME)]
 """The name of a Kubernetes object."""
 
-ModelUri = Annotated[
-    str,
-    Field(
-        min_length=6,
-        max_length=1024,
-        pattern=rf"^({S3_URI}|{HF_URI}|{PVC_URI}|{FILE_URI})$",
-        examples=["s3://bucket/path/", "hf://org/name", "pvc://claim/path", "file:///path"],
-    ),
-]
+ModelUri = Annotated[str, Field(min_length=1, max_length=1024, pattern=MODEL_URI)]
 """Where a model lies."""
 
-RunUri = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=1024,
-        pattern=rf"^({S3_URI}|{FILE_URI}|{LOCAL_PATH})$",
-        examples=["s3://bucket/path/", "file:///path", "./path"],
-    ),
-]
+RunUri = Annotated[str, Field(min_length=1, max_length=1024, pattern=RUN_URI)]
 """Where results lie or go to."""
 
-S3Uri = Annotated[str, Field(min_length=8, max_length=1024, pattern=rf"^{S3_URI}$", examples=["s3://bucket/path/"])]
+S3Uri = Annotated[str, Field(min_length=1, max_length=1024, pattern=S3_URI)]
+"""A folder on S3."""
 
 Label = Annotated[str, Field(max_length=63)]
 """The value of a Kubernetes label."""
 
 LabelKey = Annotated[str, Field(max_length=317)]
+"""The key of a Kubernetes label, annotation or resource, with its prefix."""
 
-TaskName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\s/,]+$", examples=["gsm8k"])]
+TaskName = Annotated[str, Field(min_length=1, max_length=256, pattern=TASK)]
 """The name of an lm-eval task, group or tag."""
 
-Digest = Annotated[
-    str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256:<64 hexadecimal digits>"])
-]
+Digest = Annotated[str, Field(max_length=71, pattern=DIGEST)]
+"""A sha256."""
 
-Int32Max = 2**31 - 1
+
+def _quantity(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | str) or not re.fullmatch(QUANTITY, str(value)):
+        raise PydanticCustomError("quantity", "must be a Kubernetes quantity, as in 1, 500m or 64Gi")
+    return value
+
+
+Quantity = Annotated[
+    int | str,
+    BeforeValidator(_quantity),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY, "maxLength": 64}),
+]
+"""A Kubernetes quantity."""
+
+INT32_MAX = 2**31 - 1
 
 
 def climbs(path: str) -> bool:

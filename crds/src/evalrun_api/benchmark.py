@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from evalrun_api.base import Int32Max, Model, ObjectName, S3Uri, TaskName, no_climbing
+from evalrun_api.base import INT32_MAX, RELATIVE_PATH, Model, ObjectName, S3Uri, TaskName, no_climbing
 from evalrun_api.rules import Rule, exactly_one
 from evalrun_api.storage import Storage
 
-Count = Annotated[int, Field(ge=1, le=Int32Max)]
+Count = Annotated[int, Field(ge=1, le=INT32_MAX)]
 
 
 class ConfigMapSource(Model):
@@ -36,9 +36,7 @@ class ClaimSource(Model):
 
     claim_name: ObjectName
     """Name of the PersistentVolumeClaim."""
-    path: Annotated[str | None, Field(min_length=1, max_length=1024, pattern=r"^[^/].*$", examples=["suites/mine"])] = (
-        None
-    )
+    path: Annotated[str | None, Field(min_length=1, max_length=1024, pattern=RELATIVE_PATH)] = None
     """Folder of the suite within the volume, relative; absent: its root."""
 
 
@@ -84,7 +82,7 @@ class Generation(Model):
         None
     )
     """Strings that end an answer; replaces the task's own."""
-    max_gen_toks: Annotated[int | None, Field(ge=1, le=Int32Max)] = None
+    max_gen_toks: Annotated[int | None, Field(ge=1, le=INT32_MAX)] = None
     """Tokens generated at most per answer."""
     do_sample: bool | None = None
     """False: greedy decoding. True: sample with the values below."""
@@ -92,7 +90,7 @@ class Generation(Model):
     """Randomness of sampling; 0 is greedy."""
     top_p: Annotated[float | None, Field(gt=0, le=1)] = None
     """Sample from the likeliest tokens whose probabilities add up to this."""
-    top_k: Annotated[int | None, Field(ge=-1, le=Int32Max)] = None
+    top_k: Annotated[int | None, Field(ge=-1, le=INT32_MAX)] = None
     """Sample from this many likeliest tokens; 0 or -1: all."""
     min_p: Annotated[float | None, Field(ge=0, le=1)] = None
     """Leave out tokens less likely than this share of the likeliest one's probability."""
@@ -102,7 +100,7 @@ class Generation(Model):
     """Above 0: tokens already in the answer become less likely."""
     frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
     """Above 0: tokens become less likely by how often they are in the answer."""
-    min_tokens: Annotated[int | None, Field(ge=0, le=Int32Max)] = None
+    min_tokens: Annotated[int | None, Field(ge=0, le=INT32_MAX)] = None
     """Tokens generated at least before an answer may end."""
     ignore_eos: bool | None = None
     """Go on after the model's own end token; for measurements of speed."""

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from evalrun_api.base import Int32Max, Model
+from evalrun_api.base import INT32_MAX, Model
 from evalrun_api.engine_args import EngineArgs
 from evalrun_api.rules import Rule, exactly_one
 
@@ -25,7 +25,7 @@ class VllmEngine(Model):
 
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """GPUs that one replica spreads the model over."""
-    max_model_len: Annotated[int | None, Field(ge=1, le=Int32Max)] = None
+    max_model_len: Annotated[int | None, Field(ge=1, le=INT32_MAX)] = None
     """Tokens of prompt and answer together; absent: the model's own context length."""
     args: EngineArgs = EngineArgs()
     """vLLM's own engine arguments by their own names; an allow-list, others are refused by name."""
@@ -36,7 +36,7 @@ class MockEngine(Model):
 
     tokens_per_second: Annotated[float | None, Field(gt=0)] = None
     """Speed that it keeps to; absent: as fast as it can."""
-    seed: Annotated[int, Field(ge=0, le=Int32Max)] = 0
+    seed: Annotated[int, Field(ge=0, le=INT32_MAX)] = 0
     """Another seed makes other answers."""
 
 

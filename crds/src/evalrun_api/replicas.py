@@ -7,25 +7,16 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from evalrun_api.base import Label, LabelKey, Model, ObjectName
+from evalrun_api.base import Label, LabelKey, Model, ObjectName, Quantity
 from evalrun_api.rules import Rule
-
-Quantity = Annotated[
-    Annotated[int, Field(ge=0)]
-    | Annotated[str, Field(max_length=64, pattern=r"^\d+(\.\d+)?([eE][+-]?\d+|[numkKMGTPE]|[KMGTPE]i)?$")],
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True}, examples=["64Gi", 1, "500m"]),
-]
-"""A Kubernetes quantity."""
-
-ResourceName = Annotated[str, Field(min_length=1, max_length=317)]
 
 
 class Resources(Model):
     """Resources of one replica, as in a container."""
 
-    limits: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=32)
+    limits: dict[LabelKey, Quantity] = Field(default_factory=dict, max_length=32)
     """At most this much per replica: ``nvidia.com/gpu``, ``memory``, ``cpu``."""
-    requests: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=32)
+    requests: dict[LabelKey, Quantity] = Field(default_factory=dict, max_length=32)
     """At least this much per replica; default: the limits."""
 
 

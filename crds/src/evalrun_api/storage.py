@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evalrun_api.base import Model, ObjectName
+from evalrun_api.base import HTTP_URL, Model, ObjectName
 
 
 class AddressingStyle(StrEnum):
@@ -46,7 +46,7 @@ class Storage(Model):
 
     endpoint_url: Annotated[
         str | None,
-        Field(alias="endpointURL", max_length=1024, pattern=r"^https?://[^\s]+$", examples=["https://s3.example.com"]),
+        Field(alias="endpointURL", max_length=1024, pattern=HTTP_URL),
     ] = None
     """Address of an S3-compatible store; absent: AWS."""
     region: Annotated[str | None, Field(min_length=1, max_length=63)] = None
