@@ -10,7 +10,6 @@ from evalrun_runner.errors import ObjectMissing, StoreDenied
 from evalrun_runner.store.base import ObjectStore
 
 _CREATORS = 8
-_ROUNDS = 3
 _FOLDER = ".probe/"
 
 
@@ -20,17 +19,16 @@ def probe_store(store: ObjectStore) -> None:
     Raises ``StoreDenied`` if the store cannot be trusted or refuses to be read, written or listed; the other errors
     of the store as they come. What it wrote it deletes.
     """
-    for _ in range(_ROUNDS):
-        key = _FOLDER + secrets.token_hex(8)
-        flaw = _flaw(store, key)
-        store.delete(key)
-        if flaw is None and store.exists(key):
-            flaw = "an object was still there after its deletion"
-        if flaw is not None:
-            raise StoreDenied(
-                f"{store.uri} cannot be trusted as the ledger of a run: {flaw}. Use a store that knows conditional "
-                "creates (If-None-Match) and lists what was written, or a newer version of this one"
-            )
+    key = _FOLDER + secrets.token_hex(8)
+    flaw = _flaw(store, key)
+    store.delete(key)
+    if flaw is None and store.exists(key):
+        flaw = "an object was still there after its deletion"
+    if flaw is not None:
+        raise StoreDenied(
+            f"{store.uri} cannot be trusted as the ledger of a run: {flaw}. Use a store that knows conditional "
+            "creates (If-None-Match) and lists what was written, or a newer version of this one"
+        )
 
 
 def _flaw(store: ObjectStore, key: str) -> str | None:
@@ -40,14 +38,14 @@ def _flaw(store: ObjectStore, key: str) -> str | None:
         return f"of {_CREATORS} creators of one object {len(winners)} won, and exactly one must"
     if key not in store.list(_FOLDER):
         return "an object that had just been created was not listed"
-    for expected in (winners[0], b"replaced"):
-        if expected == b"replaced":
-            store.put(key, expected)
-        try:
-            if store.get(key) != expected:
-                return "an object did not hold what had been written last"
-        except ObjectMissing:
-            return "an object that had just been written could not be read"
+    try:
+        if store.get(key) != winners[0]:
+            return "an object did not hold what its one creator had written"
+        store.put(key, b"replaced")
+        if store.get(key) != b"replaced":
+            return "an object did not hold what had just replaced it"
+    except ObjectMissing:
+        return "an object that had just been written could not be read"
     return None
 
 

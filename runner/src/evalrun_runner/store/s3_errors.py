@@ -67,7 +67,8 @@ def classify(error: ClientError | BotoCoreError, *, where: str, bucket: str) -> 
 
 def _classify_answer(error: ClientError, where: str, bucket: str) -> StoreError:
     code, status = _code(error)
-    reason = f"{where}: {code or status}: {error.response.get('Error', {}).get('Message', '') or error}"
+    said = error.response.get("Error", {}).get("Message", "") or str(error)
+    reason = f"{where}: {code or status}: {said.rstrip('.')}"
     if code in _FULL or status == _HTTP_FULL:
         return StoreFull(f"{reason}. Free space in bucket {bucket} or raise its quota; the run goes on from there")
     if code in _MISSING or (status == _HTTP_NOT_FOUND and code not in _ADVICE):
