@@ -19,6 +19,13 @@ BROKEN_RULES = "broken_rules"
 """The type of pydantic error that carries rules; its context holds them as (field, message) pairs."""
 
 
+def _add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Put a model's rules into its JSON schema, where Kubernetes looks for them."""
+    rules: tuple[Rule, ...] = getattr(model, "rules", ())
+    if rules:
+        schema["x-kubernetes-validations"] = [rule.to_schema() for rule in rules if rule.cel]
+
+
 class Model(BaseModel):
     """Base of the contract's models: camelCase outside, snake_case inside, frozen, no unknown fields, own rules.
 
@@ -32,6 +39,7 @@ class Model(BaseModel):
         extra="forbid",
         use_attribute_docstrings=True,
         allow_inf_nan=False,
+        json_schema_extra=_add_rules,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()

@@ -26,6 +26,16 @@ class Rule:
     cluster_only: bool = False
     """True where a run on one machine may do what a cluster cannot: the CRD refuses it, the models do not."""
 
+    def to_schema(self) -> dict[str, str]:
+        """The rule as an entry of ``x-kubernetes-validations``."""
+        return validation(self.cel, self.message, self.field)
+
+
+def validation(cel: str, message: str, field: str = "") -> dict[str, str]:
+    """An entry of ``x-kubernetes-validations`` that points at a field of its object, or at the object."""
+    where = {"fieldPath": f".{field}", "reason": "FieldValueInvalid"} if field else {}
+    return {"rule": cel, "message": message, **where}
+
 
 def exactly_one(*fields: str, of: str) -> Rule:
     """The rule that exactly one of some optional fields is given.

@@ -40,6 +40,8 @@ class ReplicaStatus(Reported):
 class Display(Reported):
     """Strings for the columns of ``kubectl get``."""
 
+    model: Annotated[str | None, Field(max_length=128)] = None
+    """The model's name."""
     progress: Annotated[str | None, Field(max_length=64)] = None
     """``1,204/1,319``."""
     score: Annotated[str | None, Field(max_length=64)] = None
@@ -61,8 +63,6 @@ class EvalRunStatus(Reported):
     """The generation of the spec that this status is about."""
     attempt: Number | None = None
     """The present or last attempt, counted from 1."""
-    model: Annotated[str | None, Field(max_length=1024)] = None
-    """The model's name, as the MODEL column shows it."""
     started_at: datetime | None = None
     """When the first attempt started."""
     finished_at: datetime | None = None
