@@ -16,7 +16,7 @@ from lm_eval.utils import handle_non_serializable
 
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
-from evalrun_runner.errors import LedgerCorrupt
+from evalrun_runner.errors import LedgerCorrupt, RunFailed
 from evalrun_runner.records import ItemResult, ItemStatus
 
 BOOTSTRAP_ITERATIONS = 100_000
@@ -39,7 +39,9 @@ def aggregate(
     """
     total = EvalAcc()
     for leaf in loaded.leaves:
-        accumulated = {leaf.name: {"task": leaf.task, "raw_metrics": _collect(leaf, parts), "logged_samples": []}}
+        raw = _collect(leaf, parts)
+        _adopt_expanded_metrics(leaf, raw)
+        accumulated = {leaf.name: {"task": leaf.task, "raw_metrics": raw, "logged_samples": []}}
         _merge(total, _collect_results(accumulated, {}, bootstrap_iters))
     total.groups = dict(loaded.groups)
     results = aggregate_groups(total)._to_eval_results()
@@ -60,6 +62,32 @@ def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]]) -> Ra
                 raw[(metric, name)].append(value)
     # lm-eval goes through all documents for one filter, then for the next: keep that order of the metrics.
     return {key: collected for raw in by_filter.values() for key, collected in raw.items()}
+
+
+def _adopt_expanded_metrics(leaf: LeafTask, raw: RawMetrics) -> None:
+    """Give the metrics that one metric function returned under other names the aggregation of that function.
+
+    lm-eval notes them on the task object while it scores (``pass_at_k`` returning ``pass@1`` and ``pass@10``); here
+    scoring happens on other task objects.
+    """
+    aggregations = getattr(leaf.task, "_aggregation_list", None)
+    higher_is_better = getattr(leaf.task, "_higher_is_better", None)
+    if aggregations is None or higher_is_better is None or callable(leaf.task.get_config("process_results")):
+        return
+    seen = {metric for metric, _ in raw}
+    expanded = seen - set(aggregations)
+    sources = [metric for metric in aggregations if metric not in seen]
+    choices = {(aggregations[source], higher_is_better.get(source)) for source in sources}
+    if not expanded or not choices:
+        return
+    if len(choices) > 1:
+        raise RunFailed(
+            f"task {leaf.name!r}: the metrics {', '.join(sorted(expanded))} come from one of {', '.join(sources)}, and "
+            "these are aggregated differently: which one cannot be told. Name them in a metric_list of their own"
+        )
+    aggregation, better = choices.pop()
+    aggregations.update(dict.fromkeys(sorted(expanded), aggregation))
+    higher_is_better.update(dict.fromkeys(sorted(expanded), better))
 
 
 def _merge(total: EvalAcc, one: EvalAcc) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jinja2
-import jinja2.sandbox
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from jinja2.exceptions import SecurityError
 
 from evalrun_runner.errors import EvalRunError, InputError
 
@@ -24,11 +24,11 @@ def making_task(task: str) -> Iterator[None]:
         raise InputError(f"task {task!r} cannot be loaded: {explain(error)}") from error
 
 
-def explain(error: BaseException) -> str:
+def explain(error: BaseException) -> str:  # noqa: PLR0911  # a table reads better than one exit
     """One sentence: what is wrong and, where it is known, what to do."""
     cause = error.__cause__ or error.__context__
     match error:
-        case jinja2.sandbox.SecurityError():
+        case SecurityError():
             return f"a template reaches for what the sandbox refuses: {first_line(error)}"
         case jinja2.TemplateSyntaxError():
             return f"a template has a syntax error: {first_line(error)}"

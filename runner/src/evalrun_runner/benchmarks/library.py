@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from lm_eval.tasks._yaml_loader import _import_func_in_yml, load_yaml
 
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.failures import making_task
+from evalrun_runner.benchmarks.guard import LOCAL_BUILDERS
 from evalrun_runner.errors import InputError
 
 PACKAGE_TASKS = Path(lm_eval.tasks.__file__).parent
@@ -63,9 +63,9 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
         if entry.yaml_path:
             own = {key: value for key, value in config.items() if key not in (overrides or {})}
             self._references.learn(own, load_yaml(entry.yaml_path, resolve_func=False))
-        if self._suite:
-            _resolve_data_files(config, self._suite)
         if entry.kind is not Kind.GROUP:
+            if self._suite:
+                _resolve_data_files(config, self._suite)
             # Now, and not when the task is made: lm-eval's tasks change the configuration they are given.
             self._latest = self._encode(config)
         return config
@@ -94,11 +94,12 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
             # A task defined within the group's own YAML: lm-eval makes it there and then, without _build_task.
             namespaced = f"{group_name}::{name}"
             assert isinstance(item, dict)
-            config = deepcopy({**(overrides or {}), **item, "task": namespaced})
-            config["metadata"] = config.get("metadata", {}) | self._meta
+            config = {**(overrides or {}), **item}
+            if self._suite:
+                _resolve_data_files(config, self._suite)
             with making_task(namespaced):
-                self.configs[namespaced] = self._encode(config)
-                children += super()._build_group_members([item], group_name, overrides, registry)
+                self.configs[namespaced] = self._encode({**config, "task": namespaced})
+                children += super()._build_group_members([config], group_name, None, registry)
         return children
 
     def _encode(self, config: Mapping[str, Any]) -> str:
@@ -165,19 +166,14 @@ def decode_config(text: str) -> dict[str, Any]:
     return config
 
 
-def _resolve_data_files(node: Any, suite: Path) -> None:
-    """Make relative ``data_files`` and ``data_dir`` absolute; lm-eval would resolve them against the working folder."""
-    if isinstance(node, list):
-        for entry in node:
-            _resolve_data_files(entry, suite)
-    elif isinstance(node, dict):
-        kwargs = node.get("dataset_kwargs")
-        if isinstance(kwargs, dict):
-            for key in ("data_files", "data_dir"):
-                if key in kwargs:
-                    kwargs[key] = _absolute(kwargs[key], suite)
-        # A group's members, which may carry data of their own.
-        _resolve_data_files(node.get("task"), suite)
+def _resolve_data_files(config: dict[str, Any], suite: Path) -> None:
+    """Make a local data set's relative files absolute; lm-eval would resolve them against the working folder."""
+    kwargs = config.get("dataset_kwargs")
+    if config.get("dataset_path") not in LOCAL_BUILDERS or not isinstance(kwargs, dict):
+        return
+    config["dataset_kwargs"] = {
+        key: _absolute(value, suite) if key in ("data_files", "data_dir") else value for key, value in kwargs.items()
+    }
 
 
 def _absolute(paths: Any, suite: Path) -> Any:

@@ -1,4 +1,4 @@
-"""An exact JSON codec for what lm-eval's filters and metrics return: what is decoded equals what was encoded, type included.
+"""An exact JSON codec for what lm-eval's filters and metrics return: it decodes to what was encoded, types included.
 
 Plain JSON stands for None, bool, int, finite float, str, list and dicts with text keys. Everything else is an object
 with the key ``$``: tuple, set, frozenset, bytes, complex, float (nan, inf, -inf), numpy scalars with their dtype, numpy
@@ -93,7 +93,7 @@ def _unpack(packed: Any) -> Any:
     return _unpack_tagged(packed)
 
 
-def _unpack_tagged(packed: dict[str, Any]) -> Any:
+def _unpack_tagged(packed: dict[str, Any]) -> Any:  # noqa: PLR0911  # a table reads better than one exit
     body = packed["v"]
     match packed[TAG]:
         case "float":

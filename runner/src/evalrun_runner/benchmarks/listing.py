@@ -1,0 +1,52 @@
+"""Which benchmarks there are: lm-eval's tasks, groups and tags, or those of a suite."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lm_eval.tasks._index import Entry, Kind
+
+from evalrun_runner.benchmarks.library import PACKAGE_TASKS, open_library
+from evalrun_runner.errors import InputError
+
+_KINDS = {Kind.TASK: "task", Kind.PY_TASK: "task", Kind.GROUP: "group", Kind.TAG: "tag"}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One name that ``benchmarks[].task`` may hold. ``output_type`` is empty for groups and tags."""
+
+    name: str
+    kind: str
+    output_type: str
+    path: str
+
+
+def list_tasks(pattern: str | None = None, source: Path | None = None) -> Iterator[TaskRow]:
+    """The names that match a shell pattern, or contain the text if it has no wildcard; sorted.
+
+    ``source`` is the folder of a suite; without it, lm-eval's own tasks (about 8 s to read). Nothing of a suite is
+    run or loaded. Raises InputError if the folder is not there.
+    """
+    if source is not None and not source.is_dir():
+        raise InputError(f"the suite {source} is not there: expected a folder with lm-eval task definitions")
+    index: dict[str, Entry] = open_library(source, include_defaults=source is None).task_index
+    wanted = pattern or "*"
+    if not any(wildcard in wanted for wildcard in "*?["):
+        wanted = f"*{wanted}*"
+    root = source.resolve() if source else PACKAGE_TASKS.resolve()
+    for name in sorted(index):
+        if fnmatch.fnmatch(name, wanted):
+            yield _row(name, index[name], root)
+
+
+def _row(name: str, entry: Entry, root: Path) -> TaskRow:
+    config = entry.cfg or {}
+    # What lm-eval takes a task for that says nothing.
+    output_type = config.get("output_type", "generate_until") if entry.kind is Kind.TASK else ""
+    path = Path(entry.yaml_path).resolve() if entry.yaml_path else None
+    shown = "" if path is None else str(path.relative_to(root) if path.is_relative_to(root) else path)
+    return TaskRow(name, _KINDS[entry.kind], str(output_type), shown)

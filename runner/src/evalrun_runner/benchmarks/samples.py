@@ -1,0 +1,54 @@
+"""lm-eval's ``samples_<task>.jsonl``: one line for each document and filter, as ``EvaluationTracker`` writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
+
+from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.load import LeafTask
+from evalrun_runner.records import Item, ItemResult, ItemStatus
+
+Rows = Callable[[], Iterable[tuple[Item, ItemResult]]]
+
+
+def sample_lines(leaf: LeafTask, rows: Rows) -> Iterator[str]:
+    """The lines of a leaf task's samples file, without line ends, in lm-eval's order: filter by filter.
+
+    ``rows`` gives the task's items and results in canonical order; it is called once for each filter, so that nothing
+    is held. Items that are not ok have no sample: lm-eval knows no such thing, and a line without metrics would break
+    its readers. They are in the parts, with their errors.
+    """
+    for ensemble in leaf.task._filters:
+        for item, result in rows():
+            if result.outcome.status is ItemStatus.OK:
+                yield json.dumps(
+                    _sample(leaf, ensemble.name, item, result), default=handle_non_serializable, ensure_ascii=False
+                )
+
+
+def _sample(leaf: LeafTask, name: str, item: Item, result: ItemResult) -> dict[str, Any]:
+    doc = dict(item.doc)
+    metrics = values.decode(result.scores or "{}")[name]
+    target = leaf.task.doc_to_target(doc)
+    responses = [[one.value for one in repeats] for repeats in result.outcome.responses]
+    return {
+        "doc_id": item.doc_id,
+        "doc": doc,
+        "target": str(target),
+        "arguments": {
+            f"gen_args_{i}": {f"arg_{j}": argument for j, argument in enumerate(request.arguments)}
+            for i, request in enumerate(item.requests)
+        },
+        "resps": sanitize_list(responses),
+        "filtered_resps": sanitize_list(values.decode(result.filtered or "{}")[name]),
+        "filter": name,
+        "metrics": list(metrics),
+        "doc_hash": hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)),
+        "prompt_hash": hash_string(item.requests[0].arguments[0]),
+        "target_hash": hash_string(str(target)),
+        **metrics,
+    }

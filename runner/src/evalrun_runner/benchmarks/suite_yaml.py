@@ -1,0 +1,85 @@
+"""Reading a suite's YAML without making anything of it: nodes with their lines, for the guard to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evalrun_runner.errors import InputError
+
+_PLAIN_TAGS = frozenset(
+    f"tag:yaml.org,2002:{name}"
+    for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp", "value")
+)
+
+MAX_SETTINGS = 100_000
+"""Aliases of aliases can make a small file endless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One ``key: value`` of a YAML file. ``value`` is plain data, None where it holds a tag such as ``!function``."""
+
+    file: Path
+    line: int
+    path: tuple[str, ...]
+    """The keys that lead to it, its own last; list places are left out."""
+    value: Any
+    tag: str | None
+    """The tag of the value itself if it is none of YAML's own."""
+
+    @property
+    def key(self) -> str:
+        """Its own key."""
+        return self.path[-1]
+
+
+def read_settings(file: Path) -> Iterator[Setting]:
+    """Every setting of a YAML file, nested ones included; nothing if the file holds no mapping, or several documents.
+
+    lm-eval passes over such files too. Raises InputError for a file that is not YAML.
+    """
+    try:
+        documents = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    if len(documents) != 1 or not isinstance(documents[0], yaml.MappingNode):
+        return
+    for count, setting in enumerate(_walk(file, documents[0], (), set())):
+        if count >= MAX_SETTINGS:
+            raise InputError(f"{file} has more than {MAX_SETTINGS} settings, YAML aliases counted each time")
+        yield setting
+
+
+def _walk(file: Path, node: yaml.Node, path: tuple[str, ...], above: set[int]) -> Iterator[Setting]:
+    if id(node) in above:
+        raise InputError(f"{file}:{node.start_mark.line + 1}: {'.'.join(path)} contains itself by a YAML alias")
+    above = above | {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = path if key.tag.endswith(":merge") else (*path, str(key.value))
+            if key.tag.endswith(":merge"):
+                yield from _walk(file, value, here, above)
+                continue
+            line = key.start_mark.line + 1
+            yield Setting(file, line, here, _plain(value), None if value.tag in _PLAIN_TAGS else value.tag)
+            yield from _walk(file, value, here, above)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            if value.tag not in _PLAIN_TAGS:
+                yield Setting(file, value.start_mark.line + 1, path, None, value.tag)
+            yield from _walk(file, value, path, above)
+
+
+def _plain(node: yaml.Node) -> Any:
+    """Text, numbers and lists of them, which is all that the guard's rules look at."""
+    if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN_TAGS:
+        loader = yaml.SafeLoader("")
+        return loader.construct_object(node)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(value) for value in node.value]
+    return None
