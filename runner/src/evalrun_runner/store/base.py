@@ -35,7 +35,10 @@ class ObjectStore(Protocol):
         """Whether the key is there."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Every key that starts with the prefix, in lexical order, streamed."""
+        """Every key that starts with the prefix, once, streamed.
+
+        In no order to lean on: S3 lists ``a.b`` before ``a/b``, stores built on directories the other way.
+        """
 
     def delete(self, key: str) -> None:
         """Remove the object; a missing key is no error."""

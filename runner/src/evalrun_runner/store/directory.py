@@ -100,8 +100,8 @@ class DirectoryStore:
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
                 _sync(path.parent)
-        except NotADirectoryError:
-            return  # a part of the key is a file: the key cannot be there
+        except (NotADirectoryError, IsADirectoryError):
+            return  # a part of the key is a file, or the key is a directory: no object is there
         except OSError as error:
             raise classify(error, path) from error
 
@@ -135,7 +135,6 @@ class DirectoryStore:
     def _walk(self, folder: str, prefix: str) -> Iterator[str]:
         try:
             with os.scandir(self.root / folder) as entries:
-                # A directory sorts by its name with the slash: "a.b" comes before "a/b", as on S3.
                 shown = [entry for entry in entries if not entry.name.startswith(TEMPORARY)]
                 names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in shown)
         except (FileNotFoundError, NotADirectoryError):

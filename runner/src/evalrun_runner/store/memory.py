@@ -45,7 +45,7 @@ class MemoryStore:
             return key in self._objects
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See ``ObjectStore.list``: the keys as they were at the call."""
+        """See ``ObjectStore.list``; the keys as they were at the call."""
         with self._lock:
             return iter(sorted(key for key in self._objects if key.startswith(prefix)))
 
