@@ -15,7 +15,7 @@ Pure: no clock, no threads, no randomness, no I/O. ``now`` is seconds on any clo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from evalrun_runner.dispatch import hedge
 from evalrun_runner.dispatch.fleet import Fleet
@@ -75,6 +75,10 @@ class Dispatcher:
                 self._table.settle(index, counts)
                 self._counts += counts
                 self._kept += chunk.items
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Every chunk, in the order in which they were added: the canonical one."""
+        return (self._table.chunk(index) for index in range(len(self._table)))
 
     def planning_done(self) -> None:
         """No more chunks will come."""

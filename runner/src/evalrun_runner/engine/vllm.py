@@ -81,28 +81,6 @@ def _cpu_cache_bytes(replicas: int) -> int:
     return max(GIB // 4, min(4 * GIB, available // (4 * replicas)))
 
 
-def check_engine_args(settings: VllmSettings) -> dict[str, Any]:
-    """Let vLLM itself check the arguments against the model's configuration, before any weight is loaded.
-
-    Returns what vLLM resolved, for the provenance. Raises ``InputError`` with vLLM's reason.
-    """
-    os.environ.update(prepare_environment(os.cpu_count() or 1, settings.replicas_per_host))
-    from vllm.engine.arg_utils import EngineArgs  # noqa: PLC0415  takes ten seconds or more to import
-
-    try:
-        config = EngineArgs(**engine_args(settings)).create_engine_config()
-    except (ValueError, TypeError, OSError, KeyError, NotImplementedError, AssertionError) as error:
-        raise InputError(f"spec.engine.vllm: vLLM refuses these arguments: {_reason(error)}") from error
-    return {
-        "dtype": str(config.model_config.dtype).removeprefix("torch."),
-        "maxModelLen": config.model_config.max_model_len,
-        "maxNumSeqs": config.scheduler_config.max_num_seqs,
-        "maxNumBatchedTokens": config.scheduler_config.max_num_batched_tokens,
-        "quantization": config.model_config.quantization,
-        "prefixCaching": config.cache_config.enable_prefix_caching,
-    }
-
-
 def _reason(error: BaseException) -> str:
     """The informative line of vLLM's (often pydantic's) error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -123,7 +101,12 @@ class VllmEngine:
 
         self._params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
-        self._engine = LLMEngine.from_engine_args(EngineArgs(**engine_args(settings)))
+        try:
+            # vLLM's own checks against the model's configuration: they come before any weight is read.
+            checked = EngineArgs(**engine_args(settings)).create_engine_config()
+        except (ValueError, TypeError, OSError, KeyError, NotImplementedError, AssertionError) as error:
+            raise InputError(f"spec.engine.vllm: vLLM refuses these arguments: {_reason(error)}") from error
+        self._engine = LLMEngine.from_vllm_config(checked, disable_log_stats=True)
         config = self._engine.vllm_config
         self.max_model_len: int = config.model_config.max_model_len
         self.max_num_seqs: int = config.scheduler_config.max_num_seqs

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from evalrun_runner.errors import EvalRunError, StoreError
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.records import Committed
 from evalrun_runner.replica.scoring import ScoringProcess
 from evalrun_runner.replica.work import ChunkWork
@@ -31,7 +32,7 @@ class Committer:
         ledger: Ledger,
         scoring: ScoringProcess,
         *,
-        writer: str,
+        writer: Writer,
         patience: float,
         on_commit: Callable[[Committed], None],
         on_failure: Callable[[EvalRunError], None],

@@ -17,6 +17,7 @@ from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
 from evalrun_runner.errors import EvalRunError, RunFailed
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.records import Committed, Lease, Order, Report
 from evalrun_runner.replica.committing import Committer
 from evalrun_runner.replica.intake import Intake
@@ -112,10 +113,11 @@ class Replica:
         self._left = threading.Event()
         self._pump: Pump | None = None
         self._max_num_seqs = 0
+        engine = "vllm" if isinstance(settings.engine, VllmSettings) else "mock"
         self._committer = Committer(
             self._ledger,
             ScoringProcess(settings.recipes),
-            writer=name,
+            writer=Writer(name, engine),
             patience=settings.store_patience,
             on_commit=self._on_commit,
             on_failure=self._fail,

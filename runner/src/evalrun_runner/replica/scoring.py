@@ -153,7 +153,7 @@ def _serve() -> None:
             task, items, outcomes = receive()
             if task not in scorers:
                 try:
-                    scorers[task] = Scorer(recipes[task], items)
+                    scorers[task] = Scorer(recipes[task])
                 except Exception as error:  # noqa: BLE001  any failure to build is told to the parent, which fails the run
                     _write(answers, f"{type(error).__name__}: {error}")
                     continue

@@ -1,0 +1,5 @@
+"""The command line ``evalrun``."""
+
+from evalrun_runner.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,152 @@
+"""What the commands do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from evalrun_api import Phase, RunLocation, RunResult, Verdict
+from evalrun_api.parse import cluster_problems
+from evalrun_api.problems import InvalidInput
+from evalrun_runner.cli.display import Display, print_results
+from evalrun_runner.cli.files import parse
+from evalrun_runner.cli.localize import Localizer, absolute
+from evalrun_runner.errors import EvalRunError, InputError, Interrupted, ObjectMissing, RunFailed
+from evalrun_runner.storage import store_spec
+
+GATE_FAILED, GATE_INCONCLUSIVE = 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of ``evalrun run``."""
+
+    output: str | None
+    settings: tuple[str, ...]
+    fresh: bool
+    allow_code: bool
+    port: int | None
+    json: bool
+
+
+def run(file: str, options: RunOptions) -> int:
+    """Run a file on this machine; returns the exit code."""
+    parsed = parse(file, options.settings)
+    base = Path.cwd() if file == "-" else Path(file).resolve().parent
+    with tempfile.TemporaryDirectory(prefix="evalrun-") as scratch, _signals() as stop:
+        localizer = Localizer(parsed, base, Path(scratch))
+        config = localizer.config(options.output, fresh=options.fresh, allow_code=options.allow_code)
+        from evalrun_runner.driver.run import Options, run  # noqa: PLC0415  imports lm-eval and Ray: seconds
+
+        with Display(config, port=options.port) as display:
+            result = run(config, Options(stop=stop), display)
+    if options.json:
+        print(result.to_json(indent=2))
+    else:
+        print_results(result)
+    return exit_code(result)
+
+
+def exit_code(result: RunResult) -> int:
+    """0, or 1 before 3 before 4."""
+    if result.phase is not Phase.SUCCEEDED:
+        if result.failure is not None:
+            print(f"evalrun: {result.failure.message}", file=sys.stderr)
+        return RunFailed.exit_code
+    match result.verdict:
+        case Verdict.FAILED:
+            return GATE_FAILED
+        case Verdict.INCONCLUSIVE:
+            return GATE_INCONCLUSIVE
+        case _:
+            return 0
+
+
+def validate(files: Sequence[str], settings: Sequence[str], *, cluster: bool) -> int:
+    """Check files; says of each what is wrong. Returns the exit code."""
+    code = 0
+    for file in files:
+        try:
+            evalrun = parse(file, settings).evalrun
+            if cluster and (problems := cluster_problems(evalrun)):
+                raise InvalidInput(file, problems)
+        except (InvalidInput, EvalRunError) as error:
+            print(error, file=sys.stderr)
+            code = InputError.exit_code
+        else:
+            print(f"{file}: valid")
+    return code
+
+
+def results(uri: str, *, json_output: bool) -> None:
+    """Print a finished run's scores. Raises ``InputError`` where there are none."""
+    from evalrun_runner.driver.reading import read_result  # noqa: PLC0415
+
+    try:
+        result = read_result(RunLocation(uri=absolute(uri)))
+    except ObjectMissing as error:
+        raise InputError(
+            f"{uri} holds no finished run (no COMPLETE in it); run the same `evalrun run` again to finish it"
+        ) from error
+    if json_output:
+        print(result.to_json(indent=2))
+    else:
+        print_results(result)
+
+
+def tasks(pattern: str, source: Path | None) -> int:
+    """List benchmarks; returns 2 if there is none that fits."""
+    from evalrun_runner.benchmarks.listing import list_tasks  # noqa: PLC0415  imports lm-eval
+
+    found = 0
+    for row in list_tasks(pattern, source):
+        print(f"{row.name:<60} {row.kind:<6} {row.output_type or ''}")
+        found += 1
+    if not found:
+        raise InputError(f"no task, group or tag fits {pattern!r}; try a part of a name, or a glob such as 'mmlu_*'")
+    return 0
+
+
+def fetch(uri: str, output: Path, revision: str | None, digest: str | None) -> None:
+    """Bring a model to a folder."""
+    from evalrun_runner.models.fetch import ModelSource, copy_model  # noqa: PLC0415
+    from evalrun_runner.store.s3 import S3Settings  # noqa: PLC0415
+
+    if "://" not in uri:
+        uri = Path(uri).resolve().as_uri() if Path(uri).is_dir() else f"hf://{uri}"
+    source = ModelSource(
+        uri=uri,
+        revision=revision,
+        digest=digest,
+        storage=S3Settings(endpoint_url=os.environ.get("AWS_ENDPOINT_URL")) if uri.startswith("s3://") else None,
+        token=os.environ.get("HF_TOKEN"),
+    )
+    found = copy_model(source, output)
+    print(f"{found.path}\n{found.digest}" + (f"\nrevision {found.revision}" if found.revision else ""))
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(Interrupted.exit_code)
+        stop.set()
+        print("\nevalrun: stopping; what is complete is committed first. Again to end at once.", file=sys.stderr)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

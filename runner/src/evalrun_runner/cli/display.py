@@ -1,0 +1,137 @@
+"""What a person sees: a live bar on a terminal, a line every ten seconds elsewhere, a table at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from evalrun_api import RunConfig, RunResult
+from evalrun_runner.driver.watching import View
+from evalrun_runner.endpoint import Endpoint
+
+LINE_SECONDS = 10.0
+
+
+class Display:
+    """A ``Watcher`` on stderr, and on a port if one is asked for."""
+
+    def __init__(self, config: RunConfig, *, port: int | None) -> None:
+        self._console = Console(stderr=True)
+        self._live = self._console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rates]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._live,
+        )
+        self._bar: TaskID | None = None
+        self._next_line = 0.0
+        self._endpoint = None if port is None else Endpoint(config, port)
+
+    def __enter__(self) -> Display:
+        if self._endpoint is not None:
+            self.log(f"progress and metrics on {self._endpoint.start()}")
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        if self._endpoint is not None:
+            self._endpoint.stop()
+
+    def log(self, line: str) -> None:
+        """A line above the bar."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def show(self, view: View) -> None:
+        """The run as it is now."""
+        if self._endpoint is not None:
+            self._endpoint.update(view)
+        if self._live:
+            self._draw(view)
+        elif time.monotonic() >= self._next_line or view.progress is None:
+            self._next_line = time.monotonic() + LINE_SECONDS
+            self.log(_line(view))
+
+    def _draw(self, view: View) -> None:
+        if self._bar is None:
+            self._bar = self._progress.add_task(view.phase.value, total=None, rates="")
+        progress = view.progress
+        total = progress.planned if progress is not None and progress.planning_done else None
+        done = progress.counts.total if progress is not None else 0
+        description = f"{view.phase.value}{f' ({view.note})' if view.note else ''}"
+        self._progress.update(self._bar, description=description, completed=done, total=total, rates=_rates(view))
+
+
+def _line(view: View) -> str:
+    progress = view.progress
+    if progress is None:
+        return f"{view.phase.value}: {view.note}"
+    more = "" if progress.planning_done else "+"
+    note = f" ({view.note})" if view.note else ""
+    return f"{view.phase.value}{note}: {progress.counts.total:,}/{progress.planned:,}{more} items, {_rates(view)}"
+
+
+def _rates(view: View) -> str:
+    progress = view.progress
+    if progress is None:
+        return ""
+    parts = [f"{progress.items_per_s:,.1f} items/s", f"{progress.tokens_per_s:,.0f} tokens/s"]
+    if progress.eta_s is not None:
+        parts.append(f"ETA {_duration(progress.eta_s)}")
+    parts.append(f"replicas {view.replicas_ready}/{view.replicas_wanted}")
+    lost = progress.counts.failed + progress.counts.quarantined
+    if lost:
+        parts.append(f"{lost} without a score")
+    if view.degraded:
+        parts.append(f"the store is in trouble: {view.degraded[:120]}")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def print_results(result: RunResult) -> None:
+    """The scores, the gates, the account of items, and where everything lies."""
+    # Wide enough for long names where there is no terminal to fit into.
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    if result.scores:
+        console.print(_scores(result))
+    if result.gates:
+        console.print(_gates(result))
+    counts, work = result.counts, result.work
+    account = f"planned {counts.planned:,} = {counts.ok:,} ok + {counts.failed:,} failed + {counts.quarantined:,} quarantined"
+    print(f"{account}; {work.kept:,} kept from before, {work.redone:,} redone")
+    print(f"results: {result.results_uri}")
+
+
+def _scores(result: RunResult) -> Table:
+    table = Table("task", "filter", "metric", title=None)
+    for heading in ("value", "stderr", "n"):
+        table.add_column(heading, justify="right")
+    for score in result.scores:
+        value = "-" if score.value is None else f"{score.value:.4f}"
+        stderr = "-" if score.stderr is None else f"± {score.stderr:.4f}"
+        table.add_row(score.task, score.filter, score.metric, value, stderr, f"{score.n:,}")
+    return table
+
+
+def _gates(result: RunResult) -> Table:
+    table = Table("gate", "verdict", "value", "why")
+    for gate in result.gates:
+        name = f"{gate.task} {gate.metric},{gate.filter}"
+        table.add_row(name, gate.verdict.value, "-" if gate.value is None else f"{gate.value:.4f}", gate.message)
+    return table

@@ -1,0 +1,80 @@
+"""Gates: a bound on one score. Incomplete evidence never passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalrun_api import Gate, GateResult, Reason, Verdict
+
+
+def judge(
+    gates: Sequence[Gate], results: Mapping[str, Any], baselines: Sequence[Mapping[str, Any] | None]
+) -> tuple[GateResult, ...]:
+    """The verdict of every gate. ``results`` and ``baselines`` are the content of ``results.json`` files."""
+    padded = [*baselines, *([None] * (len(gates) - len(baselines)))]
+    return tuple(_judge(gate, results, baseline) for gate, baseline in zip(gates, padded, strict=True))
+
+
+def score_of(results: Mapping[str, Any], task: str, metric: str, filter_name: str) -> float | None:
+    """One score of ``results.json``; None if it is not there or not a number."""
+    value = results.get("results", {}).get(task, {}).get(f"{metric},{filter_name}")
+    return float(value) if isinstance(value, int | float) and value == value else None  # noqa: PLR0124  NaN
+
+
+def _judge(gate: Gate, results: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> GateResult:
+    value = score_of(results, gate.task, gate.metric, gate.resolved_filter)
+    if value is None:
+        there = ", ".join(sorted(_names(results, gate.task))) or f"no task {gate.task}"
+        message = f"there is no score {gate.metric},{gate.resolved_filter} of {gate.task}; there is: {there}"
+        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.SCORE_MISSING, message=message[:1000])
+    lost = _lost_items(results, gate.task)
+    if lost:
+        message = f"{lost} items of {gate.task} have no score: failed or quarantined"
+        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.INCONCLUSIVE, message=message, value=value)
+    if gate.baseline is not None:
+        return _against_baseline(gate, value, baseline)
+    return _within_bounds(gate, value)
+
+
+def _within_bounds(gate: Gate, value: float) -> GateResult:
+    for bound, holds in ((gate.min, lambda b: value >= b), (gate.max, lambda b: value <= b)):
+        if bound is not None and not holds(bound):
+            word = "below the least" if bound == gate.min and value < bound else "above the greatest"
+            message = f"{value:.6g} is {word} allowed, {bound:g}"
+            return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, value=value)
+    return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, value=value)
+
+
+def _against_baseline(gate: Gate, value: float, baseline: Mapping[str, Any] | None) -> GateResult:
+    before = None if baseline is None else score_of(baseline, gate.task, gate.metric, gate.resolved_filter)
+    if before is None or gate.max_regression is None:
+        message = "the baseline has no such score, or is not finished"
+        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.BASELINE_MISSING, message=message, value=value)
+    lower_is_better = (baseline or {}).get("higher_is_better", {}).get(gate.task, {}).get(gate.metric) is False
+    loss = value - before if lower_is_better else before - value
+    bounds = _within_bounds(gate, value)
+    if loss > gate.max_regression:
+        message = f"{value:.6g} against {before:.6g}: a loss of {loss:.6g}, more than {gate.max_regression:g}"
+        return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, value=value - before)
+    if bounds.verdict is not Verdict.PASSED:
+        return bounds
+    return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, value=value - before)
+
+
+def _names(results: Mapping[str, Any], task: str) -> list[str]:
+    entry = results.get("results", {}).get(task, {})
+    return [name for name in entry if "," in name and "_stderr," not in name]
+
+
+def _lost_items(results: Mapping[str, Any], task: str) -> int:
+    """Items without a score in a leaf task, or in any leaf task of a group."""
+    counts = results.get("evalrun", {}).get("tasks", {})
+    leaves = _leaves(results.get("group_subtasks", {}), task)
+    return sum(counts.get(leaf, {}).get(kind, 0) for leaf in leaves for kind in ("failed", "quarantined"))
+
+
+def _leaves(subtasks: Mapping[str, Sequence[str]], task: str) -> set[str]:
+    if task not in subtasks:
+        return {task}
+    return {leaf for child in subtasks[task] for leaf in _leaves(subtasks, child)}

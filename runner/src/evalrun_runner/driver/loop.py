@@ -1,0 +1,176 @@
+"""The dispatch loop: fleet events to the policy, its orders back; nothing is decided here but when to give up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from evalrun_api import Phase
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.driver.planning import Planned, Planning
+from evalrun_runner.driver.watching import View, Watcher
+from evalrun_runner.errors import Interrupted, RunFailed
+from evalrun_runner.fleet import Answered, Fleet, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.records import Order, Report
+
+POLL_SECONDS = 0.1
+REPORT_SECONDS = 0.5
+"""How long a replica may wait with a report that brings no news."""
+EPOCH_SECONDS = 5.0
+"""How often the store is asked for a higher epoch."""
+FLUSH_SECONDS = 30.0
+"""For replicas to commit what is complete when the run is stopped."""
+CRASHES_IN_A_ROW = 5
+"""Replicas that may leave one after another with nothing committed in between before the run gives up."""
+
+
+@dataclass
+class Loop:
+    """One driver's dispatching. ``start_fleet`` is called when the first chunk is there to be leased."""
+
+    dispatcher: Dispatcher
+    planning: Planning
+    ledger: Ledger
+    epoch: int
+    wanted: int
+    start_fleet: Callable[[], Fleet]
+    watcher: Watcher
+    stop: threading.Event
+    clock: Callable[[], float] = time.monotonic
+    fleet: Fleet | None = None
+    ready: set[str] = field(default_factory=set)
+    facts: dict[str, dict[str, object]] = field(default_factory=dict)
+    """What each replica said of itself, for the provenance."""
+    _commit_seconds: list[float] = field(default_factory=list)
+    _degraded: str | None = None
+    _failures: int = 0
+    _next_epoch_check: float = 0.0
+    _next_view: float = 0.0
+
+    def run(self) -> None:
+        """Until every chunk is committed. Raises ``RunFailed``, ``Superseded``, ``Interrupted``."""
+        while not self.dispatcher.finished:
+            self._plan()
+            self._serve()
+            self._judge()
+            self._show()
+
+    def ensure_fleet(self) -> None:
+        """Start the fleet if there was nothing to lease so far."""
+        if self.fleet is None:
+            self.fleet = self.start_fleet()
+
+    def _plan(self) -> None:
+        for planned in self.planning.take():
+            self._add(planned)
+        if self.planning.done:
+            self.dispatcher.planning_done()
+
+    def _add(self, planned: Planned) -> None:
+        self.dispatcher.add_chunks(planned.chunks, planned.committed)
+        if planned.set_aside:
+            self.watcher.log(f"{planned.set_aside} damaged parts were set aside under corrupt/; their chunks are redone")
+        if len(planned.committed) < len(planned.chunks):
+            self.ensure_fleet()
+
+    def _serve(self) -> None:
+        if self.fleet is None:
+            self.stop.wait(POLL_SECONDS)
+            return
+        for event in self.fleet.poll(POLL_SECONDS):
+            self._handle(self.fleet, event)
+        for verdict in self.dispatcher.tick(self.clock()):
+            self.watcher.log(f"replica {verdict.replica} is killed: {verdict.why}")
+            self.fleet.kill(verdict.replica)
+
+    def _handle(self, fleet: Fleet, event: FleetEvent) -> None:
+        now = self.clock()
+        match event:
+            case Joined(replica, facts):
+                self.ready.add(replica)
+                self.facts[replica] = dict(facts)
+                self.dispatcher.join(replica, now)
+                fleet.send(replica, Order(), REPORT_SECONDS)
+            case Answered(replica, report):
+                self._note(report)
+                fleet.send(replica, self.dispatcher.report(replica, report, now), REPORT_SECONDS)
+            case Gone(replica, departure, detail, before_joining):
+                self.ready.discard(replica)
+                self.dispatcher.leave(replica, departure, now)
+                self._failures += 1
+                what = "before it was ready" if before_joining else f"({departure})"
+                self.watcher.log(f"replica {replica} is gone {what}: {detail}")
+                if self._failures > CRASHES_IN_A_ROW + len(self.dispatcher.quarantined):
+                    raise RunFailed(
+                        f"{self._failures} replicas in a row left with nothing committed in between; the last: {detail}"
+                    )
+                fleet.replace(replica)
+            case Refused(_, error):
+                raise error
+
+    def _note(self, report: Report) -> None:
+        self._degraded = report.degraded
+        if report.committed:
+            self._failures = 0
+            self._commit_seconds.extend(committed.seconds_to_commit for committed in report.committed)
+
+    def _judge(self) -> None:
+        if self.stop.is_set():
+            self._flush()
+            counts = self.dispatcher.progress(self.clock()).counts
+            raise Interrupted(f"stopped; {counts.total:,} items are committed. The same command goes on from there")
+        if self.dispatcher.fatal is not None:
+            raise RunFailed(self.dispatcher.fatal)
+        self._check_epoch()
+        counts = self.dispatcher.progress(self.clock()).counts
+        lost = counts.failed + counts.quarantined
+        # A run that mostly fails is not worth its GPUs; one that fails here and there is finished, then judged.
+        if self.dispatcher.over_cap and lost >= 50 and 2 * lost > counts.total:
+            raise RunFailed(f"{lost:,} of the first {counts.total:,} items failed: the run was given up")
+
+    def _check_epoch(self) -> None:
+        now = self.clock()
+        if now >= self._next_epoch_check:
+            self._next_epoch_check = now + EPOCH_SECONDS
+            self.ledger.assert_leading(self.epoch)
+
+    def _flush(self) -> None:
+        """Tell every replica to commit what is complete and leave."""
+        if self.fleet is None:
+            return
+        deadline, told = self.clock() + FLUSH_SECONDS, set[str]()
+        while self.ready - told and self.clock() < deadline:
+            for event in self.fleet.poll(POLL_SECONDS):
+                match event:
+                    case Answered(replica, report):
+                        self.dispatcher.report(replica, report, self.clock())
+                        self.fleet.send(replica, Order(done=True), 0.0)
+                        told.add(replica)
+                    case Joined(replica) | Gone(replica) | Refused(replica):
+                        self.ready.discard(replica)
+        while told and self.clock() < deadline:
+            for event in self.fleet.poll(POLL_SECONDS):
+                if isinstance(event, Answered):
+                    self.dispatcher.report(event.replica, event.report, self.clock())
+                told.discard(event.replica)
+
+    def _show(self) -> None:
+        now = self.clock()
+        if now < self._next_view:
+            return
+        self._next_view = now + 0.25
+        seconds, self._commit_seconds = tuple(self._commit_seconds), []
+        self.watcher.show(
+            View(
+                phase=Phase.RUNNING if self.ready else Phase.STARTING,
+                note="" if self.ready else "loading the model",
+                progress=self.dispatcher.progress(now),
+                replicas_ready=len(self.ready),
+                replicas_wanted=self.wanted,
+                degraded=self._degraded,
+                commit_seconds=seconds,
+            )
+        )

@@ -1,0 +1,118 @@
+"""The plan, made in a thread of its own while replicas load: chunks come out as soon as their segment is durable."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from evalrun_runner.benchmarks.build import iter_items
+from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.plan.chunks import ChunkSizing
+from evalrun_runner.plan.planner import plan_task
+from evalrun_runner.records import Chunk, Counts
+
+SEGMENTS_AHEAD = 64
+"""Segments planned and not yet taken by the dispatcher; they hold chunks only, no items."""
+READERS = 16
+"""Parts read at once when a run is resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Chunks whose segment is durable; ``committed`` are those that a sound part is in the store for."""
+
+    chunks: tuple[Chunk, ...]
+    committed: Mapping[tuple[str, int], Counts]
+    set_aside: int
+    """Parts that were damaged."""
+
+
+class Planning:
+    """Plans every leaf task in canonical order. ``take`` gives what is ready without waiting."""
+
+    def __init__(
+        self,
+        benchmarks: LoadedBenchmarks,
+        chat: ChatTemplate | None,
+        ledger: Ledger,
+        epoch: int,
+        sizing: ChunkSizing,
+    ) -> None:
+        self._benchmarks = benchmarks
+        self._chat = chat
+        self._ledger = ledger
+        self._epoch = epoch
+        self._sizing = sizing
+        self._ready: queue.Queue[Planned] = queue.Queue(SEGMENTS_AHEAD)
+        self._stop = threading.Event()
+        self._error: EvalRunError | None = None
+        self._thread = threading.Thread(target=self._run, name="planning", daemon=True)
+
+    def start(self) -> None:
+        """Start planning."""
+        self._thread.start()
+
+    def take(self) -> list[Planned]:
+        """What was planned since the last call. Raises what stopped the planning."""
+        alive = self._thread.is_alive()
+        planned = []
+        while not self._ready.empty():
+            planned.append(self._ready.get_nowait())
+        if not alive and not planned and self._error is not None:
+            raise self._error
+        return planned
+
+    @property
+    def done(self) -> bool:
+        """Whether all chunks were taken and none will come."""
+        return not self._thread.is_alive() and self._ready.empty() and self._error is None
+
+    def stop(self) -> None:
+        """Give up; what is durable stays."""
+        self._stop.set()
+        while self._thread.is_alive():
+            self.take_quietly()
+            self._thread.join(0.05)
+
+    def take_quietly(self) -> None:
+        """Make room so that the thread sees that it is to stop."""
+        while not self._ready.empty():
+            self._ready.get_nowait()
+
+    def _run(self) -> None:
+        try:
+            existing = set(self._ledger.committed_parts())
+            with ThreadPoolExecutor(READERS, thread_name_prefix="resume") as readers:
+                for leaf in self._benchmarks.leaves:
+                    items = iter_items(leaf, self._chat)
+                    for segment in plan_task(leaf.name, items, self._ledger, self._sizing):
+                        self._ready.put(self._look_up(segment.chunks, existing, readers))
+                        if self._stop.is_set():
+                            return
+        except EvalRunError as error:
+            self._error = error
+        except Exception as error:  # noqa: BLE001  a task's own code may raise anything; the driver must hear of it
+            self._error = RunFailed(f"planning failed: {type(error).__name__}: {error}")
+
+    def _look_up(
+        self, chunks: tuple[Chunk, ...], existing: set[tuple[str, int]], readers: ThreadPoolExecutor
+    ) -> Planned:
+        there = [chunk for chunk in chunks if chunk.id in existing]
+        counts = dict(zip((chunk.id for chunk in there), readers.map(self._counts, there), strict=True))
+        sound = {chunk: found for chunk, found in counts.items() if found is not None}
+        return Planned(chunks, sound, len(counts) - len(sound))
+
+    def _counts(self, chunk: Chunk) -> Counts | None:
+        try:
+            return self._ledger.read_part(chunk).counts
+        except ObjectMissing:
+            return None
+        except LedgerCorrupt:
+            self._ledger.set_aside(chunk, self._epoch)
+            return None

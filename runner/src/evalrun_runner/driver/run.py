@@ -1,0 +1,231 @@
+"""A run from its RunConfig to its RunResult: preflight, plan and dispatch, finish."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from evalrun_api import Counts as CountsResult
+from evalrun_api import Failure, Phase, Reason, RunConfig, RunResult, Verdict, Work
+from evalrun_runner import layout
+from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.cluster import RayFleet, RaySettings
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import DispatchPolicy
+from evalrun_runner.driver import finish
+from evalrun_runner.driver.gates import judge
+from evalrun_runner.driver.identity import check_same_plan
+from evalrun_runner.driver.loop import Loop
+from evalrun_runner.driver.planning import Planning
+from evalrun_runner.driver.prepare import Setting, chat_template, load_tasks, prepare
+from evalrun_runner.driver.provenance import attempt_record, first_record, identity_in, now, read_run
+from evalrun_runner.driver.watching import View, Watcher
+from evalrun_runner.engine.vllm import VllmSettings, has_gpu, prepare_environment
+from evalrun_runner.errors import EvalRunError, InputError, ObjectMissing, StoreError
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.plan.chunks import ChunkSizing
+from evalrun_runner.records import Chunk, Counts
+from evalrun_runner.replica.replica import ReplicaSettings
+from evalrun_runner.storage import store_spec
+from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.store.open import open_store
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is no part of the run itself. ``ray_address`` None starts a Ray of this process's own."""
+
+    stop: threading.Event
+    ray_address: str | None = None
+    policy: DispatchPolicy = field(default_factory=DispatchPolicy)
+
+
+def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
+    """Take a run to its end, from wherever an earlier driver left it.
+
+    Raises ``EvalRunError``: ``InputError`` before anything was asked of a model, ``RunFailed``, ``Interrupted``.
+    """
+    watcher.show(View(Phase.STARTING, "checking the store and the model"))
+    setting = prepare(config, watcher)
+    store = open_store(setting.store)
+    earlier = read_run(store)
+    if earlier is not None:
+        check_same_plan(identity_in(earlier), setting.identity, config.results.uri)
+    if setting.ledger.is_complete():
+        watcher.log("this run is complete: nothing is redone")
+        return _result(config, json.loads(setting.ledger.completed_results()), redone=0, kept_all=True)
+    watcher.show(View(Phase.STARTING, "loading the tasks"))
+    benchmarks = load_tasks(setting)
+    return _Run(setting, store, benchmarks, options, watcher).go(earlier)
+
+
+class _Run:
+    """One driver process's part in a run."""
+
+    def __init__(
+        self, setting: Setting, store: ObjectStore, benchmarks: LoadedBenchmarks, options: Options, watcher: Watcher
+    ) -> None:
+        self._setting = setting
+        self._config = setting.config
+        self._store = store
+        self._ledger = Ledger(store)
+        self._benchmarks = benchmarks
+        self._options = options
+        self._watcher = watcher
+        self._epoch = self._ledger.claim_epoch()
+        policy = self._config.spec.policy
+        self._dispatcher = Dispatcher(_with_cap(options.policy, policy.max_failed_items))
+
+    def go(self, earlier: dict[str, Any] | None) -> RunResult:
+        """Dispatch until every chunk is committed and sound, then finish."""
+        record = earlier or first_record(self._setting, self._benchmarks)
+        attempt = attempt_record(self._setting, self._epoch)
+        record["attempts"].append(attempt)
+        self._write_record(record)
+        sizing = ChunkSizing(**record["sizing"])
+        planning = Planning(self._benchmarks, chat_template(self._setting), self._ledger, self._epoch, sizing)
+        loop = Loop(
+            dispatcher=self._dispatcher,
+            planning=planning,
+            ledger=self._ledger,
+            epoch=self._epoch,
+            wanted=self._config.spec.replicas.count,
+            start_fleet=self._start_fleet,
+            watcher=self._watcher,
+            stop=self._options.stop,
+        )
+        with self._closing(loop, attempt, record):
+            planning.start()
+            loop.run()
+            while damaged := finish.damaged_parts(self._dispatcher.chunks(), self._ledger):
+                self._watcher.log(f"{len(damaged)} damaged parts are set aside and their chunks redone")
+                for chunk in damaged:
+                    self._ledger.set_aside(chunk, self._epoch)
+                    self._dispatcher.reopen(chunk)
+                loop.ensure_fleet()
+                loop.run()
+        return self._finish()
+
+    def _start_fleet(self) -> RayFleet:
+        config, engine = self._config, self._setting.engine
+        count, cpus = config.spec.replicas.count, os.cpu_count() or 1
+        vllm = isinstance(engine, VllmSettings)
+        settings = ReplicaSettings(
+            store=self._setting.store,
+            engine=engine,
+            recipes={leaf.name: leaf.recipe for leaf in self._benchmarks.leaves},
+            seed=config.spec.seed,
+            fast=self._setting.fast,
+        )
+        ray_settings = RaySettings(
+            address=self._options.ray_address,
+            gpus_per_replica=engine.tensor_parallel_size if isinstance(engine, VllmSettings) and has_gpu() else 0,
+            environment=prepare_environment(cpus, count) if vllm else {},
+        )
+        self._watcher.log(f"starting {count} {'vLLM' if vllm else 'mock'} replicas{'' if has_gpu() else ' on CPU'}")
+        return RayFleet(count, settings, ray_settings, writer=f"e{self._epoch}")
+
+    @contextmanager
+    def _closing(self, loop: Loop, attempt: dict[str, Any], record: dict[str, Any]) -> Iterator[None]:
+        """Free the replicas and write down how the attempt ended, however it did."""
+        try:
+            yield
+            attempt["outcome"] = "Complete"
+        except EvalRunError as error:
+            attempt["outcome"] = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            loop.planning.stop()
+            if loop.fleet is not None:
+                loop.fleet.shutdown()
+            attempt["ended"] = now()
+            attempt["replicas"] = loop.facts
+            self._close_record(record, attempt)
+
+    def _close_record(self, record: dict[str, Any], attempt: dict[str, Any]) -> None:
+        try:
+            if self._ledger.highest_epoch() == self._epoch:
+                self._write_record(record)
+        except StoreError as error:
+            self._watcher.log(f"run.json does not say how this attempt ended ({attempt.get('outcome')}): {error}")
+
+    def _write_record(self, record: dict[str, Any]) -> None:
+        self._store.put(layout.RUN, json.dumps(record, indent=2, ensure_ascii=False, default=str).encode())
+
+    def _finish(self) -> RunResult:
+        self._watcher.show(View(Phase.FINISHING, "aggregating"))
+        plan = self._plan()
+        counts = finish.count_by_task(plan, self._ledger)
+        total = sum(counts.values(), Counts())
+        progress = self._dispatcher.progress(0.0)
+        work = Work(kept=progress.kept, redone=progress.redone)
+        if self._dispatcher.over_cap:
+            return self._over_cap(total, finish.failed_examples(plan, self._ledger), work)
+        results = finish.make_results(self._config, self._benchmarks, plan, self._ledger, counts)
+        if self._config.spec.output.samples:
+            finish.write_samples(self._benchmarks, plan, self._ledger, self._store)
+        self._ledger.write_results(self._epoch, finish.encode_results(results))
+        self._ledger.complete(self._epoch)
+        return _result(self._config, results, redone=progress.redone, kept=progress.kept)
+
+    def _plan(self) -> finish.PlanOf:
+        chunks: dict[str, list[Chunk]] = {leaf.name: [] for leaf in self._benchmarks.leaves}
+        for chunk in self._dispatcher.chunks():
+            chunks[chunk.task].append(chunk)
+        return {task: tuple(of_task) for task, of_task in chunks.items()}
+
+    def _over_cap(self, total: Counts, examples: list[str], work: Work) -> RunResult:
+        cap = self._config.spec.policy.max_failed_items
+        message = (
+            f"{total.failed} failed and {total.quarantined} quarantined items are more than spec.policy.maxFailedItems "
+            f"({cap}) allows; all other results are kept in {self._config.results.uri}. " + "; ".join(examples)
+        )
+        return RunResult(
+            phase=Phase.FAILED,
+            counts=_counts(total),
+            work=work,
+            results_uri=self._config.results.uri,
+            failure=Failure(reason=Reason.TOO_MANY_FAILED_ITEMS, message=message),
+        )
+
+
+def _with_cap(policy: DispatchPolicy, cap: int) -> DispatchPolicy:
+    return replace(policy, max_failed_items=cap)
+
+
+def _counts(total: Counts) -> CountsResult:
+    return CountsResult(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined)
+
+
+def _result(
+    config: RunConfig, results: dict[str, Any], *, redone: int, kept: int = 0, kept_all: bool = False
+) -> RunResult:
+    counts = CountsResult.model_validate(results["evalrun"]["counts"])
+    gates = judge(config.spec.gates, results, [_baseline(config, number) for number in range(len(config.baselines))])
+    return RunResult(
+        phase=Phase.SUCCEEDED,
+        counts=counts,
+        work=Work(kept=counts.planned if kept_all else kept, redone=redone),
+        verdict=Verdict.overall(gate.verdict for gate in gates),
+        gates=gates,
+        scores=finish.scores_in(results),
+        results_uri=config.results.uri,
+    )
+
+
+def _baseline(config: RunConfig, number: int) -> dict[str, Any] | None:
+    location = config.baselines[number]
+    if location is None:
+        return None
+    try:
+        results: dict[str, Any] = json.loads(Ledger(open_store(store_spec(location))).completed_results())
+    except ObjectMissing:
+        return None
+    except ValueError as error:
+        raise InputError(f"spec.gates[{number}].baseline: {location.uri} is no EvalRun's output: {error}") from error
+    return results

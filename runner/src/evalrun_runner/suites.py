@@ -1,0 +1,61 @@
+"""Suites of the user's own, brought to folders of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from evalrun_api.runconfig import SuiteLocation
+from evalrun_runner.errors import InputError
+from evalrun_runner.storage import s3_settings
+from evalrun_runner.store.open import StoreSpec, open_store
+
+MAX_SUITE_BYTES = 2 << 30
+"""A suite is YAML and data; more than this is a mistaken prefix."""
+
+
+def fetch_suites(suites: Mapping[str, SuiteLocation], cache: Path) -> dict[str, Path]:
+    """The folder of each suite, by benchmark. Raises ``InputError`` and the errors of the store."""
+    return {name: _fetch(name, suite, cache) for name, suite in suites.items()}
+
+
+def _fetch(name: str, suite: SuiteLocation, cache: Path) -> Path:
+    if suite.uri.startswith("s3://"):
+        return _download(name, suite, cache)
+    folder = Path(unquote(urlsplit(suite.uri).path))
+    if not folder.is_dir():
+        raise InputError(
+            f"benchmark {name}: the suite's folder {folder} is not there; expected a folder of lm-eval YAML and data "
+            "(source.path is relative to the EvalRun's file)"
+        )
+    return folder
+
+
+def _download(name: str, suite: SuiteLocation, cache: Path) -> Path:
+    store = open_store(StoreSpec(suite.uri, s3_settings(suite.storage)))
+    keys = sorted(store.list(""))
+    if not keys:
+        raise InputError(f"benchmark {name}: no files under {suite.uri}; expected lm-eval YAML and data")
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as temporary:
+        digest, total = hashlib.sha256(), 0
+        for key in keys:
+            if ".." in PurePosixPath(key).parts:
+                raise InputError(f"benchmark {name}: the key {key!r} under {suite.uri} leaves the suite's folder")
+            data = store.get(key)
+            total += len(data)
+            if total > MAX_SUITE_BYTES:
+                raise InputError(f"benchmark {name}: more than {MAX_SUITE_BYTES >> 30} GiB under {suite.uri}")
+            digest.update(f"{key}\0{len(data)}\0".encode() + data)
+            file = Path(temporary, "suite", key)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        # Named by content: a suite that did not change lies where it did, and a run never sees another change it.
+        target = cache / digest.hexdigest()[:32]
+        if not target.exists():
+            shutil.move(Path(temporary, "suite"), target)
+    return target
