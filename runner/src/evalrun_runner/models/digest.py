@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -20,6 +21,8 @@ from evalrun_runner.errors import InputError
 from evalrun_runner.models.files import TEMPLATES, is_model_file
 
 BLOCK = 1 << 20
+THREADS = 4
+_log = logging.getLogger(__name__)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -57,23 +60,29 @@ def file_sha256(path: Path) -> str:
     return state.hexdigest()
 
 
-def model_digest(directory: Path, *, cache: Path | None = None, threads: int = 4) -> str:
-    """The digest of the model in a directory.
+def model_digest(directory: Path, *, cache: Path | None = None) -> str:
+    """The digest of the model in a directory; ``cache`` as in ``file_hashes``."""
+    return combine(file_hashes(directory, cache=cache))
+
+
+def file_hashes(directory: Path, *, cache: Path | None = None, becomes: Path | None = None) -> dict[str, str]:
+    """The sha256 of each of a model's files, in hexadecimal digits, by relative path.
 
     Hashing releases the interpreter's lock, so threads share the files. With ``cache`` the hashes are kept there by
-    (path, size, mtime in ns), and an unchanged file is not read again.
+    (path, size, mtime in ns), and an unchanged file is not read again. ``becomes`` is the path to keep them for, where
+    the directory is about to be renamed.
     """
     names = [name for name in names_in(directory) if is_model_file(name)]
-    sidecar = _Sidecar.of(directory, cache) if cache else None
+    sidecar = _Sidecar.of(becomes or directory, cache) if cache else None
     known = sidecar.read() if sidecar else {}
     stamps = {name: _stamp(directory / name) for name in names}
     stale = [name for name in names if known.get(name, {}).get("stamp") != stamps[name]]
-    with ThreadPoolExecutor(threads, thread_name_prefix="digest") as pool:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="digest") as pool:
         fresh = dict(zip(stale, pool.map(file_sha256, [directory / name for name in stale]), strict=True))
     hashes = {name: fresh.get(name) or str(known[name]["sha256"]) for name in names}
     if sidecar and (stale or set(known) != set(names)):
         sidecar.write({name: {"stamp": stamps[name], "sha256": hashes[name]} for name in names})
-    return combine(hashes)
+    return hashes
 
 
 def _stamp(path: Path) -> list[int]:
@@ -101,8 +110,11 @@ class _Sidecar:
         return {name: entry for name, entry in entries.items() if isinstance(entry, dict) and "sha256" in entry}
 
     def write(self, entries: Mapping[str, Mapping[str, object]]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps(entries, indent=1).encode())
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, json.dumps(entries, indent=1).encode())
+        except OSError as error:  # a cache mounted read-only: the next call hashes again, and is as right
+            _log.debug("the hashes of %s are not kept: %s", self.path, error)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -40,7 +40,7 @@ def is_weights(name: str) -> bool:
 
 
 def model_files(names: Iterable[str], where: str) -> tuple[str, ...]:
-    """The files of the model among ``names``, sorted.
+    """The files of the model among ``names``, sorted. A name with a trailing slash is a folder, for the message only.
 
     Raises:
         InputError: ``where`` has no configuration, no tokenizer, or no weights in safetensors.
@@ -80,6 +80,6 @@ def _no_weights(names: frozenset[str], where: str) -> str:
             "EvalRun loads safetensors only, because such files can run code or lose precision. Convert the model "
             "(transformers: model.save_pretrained(directory, safe_serialization=True)) and name that directory."
         )
-    nested = sorted({name.rsplit("/", 1)[0] for name in names if "/" in name and is_weights(name)})
-    hint = f" There are some in {', '.join(nested[:3])}: name that directory." if nested else " Check the address."
-    return f"{where} has no *.safetensors.{hint}"
+    folders = sorted({name.partition("/")[0] for name in names if "/" in name})
+    hint = f" If one of its folders holds the model, name that: {', '.join(folders[:5])}." if folders else ""
+    return f"{where} has no *.safetensors. Check the address.{hint}"

@@ -1,0 +1,40 @@
+"""Downloads in threads, patient with the network and ended by the first failure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from evalrun_runner.errors import StoreError
+from evalrun_runner.models.types import Transfer
+from evalrun_runner.store.retry import SystemClock, with_backoff
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+def run_all(tasks: Iterable[Callable[[], None]], threads: int, transfer: Transfer) -> None:
+    """Run tasks in threads. The first error, or Ctrl-C, stops the others at their next block and is raised."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        except BaseException:
+            transfer.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def patiently(call: Callable[[], T], patience_s: float, transfer: Transfer | None = None) -> T:
+    """Repeat a call that raises StoreUnavailable, for ``patience_s`` seconds; a stopped transfer ends the waiting."""
+
+    def on_wait(error: StoreError, seconds: float) -> None:
+        if transfer:
+            transfer.advance(0)
+        _log.warning("%s; trying again in %.1f s", error, seconds)
+
+    return with_backoff(call, deadline_s=patience_s, clock=SystemClock(), on_wait=on_wait)
