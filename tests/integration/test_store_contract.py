@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from support.seaweed import FlakyProxy, Seaweed
 
 from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreUnavailable
 from evalrun_runner.ledger.ledger import Ledger
@@ -19,6 +18,7 @@ from evalrun_runner.store.memory import MemoryStore
 from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.probe import probe_store
 from evalrun_runner.store.s3 import S3Settings, S3Store
+from support.seaweed import FlakyProxy, Seaweed
 
 
 @pytest.fixture(scope="module")

@@ -37,10 +37,11 @@ class TestDirectory:
 
     def test_a_file_in_the_way_of_the_root(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("a file")
-        for call in (lambda s: s.create("a", b""), lambda s: s.put("a/b", b"")):
+        store = DirectoryStore(tmp_path / "out")
+        for call in (lambda: store.create("a", b""), lambda: store.put("a/b", b"")):
             with pytest.raises(StoreDenied, match="choose another output"):
-                call(DirectoryStore(tmp_path / "out"))
-        assert list(DirectoryStore(tmp_path / "out").list("")) == []
+                call()
+        assert list(store.list("")) == []
 
     def test_a_directory_in_the_way_of_a_key(self, tmp_path: Path) -> None:
         store = DirectoryStore(tmp_path)

@@ -23,6 +23,7 @@ from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, Stor
 from evalrun_runner.ledger.manifest import (
     Segment,
     TaskIndex,
+    decode_chunk,
     decode_chunks,
     decode_index,
     decode_segment,
@@ -100,8 +101,12 @@ class Ledger:
         key = layout.segment(task, number)
         return decode_segment(self._store.get(key), self._where(key))
 
+    def read_items(self, chunk: Chunk) -> list[Item]:
+        """The items of a chunk. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        return decode_chunk(self.segment_bytes(chunk.task, chunk.segment), chunk, self._where_segment(chunk))
+
     def segment_bytes(self, task: str, number: int) -> bytes:
-        """A segment as it lies in the store, for ``manifest.decode_rows``. Raises ``ObjectMissing``."""
+        """A segment as it lies in the store, for many calls of ``manifest.decode_chunk``. Raises ``ObjectMissing``."""
         return self._store.get(layout.segment(task, number))
 
     def write_task_index(self, index: TaskIndex) -> None:
@@ -230,6 +235,9 @@ class Ledger:
 
     def _where(self, key: str) -> str:
         return f"{self._store.uri}{key}"
+
+    def _where_segment(self, chunk: Chunk) -> str:
+        return self._where(layout.segment(chunk.task, chunk.segment))
 
     def _another_plan(self, what: str) -> str:
         return (

@@ -105,6 +105,16 @@ def decode_rows(data: bytes, first_row: int, count: int, where: str = "the manif
     return [_decode_item(file.meta["task"], row) for row in file.rows(first_row, count)]
 
 
+def decode_chunk(data: bytes, chunk: Chunk, where: str = "the manifest segment") -> list[Item]:
+    """The items of a chunk, checked against its digest. Raises ``LedgerCorrupt``."""
+    items = decode_rows(data, chunk.first_row, chunk.items, where)
+    if chunk_digest(item.hash for item in items) != chunk.digest:
+        raise LedgerCorrupt(
+            f"{where} holds other items than those planned for chunk {chunk.number}: it is another plan's"
+        )
+    return items
+
+
 def encode_index(index: TaskIndex) -> bytes:
     """The index as JSON with a checksum of its own."""
     fields = asdict(index)
