@@ -132,7 +132,7 @@ def _quantity(value: object) -> object:
 Quantity = Annotated[
     int | str,
     BeforeValidator(_quantity),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY, "maxLength": 64}),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "minimum": 0, "pattern": QUANTITY, "maxLength": 64}),
 ]
 """A Kubernetes quantity."""
 

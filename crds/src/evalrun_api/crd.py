@@ -93,10 +93,10 @@ def crd() -> Schema:
 def _schema() -> Schema:
     schema = structural(EvalRun.model_json_schema(by_alias=True))
     properties = schema["properties"]
-    # The API server knows these three itself and allows no more to be said of them.
+    # The API server knows these three itself, and of metadata it allows nothing else to be said.
     properties["apiVersion"] = {"type": "string", "description": properties["apiVersion"]["description"]}
     properties["kind"] = {"type": "string", "description": properties["kind"]["description"]}
-    properties["metadata"] = {"type": "object", "description": properties["metadata"]["description"]}
+    properties["metadata"] = {"type": "object"}
     schema["required"] = ["spec"]
     _drop_rules(properties["status"])
     spec = properties["spec"]

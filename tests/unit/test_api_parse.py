@@ -1,0 +1,274 @@
+"""What the door of the contract says to wrong inputs: the field, what is allowed, and why."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+from evalrun_api import InvalidInput, cluster_problems, parse_evalrun, parse_file
+
+SPEC: dict[str, Any] = {
+    "model": {"uri": "s3://checkpoints/llama-3-8b/step-4000/"},
+    "engine": {"vllm": {"args": {"gpu_memory_utilization": 0.9}}},
+    "benchmarks": [{"task": "gsm8k", "numFewshot": 5, "limit": 200, "applyChatTemplate": True}],
+    "output": {"uri": "s3://evals/"},
+}
+"""The least that a spec needs, nearly."""
+
+
+def evalrun(**spec: object) -> dict[str, Any]:
+    """An EvalRun with some parts of its spec replaced."""
+    return {
+        "apiVersion": "evalrun.dev/v1alpha1",
+        "kind": "EvalRun",
+        "metadata": {"name": "x", "labels": {"kueue.x-k8s.io/queue-name": "gpu"}},
+        "spec": copy.deepcopy(SPEC) | spec,
+    }
+
+
+def engine_args(**args: object) -> dict[str, Any]:
+    """A spec with these arguments of vLLM."""
+    return {"engine": {"vllm": {"args": args}}}
+
+
+def benchmark(**fields: object) -> dict[str, Any]:
+    """A spec with one benchmark with these fields."""
+    return {"benchmarks": [{"task": "gsm8k"} | fields]}
+
+
+def gate(**fields: object) -> dict[str, Any]:
+    """A spec with one gate with these fields."""
+    return {"gates": [{"task": "gsm8k", "metric": "exact_match"} | fields]}
+
+
+INVALID: list[tuple[dict[str, Any], str, str]] = [
+    # model
+    ({"model": {}}, "spec.model.uri", "is missing (Where the weights lie"),
+    ({"model": {"uri": "gs://x/y"}}, "spec.model.uri", "must look like s3://bucket/path/, hf://org/name"),
+    ({"model": {"uri": "s3://abc/x", "revision": "main"}}, "spec.model.revision", "hf:// only"),
+    ({"model": {"uri": "file:///m", "storage": {}}}, "spec.model.storage", "nothing is fetched"),
+    ({"model": {"uri": "pvc://models/../x"}}, "spec.model.uri", "no '..'"),
+    ({"model": {"uri": "s3://abc/x", "digest": "sha256:12"}}, "spec.model.digest", "64 hexadecimal digits"),
+    ({"model": {"uri": "s3://abc/x", "cache": {}}}, "spec.model.cache.persistentVolumeClaim", "is missing"),
+    # engine
+    ({"engine": {}}, "spec.engine", "exactly one engine is needed: vllm or mock"),
+    ({"engine": {"vllm": {}, "mock": {}}}, "spec.engine", "exactly one engine is needed"),
+    ({"engine": {"vlm": {}}}, "spec.engine.vlm", "did you mean vllm?"),
+    ({"engine": {"mock": {}, "numerics": "strickt"}}, "spec.engine.numerics", "did you mean strict?"),
+    ({"engine": {"vllm": {"tensorParallelSize": 0}}}, "spec.engine.vllm.tensorParallelSize", "at least 1, not 0"),
+    (engine_args(worker_cls="my.Worker"), "spec.engine.vllm.args.worker_cls", "names code to load"),
+    (engine_args(logits_processors=["a:B"]), "spec.engine.vllm.args.logits_processors", "names code to load"),
+    (engine_args(trust_remote_code=True), "spec.engine.vllm.args.trust_remote_code", "own code is never run"),
+    (engine_args(load_format="pt"), "spec.engine.vllm.args.load_format", "safetensors only"),
+    (engine_args(model="x"), "spec.engine.vllm.args.model", "spec.model.uri says it"),
+    (engine_args(tensor_parallel_size=2), "spec.engine.vllm.args.tensor_parallel_size", "vllm.tensorParallelSize says"),
+    (engine_args(max_model_len=2), "spec.engine.vllm.args.max_model_len", "vllm.maxModelLen says it"),
+    (engine_args(gpu_memory_utilisation=1), "spec.engine.vllm.args.gpu_memory_utilisation", "gpu_memory_utilization?"),
+    (engine_args(linear_backend="x"), "spec.engine.vllm.args.linear_backend", "not on the list"),
+    (engine_args(swap_space=4), "spec.engine.vllm.args.swap_space", "no swap space any more"),
+    (engine_args(gpu_memory_utilization=1.5), "spec.engine.vllm.args.gpu_memory_utilization", "at most 1, not 1.5"),
+    (engine_args(max_num_seqs="8"), "spec.engine.vllm.args.max_num_seqs", 'a whole number, not "8"'),
+    # replicas
+    ({"replicas": {"count": 0}}, "spec.replicas.count", "must be at least 1, not 0 (How many replicas"),
+    ({"replicas": {"count": 2, "minCount": 3}}, "spec.replicas.minCount", "must not be above count"),
+    ({"replicas": {"resources": {"limits": {"memory": "3Xi"}}}}, "spec.replicas.resources.limits.memory", "64Gi"),
+    ({"replicas": {"resources": {"limits": {"cpu": -1}}}}, "spec.replicas.resources.limits.cpu", "quantity"),
+    ({"replicas": {"podTemplate": {}}}, "spec.replicas.podTemplate", "unknown field"),
+    ({"replicas": {"tolerations": [{}]}}, "spec.replicas.tolerations[0].operator", "needs operator: Exists"),
+    (
+        {"replicas": {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}},
+        "spec.replicas.tolerations[0].value",
+        "operator: Equal only",
+    ),
+    ({"replicas": {"nodeSelector": {"a.b/c": True}}}, "spec.replicas.nodeSelector[a.b/c]", "must be text"),
+    # benchmarks
+    ({"benchmarks": []}, "spec.benchmarks", "needs at least 1"),
+    ({"benchmarks": [{"task": "a"}] * 1001}, "spec.benchmarks", "at most 1000 of them, not 1001"),
+    ({"benchmarks": [{"task": "a"}, {"task": "b", "name": "a"}]}, "spec.benchmarks", "unique in a run"),
+    (benchmark(limit=0), "spec.benchmarks[0].limit", "at least 1"),
+    (benchmark(limit=1.5), "spec.benchmarks[0].limit", "whole number"),
+    (benchmark(num_fewshot=1), "spec.benchmarks[0].num_fewshot", "did you mean numFewshot?"),
+    (benchmark(task="a b"), "spec.benchmarks[0].task", "no spaces"),
+    (benchmark(applyChatTemplate="yes"), "spec.benchmarks[0].applyChatTemplate", "true or false"),
+    (benchmark(fewshotAsMultiturn=True), "spec.benchmarks[0].fewshotAsMultiturn", "applyChatTemplate"),
+    (benchmark(generation={"temprature": 1}), "spec.benchmarks[0].generation.temprature", "did you mean temperature?"),
+    (benchmark(generation={"maxGenToks": 1}), "spec.benchmarks[0].generation.maxGenToks", "did you mean max_gen_toks?"),
+    (benchmark(generation={"until": "\n"}), "spec.benchmarks[0].generation.until", "must be a list"),
+    (
+        benchmark(generation={"do_sample": False, "temperature": 1}),
+        "spec.benchmarks[0].generation.temperature",
+        "greedy",
+    ),
+    (benchmark(source={}), "spec.benchmarks[0].source", "exactly one source"),
+    (benchmark(source={"path": "x", "s3": {"uri": "s3://abc/"}}), "spec.benchmarks[0].source", "exactly one source"),
+    (benchmark(source={"s3": {"uri": "./x"}}), "spec.benchmarks[0].source.s3.uri", "s3://bucket/path/"),
+    (benchmark(source={"pvc": {"claimName": "c", "path": "/a"}}), "spec.benchmarks[0].source.pvc.path", "relative"),
+    (benchmark(source={"pvc": {"claimName": "c", "path": "a/.."}}), "spec.benchmarks[0].source.pvc.path", "'..'"),
+    # gates, output, the rest
+    (gate(), "spec.gates[0]", "at least one criterion"),
+    (gate(baseline={"runName": "y"}), "spec.gates[0].maxRegression", "go together"),
+    (gate(min=0.5, maxRegression=0.1), "spec.gates[0].maxRegression", "go together"),
+    (gate(min=0.7, max=0.6), "spec.gates[0].min", "no score could pass"),
+    (gate(baseline={"runName": "y", "uri": "s3://abc/"}, maxRegression=0), "spec.gates[0].baseline", "exactly one"),
+    ({"resumeFrom": {}}, "spec.resumeFrom", "exactly one reference to a run"),
+    ({"output": {"uri": "./x", "storage": {}}}, "spec.output.storage", "s3:// only"),
+    ({"output": {"uri": "http://x"}}, "spec.output.uri", "must look like s3://bucket/path/, or for local runs"),
+    (
+        {"output": {"uri": "s3://abc/", "storage": {"endpointUrl": "https://x"}}},
+        "spec.output.storage.endpointUrl",
+        "did you mean endpointURL?",
+    ),
+    (
+        {"output": {"uri": "s3://abc/", "storage": {"endpointURL": "x"}}},
+        "spec.output.storage.endpointURL",
+        "https://s3.example.com",
+    ),
+    ({"seed": -1}, "spec.seed", "at least 0"),
+    ({"policy": {"maxAttempts": 0}}, "spec.policy.maxAttempts", "at least 1"),
+    ({"policy": {"suspend": "true"}}, "spec.policy.suspend", "true or false"),
+    ({"bencmarks": []}, "spec.bencmarks", "did you mean benchmarks?"),
+]
+
+
+@pytest.mark.parametrize(("spec", "path", "words"), INVALID, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_wrong_value_is_named_by_field_and_reason(spec: dict[str, Any], path: str, words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_evalrun(evalrun(**spec), "run.yaml")
+    assert [problem.path for problem in caught.value.problems] == [path]
+    assert words in caught.value.problems[0].message
+    assert str(caught.value).startswith(f"run.yaml: {path}: ")
+
+
+def test_all_problems_are_told_at_once() -> None:
+    wrong = evalrun(seed=-1, replicas={"count": 0}, benchmarks=[{"task": "a"}, {"task": "b", "limt": 3}])
+    with pytest.raises(InvalidInput) as caught:
+        parse_evalrun(wrong, "run.yaml")
+    paths = {problem.path for problem in caught.value.problems}
+    assert paths == {"spec.seed", "spec.replicas.count", "spec.benchmarks[1].limt"}
+    assert str(caught.value).splitlines()[0] == "run.yaml: 3 problems"
+
+
+def test_null_means_not_given_as_for_the_api_server() -> None:
+    run = parse_evalrun(evalrun(policy=None, **benchmark(limit=None)), "run.yaml")
+    assert run.spec.policy.max_attempts == 3
+    assert run.spec.benchmarks[0].limit is None
+
+
+def test_an_unknown_field_that_is_null_is_still_unknown() -> None:
+    with pytest.raises(InvalidInput, match="unknown field"):
+        parse_evalrun(evalrun(sead=None), "run.yaml")
+
+
+def test_an_object_as_the_api_server_gives_it_is_read() -> None:
+    mapping = evalrun()
+    mapping["metadata"] |= {
+        "uid": "0b0f",
+        "generation": 1,
+        "creationTimestamp": "2026-11-01T10:00:00Z",
+        "managedFields": [{"manager": "kubectl"}],
+        "ownerReferences": [],
+        "finalizers": None,
+    }
+    mapping["status"] = {"phase": "Running", "written": "by a later version", "progress": {"planned": 3, "ok": 1}}
+    run = parse_evalrun(mapping, "cluster")
+    assert run.metadata.uid == "0b0f"
+    assert run.status is not None
+    assert run.status.progress is not None
+    assert run.status.progress.ok == 1
+
+
+def test_what_only_one_machine_can_do_is_told_apart() -> None:
+    run = parse_evalrun(
+        evalrun(output={"uri": "./out"}, resumeFrom={"uri": "./old"}, **benchmark(source={"path": "./suite"})),
+        "run.yaml",
+    )
+    assert [problem.path for problem in cluster_problems(run)] == [
+        "spec.benchmarks[0].source.path",
+        "spec.output.uri",
+        "spec.resumeFrom.uri",
+    ]
+    assert cluster_problems(parse_evalrun(evalrun(), "run.yaml")) == []
+
+
+BOMB = "\n".join(
+    ["a: &a [1,1,1,1,1,1,1,1,1,1]"]
+    + [
+        f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
+)
+GOOD = yaml.safe_dump(evalrun())
+FILES: list[tuple[str | bytes, str]] = [
+    ("", "the file is empty"),
+    ("---\n---\n# nothing\n", "the file is empty"),
+    ("a: [", "not valid YAML: line 1, column 5"),
+    ("a: 1\n  b: 2", "not valid YAML: line 2, column 4"),
+    ("\x00", "not valid YAML: special characters are not allowed"),
+    (b"\xff\xfe\xfd", "no UTF-8 text"),
+    ("[1]", "document 1 is a list, not a mapping"),
+    ("hello", "document 1 is text, not a mapping"),
+    ("1: 2", "a key must be a string"),
+    ("a: 1\nb: 2\na: 3", "line 3, column 1: the key 'a' is there twice"),
+    ("a: !!python/object:os.system x", "line 1, column 4: could not determine a constructor"),
+    ("a: !!bool maybe", "does not fit its tag"),
+    (BOMB, "more than 200,000 values"),
+    ("a: &a [*a]", "more than 200,000 values"),
+    ("[" * 5000, "nested too deeply"),
+    ("#" * 5_000_000, "at most 4,194,304 are read"),
+    ("kind: EvalRun", "apiVersion: is missing, expected evalrun.dev/v1alpha1"),
+    ("apiVersion: evalrun.dev/v1\nkind: EvalRun", 'apiVersion: must be evalrun.dev/v1alpha1, not "evalrun.dev/v1"'),
+    ("apiVersion: evalrun.dev/v1alpha1\nkind: Evalrun", 'kind: must be EvalRun, not "Evalrun"'),
+    ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}", "no EvalRun in it"),
+    (f"{GOOD}---\n{GOOD}", "2 EvalRuns in it, expected one"),
+    (f"{GOOD}---\napiVersion: apps/v1\nkind: Deployment", "not a Deployment (apps/v1)"),
+    (f"{GOOD}---\napiVersion: v1\nkind: ConfigMap", "metadata.name: is missing in a ConfigMap"),
+    (f"{GOOD}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: s}}", "needs the label evalrun.dev/use: storage"),
+    (
+        f"{GOOD}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{a: 1}}",
+        "data.a: of the ConfigMap c",
+    ),
+    (
+        f"{GOOD}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: s, labels: {{evalrun.dev/use: storage}}}}\n"
+        "data: {a: hello!}",
+        "must be base64",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), FILES, ids=[words for _, words in FILES])
+def test_a_wrong_file_is_told_in_one_line(text: str | bytes, words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_file(text, "run.yaml")
+    assert str(caught.value).startswith("run.yaml: ")
+    assert len(caught.value.problems) == 1
+    assert words in str(caught.value)
+
+
+def test_a_file_may_hold_the_objects_it_names() -> None:
+    text = f"""{GOOD}---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: suite}}
+data: {{task.yaml: "task: mine"}}
+binaryData: {{data.bin: AAE=}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: s3, labels: {{evalrun.dev/use: storage}}}}
+stringData: {{AWS_ACCESS_KEY_ID: key}}
+data: {{AWS_SECRET_ACCESS_KEY: c2VjcmV0}}
+"""
+    file = parse_file(text, "run.yaml")
+    assert file.evalrun.metadata.name == "x"
+    assert file.config_maps["suite"].data == {"task.yaml": b"task: mine", "data.bin": b"\x00\x01"}
+    assert file.secrets["s3"].data == {"AWS_ACCESS_KEY_ID": b"key", "AWS_SECRET_ACCESS_KEY": b"secret"}
+    assert "SECRET_ACCESS" not in repr(file)
+
+
+def test_scalars_are_read_as_kubernetes_reads_them() -> None:
+    text = GOOD.replace("metadata:\n", "metadata:\n  annotations: {day: 2026-11-01, time: 12:30}\n")
+    run = parse_file(f"{text}  gates: [{{task: a, metric: b, max: 1e-3}}]\n", "run.yaml").evalrun
+    assert run.metadata.annotations == {"day": "2026-11-01", "time": "12:30"}
+    assert run.spec.gates[0].max == 0.001
