@@ -91,7 +91,8 @@ def test_a_choice_of_types_is_refused() -> None:
 
 def test_defaults_are_the_models(schema: dict[str, Any]) -> None:
     assert at(schema, "spec.seed")["default"] == 1234
-    assert at(schema, "spec.policy")["default"] == {}
+    assert at(schema, "spec.policy")["default"] == {"maxAttempts": 3, "maxFailedItems": 0, "suspend": False}
+    assert at(schema, "spec.engine.vllm.args")["default"] == {}
     assert at(schema, "spec.policy.maxAttempts")["default"] == 3
     assert at(schema, "spec.replicas.count")["default"] == 1
     assert at(schema, "spec.engine.numerics")["default"] == "fast"

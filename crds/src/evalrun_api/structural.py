@@ -97,13 +97,15 @@ def _resolved(node: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _default(value: object) -> Schema:
-    """A default as the API server should fill it in.
+    """A default as the API server should fill it in: null and empty lists stand for what is not given.
 
-    An object's is empty, its fields have their own; null and empty lists stand for what is not given.
+    An object's holds those of its fields, because the API server tries its rules on the default as it stands.
     """
     if value is None or value == []:
         return {}
-    return {"default": {} if isinstance(value, dict) else value}
+    if isinstance(value, dict):
+        return {"default": {key: part for key, part in value.items() if part not in (None, [], {})}}
+    return {"default": value}
 
 
 def structural_problems(schema: Schema) -> list[str]:
