@@ -39,7 +39,7 @@ class Seaweed:
     """A SeaweedFS server on loopback with data below ``directory``; started on entry, killed on exit."""
 
     def __init__(self, directory: Path, *options: str) -> None:
-        """``options`` are handed to ``weed server``, for example ``-volume.max=1``."""
+        """``options`` are handed to ``weed server``: with ``-master.volumeSizeLimitMB=1 -volume.max=9`` it is soon full."""
         self._directory = directory / "seaweed"
         self._data = self._directory / "data"
         self._data.mkdir(parents=True, exist_ok=True)

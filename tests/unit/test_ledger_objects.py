@@ -119,7 +119,7 @@ def make_part(number: int = 5) -> tuple[Chunk, list[ItemResult]]:
 class TestSegments:
     """Items and chunks as an object."""
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(
         st.lists(
             st.tuples(st.dictionaries(texts, values, max_size=3), st.lists(requests, max_size=3)),
@@ -169,9 +169,13 @@ class TestSegments:
 
     @pytest.mark.parametrize(
         ("doc", "field"),
-        [({"image": b"\x89PNG"}, r"doc\.image holds a bytes"),
-         ({"at": [datetime.date(2026, 1, 1)]}, r"doc\.at\[0\] holds a date"), ({"a": {1: 2}}, r"doc\.a has the key 1"), ({"set": {1}}, r"doc\.set holds a set")],
-    )  # fmt: skip
+        [
+            ({"image": b"\x89PNG"}, r"doc\.image holds a bytes"),
+            ({"at": [datetime.date(2026, 1, 1)]}, r"doc\.at\[0\] holds a date"),
+            ({"a": {1: 2}}, r"doc\.a has the key 1"),
+            ({"set": {1}}, r"doc\.set holds a set"),
+        ],
+    )
     def test_what_json_cannot_hold_is_named(self, doc: dict[str, object], field: str) -> None:
         with pytest.raises(InputError, match=rf"task t, document 5: {field}"):
             hash_item("t", 5, doc, ())
@@ -197,7 +201,7 @@ class TestSegments:
 class TestParts:
     """Results as an object."""
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(st.lists(rows, min_size=1, max_size=4))
     def test_any_rows_come_back_exactly(self, drawn: list[ItemResult]) -> None:
         chunk = chunk_of(drawn)
@@ -244,7 +248,7 @@ class TestDamage:
             with pytest.raises(LedgerCorrupt, match="the object is damaged"):
                 decode_part(damaged, chunk, "the object")
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(data=st.data())
     def test_any_damage_to_a_segment_is_seen(self, data: st.DataObject) -> None:
         items = [make_item(n) for n in range(3)]

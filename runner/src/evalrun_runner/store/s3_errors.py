@@ -76,7 +76,7 @@ def _classify_answer(error: ClientError, where: str, bucket: str) -> StoreError:
     if code in _ADVICE:
         return StoreDenied(f"{reason}. {_ADVICE[code]}")
     if code in _UNAVAILABLE or status == _HTTP_TOO_MANY or (status >= 500 and status != _HTTP_NOT_IMPLEMENTED):
-        return StoreUnavailable(f"{reason}. The store is overloaded or broken")
+        return StoreUnavailable(f"{reason}. The store is overloaded, broken or full")
     if status in {409, 412}:
         return StoreUnavailable(f"{reason}. Another writer was at this object")
     return StoreDenied(f"{reason}. {_ADVICE['AccessDenied']}")
