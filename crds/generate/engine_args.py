@@ -1,4 +1,4 @@
-"""Writes ``evalrun_api/engine_args.py`` from the installed vLLM: ``python crds/generate/engine_args.py > …``.
+"""Writes ``evalrun_api/engine_args.py`` from the installed vLLM: run it into that file, then format the file.
 
 vLLM is needed here only. The generated module holds typed fields for the arguments of ``ALLOWED``, with vLLM's own
 types and words, and the names of all others, so that refusing one can say that vLLM knows it.
@@ -118,7 +118,7 @@ def _plain(text: str) -> str:
     paragraph = re.split(r"\n\s*\n|\n\s*- ", text.strip())[0]
     paragraph = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(paragraph.split()))
     paragraph = re.sub(r":class:|:meth:|:func:", "", paragraph).replace("\\", "").replace('"""', "'")
-    return paragraph.rstrip(" :.") + "."
+    return paragraph.removesuffix("Available options:").rstrip(" :.") + "."
 
 
 def plain_type(name: str, annotation: object) -> str:

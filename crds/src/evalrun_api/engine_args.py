@@ -210,7 +210,7 @@ class EngineArgs(Model):
         ]
         | None
     ) = None
-    """Backend for MoE expert computation kernels. Available options."""
+    """Backend for MoE expert computation kernels."""
     tokenizer_mode: Literal["auto", "hf", "mistral", "deepseek_v32"] | None = None
     """Tokenizer mode."""
     language_model_only: bool | None = None

@@ -16,7 +16,7 @@ class Rule:
     """One rule about one model."""
 
     cel: str
-    """The CEL expression, with the model as ``self``."""
+    """The CEL expression, with the model as ``self``; '' where CEL cannot say it: such a run ends as Invalid."""
     message: str
     """What is allowed and why; a whole sentence without the field's path."""
     holds: Callable[[Any], bool]
