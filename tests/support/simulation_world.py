@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from evalrun_runner import layout
+from evalrun_runner.ledger.manifest import chunk_digest
 from evalrun_runner.records import Chunk, Counts
 
 ChunkId = tuple[str, int]
@@ -18,6 +18,11 @@ ChunkId = tuple[str, int]
 
 class InvariantBroken(AssertionError):
     """The run did what it must never do."""
+
+
+def item_hash(chunk: ChunkId, row: int) -> str:
+    """The hash of an item, for the digest of its chunk."""
+    return f"{chunk[0]}/{chunk[1]}/{row}"
 
 
 class Poison(StrEnum):
@@ -74,8 +79,8 @@ def draw(rng: random.Random) -> Scenario:
     chunks: list[Chunk] = []
     for task in range(rng.randint(1, 3)):
         for number in range(rng.randint(5, 13)):
-            digest = hashlib.sha256(f"{task}/{number}".encode()).hexdigest()
             items = rng.randint(1, 8)
+            digest = chunk_digest(item_hash((f"task{task}", number), row) for row in range(items))
             chunks.append(Chunk(f"task{task}", number, 0, 8 * number, items, items * rng.uniform(5, 20), digest))
     poison: dict[ChunkId, dict[int, Poison]] = {}
     failing: dict[ChunkId, frozenset[int]] = {}

@@ -20,7 +20,7 @@ class DispatchPolicy:
     """After how long an observation of a replica's speed counts half."""
     max_copies: int = 2
     """How many replicas may hold the same chunk at once; 1 turns hedging off."""
-    hedge_gain: float = 1.0
+    hedge_gain: float = 1.2
     """A chunk is copied if the original is expected to need more than this times what the copy would need."""
     hedge_blind_s: float = 30.0
     """Before anything was committed no speed is known: a lease is copied when it is as old as this."""
