@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-
 from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreUnavailable
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.store.base import ObjectStore
@@ -189,6 +188,7 @@ class TestS3Faults:
         assert ledger.claim_epoch() == ledger.highest_epoch() == 1
         assert ledger.claim_epoch() == 2
 
+    @pytest.mark.slow
     def test_what_was_acknowledged_survives_a_kill(self, tmp_path: Path) -> None:
         with Seaweed(tmp_path) as server:
             server.create_bucket("evals")

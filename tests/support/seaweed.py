@@ -25,9 +25,8 @@ from types import TracebackType
 from typing import Self
 
 from botocore.exceptions import BotoCoreError, ClientError
-from mypy_boto3_s3.client import S3Client
-
 from evalrun_runner.store.s3 import S3Settings, make_client
+from mypy_boto3_s3.client import S3Client
 
 _READY_S = 60.0
 _ADMIN = ("admin-key", "admin-secret")
@@ -39,7 +38,7 @@ class Seaweed:
     """A SeaweedFS server on loopback with data below ``directory``; started on entry, killed on exit."""
 
     def __init__(self, directory: Path, *options: str) -> None:
-        """``options`` are handed to ``weed server``: with ``-master.volumeSizeLimitMB=1 -volume.max=9`` it is soon full."""
+        """``options`` go to ``weed server``; ``-master.volumeSizeLimitMB=1``, ``-volume.max=9`` make it soon full."""
         self._directory = directory / "seaweed"
         self._data = self._directory / "data"
         self._data.mkdir(parents=True, exist_ok=True)
@@ -133,6 +132,9 @@ class Seaweed:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
+        for port in self._ports.values():  # a killed server leaves its sockets behind
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
 
     def restart(self) -> None:
         """Kill and start again."""

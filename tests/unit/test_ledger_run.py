@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no types
+import pyarrow.parquet as pq
 import pytest
-
 from evalrun_runner import layout
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
 from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
