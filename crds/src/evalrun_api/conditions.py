@@ -132,7 +132,7 @@ class Reason(StrEnum):
     """The spec breaks a rule that the API server could not check."""
     NOT_FOUND = "NotFound"
     """An object or run that the spec names is not there."""
-    SECRET_NOT_ALLOWED = "SecretNotAllowed"
+    SECRET_NOT_ALLOWED = "SecretNotAllowed"  # noqa: S105 (a reason, no password)
     """A Secret that the spec names lacks the label evalrun.dev/use: storage."""
     TASK_INVALID = "TaskInvalid"
     """A task is unknown, its data is missing or empty, or it holds code that is not allowed."""

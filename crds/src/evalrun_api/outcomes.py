@@ -102,7 +102,7 @@ class GateResult(Reported):
     """95% confidence interval of value: lower and upper end."""
 
     @classmethod
-    def of(  # noqa: PLR0913 (the fields of a verdict, by name)
+    def of(
         cls,
         gate: Gate,
         verdict: Verdict,
