@@ -1,10 +1,11 @@
-"""From the contract's storage settings to the store's: credentials are read from files, as a mounted Secret has them."""
+"""From the contract's storage settings to the store's: credentials come from files, as a mounted Secret has them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from evalrun_api.runconfig import RunLocation, StorageAccess
+
 from evalrun_runner.errors import InputError
 from evalrun_runner.store.open import StoreSpec
 from evalrun_runner.store.s3 import S3Settings

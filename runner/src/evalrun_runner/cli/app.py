@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
-
 from evalrun_api.problems import InvalidInput
+
 from evalrun_runner.cli import commands
-from evalrun_runner.errors import EvalRunError, InputError, Interrupted
+from evalrun_runner.errors import EvalRunError, InputError
 
 app = typer.Typer(
     name="evalrun",
@@ -33,14 +32,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and
 
 
 @app.command()
-def run(  # noqa: PLR0913 (one parameter an option)
+def run(  # noqa: PLR0913, PLR0917 (one parameter an option)
     file: Annotated[str, typer.Argument(help="The EvalRun file; - for stdin.")],
     output: Annotated[str | None, typer.Option(help="Write exactly here: a folder or s3://bucket/prefix/.")] = None,
     settings: Set = None,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Write to a new folder beside the old one instead of resuming.")
     ] = False,
-    allow_code: Annotated[bool, typer.Option(help="Let suites of your own hold code. Run only what you trust.")] = False,
+    allow_code: Annotated[
+        bool, typer.Option(help="Let suites of your own hold code. Run only what you trust.")
+    ] = False,
     port: Annotated[
         int | None, typer.Option(help="Serve /progress, /healthz and /metrics on this port of 127.0.0.1; 0 takes any.")
     ] = None,
@@ -92,21 +93,8 @@ def fetch(
 
 def main() -> None:
     """Entry point: every error that is a person's or the world's is one message and an exit code."""
-    sys.exit(_main())
-
-
-def _main() -> int:
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return InputError.exit_code
+        app()
     except (EvalRunError, InvalidInput) as error:
         print(f"evalrun: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, EvalRunError) else InputError.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("evalrun: interrupted", file=sys.stderr)
-        return Interrupted.exit_code
-    except BrokenPipeError:
-        return 0
-    return code if isinstance(code, int) else 0
+        sys.exit(error.exit_code if isinstance(error, EvalRunError) else InputError.exit_code)

@@ -16,11 +16,11 @@ from types import FrameType
 from evalrun_api import Phase, RunLocation, RunResult, Verdict
 from evalrun_api.parse import cluster_problems
 from evalrun_api.problems import InvalidInput
+
 from evalrun_runner.cli.display import Display, print_results
 from evalrun_runner.cli.files import parse
 from evalrun_runner.cli.localize import Localizer, absolute
 from evalrun_runner.errors import EvalRunError, InputError, Interrupted, ObjectMissing, RunFailed
-from evalrun_runner.storage import store_spec
 
 GATE_FAILED, GATE_INCONCLUSIVE = 3, 4
 
@@ -44,7 +44,7 @@ def run(file: str, options: RunOptions) -> int:
     with tempfile.TemporaryDirectory(prefix="evalrun-") as scratch, _signals() as stop:
         localizer = Localizer(parsed, base, Path(scratch))
         config = localizer.config(options.output, fresh=options.fresh, allow_code=options.allow_code)
-        from evalrun_runner.driver.run import Options, run  # noqa: PLC0415  imports lm-eval and Ray: seconds
+        from evalrun_runner.driver.run import Options, run
 
         with Display(config, port=options.port) as display:
             result = run(config, Options(stop=stop), display)
@@ -88,7 +88,7 @@ def validate(files: Sequence[str], settings: Sequence[str], *, cluster: bool) ->
 
 def results(uri: str, *, json_output: bool) -> None:
     """Print a finished run's scores. Raises ``InputError`` where there are none."""
-    from evalrun_runner.driver.reading import read_result  # noqa: PLC0415
+    from evalrun_runner.driver.reading import read_result
 
     try:
         result = read_result(RunLocation(uri=absolute(uri)))
@@ -104,7 +104,7 @@ def results(uri: str, *, json_output: bool) -> None:
 
 def tasks(pattern: str, source: Path | None) -> int:
     """List benchmarks; returns 2 if there is none that fits."""
-    from evalrun_runner.benchmarks.listing import list_tasks  # noqa: PLC0415  imports lm-eval
+    from evalrun_runner.benchmarks.listing import list_tasks
 
     found = 0
     for row in list_tasks(pattern, source):
@@ -117,8 +117,9 @@ def tasks(pattern: str, source: Path | None) -> int:
 
 def fetch(uri: str, output: Path, revision: str | None, digest: str | None) -> None:
     """Bring a model to a folder."""
-    from evalrun_runner.models.fetch import ModelSource, copy_model  # noqa: PLC0415
-    from evalrun_runner.store.s3 import S3Settings  # noqa: PLC0415
+    from evalrun_runner.models.copy import copy_model
+    from evalrun_runner.models.types import ModelSource
+    from evalrun_runner.store.s3 import S3Settings
 
     if "://" not in uri:
         uri = Path(uri).resolve().as_uri() if Path(uri).is_dir() else f"hf://{uri}"

@@ -6,11 +6,11 @@ import sys
 import time
 from types import TracebackType
 
+from evalrun_api import RunConfig, RunResult
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from evalrun_api import RunConfig, RunResult
 from evalrun_runner.driver.watching import View
 from evalrun_runner.endpoint import Endpoint
 
@@ -113,7 +113,9 @@ def print_results(result: RunResult) -> None:
     if result.gates:
         console.print(_gates(result))
     counts, work = result.counts, result.work
-    account = f"planned {counts.planned:,} = {counts.ok:,} ok + {counts.failed:,} failed + {counts.quarantined:,} quarantined"
+    account = (
+        f"planned {counts.planned:,} = {counts.ok:,} ok + {counts.failed:,} failed + {counts.quarantined:,} quarantined"
+    )
     print(f"{account}; {work.kept:,} kept from before, {work.redone:,} redone")
     print(f"results: {result.results_uri}")
 

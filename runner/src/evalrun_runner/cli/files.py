@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from evalrun_api.documents import load_documents
 from evalrun_api.parse import EvalRunFile, parse_file
+
 from evalrun_runner.errors import InputError
 
 
@@ -43,7 +43,9 @@ def override(document: dict[str, Any], setting: str) -> None:
     path, equals, text = setting.partition("=")
     keys = path.replace("[", ".").replace("]", "").split(".")
     if not equals or not all(keys):
-        raise InputError(f"--set {setting}: expected PATH=VALUE, e.g. spec.replicas.count=1 or spec.benchmarks.0.limit=5")
+        raise InputError(
+            f"--set {setting}: expected PATH=VALUE, e.g. spec.replicas.count=1 or spec.benchmarks.0.limit=5"
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:

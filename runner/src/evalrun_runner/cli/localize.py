@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from evalrun_api import Benchmark, ModelLocation, RunConfig, RunLocation, RunReference, Storage, StorageAccess
-from evalrun_api import SuiteLocation
+from evalrun_api import (
+    Benchmark,
+    ModelLocation,
+    RunConfig,
+    RunLocation,
+    RunReference,
+    Storage,
+    StorageAccess,
+    SuiteLocation,
+)
 from evalrun_api.parse import EvalRunFile, FileObject
+
 from evalrun_runner.errors import InputError
 from evalrun_runner.storage import store_spec
 from evalrun_runner.store.open import open_store
@@ -23,8 +32,11 @@ RUN_MARK = "run.json"
 
 @dataclass(frozen=True)
 class Localizer:
-    """Resolves references. ``base``: what relative source paths are relative to; ``scratch``: for files made of
-    ConfigMaps and Secrets, which must be readable by this user alone."""
+    """Resolves references.
+
+    ``base``: what relative source paths are relative to. ``scratch``: for files made of ConfigMaps and Secrets; only
+    this user may read it.
+    """
 
     file: EvalRunFile
     base: Path

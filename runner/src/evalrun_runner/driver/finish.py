@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from evalrun_api import RunConfig, Score
+
 from evalrun_runner import layout
 from evalrun_runner.benchmarks.aggregate import aggregate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
@@ -62,7 +63,7 @@ def make_results(
     ledger: Ledger,
     counts: Mapping[str, Counts],
 ) -> dict[str, Any]:
-    """The content of ``results.json``: a function of the plan and the parts alone, so that any driver makes the same."""
+    """The content of ``results.json``: made of plan and parts alone, so that any driver makes the same."""
 
     def rows(task: str) -> Iterator[ItemResult]:
         for chunk in plan[task]:

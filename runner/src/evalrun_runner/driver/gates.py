@@ -38,11 +38,13 @@ def _judge(gate: Gate, results: Mapping[str, Any], baseline: Mapping[str, Any] |
 
 
 def _within_bounds(gate: Gate, value: float) -> GateResult:
-    for bound, holds in ((gate.min, lambda b: value >= b), (gate.max, lambda b: value <= b)):
-        if bound is not None and not holds(bound):
-            word = "below the least" if bound == gate.min and value < bound else "above the greatest"
-            message = f"{value:.6g} is {word} allowed, {bound:g}"
-            return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, value=value)
+    message = None
+    if gate.min is not None and value < gate.min:
+        message = f"{value:.6g} is below the least allowed, {gate.min:g}"
+    if gate.max is not None and value > gate.max:
+        message = f"{value:.6g} is above the greatest allowed, {gate.max:g}"
+    if message is not None:
+        return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, value=value)
     return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, value=value)
 
 

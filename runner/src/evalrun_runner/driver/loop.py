@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from evalrun_api import Phase
+
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.driver.planning import Planned, Planning
 from evalrun_runner.driver.watching import View, Watcher
@@ -72,7 +73,9 @@ class Loop:
     def _add(self, planned: Planned) -> None:
         self.dispatcher.add_chunks(planned.chunks, planned.committed)
         if planned.set_aside:
-            self.watcher.log(f"{planned.set_aside} damaged parts were set aside under corrupt/; their chunks are redone")
+            self.watcher.log(
+                f"{planned.set_aside} damaged parts were set aside under corrupt/; their chunks are redone"
+            )
         if len(planned.committed) < len(planned.chunks):
             self.ensure_fleet()
 
@@ -83,7 +86,7 @@ class Loop:
         for event in self.fleet.poll(POLL_SECONDS):
             self._handle(self.fleet, event)
         for verdict in self.dispatcher.tick(self.clock()):
-            self.watcher.log(f"replica {verdict.replica} is killed: {verdict.why}")
+            self.watcher.log(f"replica {verdict.replica} is killed: {verdict.reason}")
             self.fleet.kill(verdict.replica)
 
     def _handle(self, fleet: Fleet, event: FleetEvent) -> None:

@@ -95,7 +95,13 @@ def now() -> str:
 def hardware() -> dict[str, Any]:
     """The machine this process runs on."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"host": platform.node(), "cpu": _cpu_model(), "cpus": os.cpu_count(), "memoryBytes": memory, "gpus": _gpus()}
+    return {
+        "host": platform.node(),
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "memoryBytes": memory,
+        "gpus": _gpus(),
+    }
 
 
 def _engine(setting: Setting) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from evalrun_api import Counts as CountsResult
 from evalrun_api import Failure, Phase, Reason, RunConfig, RunResult, Verdict, Work
+
 from evalrun_runner import layout
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.cluster import RayFleet, RaySettings

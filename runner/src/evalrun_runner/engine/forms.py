@@ -106,7 +106,9 @@ class Forms:
         self._check(len(prompt), wanted.max_tokens)
         greedy = wanted.temperature == 0.0
         # A greedy answer is the same each time: one call serves all repeats, but in lm-eval's own forms.
-        copies = [range(request.repeats)] if greedy and self._fast else [range(n, n + 1) for n in range(request.repeats)]
+        copies = (
+            [range(request.repeats)] if greedy and self._fast else [range(n, n + 1) for n in range(request.repeats)]
+        )
         steps = []
         for repeats in copies:
             seed = None if greedy else _seed_of(self._seed, item.hash, position, repeats.start)

@@ -77,5 +77,5 @@ def parse_generation(arguments: Mapping[str, Any], eos_text: str | None) -> Gene
 def cut_at_stops(text: str, stops: tuple[str, ...]) -> str:
     """The text before the first occurrence of any stop sequence (``postprocess_generated_text``)."""
     for term in stops:
-        text = text.split(term)[0]
+        text = text.split(term, maxsplit=1)[0]
     return text

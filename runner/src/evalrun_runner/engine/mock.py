@@ -35,7 +35,7 @@ class ByteTokenizer:
 
     bos_token_id: int | None = None
     eos_token_id: int | None = EOS
-    eos_token = "<eos>"
+    eos_token = "<eos>"  # noqa: S105  no secret
     chat_template = "mock"
 
     def __call__(self, text: list[str], **kwargs: Any) -> Any:
@@ -152,10 +152,8 @@ class MockEngine:
 
 def _last_word(text: str) -> re.Match[str] | None:
     """The word of the question itself, not of an example before it."""
-    found = None
-    for found in _WORD.finditer(text):
-        pass
-    return found
+    words = list(_WORD.finditer(text))
+    return words[-1] if words else None
 
 
 def _obey(word: re.Match[str]) -> None:
@@ -167,5 +165,3 @@ def _obey(word: re.Match[str]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             threading.Event().wait()
-
-

@@ -19,14 +19,16 @@ class Tokenizer(Protocol):
     eos_token: Any
     chat_template: Any
 
-    def __call__(self, text: list[str], **kwargs: Any) -> Any: ...
+    def __call__(self, text: list[str], **kwargs: Any) -> Any:
+        """``{"input_ids": …}`` of each text."""
 
-    def decode(self, token_ids: Any, **kwargs: Any) -> str: ...
+    def decode(self, token_ids: Any, **kwargs: Any) -> str:
+        """Text of one id or several."""
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """The model's tokenizer; never its code. Raises ``InputError`` where it cannot be loaded."""
-    from transformers import AutoTokenizer  # noqa: PLC0415  transformers takes a second to import
+    from transformers import AutoTokenizer
 
     try:
         tokenizer: Tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False, local_files_only=True)

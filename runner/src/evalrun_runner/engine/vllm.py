@@ -94,10 +94,10 @@ class VllmEngine:
     name = "vllm"
 
     def __init__(self, settings: VllmSettings) -> None:
-        from vllm import SamplingParams  # noqa: PLC0415  takes ten seconds or more to import
-        from vllm.engine.arg_utils import EngineArgs  # noqa: PLC0415
-        from vllm.sampling_params import RequestOutputKind  # noqa: PLC0415
-        from vllm.v1.engine.llm_engine import LLMEngine  # noqa: PLC0415
+        from vllm import SamplingParams
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.llm_engine import LLMEngine
 
         self._params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -208,9 +209,10 @@ class Replica:
                 loop()
             except EvalRunError as error:
                 self._fail(error)
-            except Exception as error:  # noqa: BLE001  an engine that broke cannot be used again: leave the process
+            except Exception as error:
+                # An engine that broke cannot be used again; an actor that lived on would be asked for ever.
                 if self._loaded.is_set():
-                    print(f"replica {self.name}: the engine died: {error!r}", flush=True)
+                    logging.getLogger(__name__).critical("replica %s: the engine died", self.name, exc_info=error)
                     os._exit(1)
                 self._fail(RunFailed(f"replica {self.name}: the engine could not be loaded: {error}"))
 

@@ -144,7 +144,7 @@ def _serve() -> None:
     def receive() -> Any:
         return pickle.loads(_read_exactly(requests, _HEADER.unpack(_read_exactly(requests, _HEADER.size))[0]))  # noqa: S301
 
-    from evalrun_runner.benchmarks.score import Scorer  # noqa: PLC0415  imports lm-eval, in the child only
+    from evalrun_runner.benchmarks.score import Scorer
 
     scorers: dict[str, Scorer] = {}
     try:
