@@ -49,7 +49,11 @@ class Entry:
         record = self.path / _RECORD
         if not record.exists():
             return None
-        sizes: dict[str, int] = json.loads(record.read_bytes())["files"]
+        try:
+            sizes: dict[str, int] = json.loads(record.read_bytes())["files"]
+        except (ValueError, TypeError, KeyError):
+            _log.warning("%s is damaged; the model is brought again", record)
+            return None
         for name, size in sizes.items():
             path = self.path / name
             if not path.is_file() or path.stat().st_size != size:

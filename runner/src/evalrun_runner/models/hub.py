@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
     XetDownloadError,
 )
-from huggingface_hub.utils import tqdm
+from huggingface_hub.utils.tqdm import tqdm
 
 from evalrun_runner.errors import EvalRunError, InputError, StoreUnavailable
 from evalrun_runner.models.parallel import patiently, run_all
@@ -123,10 +124,10 @@ class HubOrigin:
                 token=self._token,
                 tqdm_class=_counting(transfer),
             ),
-            transfer,
+            transfer.stopped,
         )
 
-    def _ask(self, call: Callable[[], T], transfer: Transfer | None = None) -> T:
+    def _ask(self, call: Callable[[], T], stopped: threading.Event | None = None) -> T:
         def explained() -> T:
             try:
                 return call()
@@ -140,7 +141,7 @@ class HubOrigin:
                     raise
                 raise self._explained(error) from error
 
-        return patiently(explained, self._patience_s, transfer)
+        return patiently(explained, self._patience_s, stopped)
 
     def _explained(self, error: BaseException) -> EvalRunError:
         """What the user can do about an error of the hub's."""
@@ -171,7 +172,7 @@ def _counting(transfer: Transfer) -> type[tqdm]:
 
     class Counting(tqdm):
         def __init__(self, *_: object, **__: object) -> None:
-            super().__init__(disable=True)
+            super().__init__(disable=True)  # type: ignore[no-untyped-call]  # tqdm has no types
 
         def update(self, n: float | None = 1) -> bool | None:
             transfer.advance(max(int(n or 0), 0))

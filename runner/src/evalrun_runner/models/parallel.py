@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from evalrun_runner.errors import StoreError
 from evalrun_runner.models.types import Transfer
-from evalrun_runner.store.retry import SystemClock, with_backoff
+from evalrun_runner.store.retry import with_backoff
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -29,12 +30,32 @@ def run_all(tasks: Iterable[Callable[[], None]], threads: int, transfer: Transfe
             raise
 
 
-def patiently(call: Callable[[], T], patience_s: float, transfer: Transfer | None = None) -> T:
-    """Repeat a call that raises StoreUnavailable, for ``patience_s`` seconds; a stopped transfer ends the waiting."""
+def patiently(call: Callable[[], T], patience_s: float, stopped: threading.Event | None = None) -> T:
+    """Repeat a call that raises StoreUnavailable, until ``patience_s`` seconds were spent waiting between tries.
+
+    What the tries themselves take does not count: a file of many gigabytes may fail after an hour and go on. Once
+    ``stopped`` is set there is no other try.
+    """
+    stopped = stopped or threading.Event()
 
     def on_wait(error: StoreError, seconds: float) -> None:
-        if transfer:
-            transfer.advance(0)
+        if stopped.is_set():
+            raise error
         _log.warning("%s; trying again in %.1f s", error, seconds)
 
-    return with_backoff(call, deadline_s=patience_s, clock=SystemClock(), on_wait=on_wait)
+    return with_backoff(call, deadline_s=patience_s, clock=_WaitedTime(stopped), on_wait=on_wait)
+
+
+class _WaitedTime:
+    """A clock that only runs while it sleeps."""
+
+    def __init__(self, wake: threading.Event) -> None:
+        self._waited_s = 0.0
+        self._wake = wake
+
+    def now(self) -> float:
+        return self._waited_s
+
+    def sleep(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._waited_s += seconds

@@ -94,7 +94,7 @@ class S3Origin:
             if position != stop:
                 raise StoreUnavailable(f"{self.where}: {file.name}: {stop - position} bytes did not arrive")
 
-        patiently(read_on, self._patience_s, transfer)
+        patiently(read_on, self._patience_s, transfer.stopped)
         download.mark(start)
 
     def _stream(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:

@@ -112,11 +112,12 @@ class Transfer:
         self._progress = progress
         self._done = 0
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
+        """Set once the threads should leave."""
 
     def advance(self, size: int) -> None:
         """Count ``size`` more bytes. Raises Interrupted in the threads of a transfer that has been stopped."""
-        if self._stopped.is_set():
+        if self.stopped.is_set():
             raise Interrupted("The download was stopped; what is there is kept, and the next one goes on from it.")
         with self._lock:
             # A file that is begun again after an interruption counts twice; more than all is never shown.
@@ -126,4 +127,4 @@ class Transfer:
 
     def stop(self) -> None:
         """Make every thread of the transfer leave at its next block."""
-        self._stopped.set()
+        self.stopped.set()

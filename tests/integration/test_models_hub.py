@@ -1,0 +1,187 @@
+"""Models from the hub: the real client against a local server that speaks the hub's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.model_files import Fetcher, model_content, write_files
+from support.model_hub import HubServer, Repo
+
+from evalrun_runner.errors import InputError, StoreUnavailable
+from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest
+
+PATIENCE_S = 1.0
+SHARD_1, SHARD_2 = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer() as server:
+        server.repos["org/small"] = Repo()
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+
+
+def source(hub: HubServer, **fields: str) -> ModelSource:
+    return ModelSource("hf://org/small", endpoint=hub.endpoint, **fields)
+
+
+def test_a_branch_is_resolved_to_a_commit_and_only_model_files_are_brought(hub: HubServer, tmp_path: Path) -> None:
+    content = model_content()
+    other = {"README.md": b"#", "modeling.py": b"print()", "pytorch_model.bin": b"pickle", "onnx/config.json": b"{}"}
+    commit = hub.repos["org/small"].commit(content | other)
+    seen: list[FetchProgress] = []
+    model = fetch_model(source(hub), tmp_path / "cache", progress=seen.append)
+    assert model.revision == commit
+    assert model.files == tuple(sorted(content))
+    assert {p.name for p in model.path.iterdir()} == {*content, ".evalrun.json"}
+    assert model.digest == model_digest(write_files(tmp_path / "copy", content))
+    assert set(hub.gets) == set(content)
+    downloading = [each for each in seen if each.stage is Stage.DOWNLOADING]
+    assert downloading[-1].done == downloading[-1].total == sum(map(len, content.values()))
+    assert all(a.done <= b.done for a, b in zip(downloading, downloading[1:], strict=False))
+
+
+def test_a_second_fetch_downloads_nothing_and_a_commit_asks_nothing(hub: HubServer, tmp_path: Path) -> None:
+    commit = hub.repos["org/small"].commit(model_content())
+    first = fetch_model(source(hub), tmp_path)
+    gets, requests = hub.gets.total(), hub.requests
+    assert fetch_model(source(hub), tmp_path) == first
+    assert hub.gets.total() == gets
+    assert hub.requests == requests + 1
+    assert fetch_model(source(hub, revision=commit), tmp_path) == first
+    assert hub.requests == requests + 1
+
+
+def test_a_moved_branch_is_another_model_and_the_old_commit_stays(hub: HubServer, tmp_path: Path) -> None:
+    repo = hub.repos["org/small"]
+    old = repo.commit(model_content(seed=1))
+    before = fetch_model(source(hub), tmp_path)
+    new = repo.commit(model_content(seed=2))
+    after = fetch_model(source(hub), tmp_path)
+    assert (before.revision, after.revision) == (old, new)
+    assert before.digest != after.digest
+    assert fetch_model(source(hub, revision=old), tmp_path) == before
+    with pytest.raises(InputError, match=rf"expected {before.digest}\n  found    {after.digest}"):
+        fetch_model(source(hub, digest=before.digest), tmp_path)
+
+
+def test_the_endpoint_of_the_environment_is_read_at_each_call(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repos["org/small"].commit(model_content())
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    assert fetch_model(ModelSource("hf://org/small"), tmp_path).files
+
+
+@pytest.mark.parametrize(
+    ("uri", "revision", "message"),
+    [
+        ("hf://org/none", None, "is not there, or is private"),
+        ("hf://org/small", "v9", "no such revision"),
+        ("hf://org/small/sub", None, "expected hf://org/name"),
+        ("hf://org/gated", None, "is gated"),
+        ("hf://org/private", None, "is not there, or is private"),
+    ],
+)
+def test_what_is_not_there_or_not_allowed_is_said(
+    hub: HubServer, tmp_path: Path, uri: str, revision: str | None, message: str
+) -> None:
+    hub.repos["org/small"].commit(model_content())
+    hub.repos["org/gated"] = Repo(gated=True)
+    hub.repos["org/gated"].commit(model_content())
+    hub.repos["org/private"] = Repo(token="secret")
+    hub.repos["org/private"].commit(model_content())
+    with pytest.raises(InputError, match=message):
+        fetch_model(ModelSource(uri, revision, endpoint=hub.endpoint), tmp_path)
+
+
+def test_a_token_opens_a_private_model(hub: HubServer, tmp_path: Path) -> None:
+    hub.repos["org/small"] = Repo(token="secret")
+    hub.repos["org/small"].commit(model_content())
+    assert fetch_model(source(hub, token="secret"), tmp_path).files
+
+
+def test_a_model_without_safetensors_is_refused_before_any_download(hub: HubServer, tmp_path: Path) -> None:
+    hub.repos["org/small"].commit({"config.json": b"{}", "tokenizer.json": b"{}", "pytorch_model.bin": b"pickle"})
+    with pytest.raises(InputError, match=r"weights only as pytorch_model\.bin.*save_pretrained"):
+        fetch_model(source(hub), tmp_path)
+    assert not hub.gets
+
+
+def test_a_model_that_needs_remote_code_is_refused_before_its_weights_come(hub: HubServer, tmp_path: Path) -> None:
+    hub.repos["org/small"].commit(model_content() | {"config.json": b'{"auto_map": {"AutoConfig": "x.Y"}}'})
+    with pytest.raises(InputError, match="auto_map"):
+        fetch_model(source(hub), tmp_path)
+    assert SHARD_1 not in hub.gets
+
+
+def test_a_cut_connection_is_mended(hub: HubServer, tmp_path: Path) -> None:
+    content = model_content()
+    hub.repos["org/small"].commit(content)
+    hub.cut = 1
+    model = fetch_model(source(hub), tmp_path / "cache")
+    assert model.digest == model_digest(write_files(tmp_path / "copy", content))
+    assert hub.cut == 0
+
+
+def test_a_busy_hub_is_waited_for_and_a_dead_one_given_up(hub: HubServer, tmp_path: Path) -> None:
+    hub.repos["org/small"].commit(model_content())
+    hub.fail = 2
+    assert fetch_model(source(hub), tmp_path).files
+    hub.fail = 1000
+    with pytest.raises(StoreUnavailable, match="503"):
+        fetch_model(source(hub), tmp_path, patience_s=PATIENCE_S)
+
+
+def test_bytes_that_changed_on_the_way_are_found_and_brought_again(hub: HubServer, tmp_path: Path) -> None:
+    hub.repos["org/small"].commit(model_content())
+    hub.corrupt = 1
+    with pytest.raises(StoreUnavailable, match="damaged on its way"):
+        fetch_model(source(hub), tmp_path)
+    assert fetch_model(source(hub), tmp_path).files
+    assert sorted(hub.gets[name] for name in (SHARD_1, SHARD_2)) == [1, 2]
+
+
+def test_a_killed_download_is_never_a_model_and_the_next_process_goes_on(hub: HubServer, tmp_path: Path) -> None:
+    content = model_content(values=600_000)
+    hub.repos["org/small"].commit(content)
+    small = sum(len(data) for name, data in content.items() if not name.endswith(".safetensors"))
+    killed = Fetcher(repr(source(hub)), tmp_path, halt_at=small + 1)
+    killed.go()
+    assert killed.line() == "halted"
+    killed.kill()
+    assert not [path for path in (tmp_path / "models").iterdir() if not path.name.startswith(".")]
+    model = fetch_model(source(hub), tmp_path)
+    assert model.digest == model_digest(write_files(tmp_path / "copy", content))
+    assert hub.gets["config.json"] == 1
+
+
+def test_two_processes_share_one_download(hub: HubServer, tmp_path: Path) -> None:
+    content = model_content()
+    hub.repos["org/small"].commit(content)
+    both = [Fetcher(repr(source(hub)), tmp_path) for _ in range(2)]
+    for fetcher in both:
+        fetcher.go()
+    digests = [[line for line in iter(fetcher.line, "") if line != "waiting"] for fetcher in both]
+    assert [fetcher.close() for fetcher in both] == [0, 0]
+    assert digests[0] == digests[1] == [model_digest(write_files(tmp_path / "copy", content))]
+    assert set(hub.gets.values()) == {1}
+
+
+def test_who_waits_for_a_process_that_is_killed_takes_over(hub: HubServer, tmp_path: Path) -> None:
+    hub.repos["org/small"].commit(model_content())
+    first, second = Fetcher(repr(source(hub)), tmp_path, halt_at=1), Fetcher(repr(source(hub)), tmp_path)
+    first.go()
+    assert first.line() == "halted"
+    second.go()
+    assert second.line() == "waiting"
+    first.kill()
+    assert second.line().startswith("sha256:")
+    assert second.close() == 0
