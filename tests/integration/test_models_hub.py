@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.model_files import Fetcher, model_content, write_files
-from support.model_hub import HubServer, Repo
-
 from evalrun_runner.errors import InputError, StoreUnavailable
 from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest
+from support.model_files import Fetcher, model_content, write_files
+from support.model_hub import HubServer, Repo
 
 PATIENCE_S = 1.0
 SHARD_1, SHARD_2 = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

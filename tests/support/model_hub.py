@@ -155,7 +155,9 @@ def _info(repo: str, commit: str, files: dict[str, bytes]) -> dict[str, object]:
             "rfilename": name,
             "size": len(data),
             "blobId": hashlib.sha1(data, usedforsecurity=False).hexdigest(),
-            **({"lfs": {"sha256": _etag(name, data), "size": len(data), "pointerSize": 134}} if _is_large(name) else {}),
+            **(
+                {"lfs": {"sha256": _etag(name, data), "size": len(data), "pointerSize": 134}} if _is_large(name) else {}
+            ),
         }
         for name, data in files.items()
     ]

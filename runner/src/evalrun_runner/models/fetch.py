@@ -28,7 +28,7 @@ from evalrun_runner.models.types import (
 PATIENCE_S = 120.0
 """How long one piece of a download is tried again before the fetch gives up, in seconds."""
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST})
 
 
 def fetch_model(
@@ -152,7 +152,7 @@ def _explained(error: OSError, uri: str, cache: Path) -> InputError | RunFailed:
         )
     if error.errno in _FORBIDDEN:
         return InputError(
-            f"{uri}: {place}: {error.strerror}. The model must be readable, and the model cache {cache} writable, for "
-            "the user who runs this."
+            f"{uri}: {place}: {error.strerror}. The model must be readable, and the model cache {cache} a directory "
+            "that you may write."
         )
     return RunFailed(f"{uri}: {place}: {error.strerror or error}. Check the disk that holds {cache}.")
