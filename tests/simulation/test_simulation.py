@@ -10,16 +10,15 @@ import os
 from collections.abc import Mapping
 
 import pytest
-from support.simulation import MakeDispatcher, Run
-from support.simulation_real_ledger import RealLedger
-from support.simulation_world import InvariantBroken, MemoryLedger
-
 from evalrun_runner.dispatch import Departure, Dispatcher
 from evalrun_runner.dispatch.health import Replica
 from evalrun_runner.dispatch.leases import Holding
 from evalrun_runner.dispatch.suspects import Quarantine
 from evalrun_runner.dispatch.table import State
 from evalrun_runner.records import Committed
+from support.simulation import MakeDispatcher, Run
+from support.simulation_real_ledger import RealLedger
+from support.simulation_world import InvariantBroken, MemoryLedger
 
 SEEDS = int(os.environ.get("EVALRUN_SIMULATION_SEEDS", "10000"))
 ONLY = os.environ.get("EVALRUN_SIMULATION_SEED")
@@ -85,10 +84,10 @@ class CountsTwice(Dispatcher):
     """A commit that is reported again is counted again."""
 
     def _commit(self, replica: str, committed: Committed, now: float) -> None:
-        before = self._duplicates
+        before = self._tally.duplicates
         super()._commit(replica, committed, now)
-        if self._duplicates > before:
-            self._counts += committed.counts
+        if self._tally.duplicates > before:
+            self._tally.counts += committed.counts
 
 
 class FinishesEarly(Dispatcher):
@@ -106,7 +105,7 @@ class TakesTooMuchBack(Dispatcher):
     def leave(self, replica: str, cause: Departure, now: float) -> None:
         for holding in tuple(self._leases):
             if holding.replica != replica and self._release(holding, now):
-                self._redone += holding.items
+                self._tally.redone += holding.items
         super().leave(replica, cause, now)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 import pytest
-
 from evalrun_runner.dispatch import Departure, Dispatcher, DispatchPolicy
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.records import Chunk, Committed, Counts, Lease, Order, Report
@@ -354,6 +353,11 @@ class TestHealth:
         (verdict,) = scene.dispatcher.tick(scene.now)
         assert (verdict.replica, verdict.cause) == ("a", Departure.KILLED_HUNG)
         assert "has not reported for 61 s" in verdict.reason
+
+    def test_a_verdict_is_repeated_while_its_replica_stays(self) -> None:
+        scene = Scene(silence_s=60, verdict_s=10).join("a")
+        spoken = [second for second in range(58, 90) if scene.dispatcher.tick(float(second))]
+        assert spoken == [61, 71, 81]
 
     def test_a_busy_replica_without_progress_is_to_be_killed(self) -> None:
         scene = Scene(*plan(1), progress_s=100).join("a")

@@ -22,10 +22,10 @@ from evalrun_runner.dispatch.fleet import Fleet
 from evalrun_runner.dispatch.health import Replica, verdict
 from evalrun_runner.dispatch.leases import Holding, LeaseBook
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
-from evalrun_runner.dispatch.progress import Meter, ProgressSnapshot
+from evalrun_runner.dispatch.progress import ProgressSnapshot, Tally
 from evalrun_runner.dispatch.queue import PendingQueue
 from evalrun_runner.dispatch.suspects import Quarantine, Suspects
-from evalrun_runner.dispatch.table import ChunkTable, State
+from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.records import Chunk, Committed, Counts, Lease, Order, Report
 
@@ -45,15 +45,8 @@ class Dispatcher:
         self._quarantined: list[Quarantine] = []
         self._reopened: dict[int, int] = {}
         """index -> the last lease id before the chunk was reopened: what older leases committed was set aside."""
-        self._meter = Meter(self.policy.rate_window_s)
+        self._tally = Tally(self.policy.rate_window_s)
         self._planning_done = False
-        self._counts = Counts()
-        self._kept = 0
-        self._redone = 0
-        self._duplicates = 0
-        self._hedged = 0
-        self._prompt_tokens = 0
-        self._output_tokens = 0
         self._fatal: str | None = None
 
     # -- the plan ------------------------------------------------------------------------------------------------
@@ -73,8 +66,8 @@ class Dispatcher:
             else:
                 index = self._table.add(chunk, State.KEPT)
                 self._table.settle(index, counts)
-                self._counts += counts
-                self._kept += chunk.items
+                self._tally.counts += counts
+                self._tally.kept += chunk.items
 
     def chunks(self) -> Iterator[Chunk]:
         """Every chunk, in the order in which they were added: the canonical one."""
@@ -94,10 +87,7 @@ class Dispatcher:
         if state not in (State.COMMITTED, State.KEPT):
             return
         counts = self._table.unsettle(index)
-        self._counts = _minus(self._counts, counts)
-        if state is State.KEPT:
-            self._kept -= counts.total
-        self._redone += counts.total
+        self._tally.undo(counts, kept=state is State.KEPT)
         self._table.move(index, State.PENDING)
         self._queue.push_front(index)
 
@@ -121,7 +111,7 @@ class Dispatcher:
         if here is None:
             return Order(done=True)
         tokens = here.hear(report, now)
-        self._meter.add(now, tokens=tokens)
+        self._tally.processed(tokens, now)
         for lease_id in report.returned:
             holding = self._leases.get(lease_id, replica)
             if holding is not None:
@@ -139,14 +129,14 @@ class Dispatcher:
             if cause.suspicious:
                 self._blame(here, holding)
             if self._release(holding, now):
-                self._redone += holding.items
+                self._tally.redone += holding.items
         self._suspects.stop(replica)
         self._fleet.leave(here, cause)
 
     def tick(self, now: float) -> tuple[Verdict, ...]:
-        """The replicas that must be killed now, silent or hung. Says so again until they leave or recover."""
+        """The replicas that must be killed now, silent or hung. Repeated now and then until they leave."""
         verdicts = (verdict(replica, self.policy, now) for replica in self._fleet)
-        return tuple(v for v in verdicts if v is not None)
+        return tuple(one for one in verdicts if one is not None)
 
     # -- what came of it -----------------------------------------------------------------------------------------
 
@@ -156,6 +146,11 @@ class Dispatcher:
         return self._planning_done and self._table.chunks_in(State.COMMITTED, State.KEPT) == len(self._table)
 
     @property
+    def counts(self) -> Counts:
+        """How committed items ended, kept ones included."""
+        return self._tally.counts
+
+    @property
     def fatal(self) -> str | None:
         """Why the run cannot reach its end, for people; nothing is leased any more then."""
         return self._fatal
@@ -163,7 +158,7 @@ class Dispatcher:
     @property
     def over_cap(self) -> bool:
         """Whether more items failed or were quarantined than the policy allows."""
-        return self._counts.failed + self._counts.quarantined > self.policy.max_failed_items
+        return self._tally.counts.failed + self._tally.counts.quarantined > self.policy.max_failed_items
 
     @property
     def quarantined(self) -> tuple[Quarantine, ...]:
@@ -172,30 +167,7 @@ class Dispatcher:
 
     def progress(self, now: float) -> ProgressSnapshot:
         """The run at this moment."""
-        items_per_s, tokens_per_s, cost_per_s = self._meter.rates(now)
-        left = self._table.cost_in(State.PENDING, State.SUSPECT, State.LEASED)
-        known = self._planning_done and cost_per_s > 0
-        return ProgressSnapshot(
-            planned=self._table.items_in(*State),
-            planning_done=self._planning_done,
-            counts=self._counts,
-            kept=self._kept,
-            redone=self._redone,
-            in_flight=self._table.items_in(State.LEASED),
-            pending=self._table.items_in(State.PENDING, State.SUSPECT),
-            chunks=len(self._table),
-            leased_chunks=self._table.chunks_in(State.LEASED),
-            pending_chunks=self._table.chunks_in(State.PENDING),
-            suspect_chunks=self._table.chunks_in(State.SUSPECT),
-            duplicate_commits=self._duplicates,
-            hedged=self._hedged,
-            prompt_tokens=self._prompt_tokens,
-            output_tokens=self._output_tokens,
-            items_per_s=items_per_s,
-            tokens_per_s=tokens_per_s,
-            eta_s=0.0 if self.finished else left / cost_per_s if known else None,
-            replicas=self._fleet.history(),
-        )
+        return self._tally.snapshot(self._table, self._fleet, planning_done=self._planning_done, now=now)
 
     # -- leasing -------------------------------------------------------------------------------------------------
 
@@ -248,7 +220,7 @@ class Dispatcher:
         late = hedge.choose(replica, candidates, self._fleet, self.policy, now)
         if late is None:
             return ()
-        self._hedged += 1
+        self._tally.hedged += 1
         return (self._lease(replica, late.index, now),)
 
     def _lease(self, replica: Replica, index: int, now: float, *, isolated: bool = False) -> Lease:
@@ -260,7 +232,7 @@ class Dispatcher:
 
     def _fair_share(self, replica: Replica) -> float:
         """How much work, in cost, the replica may hold: its part, by speed, of all that is not committed."""
-        left = self._table.cost_in(State.PENDING, State.SUSPECT, State.LEASED)
+        left = self._table.cost_in(*OPEN)
         return self.policy.fair_share * left * self._fleet.part_of(replica)
 
     # -- endings -------------------------------------------------------------------------------------------------
@@ -271,13 +243,12 @@ class Dispatcher:
             task, number = committed.chunk
             raise RunFailed(f"replica {replica} committed chunk {number} of task {task!r}, which was never planned")
         if committed.lease <= self._reopened.get(index, 0):
-            self._duplicates += 1
+            self._tally.duplicates += 1
             return
         if self._table.state(index) in (State.COMMITTED, State.KEPT):
-            self._duplicates += 1
+            self._tally.duplicates += 1
             return
         self._table.settle(index, committed.counts)
-        self._counts += committed.counts
         for holding in self._leases.of_chunk(index):
             if holding.replica == replica:
                 self._fleet.worked(holding, now)
@@ -286,9 +257,7 @@ class Dispatcher:
             self._end(holding, now)
         self._suspects.acquit(index)
         self._table.move(index, State.COMMITTED)
-        self._prompt_tokens += committed.prompt_tokens
-        self._output_tokens += committed.output_tokens
-        self._meter.add(now, items=committed.counts.total, cost=self._table.cost(index))
+        self._tally.commit(committed, self._table.cost(index), now)
         self._fleet.committed(replica, committed.counts.total)
 
     def _release(self, holding: Holding, now: float) -> bool:
@@ -324,7 +293,3 @@ class Dispatcher:
                 f"{self._suspects.deaths(holding.index)} engines died with chunk {number} of task {task!r} in flight, "
                 "and no single item of it was found to be the cause; look into the replicas' logs before the next try"
             )
-
-
-def _minus(counts: Counts, other: Counts) -> Counts:
-    return Counts(counts.ok - other.ok, counts.failed - other.failed, counts.quarantined - other.quarantined)

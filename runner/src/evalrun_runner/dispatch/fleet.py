@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from evalrun_runner.dispatch.health import Replica
 from evalrun_runner.dispatch.leases import Holding
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.dispatch.progress import ReplicaProgress
+
+
+@dataclass(slots=True)
+class ReplicaProgress:
+    """What became of one replica's name, over all its lives."""
+
+    joins: int = 0
+    crashes: int = 0
+    """Departures that cast suspicion (crashed, or killed as hung)."""
+    departures: int = 0
+    chunks: int = 0
+    """Committed."""
+    items: int = 0
+    """Committed."""
+    leased_chunks: int = 0
+    """Held now."""
+    leased_items: int = 0
+    """Held now."""
+    alive: bool = False
+    degraded: str | None = None
+    """Why its store is in trouble, if it is."""
 
 
 class Fleet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
@@ -24,6 +25,8 @@ class Replica:
     held_cost: float = 0.0
     held_items: int = 0
     held_chunks: int = 0
+    condemned: float = -math.inf
+    """When the last verdict was spoken over it."""
     announced: tuple[int, int] | None = None
     degraded: str | None = None
     cancels: list[int] = field(default_factory=list)
@@ -72,17 +75,17 @@ class Replica:
 
 def verdict(replica: Replica, policy: DispatchPolicy, now: float) -> Verdict | None:
     """Why the replica must be killed, or None. Silence and a stuck engine may both be an item's fault."""
-    silent = now - replica.heard
+    if now - replica.condemned < policy.verdict_s:
+        return None
+    silent, stuck = now - replica.heard, now - replica.progressed
     if silent > policy.silence_s:
+        reason = f"it has not reported for {silent:.0f} s (allowed are {policy.silence_s:.0f} s)"
+    elif replica.busy and replica.held_chunks and stuck > policy.progress_s:
         reason = (
-            f"replica {replica.name} has not reported for {silent:.0f} s (at most {policy.silence_s:.0f} s are allowed)"
+            f"its engine has processed no token for {stuck:.0f} s with requests in it "
+            f"(allowed are {policy.progress_s:.0f} s)"
         )
-        return Verdict(replica.name, Departure.KILLED_HUNG, reason)
-    stuck = now - replica.progressed
-    if replica.busy and replica.held_chunks and stuck > policy.progress_s:
-        reason = (
-            f"the engine of replica {replica.name} has processed no token for {stuck:.0f} s with requests in it "
-            f"(at most {policy.progress_s:.0f} s are allowed)"
-        )
-        return Verdict(replica.name, Departure.KILLED_HUNG, reason)
-    return None
+    else:
+        return None
+    replica.condemned = now
+    return Verdict(replica.name, Departure.KILLED_HUNG, reason)

@@ -28,6 +28,8 @@ class DispatchPolicy:
     """A replica that has not reported for this long is to be killed."""
     progress_s: float = 180.0
     """A replica with requests in its engine and no token of progress for this long is to be killed."""
+    verdict_s: float = 10.0
+    """A verdict is repeated after this, while the replica has not left."""
     max_chunk_deaths: int = 5
     """How many unexplained engine deaths (no item announced) a chunk may see before the run gives up."""
     max_failed_items: int = 0

@@ -6,30 +6,11 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evalrun_runner.records import Counts
+from evalrun_runner.dispatch.fleet import Fleet, ReplicaProgress
+from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
+from evalrun_runner.records import Committed, Counts
 
 _SAMPLE_S = 1.0
-
-
-@dataclass(slots=True)
-class ReplicaProgress:
-    """What became of one replica's name, over all its lives."""
-
-    joins: int = 0
-    crashes: int = 0
-    """Departures that cast suspicion (crashed, or killed as hung)."""
-    departures: int = 0
-    chunks: int = 0
-    """Committed."""
-    items: int = 0
-    """Committed."""
-    leased_chunks: int = 0
-    """Held now."""
-    leased_items: int = 0
-    """Held now."""
-    alive: bool = False
-    degraded: str | None = None
-    """Why its store is in trouble, if it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +46,72 @@ class ProgressSnapshot:
     eta_s: float | None
     """Seconds left; None while it is not known."""
     replicas: Mapping[str, ReplicaProgress]
+
+
+class Tally:
+    """What the dispatcher counts as the run goes on."""
+
+    def __init__(self, rate_window_s: float) -> None:
+        self.counts = Counts()
+        self.kept = 0
+        self.redone = 0
+        self.duplicates = 0
+        self.hedged = 0
+        self._prompt_tokens = 0
+        self._output_tokens = 0
+        self._meter = Meter(rate_window_s)
+
+    def commit(self, committed: Committed, cost: float, now: float) -> None:
+        """Count a chunk's first commit."""
+        self.counts += committed.counts
+        self._prompt_tokens += committed.prompt_tokens
+        self._output_tokens += committed.output_tokens
+        self._meter.add(now, items=committed.counts.total, cost=cost)
+
+    def undo(self, counts: Counts, *, kept: bool) -> None:
+        """A part was set aside: what it counted must be done again."""
+        self.counts = Counts(
+            self.counts.ok - counts.ok,
+            self.counts.failed - counts.failed,
+            self.counts.quarantined - counts.quarantined,
+        )
+        self.kept -= counts.total if kept else 0
+        self.redone += counts.total
+
+    def processed(self, tokens: int, now: float) -> None:
+        """Count tokens that an engine has processed."""
+        self._meter.add(now, tokens=tokens)
+
+    def snapshot(self, table: ChunkTable, fleet: Fleet, *, planning_done: bool, now: float) -> ProgressSnapshot:
+        """The run at this moment."""
+        items_per_s, tokens_per_s, cost_per_s = self._meter.rates(now)
+        open_chunks = table.chunks_in(*OPEN)
+        eta: float | None = None
+        if planning_done and not open_chunks:
+            eta = 0.0
+        elif planning_done and cost_per_s > 0:
+            eta = table.cost_in(*OPEN) / cost_per_s
+        return ProgressSnapshot(
+            planned=table.items_in(*State),
+            planning_done=planning_done,
+            counts=self.counts,
+            kept=self.kept,
+            redone=self.redone,
+            in_flight=table.items_in(State.LEASED),
+            pending=table.items_in(State.PENDING, State.SUSPECT),
+            chunks=len(table),
+            leased_chunks=table.chunks_in(State.LEASED),
+            pending_chunks=table.chunks_in(State.PENDING),
+            suspect_chunks=table.chunks_in(State.SUSPECT),
+            duplicate_commits=self.duplicates,
+            hedged=self.hedged,
+            prompt_tokens=self._prompt_tokens,
+            output_tokens=self._output_tokens,
+            items_per_s=items_per_s,
+            tokens_per_s=tokens_per_s,
+            eta_s=eta,
+            replicas=fleet.history(),
+        )
 
 
 class Meter:

@@ -26,6 +26,10 @@ class State(IntEnum):
     """In the store since before this driver."""
 
 
+OPEN = (State.PENDING, State.SUSPECT, State.LEASED)
+"""The states of chunks that are not committed."""
+
+
 class ChunkTable:
     """Chunks by index (order of arrival), with totals by state kept as they change."""
 
