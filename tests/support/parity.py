@@ -8,7 +8,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ class Case:
     """One comparison: tasks of a suite, and how they are run."""
 
     tasks: tuple[str, ...]
-    settings: BenchmarkSpec = BenchmarkSpec("", "")
+    settings: BenchmarkSpec = field(default_factory=lambda: BenchmarkSpec("", ""))
     """Everything but the names and the source."""
     allow_code: bool = False
     bootstrap_iters: int = 20
@@ -109,7 +109,8 @@ def lm_eval_results(case: Case, suite: Path, monkeypatch: pytest.MonkeyPatch) ->
     env = Environment(loader=BaseLoader, undefined=StrictUndefined, keep_trailing_newline=True)
     env.filters.update(lm_eval.utils.env.filters)
     monkeypatch.setattr(lm_eval.utils, "env", env)
-    for slow in ("add_env_info", "add_tokenizer_info"):
+    # Nothing of these is compared; torch's seed would load torch.
+    for slow in ("add_env_info", "add_tokenizer_info", "set_torch_seed"):
         monkeypatch.setattr(lm_eval.evaluator, slow, lambda *args: None)
     spec = case.settings
     results: dict[str, Any] = lm_eval.simple_evaluate(

@@ -15,6 +15,7 @@ from lm_eval.evaluator_utils import EvalAcc, _collect_results, aggregate_groups
 from lm_eval.utils import handle_non_serializable
 
 from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.bootstrap import quiet_bootstrap
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.errors import LedgerCorrupt, RunFailed
 from evalrun_runner.records import ItemResult, ItemStatus
@@ -42,7 +43,8 @@ def aggregate(
         raw = _collect(leaf, parts)
         _adopt_expanded_metrics(leaf, raw)
         accumulated = {leaf.name: {"task": leaf.task, "raw_metrics": raw, "logged_samples": []}}
-        _merge(total, _collect_results(accumulated, {}, bootstrap_iters))
+        with quiet_bootstrap():
+            _merge(total, _collect_results(accumulated, {}, bootstrap_iters))
     total.groups = dict(loaded.groups)
     results = aggregate_groups(total)._to_eval_results()
     plain: dict[str, Any] = json.loads(json.dumps(results, default=to_plain, ensure_ascii=True))
