@@ -10,18 +10,16 @@ from dataclasses import dataclass, field
 from evalrun_api import Phase
 
 from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.planning import Planned, Planning
 from evalrun_runner.driver.watching import View, Watcher
 from evalrun_runner.errors import Interrupted, RunFailed
 from evalrun_runner.fleet import Answered, Fleet, FleetEvent, Gone, Joined, Refused
-from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records import Order, Report
 
 POLL_SECONDS = 0.1
 REPORT_SECONDS = 0.5
 """How long a replica may wait with a report that brings no news."""
-EPOCH_SECONDS = 5.0
-"""How often the store is asked for a higher epoch."""
 FLUSH_SECONDS = 30.0
 """For replicas to commit what is complete when the run is stopped."""
 CRASHES_IN_A_ROW = 5
@@ -34,8 +32,7 @@ class Loop:
 
     dispatcher: Dispatcher
     planning: Planning
-    ledger: Ledger
-    epoch: int
+    leadership: Leadership
     wanted: int
     start_fleet: Callable[[], Fleet]
     watcher: Watcher
@@ -48,7 +45,6 @@ class Loop:
     _commit_seconds: list[float] = field(default_factory=list)
     _degraded: str | None = None
     _failures: int = 0
-    _next_epoch_check: float = 0.0
     _next_view: float = 0.0
 
     def run(self) -> None:
@@ -127,18 +123,12 @@ class Loop:
             raise Interrupted(f"stopped; {counts.total:,} items are committed. The same command goes on from there")
         if self.dispatcher.fatal is not None:
             raise RunFailed(self.dispatcher.fatal)
-        self._check_epoch()
+        self.leadership.check()
         counts = self.dispatcher.progress(self.clock()).counts
         lost = counts.failed + counts.quarantined
         # A run that mostly fails is not worth its GPUs; one that fails here and there is finished, then judged.
         if self.dispatcher.over_cap and lost >= 50 and 2 * lost > counts.total:
             raise RunFailed(f"{lost:,} of the first {counts.total:,} items failed: the run was given up")
-
-    def _check_epoch(self) -> None:
-        now = self.clock()
-        if now >= self._next_epoch_check:
-            self._next_epoch_check = now + EPOCH_SECONDS
-            self.ledger.assert_leading(self.epoch)
 
     def _flush(self) -> None:
         """Tell every replica to commit what is complete and leave."""

@@ -21,6 +21,7 @@ from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.driver import finish
 from evalrun_runner.driver.gates import judge
 from evalrun_runner.driver.identity import check_same_plan
+from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.loop import Loop
 from evalrun_runner.driver.planning import Planning
 from evalrun_runner.driver.prepare import Setting, chat_template, load_tasks, prepare
@@ -35,6 +36,7 @@ from evalrun_runner.replica.replica import ReplicaSettings
 from evalrun_runner.storage import store_spec
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
+from evalrun_runner.store.patient import PatientStore
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Options:
     stop: threading.Event
     ray_address: str | None = None
     policy: DispatchPolicy = field(default_factory=DispatchPolicy)
+    store_patience: float = 600.0
+    """Seconds for which the store may refuse in mid-run before the run fails."""
 
 
 def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
@@ -73,12 +77,13 @@ class _Run:
     ) -> None:
         self._setting = setting
         self._config = setting.config
-        self._store = store
-        self._ledger = Ledger(store)
+        self._store = PatientStore(store, options.store_patience, options.stop)
+        self._ledger = Ledger(self._store)
         self._benchmarks = benchmarks
         self._options = options
         self._watcher = watcher
         self._epoch = self._ledger.claim_epoch()
+        self._leadership = Leadership(setting.ledger, self._epoch)
         policy = self._config.spec.policy
         self._dispatcher = Dispatcher(_with_cap(options.policy, policy.max_failed_items))
 
@@ -93,14 +98,14 @@ class _Run:
         loop = Loop(
             dispatcher=self._dispatcher,
             planning=planning,
-            ledger=self._ledger,
-            epoch=self._epoch,
+            leadership=self._leadership,
             wanted=self._config.spec.replicas.count,
             start_fleet=self._start_fleet,
             watcher=self._watcher,
             stop=self._options.stop,
         )
         with self._closing(loop, attempt, record):
+            self._leadership.start()
             planning.start()
             loop.run()
             while damaged := finish.damaged_parts(self._dispatcher.chunks(), self._ledger):
@@ -122,6 +127,7 @@ class _Run:
             recipes={leaf.name: leaf.recipe for leaf in self._benchmarks.leaves},
             seed=config.spec.seed,
             fast=self._setting.fast,
+            store_patience=self._options.store_patience,
         )
         ray_settings = RaySettings(
             address=self._options.ray_address,
@@ -142,6 +148,7 @@ class _Run:
             raise
         finally:
             loop.planning.stop()
+            self._leadership.stop()
             if loop.fleet is not None:
                 loop.fleet.shutdown()
             attempt["ended"] = now()

@@ -1,4 +1,4 @@
-"""Completed chunks to parts: score, encode, write; patient with a store in trouble."""
+"""Completed chunks to parts: score, encode, write."""
 
 from __future__ import annotations
 
@@ -6,26 +6,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
-from evalrun_runner.errors import EvalRunError, StoreError
+from evalrun_runner.errors import EvalRunError
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.records import Committed
 from evalrun_runner.replica.scoring import ScoringProcess
 from evalrun_runner.replica.work import ChunkWork
 
-T = TypeVar("T")
-
-FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
-"""Seconds between tries of a store that is in trouble."""
-
 
 class Committer:
-    """One thread that scores and commits. ``patience``: seconds for which a store may refuse before the run fails.
-
-    Every refusal is waited for, a denied one too: credentials are rotated, buckets come back, disks are emptied.
-    """
+    """One thread that scores and commits, so that neither holds up the engine."""
 
     def __init__(
         self,
@@ -33,20 +24,16 @@ class Committer:
         scoring: ScoringProcess,
         *,
         writer: Writer,
-        patience: float,
         on_commit: Callable[[Committed], None],
         on_failure: Callable[[EvalRunError], None],
     ) -> None:
         self._ledger = ledger
         self._scoring = scoring
         self._writer = writer
-        self._patience = patience
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._queue: queue.SimpleQueue[ChunkWork | None] = queue.SimpleQueue()
         self._pending = 0
-        self._stop = threading.Event()
-        self.degraded: str | None = None
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
 
     def start(self) -> None:
@@ -68,8 +55,6 @@ class Committer:
         """Commit what is pending, within ``grace`` seconds, then stop."""
         self._queue.put(None)
         self._thread.join(grace)
-        self._stop.set()
-        self._thread.join(1.0)
         self._scoring.close()
 
     def _run(self) -> None:
@@ -85,7 +70,7 @@ class Committer:
     def _commit(self, work: ChunkWork) -> Committed:
         outcomes = [work.outcomes[row] for row in range(len(work.items))]
         rows = self._scoring.score(work.lease.chunk.task, work.items, outcomes)
-        outcome = self._patiently(lambda: self._ledger.commit_part(work.lease.chunk, rows, self._writer))
+        outcome = self._ledger.commit_part(work.lease.chunk, rows, self._writer)
         responses = [response for row in rows for request in row.outcome.responses for response in request]
         return Committed(
             lease=work.lease.id,
@@ -96,19 +81,3 @@ class Committer:
             output_tokens=sum(response.output_tokens for response in responses),
             seconds_to_commit=time.monotonic() - work.last_item_at,
         )
-
-    def _patiently(self, call: Callable[[], T]) -> T:
-        began, wait = time.monotonic(), FIRST_WAIT
-        while True:
-            try:
-                result = call()
-            except StoreError as error:
-                waited = time.monotonic() - began
-                if waited > self._patience or self._stop.is_set():
-                    raise
-                self.degraded = str(error)
-                self._stop.wait(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
-            else:
-                self.degraded = None
-                return result

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from evalrun_runner.engine.forms import Forms, ItemRefused
-from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.ledger.manifest import chunk_digest, decode_rows
+from evalrun_runner.ledger.manifest import decode_chunk
 from evalrun_runner.records import Item, ItemStatus, Lease, Outcome
 from evalrun_runner.replica.work import ChunkWork, ItemWork
 
@@ -39,19 +38,10 @@ class Intake:
 
     def _items(self, lease: Lease) -> list[Item]:
         chunk = lease.chunk
-        items = decode_rows(self._segment(chunk.task, chunk.segment), chunk.first_row, chunk.items)
-        if chunk_digest([item.hash for item in items]) != chunk.digest:
-            raise LedgerCorrupt(
-                f"manifest segment {chunk.segment} of task {chunk.task}: the items of chunk {chunk.number} are not "
-                "those that were planned; the manifest was changed by another hand"
-            )
-        return items
-
-    def _segment(self, task: str, number: int) -> bytes:
-        key = (task, number)
+        key = (chunk.task, chunk.segment)
         if key not in self._segments:
-            self._segments[key] = self._ledger.segment_bytes(task, number)
+            self._segments[key] = self._ledger.segment_bytes(*key)
             while len(self._segments) > SEGMENTS_KEPT:
                 self._segments.popitem(last=False)
         self._segments.move_to_end(key)
-        return self._segments[key]
+        return decode_chunk(self._segments[key], chunk, f"manifest segment {chunk.segment} of task {chunk.task}")

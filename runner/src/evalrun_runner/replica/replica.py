@@ -26,6 +26,7 @@ from evalrun_runner.replica.pump import Pump
 from evalrun_runner.replica.scoring import ScoringProcess
 from evalrun_runner.replica.work import ChunkWork, ItemWork
 from evalrun_runner.store.open import StoreSpec, open_store
+from evalrun_runner.store.patient import PatientStore
 
 if TYPE_CHECKING:
     from evalrun_runner.benchmarks.recipe import TaskRecipe
@@ -109,7 +110,9 @@ class Replica:
         self._state = _State()
         self._changed = threading.Condition()
         self._leases: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
-        self._ledger = Ledger(open_store(settings.store))
+        self._stop_waiting = threading.Event()
+        self._store = PatientStore(open_store(settings.store), settings.store_patience, self._stop_waiting)
+        self._ledger = Ledger(self._store)
         self._loaded = threading.Event()
         self._left = threading.Event()
         self._pump: Pump | None = None
@@ -119,7 +122,6 @@ class Replica:
             self._ledger,
             ScoringProcess(settings.recipes),
             writer=Writer(name, engine),
-            patience=settings.store_patience,
             on_commit=self._on_commit,
             on_failure=self._fail,
         )
@@ -187,7 +189,7 @@ class Replica:
             tokens=0 if pump is None else pump.steps + pump.tokens,
             busy=pump is not None and pump.busy,
             wants=self._wants(),
-            degraded=self._committer.degraded,
+            degraded=self._store.trouble,
         )
 
     def _on_commit(self, committed: Committed) -> None:
@@ -233,6 +235,7 @@ class Replica:
             for work in self._pump.turn():
                 self._completed(work)
         self._committer.close(FLUSH_SECONDS)
+        self._stop_waiting.set()
         engine.close()
         self._left.set()
         with self._changed:

@@ -42,12 +42,13 @@ def with_backoff(
     *,
     deadline_s: float,
     clock: Clock,
+    waited_for: tuple[type[StoreError], ...] = (StoreUnavailable, StoreFull),
     on_wait: Callable[[StoreError, float], None],
     random_unit: Callable[[], float] = random.random,
 ) -> T:
     """Call until it succeeds or ``deadline_s`` have passed, waiting between tries ever longer, with jitter.
 
-    Only ``StoreUnavailable`` and ``StoreFull`` are waited for; every other error is raised at once. ``on_wait(error,
+    Only errors of ``waited_for`` are waited for; every other one is raised at once. ``on_wait(error,
     seconds)`` is told before each wait: to report the trouble, or to raise and so end the waiting. ``random_unit``
     gives numbers in [0, 1). The last error is raised again, with how long and how often it was tried.
     """
@@ -56,7 +57,7 @@ def with_backoff(
     while True:
         try:
             return call()
-        except (StoreUnavailable, StoreFull) as error:
+        except waited_for as error:
             tries += 1
             tried_s = clock.now() - start
             if tried_s >= deadline_s:
