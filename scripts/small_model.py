@@ -207,7 +207,7 @@ def tiny_weights(_gguf: Path) -> dict[str, torch.Tensor]:
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(LlamaConfig(**TINY_CONFIG))  # type: ignore[no-untyped-call]  # untyped in transformers
+        model = AutoModelForCausalLM.from_config(LlamaConfig(**TINY_CONFIG))
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     generator = torch.Generator().manual_seed(TINY_SEED)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,8 +28,10 @@ def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
 
-def source(hub: HubServer, **fields: str) -> ModelSource:
-    return ModelSource("hf://org/small", endpoint=hub.endpoint, **fields)
+def source(
+    hub: HubServer, revision: str | None = None, digest: str | None = None, token: str | None = None
+) -> ModelSource:
+    return ModelSource("hf://org/small", revision, digest, token=token, endpoint=hub.endpoint)
 
 
 def test_a_branch_is_resolved_to_a_commit_and_only_model_files_are_brought(hub: HubServer, tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ def test_a_branch_is_resolved_to_a_commit_and_only_model_files_are_brought(hub: 
     assert set(hub.gets) == set(content)
     downloading = [each for each in seen if each.stage is Stage.DOWNLOADING]
     assert downloading[-1].done == downloading[-1].total == sum(map(len, content.values()))
-    assert all(a.done <= b.done for a, b in zip(downloading, downloading[1:], strict=False))
+    assert all(a.done <= b.done for a, b in itertools.pairwise(downloading))
 
 
 def test_a_second_fetch_downloads_nothing_and_a_commit_asks_nothing(hub: HubServer, tmp_path: Path) -> None:

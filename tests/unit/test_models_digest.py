@@ -48,7 +48,12 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
     model, cache = write_files(tmp_path / "model", model_content()), tmp_path / "cache"
     read: list[str] = []
     original = digests.file_sha256
-    monkeypatch.setattr(digests, "file_sha256", lambda path: (read.append(path.name), original(path))[1])
+
+    def recorded(path: Path) -> str:
+        read.append(path.name)
+        return original(path)
+
+    monkeypatch.setattr(digests, "file_sha256", recorded)
     first = model_digest(model, cache=cache)
     assert len(read) == len(model_content())
     read.clear()

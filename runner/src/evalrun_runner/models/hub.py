@@ -170,9 +170,9 @@ def _first_line(error: BaseException) -> str:
 def _counting(transfer: Transfer) -> type[tqdm]:
     """A progress bar, as huggingface_hub wants one, that shows nothing and counts into the transfer."""
 
-    class Counting(tqdm):
+    class Counting(tqdm):  # type: ignore[misc]  # huggingface_hub is untyped here, see pyproject.toml
         def __init__(self, *_: object, **__: object) -> None:
-            super().__init__(disable=True)  # type: ignore[no-untyped-call]  # tqdm has no types
+            super().__init__(disable=True)
 
         def update(self, n: float | None = 1) -> bool | None:
             transfer.advance(max(int(n or 0), 0))
