@@ -13,6 +13,8 @@ known at the start; the ideal run is 600 s long. What is not: loading, prefill a
 
 *bound* is what a scheduler without any of this would reach on the same items: each slot takes the next item, in the
 order costliest chunk first, in no time. The rest is lost to long items that start late, whoever schedules.
+That loss is a time, so a shorter run loses a larger share of itself: with an ideal of 300 s the medians are
+0.958 for 8 and 0.941 for 32 replicas (bounds about 0.957 and 0.955).
 
 *Driver at 10 million items*, in real time: 200,000 chunks of 50 items, 128 replicas that report as fast as they are
 answered. Chunks leased and committed a second, and how much memory the driver's process grows.
