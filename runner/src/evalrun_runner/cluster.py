@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evalrun_runner.dispatch.policy import Departure
+from evalrun_runner.engine.tokens import first_line
 from evalrun_runner.errors import EvalRunError, RunFailed
 from evalrun_runner.fleet import Answered, FleetEvent, Gone, Joined, Refused
 from evalrun_runner.records import Order
@@ -23,6 +24,9 @@ from evalrun_runner.replica.replica import Replica, ReplicaSettings
 
 OBJECT_STORE_BYTES = 128 << 20
 """Results never pass through Ray's object store; the smallest that Ray accepts comfortably."""
+
+START_TRIES = 3
+"""On a busy machine Ray's own helpers miss its fixed 15 s for their start."""
 
 
 def _import_ray() -> Any:
@@ -91,11 +95,16 @@ class RayFleet:
         options: dict[str, Any] = {"address": "local" if local else self._ray_settings.address}
         if local:
             options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-        try:
-            self._ray.init(log_to_driver=False, logging_level="ERROR", **options)
-        except (OSError, RuntimeError, ValueError, TimeoutError, ConnectionError) as error:
-            where = "on this machine" if local else f"at {self._ray_settings.address}"
-            raise RunFailed(f"Ray could not be started {where}: {error}") from error
+        for tries_left in reversed(range(START_TRIES)):
+            try:
+                self._ray.init(log_to_driver=False, logging_level="ERROR", **options)
+                return
+            # Ray's start raises bare Exceptions, so nothing narrower can be named.
+            except Exception as error:
+                self._ray.shutdown()
+                if not tries_left:
+                    where = "on this machine" if local else f"at {self._ray_settings.address}"
+                    raise RunFailed(f"Ray could not be started {where}: {first_line(error)}") from error
 
     @property
     def replicas(self) -> int:

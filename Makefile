@@ -1,0 +1,56 @@
+# EvalRun. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evalrun
+UV_VERSION := 0.13.9
+# uv of one's own if it is on the PATH, else a pinned one in the cache, from the package index.
+UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
+PYTHON ?= python3
+EXTRA ?= $(shell scripts/which_extra.sh)
+MODEL := $(CACHE)/models/smollm2-135m-instruct
+BIN := .venv/bin
+
+.PHONY: help install quickstart test lint unit integration bench generate clean
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(CACHE)/uv-$(UV_VERSION)/bin/uv:
+	$(PYTHON) -m venv $(CACHE)/uv-$(UV_VERSION)
+	$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
+
+install: $(UV) ## Install everything into .venv, from uv.lock
+	@echo "engine: the $(EXTRA) extra of evalrun-runner ($$(scripts/which_extra.sh --why))"
+	$(UV) sync --locked --all-packages --extra $(EXTRA)
+
+quickstart: install ## A real model's real answers to 200 questions, on this machine
+	$(BIN)/python scripts/small_model.py --output $(MODEL)
+	$(BIN)/evalrun run examples/quickstart.yaml --set spec.model.uri=file://$(MODEL)
+
+test: install lint unit integration ## Lint, types, unit and integration tests
+
+lint:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit:
+	$(BIN)/pytest -q tests/unit tests/simulation
+
+integration:
+	$(BIN)/python scripts/small_model.py --output $(MODEL)
+	$(BIN)/pytest -q tests/integration
+
+bench: install ## Ratios side by side, written to docs/benchmarks.md
+	$(BIN)/python scripts/small_model.py --output $(MODEL)
+	$(BIN)/python -m bench --model $(MODEL) --write docs/benchmarks.md
+
+generate: install ## Make what is generated: the CRD and the table of engine arguments
+	$(BIN)/python -m evalrun_api.crd > crds/evalrun.dev_evalruns.yaml
+
+clean: ## Remove the environment and the caches of the tools
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
