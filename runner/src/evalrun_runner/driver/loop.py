@@ -99,7 +99,8 @@ class Loop:
             case Gone(replica, departure, detail, before_joining):
                 self.ready.discard(replica)
                 self.dispatcher.leave(replica, departure, now)
-                self._failures += 1
+                # A node that is lost or preempted is nobody's fault, however often.
+                self._failures += departure.suspicious
                 what = "before it was ready" if before_joining else f"({departure})"
                 self.watcher.log(f"replica {replica} is gone {what}: {detail}")
                 if self._failures > CRASHES_IN_A_ROW + len(self.dispatcher.quarantined):
@@ -119,12 +120,11 @@ class Loop:
     def _judge(self) -> None:
         if self.stop.is_set():
             self._flush()
-            counts = self.dispatcher.progress(self.clock()).counts
-            raise Interrupted(f"stopped; {counts.total:,} items are committed. The same command goes on from there")
+            raise Interrupted(f"stopped; {self.dispatcher.counts.total:,} items are committed. The same command goes on from there")
         if self.dispatcher.fatal is not None:
             raise RunFailed(self.dispatcher.fatal)
         self.leadership.check()
-        counts = self.dispatcher.progress(self.clock()).counts
+        counts = self.dispatcher.counts
         lost = counts.failed + counts.quarantined
         # A run that mostly fails is not worth its GPUs; one that fails here and there is finished, then judged.
         if self.dispatcher.over_cap and lost >= 50 and 2 * lost > counts.total:

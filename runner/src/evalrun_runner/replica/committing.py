@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from evalrun_runner.errors import EvalRunError
-from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.ledger.parts import Writer
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt
+from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
+from evalrun_runner.ledger.parts import Writer, count
 from evalrun_runner.records import Committed
 from evalrun_runner.replica.scoring import ScoringProcess
 from evalrun_runner.replica.work import ChunkWork
@@ -70,7 +70,12 @@ class Committer:
     def _commit(self, work: ChunkWork) -> Committed:
         outcomes = [work.outcomes[row] for row in range(len(work.items))]
         rows = self._scoring.score(work.lease.chunk.task, work.items, outcomes)
-        outcome = self._ledger.commit_part(work.lease.chunk, rows, self._writer)
+        try:
+            outcome = self._ledger.commit_part(work.lease.chunk, rows, self._writer)
+        except LedgerCorrupt:
+            # Another writer's part is there and damaged. Only the driver may set it aside: it verifies every part in
+            # the end, finds this one, and has the chunk done again.
+            outcome = CommitOutcome(won=False, counts=count(rows))
         responses = [response for row in rows for request in row.outcome.responses for response in request]
         return Committed(
             lease=work.lease.id,
