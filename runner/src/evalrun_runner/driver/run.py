@@ -48,6 +48,8 @@ class Options:
     policy: DispatchPolicy = field(default_factory=DispatchPolicy)
     store_patience: float = 600.0
     """Seconds for which the store may refuse in mid-run before the run fails."""
+    item_deadline: float = 1800.0
+    """Seconds in the engine after which an item is given up as failed."""
 
 
 def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
@@ -127,6 +129,7 @@ class _Run:
             recipes={leaf.name: leaf.recipe for leaf in self._benchmarks.leaves},
             seed=config.spec.seed,
             fast=self._setting.fast,
+            item_deadline=self._options.item_deadline,
             store_patience=self._options.store_patience,
         )
         ray_settings = RaySettings(
