@@ -41,10 +41,10 @@ def explain(error: BaseException) -> str:  # noqa: PLR0911  # a table reads bett
                 f"its data set cannot be reached: {first_line(error)}. Check the name, the access (HF_TOKEN) and the "
                 "network, or fill the cache on a machine that has them (HF_HOME) and set HF_HUB_OFFLINE=1"
             )
+        case IndexError() | StopIteration():
+            return "its data set is empty: there is no document to evaluate"
         case FileNotFoundError() | DatasetsError():
             return f"its data is missing: {first_line(error)}"
-        case IndexError():
-            return "its data set is empty: there is no document to evaluate"
         case ModuleNotFoundError():
             return f"it needs the Python package {error.name!r}, which is not installed"
         case KeyError():

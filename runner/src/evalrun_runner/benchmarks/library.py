@@ -178,7 +178,8 @@ def _resolve_data_files(config: dict[str, Any], suite: Path) -> None:
 
 def _absolute(paths: Any, suite: Path) -> Any:
     if isinstance(paths, dict):
-        return {split: _absolute(path, suite) for split, path in paths.items()}
+        # Either split -> files, or one of a list of {split: name, path: files}.
+        return {key: value if key == "split" else _absolute(value, suite) for key, value in paths.items()}
     if isinstance(paths, list):
         return [_absolute(path, suite) for path in paths]
     # A URL stays as it is; the guard has decided whether it may be there.

@@ -250,7 +250,10 @@ def _recipe(name: str, task: Task, made: _Made, seed: int) -> TaskRecipe:
     try:
         first_doc = values.encode(task.eval_docs[0])
     except TypeError as error:
-        raise InputError(f"task {name!r}: its documents are not plain JSON, which is not supported: {error}") from error
+        raise InputError(
+            f"task {name!r}: its documents are not plain JSON, which is not supported: {error} "
+            "(dates in JSON files are read as times, not as text, if all of a column are)"
+        ) from error
     return TaskRecipe(
         task=name,
         config=made.factory.configs[name],

@@ -45,7 +45,7 @@ def read_settings(file: Path) -> Iterator[Setting]:
     """
     try:
         documents = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     if len(documents) != 1 or not isinstance(documents[0], yaml.MappingNode):
         return
@@ -76,10 +76,13 @@ def _walk(file: Path, node: yaml.Node, path: tuple[str, ...], above: set[int]) -
 
 
 def _plain(node: yaml.Node) -> Any:
-    """Text, numbers and lists of them, which is all that the guard's rules look at."""
-    if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN_TAGS:
-        loader = yaml.SafeLoader("")
-        return loader.construct_object(node)
+    """A scalar, or a list of scalars, which is all that the guard's rules look at; None in place of anything else."""
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(value) for value in node.value]
+        return [_scalar(value) for value in node.value]
+    return _scalar(node)
+
+
+def _scalar(node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN_TAGS:
+        return yaml.SafeLoader("").construct_object(node)
     return None
