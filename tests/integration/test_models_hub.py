@@ -117,11 +117,11 @@ def test_a_model_without_safetensors_is_refused_before_any_download(hub: HubServ
     assert not hub.gets
 
 
-def test_a_model_that_needs_remote_code_is_refused_before_its_weights_come(hub: HubServer, tmp_path: Path) -> None:
-    hub.repos["org/small"].commit(model_content() | {"config.json": b'{"auto_map": {"AutoConfig": "x.Y"}}'})
-    with pytest.raises(InputError, match="auto_map"):
-        fetch_model(source(hub), tmp_path)
-    assert SHARD_1 not in hub.gets
+def test_code_that_comes_with_a_model_is_never_brought(hub: HubServer, tmp_path: Path) -> None:
+    files = {"config.json": b'{"auto_map": {"AutoConfig": "x.Y"}}', "x.py": b"raise SystemExit"}
+    hub.repos["org/small"].commit(model_content() | files)
+    assert "x.py" not in fetch_model(source(hub), tmp_path).files
+    assert "x.py" not in hub.gets
 
 
 def test_a_cut_connection_is_mended(hub: HubServer, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def _in_place(uri: str) -> Path:
     names = names_in(path)
     folders = [f"{each.name}/" for each in path.iterdir() if each.is_dir()]
     chosen = model_files([*names, *folders], str(path))
-    check_settings(path, str(path))
+    check_settings(path)
     check_weights(path, chosen, str(path))
     return path
 
@@ -128,7 +128,7 @@ def _download(
     # The few kilobytes that can refuse a model come first, the gigabytes after them.
     origin.download([file for file in files if not is_weights(file.name)], into, transfer)
     try:
-        check_settings(into, origin.where)
+        check_settings(into)
         origin.download([file for file in files if is_weights(file.name)], into, transfer)
         check_weights(into, [file.name for file in files], origin.where)
     except InputError:
