@@ -8,10 +8,10 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from evalrun_api import RunConfig
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from evalrun_api import RunConfig
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.watching import View
 

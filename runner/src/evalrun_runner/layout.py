@@ -11,6 +11,7 @@ COMPLETE = "COMPLETE"
 MANIFEST = "manifest/"
 PARTS = "parts/"
 EPOCHS = "epochs/"
+CARRIED = "carried/"
 CORRUPT = "corrupt/"
 
 _PART = re.compile(r"^parts/(?P<task>[^/]+)/(?P<chunk>\d{8})\.parquet$")
@@ -34,6 +35,11 @@ def task_index(task: str) -> str:
 def part(task: str, chunk: int) -> str:
     """The committed results of one chunk of a leaf task."""
     return f"{PARTS}{task_dir(task)}/{chunk:08d}.parquet"
+
+
+def carried(task: str, chunk: int) -> str:
+    """An earlier run's part of a chunk with items that are asked again; the ok ones are kept."""
+    return f"{CARRIED}{task_dir(task)}/{chunk:08d}.parquet"
 
 
 def parse_part(key: str) -> tuple[str, int] | None:

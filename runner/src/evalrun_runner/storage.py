@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalrun_api.runconfig import RunLocation, StorageAccess
-
 from evalrun_runner.errors import InputError
 from evalrun_runner.store.open import StoreSpec
 from evalrun_runner.store.s3 import S3Settings

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from evalrun_api.runconfig import SuiteLocation
-
 from evalrun_runner.errors import InputError
 from evalrun_runner.storage import s3_settings
 from evalrun_runner.store.open import StoreSpec, open_store

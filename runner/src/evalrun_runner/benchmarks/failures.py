@@ -20,7 +20,8 @@ def making_task(task: str) -> Iterator[None]:
         yield
     except EvalRunError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # One of lm-eval's own tasks leaves the process when a program that it needs is not installed.
         raise InputError(f"task {task!r} cannot be loaded: {explain(error)}") from error
 
 

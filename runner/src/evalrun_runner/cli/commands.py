@@ -16,7 +16,6 @@ from types import FrameType
 from evalrun_api import Phase, RunLocation, RunResult, Verdict
 from evalrun_api.parse import cluster_problems
 from evalrun_api.problems import InvalidInput
-
 from evalrun_runner.cli.display import Display, print_results
 from evalrun_runner.cli.files import parse
 from evalrun_runner.cli.localize import Localizer, absolute

@@ -6,11 +6,11 @@ import sys
 import time
 from types import TracebackType
 
-from evalrun_api import RunConfig, RunResult
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from evalrun_api import RunConfig, RunResult
 from evalrun_runner.driver.watching import View
 from evalrun_runner.endpoint import Endpoint
 

@@ -22,7 +22,6 @@ from evalrun_api import (
     SuiteLocation,
 )
 from evalrun_api.parse import EvalRunFile, FileObject
-
 from evalrun_runner.errors import InputError
 from evalrun_runner.storage import store_spec
 from evalrun_runner.store.open import open_store

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from evalrun_api import RunConfig
-
 from evalrun_runner.errors import InputError
 
 Identity = Mapping[str, Any]

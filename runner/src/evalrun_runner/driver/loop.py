@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from evalrun_api import Phase
-
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.planning import Planned, Planning
@@ -120,7 +119,9 @@ class Loop:
     def _judge(self) -> None:
         if self.stop.is_set():
             self._flush()
-            raise Interrupted(f"stopped; {self.dispatcher.counts.total:,} items are committed. The same command goes on from there")
+            raise Interrupted(
+                f"stopped; {self.dispatcher.counts.total:,} items are committed. The same command goes on from there"
+            )
         if self.dispatcher.fatal is not None:
             raise RunFailed(self.dispatcher.fatal)
         self.leadership.check()

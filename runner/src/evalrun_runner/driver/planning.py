@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.driver.taking_over import EarlierRun
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.plan.chunks import ChunkSizing
@@ -43,12 +44,14 @@ class Planning:
         ledger: Ledger,
         epoch: int,
         sizing: ChunkSizing,
+        earlier: EarlierRun | None,
     ) -> None:
         self._benchmarks = benchmarks
         self._chat = chat
         self._ledger = ledger
         self._epoch = epoch
         self._sizing = sizing
+        self._earlier = earlier
         self._ready: queue.Queue[Planned] = queue.Queue(SEGMENTS_AHEAD)
         self._stop = threading.Event()
         self._error: EvalRunError | None = None
@@ -105,8 +108,12 @@ class Planning:
     ) -> Planned:
         there = [chunk for chunk in chunks if chunk.id in existing]
         counts = dict(zip((chunk.id for chunk in there), readers.map(self._counts, there), strict=True))
+        if self._earlier is not None:
+            missing = [chunk for chunk in chunks if counts.get(chunk.id) is None]
+            taken = readers.map(self._earlier.take_over, missing)
+            counts |= dict(zip((chunk.id for chunk in missing), taken, strict=True))
         sound = {chunk: found for chunk, found in counts.items() if found is not None}
-        return Planned(chunks, sound, len(counts) - len(sound))
+        return Planned(chunks, sound, len(existing.intersection(counts) - sound.keys()))
 
     def _counts(self, chunk: Chunk) -> Counts | None:
         try:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalrun_api import Numerics, RunConfig
-
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec

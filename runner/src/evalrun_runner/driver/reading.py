@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from evalrun_api import Counts, EvalRunSpec, Phase, RunLocation, RunResult, Verdict, Work
-
 from evalrun_runner.driver.finish import scores_in
 from evalrun_runner.driver.gates import judge
 from evalrun_runner.driver.provenance import read_run

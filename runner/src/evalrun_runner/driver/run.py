@@ -12,7 +12,6 @@ from typing import Any
 
 from evalrun_api import Counts as CountsResult
 from evalrun_api import Failure, Phase, Reason, RunConfig, RunResult, Verdict, Work
-
 from evalrun_runner import layout
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.cluster import RayFleet, RaySettings
@@ -26,6 +25,7 @@ from evalrun_runner.driver.loop import Loop
 from evalrun_runner.driver.planning import Planning
 from evalrun_runner.driver.prepare import Setting, chat_template, load_tasks, prepare
 from evalrun_runner.driver.provenance import attempt_record, first_record, identity_in, now, read_run
+from evalrun_runner.driver.taking_over import EarlierRun
 from evalrun_runner.driver.watching import View, Watcher
 from evalrun_runner.engine.vllm import VllmSettings, has_gpu, prepare_environment
 from evalrun_runner.errors import EvalRunError, InputError, ObjectMissing, StoreError
@@ -65,7 +65,8 @@ def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
         check_same_plan(identity_in(earlier), setting.identity, config.results.uri)
     if setting.ledger.is_complete():
         watcher.log("this run is complete: nothing is redone")
-        return _result(config, json.loads(setting.ledger.completed_results()), redone=0, kept_all=True)
+        results = json.loads(setting.ledger.completed_results())
+        return _result(config, results, Work(kept=results["evalrun"]["counts"]["planned"]))
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     benchmarks = load_tasks(setting)
     return _Run(setting, store, benchmarks, options, watcher).go(earlier)
@@ -85,6 +86,7 @@ class _Run:
         self._options = options
         self._watcher = watcher
         self._epoch = self._ledger.claim_epoch()
+        self._earlier: EarlierRun | None = None
         self._leadership = Leadership(setting.ledger, self._epoch)
         policy = self._config.spec.policy
         self._dispatcher = Dispatcher(_with_cap(options.policy, policy.max_failed_items))
@@ -92,11 +94,14 @@ class _Run:
     def go(self, earlier: dict[str, Any] | None) -> RunResult:
         """Dispatch until every chunk is committed and sound, then finish."""
         record = earlier or first_record(self._setting, self._benchmarks)
+        self._earlier = taken = self._earlier_run()
+        if taken is not None and earlier is None:
+            record |= {"resumedFrom": taken.uri, "sizing": taken.sizing}
         attempt = attempt_record(self._setting, self._epoch)
         record["attempts"].append(attempt)
         self._write_record(record)
         sizing = ChunkSizing(**record["sizing"])
-        planning = Planning(self._benchmarks, chat_template(self._setting), self._ledger, self._epoch, sizing)
+        planning = Planning(self._benchmarks, chat_template(self._setting), self._ledger, self._epoch, sizing, taken)
         loop = Loop(
             dispatcher=self._dispatcher,
             planning=planning,
@@ -119,6 +124,10 @@ class _Run:
                 loop.run()
         return self._finish()
 
+    def _earlier_run(self) -> EarlierRun | None:
+        location = self._config.resume_from
+        return None if location is None else EarlierRun(location, self._setting.identity, self._ledger)
+
     def _start_fleet(self) -> RayFleet:
         config, engine = self._config, self._setting.engine
         count, cpus = config.spec.replicas.count, os.cpu_count() or 1
@@ -130,6 +139,7 @@ class _Run:
             seed=config.spec.seed,
             fast=self._setting.fast,
             item_deadline=self._options.item_deadline,
+            carried=config.resume_from is not None,
             store_patience=self._options.store_patience,
         )
         ray_settings = RaySettings(
@@ -174,7 +184,8 @@ class _Run:
         counts = finish.count_by_task(plan, self._ledger)
         total = sum(counts.values(), Counts())
         progress = self._dispatcher.progress(0.0)
-        work = Work(kept=progress.kept, redone=progress.redone)
+        carried = 0 if self._earlier is None else self._earlier.carried
+        work = Work(kept=progress.kept + carried, redone=progress.redone)
         if self._dispatcher.over_cap:
             return self._over_cap(total, finish.failed_examples(plan, self._ledger), work)
         results = finish.make_results(self._config, self._benchmarks, plan, self._ledger, counts)
@@ -182,7 +193,7 @@ class _Run:
             finish.write_samples(self._benchmarks, plan, self._ledger, self._store)
         self._ledger.write_results(self._epoch, finish.encode_results(results))
         self._ledger.complete(self._epoch)
-        return _result(self._config, results, redone=progress.redone, kept=progress.kept)
+        return _result(self._config, results, work)
 
     def _plan(self) -> finish.PlanOf:
         chunks: dict[str, list[Chunk]] = {leaf.name: [] for leaf in self._benchmarks.leaves}
@@ -213,15 +224,13 @@ def _counts(total: Counts) -> CountsResult:
     return CountsResult(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined)
 
 
-def _result(
-    config: RunConfig, results: dict[str, Any], *, redone: int, kept: int = 0, kept_all: bool = False
-) -> RunResult:
+def _result(config: RunConfig, results: dict[str, Any], work: Work) -> RunResult:
     counts = CountsResult.model_validate(results["evalrun"]["counts"])
     gates = judge(config.spec.gates, results, [_baseline(config, number) for number in range(len(config.baselines))])
     return RunResult(
         phase=Phase.SUCCEEDED,
         counts=counts,
-        work=Work(kept=counts.planned if kept_all else kept, redone=redone),
+        work=work,
         verdict=Verdict.overall(gate.verdict for gate in gates),
         gates=gates,
         scores=finish.scores_in(results),

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from evalrun_api import Phase
-
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 
 

@@ -147,6 +147,18 @@ class Ledger:
         key = layout.part(*chunk.id)
         return decode_part(self._store.get(key), chunk, self._where(key))
 
+    def carry(self, part: Part) -> None:
+        """Keep an earlier run's part beside the run: whoever does the chunk takes its ok items from it."""
+        self._store.put(layout.carried(*part.chunk.id), encode_part(part.chunk, part.rows, part.writer))
+
+    def carried_part(self, chunk: Chunk) -> Part | None:
+        """What ``carry`` kept for a chunk, None if nothing. Raises ``LedgerCorrupt``."""
+        key = layout.carried(*chunk.id)
+        try:
+            return decode_part(self._store.get(key), chunk, self._where(key))
+        except ObjectMissing:
+            return None
+
     def committed_parts(self) -> Iterator[tuple[str, int]]:
         """The (task, number) of every committed chunk: a listing, nothing is read or verified."""
         for key in self._store.list(layout.PARTS):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt
 from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
 from evalrun_runner.ledger.parts import Writer, count
-from evalrun_runner.records import Committed
+from evalrun_runner.records import Committed, ItemResult
 from evalrun_runner.replica.scoring import ScoringProcess
 from evalrun_runner.replica.work import ChunkWork
 
@@ -68,15 +68,15 @@ class Committer:
                 self._pending -= 1
 
     def _commit(self, work: ChunkWork) -> Committed:
-        outcomes = [work.outcomes[row] for row in range(len(work.items))]
-        rows = self._scoring.score(work.lease.chunk.task, work.items, outcomes)
+        rows = self._rows(work)
         try:
             outcome = self._ledger.commit_part(work.lease.chunk, rows, self._writer)
         except LedgerCorrupt:
             # Another writer's part is there and damaged. Only the driver may set it aside: it verifies every part in
             # the end, finds this one, and has the chunk done again.
             outcome = CommitOutcome(won=False, counts=count(rows))
-        responses = [response for row in rows for request in row.outcome.responses for response in request]
+        new = [result for row, result in enumerate(rows) if row not in work.carried]
+        responses = [response for row in new for request in row.outcome.responses for response in request]
         return Committed(
             lease=work.lease.id,
             chunk=work.lease.chunk.id,
@@ -86,3 +86,10 @@ class Committer:
             output_tokens=sum(response.output_tokens for response in responses),
             seconds_to_commit=time.monotonic() - work.last_item_at,
         )
+
+    def _rows(self, work: ChunkWork) -> list[ItemResult]:
+        """The part's rows; those of an earlier run are not scored again."""
+        new = [row for row in range(len(work.items)) if row not in work.carried]
+        items, outcomes = [work.items[row] for row in new], [work.outcomes[row] for row in new]
+        scored = dict(zip(new, self._scoring.score(work.lease.chunk.task, items, outcomes), strict=True))
+        return [work.carried[row] if row in work.carried else scored[row] for row in range(len(work.items))]

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from evalrun_runner.engine.forms import Forms, ItemRefused
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import decode_chunk
-from evalrun_runner.records import Item, ItemStatus, Lease, Outcome
+from evalrun_runner.records import Item, ItemResult, ItemStatus, Lease, Outcome
 from evalrun_runner.replica.work import ChunkWork, ItemWork
 
 SEGMENTS_KEPT = 4
@@ -17,16 +17,20 @@ SEGMENTS_KEPT = 4
 class Intake:
     """Reads leases. ``forms`` are those of the replica's engine."""
 
-    def __init__(self, ledger: Ledger, forms: Forms) -> None:
+    def __init__(self, ledger: Ledger, forms: Forms, *, carried: bool = False) -> None:
         self._ledger = ledger
+        self._look_for_carried = carried
         self._forms = forms
         self._segments: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
     def open(self, lease: Lease) -> ChunkWork:
         """The lease's items with their calls; items that cannot be asked have their end already."""
         items = self._items(lease)
-        work = ChunkWork(lease, items, [])
+        work = ChunkWork(lease, items, [], carried=self._carried(lease))
         for row, item in enumerate(items):
+            if (earlier := work.carried.get(row)) is not None:
+                work.settle(row, earlier.outcome)
+                continue
             if (why := lease.quarantined.get(row)) is not None:
                 work.settle(row, Outcome(ItemStatus.QUARANTINED, error=why))
                 continue
@@ -35,6 +39,11 @@ class Intake:
             except ItemRefused as error:
                 work.settle(row, Outcome(ItemStatus.FAILED, error=str(error)))
         return work
+
+    def _carried(self, lease: Lease) -> dict[int, ItemResult]:
+        part = self._ledger.carried_part(lease.chunk) if self._look_for_carried else None
+        rows = () if part is None else part.rows
+        return {row: result for row, result in enumerate(rows) if result.outcome.status is ItemStatus.OK}
 
     def _items(self, lease: Lease) -> list[Item]:
         chunk = lease.chunk

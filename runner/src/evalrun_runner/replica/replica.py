@@ -51,6 +51,8 @@ class ReplicaSettings:
     seed: int
     fast: bool = True
     """``numerics: fast``; False asks in lm-eval's own forms."""
+    carried: bool = False
+    """The run goes on from an earlier one: of some chunks a part of the items is there."""
     item_deadline: float = 1800.0
     """Seconds in the engine after which an item is given up."""
     store_patience: float = 600.0
@@ -227,7 +229,7 @@ class Replica:
         forms = Forms(codec, max_model_len=engine.max_model_len, fast=self._settings.fast, seed=self._settings.seed)
         self._pump = Pump(engine, item_deadline=self._settings.item_deadline)
         self._max_num_seqs = engine.max_num_seqs
-        intake = Intake(self._ledger, forms)
+        intake = Intake(self._ledger, forms, carried=self._settings.carried)
         threading.Thread(target=self._guard(lambda: self._intake_loop(intake)), name="intake", daemon=True).start()
         self._loaded.set()
         while not self._state.leaving:

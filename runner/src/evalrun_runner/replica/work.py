@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalrun_runner.engine.forms import ItemForm
 from evalrun_runner.engine.protocol import Output
-from evalrun_runner.records import Item, ItemStatus, Lease, Outcome
+from evalrun_runner.records import Item, ItemResult, ItemStatus, Lease, Outcome
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +43,8 @@ class ChunkWork:
     ready: list[ItemWork]
     """Items not yet given to the engine, in order."""
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    carried: Mapping[int, ItemResult] = field(default_factory=dict)
+    """Results of an earlier run, by row: kept as they are."""
     last_item_at: float = field(default_factory=time.monotonic)
 
     def settle(self, row: int, outcome: Outcome) -> None:

@@ -1,0 +1,67 @@
+"""resumeFrom: an earlier run's committed items are taken over, its failed ones are asked again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from evalrun_api import RunLocation
+from evalrun_runner.driver.identity import Identity, check_same_plan
+from evalrun_runner.driver.provenance import identity_in, read_run
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.records import Chunk, Counts
+from evalrun_runner.storage import store_spec
+from evalrun_runner.store.open import open_store
+
+NO_NUMBERS = frozenset(
+    {"max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "kv_cache_memory_bytes", "enforce_eager"}
+)
+"""Engine arguments that a retry may change: they decide what fits, not what is answered."""
+
+
+class EarlierRun:
+    """An earlier run's parts. ``take_over`` may be called from several threads."""
+
+    def __init__(self, location: RunLocation, identity: Identity, ours: Ledger) -> None:
+        """Raises ``InputError`` if there is no run, or one whose answers would not be this run's."""
+        self.uri = location.uri
+        self._ours = ours
+        store = open_store(store_spec(location))
+        self._ledger = Ledger(store)
+        record = read_run(store)
+        if record is None:
+            raise InputError(f"spec.resumeFrom: {location.uri} holds no run (no run.json in it)")
+        check_same_plan(_comparable(identity_in(record)), _comparable(identity), f"spec.resumeFrom: {location.uri}")
+        self.sizing: Mapping[str, Any] = record["sizing"]
+        self._lock = threading.Lock()
+        self.carried = 0
+        """Items kept of chunks of which others are asked again."""
+
+    def take_over(self, chunk: Chunk) -> Counts | None:
+        """Commit the chunk's earlier part if all its items are ok; else leave the ok ones for a replica to keep."""
+        try:
+            part = self._ledger.read_part(chunk)
+        except (ObjectMissing, LedgerCorrupt):
+            return None
+        if part.counts.ok == chunk.items:
+            return self._ours.commit_part(chunk, part.rows, part.writer).counts
+        if part.counts.ok:
+            self._ours.carry(part)
+            with self._lock:
+                self.carried += part.counts.ok
+        return None
+
+
+def _comparable(identity: Identity) -> Identity:
+    """The identity without what only decides how much fits."""
+    engine = {
+        name: dict(settings) if isinstance(settings, dict) else settings
+        for name, settings in identity["engine"].items()
+    }
+    if "vllm" in engine:
+        engine["vllm"].pop("maxModelLen", None)
+        arguments = engine["vllm"].get("args", {})
+        engine["vllm"]["args"] = {name: value for name, value in arguments.items() if name not in NO_NUMBERS}
+    return {**identity, "engine": engine}
