@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from evalrun_runner.errors import InputError, StoreUnavailable
 from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest
 from support.model_files import Fetcher, model_content, write_files

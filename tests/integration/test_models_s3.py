@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mypy_boto3_s3.client import S3Client
+
 from evalrun_runner.errors import InputError, StoreUnavailable
 from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest, s3
 from evalrun_runner.store.s3 import make_client
-from mypy_boto3_s3.client import S3Client
 from support.model_files import Fetcher, model_content, write_files
 from support.seaweed import FlakyProxy, Seaweed
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import datasets
 import pytest
+
+from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from support import suites
 from support.parity import Case, comparable, evalrun_results, lm_eval_results
 from support.suites import Suite, benchmark_data
-
-from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 
 Builder = Callable[[Suite, Path], Suite]
 

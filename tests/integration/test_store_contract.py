@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+
 from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreUnavailable
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.store.base import ObjectStore

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 
 import pytest
+
 from evalrun_runner.dispatch import Departure, Dispatcher
 from evalrun_runner.dispatch.health import Replica
 from evalrun_runner.dispatch.leases import Holding

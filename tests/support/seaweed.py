@@ -25,8 +25,9 @@ from types import TracebackType
 from typing import Self
 
 from botocore.exceptions import BotoCoreError, ClientError
-from evalrun_runner.store.s3 import S3Settings, make_client
 from mypy_boto3_s3.client import S3Client
+
+from evalrun_runner.store.s3 import S3Settings, make_client
 
 _READY_S = 60.0
 _ADMIN = ("admin-key", "admin-secret")

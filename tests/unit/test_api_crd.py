@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
+
 from evalrun_api.conditions import ConditionType, Phase, Reason
 from evalrun_api.crd import COLUMNS, MUTABLE, crd, to_yaml
 from evalrun_api.policy import Policy
 from evalrun_api.replicas import Replicas
 from evalrun_api.run import EvalRunSpec
 from evalrun_api.structural import structural, structural_problems
-from pydantic import BaseModel
 
 FILE = Path(__file__).parents[2] / "crds" / "evalrun.dev_evalruns.yaml"
 

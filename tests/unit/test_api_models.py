@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from evalrun_api import (
     Counts,
     EvalRunSpec,
@@ -32,9 +36,6 @@ from evalrun_api import (
 )
 from evalrun_api.engine_args import OTHERS, EngineArgs
 from evalrun_api.engine_refusals import REFUSED, why_refused
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 SHARES = st.floats(min_value=0, max_value=1)

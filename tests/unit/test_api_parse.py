@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from evalrun_api import InvalidInput, cluster_problems, parse_evalrun, parse_file
 
 SPEC: dict[str, Any] = {

@@ -18,8 +18,6 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks._factory import TaskFactory, _ctor_accepts_config
 from lm_eval.tasks._index import Entry
 from lm_eval.tasks._yaml_loader import _import_func_in_yml, load_yaml
-from support.parity import SEED, Case, answer, lm_eval_results, load_case
-from support.suites import Suite
 
 from evalrun_runner.benchmarks.aggregate import aggregate
 from evalrun_runner.benchmarks.build import iter_items
@@ -28,6 +26,8 @@ from evalrun_runner.benchmarks.samples import sample_lines
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.records import Item, ItemResult, ItemStatus, Outcome
+from support.parity import SEED, Case, answer, lm_eval_results, load_case
+from support.suites import Suite
 
 ROWS = [{"question": f"{i} + 1 =", "answer": str(i + 1), "options": ["one", "none"]} for i in range(8)]
 GENERATE = {

@@ -9,8 +9,6 @@ from typing import Any
 import datasets
 import jinja2
 import pytest
-from support.parity import render_chat
-from support.suites import Suite
 
 from evalrun_runner.benchmarks.build import estimate_cost, iter_items
 from evalrun_runner.benchmarks.chat import chat_template_of
@@ -18,6 +16,8 @@ from evalrun_runner.benchmarks.load import LeafTask, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.errors import InputError
 from evalrun_runner.records import Request, RequestType
+from support.parity import render_chat
+from support.suites import Suite
 
 ROWS = [{"question": f"{i} + 1 =", "answer": str(i + 1), "options": [str(i), str(i + 1)]} for i in range(9)]
 GENERATE = {"output_type": "generate_until", "doc_to_text": "{{question}}", "doc_to_target": "{{answer}}"}

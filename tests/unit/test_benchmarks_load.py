@@ -7,7 +7,6 @@ from typing import Any
 
 import datasets
 import pytest
-from support.suites import Suite
 
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.listing import list_tasks
@@ -15,6 +14,7 @@ from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.errors import InputError
 from evalrun_runner.records import RequestType
+from support.suites import Suite
 
 ROWS = [{"question": f"{i} + 1 =", "answer": str(i + 1)} for i in range(12)]
 GENERATE = {"output_type": "generate_until", "doc_to_text": "{{question}}", "doc_to_target": "{{answer}}"}

@@ -9,7 +9,6 @@ from typing import Any
 
 import datasets
 import pytest
-from support.suites import Suite
 
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.build import iter_items
@@ -18,6 +17,7 @@ from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.errors import InputError
 from evalrun_runner.records import Item, ItemStatus, Outcome, Response
+from support.suites import Suite
 
 ROWS = [{"question": f"{i} + 1 =", "answer": str(i + 1), "level": i} for i in range(6)]
 

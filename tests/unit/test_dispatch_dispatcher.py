@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 import pytest
+
 from evalrun_runner.dispatch import Departure, Dispatcher, DispatchPolicy
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.records import Chunk, Committed, Counts, Lease, Order, Report

@@ -8,6 +8,9 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from evalrun_runner.errors import InputError, LedgerCorrupt
 from evalrun_runner.ledger.manifest import (
     Segment,
@@ -24,8 +27,6 @@ from evalrun_runner.ledger.manifest import (
 )
 from evalrun_runner.ledger.parts import Part, Writer, decode_part, encode_part
 from evalrun_runner.records import Chunk, Counts, Item, ItemResult, ItemStatus, Outcome, Request, RequestType, Response
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 WRITER = Writer(replica="replica-3", engine="mock")
 # Every code point, lone surrogates included; and the texts that look like what the codec itself writes.

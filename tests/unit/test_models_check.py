@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from evalrun_runner.errors import InputError
 from evalrun_runner.models.check import check_safetensors, check_settings, check_weights
 from support.model_files import model_content, write_files

@@ -9,11 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from evalrun_runner.errors import InputError
 from evalrun_runner.models import digest as digests
 from evalrun_runner.models.digest import combine, file_hashes, model_digest, parse_digest, verify_digest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.model_files import model_content, write_files
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 from evalrun_runner.errors import InputError
 from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch, fetch_model, model_digest
 from evalrun_runner.models.cache import Entry, check_space

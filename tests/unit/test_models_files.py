@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from evalrun_runner.errors import InputError
 from evalrun_runner.models.files import is_model_file, model_files
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from evalrun_runner.errors import InputError, RunFailed
 from evalrun_runner.models import model_digest
 from support.model_files import model_content, write_files

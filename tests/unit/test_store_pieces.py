@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
+
 from evalrun_runner.errors import InputError, ObjectMissing, StoreDenied, StoreError, StoreFull, StoreUnavailable
 from evalrun_runner.store.directory import DirectoryStore, classify
 from evalrun_runner.store.memory import MemoryStore
