@@ -145,7 +145,7 @@ class _Run:
         ray_settings = RaySettings(
             address=self._options.ray_address,
             gpus_per_replica=engine.tensor_parallel_size if isinstance(engine, VllmSettings) and has_gpu() else 0,
-            environment=prepare_environment(cpus, count) if vllm else {},
+            environment=prepare_environment(engine, cpus) if isinstance(engine, VllmSettings) else {},
         )
         self._watcher.log(f"starting {count} {'vLLM' if vllm else 'mock'} replicas{'' if has_gpu() else ' on CPU'}")
         return RayFleet(count, settings, ray_settings, writer=f"e{self._epoch}")
@@ -229,6 +229,7 @@ def _result(config: RunConfig, results: dict[str, Any], work: Work) -> RunResult
     gates = judge(config.spec.gates, results, [_baseline(config, number) for number in range(len(config.baselines))])
     return RunResult(
         phase=Phase.SUCCEEDED,
+        engine=results["evalrun"]["engine"],
         counts=counts,
         work=work,
         verdict=Verdict.overall(gate.verdict for gate in gates),

@@ -32,8 +32,8 @@ class VllmSettings:
     """Replicas that share this machine: without a GPU they share its memory and cores."""
 
 
-def prepare_environment(cpus: int, replicas_per_host: int) -> dict[str, str]:
-    """Environment for a replica's process, to be set before vllm or torch is imported."""
+def prepare_environment(settings: VllmSettings, cpus: int) -> dict[str, str]:
+    """Environment for a replica's process, to be set before vllm or torch is imported. ``cpus``: of its machine."""
     environment = {
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -46,8 +46,12 @@ def prepare_environment(cpus: int, replicas_per_host: int) -> dict[str, str]:
         # In-process on CPU: loads five times faster than with spawned processes, and steps are long anyway.
         environment |= {
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            "OMP_NUM_THREADS": str(max(1, cpus // replicas_per_host)),
+            "OMP_NUM_THREADS": str(max(1, cpus // settings.replicas_per_host)),
         }
+        if engine_args(settings)["enforce_eager"]:
+            # Even an eager engine compiles two small functions of its sampler when they are first used (ranks of
+            # log-probabilities, unseeded sampling): that takes seconds each and fails without a C++ compiler.
+            environment["TORCH_COMPILE_DISABLE"] = "1"
     return environment
 
 
