@@ -8,7 +8,7 @@ reports of tasks and groups must be equal in every digit.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import datasets
 import pytest
 
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
-from support import suites
+from support import parity, suites
 from support.parity import Case, comparable, evalrun_results, lm_eval_results
 from support.suites import Suite, benchmark_data
 
@@ -63,6 +63,7 @@ CASES: dict[str, tuple[Builder, Case]] = {
     "several right answers": (suites.several_targets, Case(("several_targets",))),
     "code: a metric with several values": (suites.with_code, Case(("several_values",), allow_code=True)),
     "code: results and aggregation": (suites.with_code, Case(("own_results",), allow_code=True)),
+    "ifeval, lm-eval's own code": (suites.ifeval, Case(("ifeval",), allow_code=True)),
     "several benchmarks in one run": (
         lambda suite, data: suites.winogrande(suites.mmlu(suites.rolling(suites.gsm8k(suite, data), data), data), data),
         Case(("winogrande", "mmlu_humanities", "passages", "gsm8k"), settings(limit=6)),
@@ -89,3 +90,23 @@ def test_the_same_responses_make_the_same_results(
         theirs = lm_eval_results(case, suite.folder, patches)
 
     assert comparable(ours) == comparable(theirs)
+
+
+def test_the_comparison_sees_one_other_answer(
+    tmp_path: Path, elsewhere: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = suites.gsm8k(Suite(tmp_path / "suite"), benchmark_data())
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    case = Case(("gsm8k",))
+    expected = comparable(evalrun_results(case, suite.folder, elsewhere))
+    truthful = parity.respond
+
+    def mistaken(kind: str, arguments: Sequence[Any], repeat: int, doc: Mapping[str, Any]) -> Any:
+        right = truthful(kind, arguments, repeat, doc)
+        return "#### none" if doc["answer"].endswith("#### 18") else right
+
+    monkeypatch.setattr(parity, "respond", mistaken)
+
+    found = comparable(evalrun_results(case, suite.folder, elsewhere))
+
+    assert {key for key in expected if expected[key] != found[key]} == {"results"}

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -178,7 +178,7 @@ def _commit_in_random_order(
     return by_task
 
 
-def answer(item: Item, respond: Callable[..., Any] = respond) -> Outcome:
+def answer(item: Item) -> Outcome:
     """The outcome that the fake model gives an item."""
 
     def responses(request: Request) -> tuple[Response, ...]:

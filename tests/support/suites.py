@@ -73,11 +73,10 @@ class Suite:
         return self.with_file(f"{name}.yaml", text)
 
 
-def json_lines(path: Path, count: int, start: int = 0) -> list[dict[str, Any]]:
-    """Some rows of a JSON lines file, gzipped or not."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
-        return [json.loads(line) for line in islice(lines, start, start + count)]
+def json_lines(path: Path, count: int) -> list[dict[str, Any]]:
+    """The first rows of a JSON lines file, gzipped or not."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [json.loads(line) for line in islice(data.splitlines(), count)]
 
 
 def gsm8k(suite: Suite, data: Path, count: int = 30) -> Suite:
@@ -204,6 +203,15 @@ def ifeval_prompts(suite: Suite, data: Path, count: int = 30) -> Suite:
         ],
         metric_list=[{"metric": "exact_match", "ignore_case": True, "ignore_punctuation": True}],
     )
+
+
+def ifeval(suite: Suite, data: Path, count: int = 30) -> Suite:
+    """IFEval with lm-eval's own code for its instructions; skips the test where that code's packages are missing."""
+    for package in ("langdetect", "nltk", "immutabledict"):
+        pytest.importorskip(package, reason=f"lm-eval's ifeval needs {package}: install lm-eval[ifeval]")
+    suite.with_data("ifeval", json_lines(data / "ifeval" / "input_data.jsonl", count))
+    reading = yaml.safe_dump({**suite.reading("ifeval"), "dataset_name": None})
+    return suite.with_file("ifeval.yaml", f"include: {LM_EVAL_TASKS}/ifeval/ifeval.yaml\ntask: ifeval\n{reading}")
 
 
 def humaneval(suite: Suite, data: Path, count: int = 20) -> Suite:

@@ -21,6 +21,8 @@ class RunResult(Reported):
 
     phase: Phase
     """Succeeded, Failed or Invalid; Suspended where it was asked to stop."""
+    engine: str | None = None
+    """``vllm``, or ``mock`` where the answers were made up for a test."""
     counts: Counts = Counts()
     """How items ended."""
     work: Work = Work()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evalrun_api import Checksums
 from evalrun_api.runconfig import RunLocation, StorageAccess
 from evalrun_runner.errors import InputError
 from evalrun_runner.store.open import StoreSpec
@@ -26,6 +27,7 @@ def s3_settings(access: StorageAccess) -> S3Settings:
         access_key_id=key,
         secret_access_key=secret,
         session_token=secret_value(access, "AWS_SESSION_TOKEN"),
+        checksums="when_supported" if access.checksums is Checksums.WHEN_SUPPORTED else "when_required",
     )
 
 

@@ -25,7 +25,7 @@ def making_task(task: str) -> Iterator[None]:
         raise InputError(f"task {task!r} cannot be loaded: {explain(error)}") from error
 
 
-def explain(error: BaseException) -> str:  # noqa: PLR0911  # a table reads better than one exit
+def explain(error: BaseException) -> str:  # a table reads better than one exit
     """One sentence: what is wrong and, where it is known, what to do."""
     cause = error.__cause__ or error.__context__
     match error:
@@ -46,7 +46,7 @@ def explain(error: BaseException) -> str:  # noqa: PLR0911  # a table reads bett
             return "its data set is empty: there is no document to evaluate"
         case FileNotFoundError() | DatasetsError():
             return f"its data is missing: {first_line(error)}"
-        case ModuleNotFoundError():
+        case ModuleNotFoundError() if error.name:
             return f"it needs the Python package {error.name!r}, which is not installed"
         case KeyError():
             return f"there is no field or split {first_line(error)}"

@@ -93,7 +93,7 @@ def _unpack(packed: Any) -> Any:
     return _unpack_tagged(packed)
 
 
-def _unpack_tagged(packed: dict[str, Any]) -> Any:  # noqa: PLR0911  # a table reads better than one exit
+def _unpack_tagged(packed: dict[str, Any]) -> Any:  # a table reads better than one exit
     body = packed["v"]
     match packed[TAG]:
         case "float":

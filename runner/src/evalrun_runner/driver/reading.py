@@ -26,6 +26,7 @@ def read_result(location: RunLocation) -> RunResult:
     counts = Counts.model_validate(results["evalrun"]["counts"])
     return RunResult(
         phase=Phase.SUCCEEDED,
+        engine=results["evalrun"]["engine"],
         counts=counts,
         work=Work(kept=counts.planned),
         verdict=Verdict.overall(gate.verdict for gate in gates),

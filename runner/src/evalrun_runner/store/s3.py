@@ -35,6 +35,8 @@ class S3Settings:
     """None: boto3's own chain, from the environment to the pod's identity."""
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+    checksums: Literal["when_supported", "when_required"] = "when_required"
+    """When the client sends checksums of its own; older stores refuse them. The ledger has its own either way."""
 
 
 def make_client(settings: S3Settings) -> S3Client:
@@ -54,9 +56,8 @@ def make_client(settings: S3Settings) -> S3Client:
             retries={"mode": "standard", "total_max_attempts": 3},
             max_pool_connections=32,
             s3={"addressing_style": settings.addressing_style},
-            # Older stores do not know the newer checksum headers; the ledger keeps checksums of its own.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
+            request_checksum_calculation=settings.checksums,
+            response_checksum_validation=settings.checksums,
         ),
     )
 
