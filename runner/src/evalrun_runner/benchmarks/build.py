@@ -100,7 +100,7 @@ def _field_hint(leaf: LeafTask, doc: Any) -> str:
             continue
         try:
             getattr(leaf.task, field)(doc)
-        except Exception:
+        except Exception:  # noqa: BLE001  a template may raise anything
             # The error itself is reported by the caller; here it only tells the field.
             return f"{field}: "
     return ""

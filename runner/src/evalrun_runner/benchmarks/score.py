@@ -62,7 +62,7 @@ class Scorer:
         try:
             for ensemble in self._filters:
                 ensemble.apply(together)
-        except Exception:
+        except Exception:  # noqa: BLE001  a filter may raise anything
             # Whose response it was shows when each item is filtered alone.
             return False
         self._refuse_filters_across_documents(instances)
@@ -100,7 +100,7 @@ class Scorer:
                 for name, answers in responses.items()
             }
             return ItemResult(item.doc_id, item.hash, outcome, values.encode(scores), values.encode(responses))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a metric may raise anything
             reason = f"scoring failed: task {self._name!r}, document {item.doc_id}: {type(error).__name__}: "
             failed = Outcome(ItemStatus.FAILED, outcome.responses, reason + first_line(error))
             return ItemResult(item.doc_id, item.hash, failed)
