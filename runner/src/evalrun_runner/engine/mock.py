@@ -6,6 +6,8 @@ It understands words in a prompt, so that faults can be put into a suite's data:
 - ``[mock:die-once:PATH]`` the same, but only while the file PATH does not exist, which it then makes;
 - ``[mock:hang]`` the step never returns;
 - ``[mock:stall]`` the request never ends, others go on;
+- ``[mock:hold:PATH]`` the request waits while the file PATH is there, others go on: a run that stops in its middle
+  until it is let go, whatever the speed of the machine;
 - ``[mock:refuse]`` the engine refuses the request.
 
 Every part and every result made with it says ``mock``.
@@ -27,7 +29,9 @@ from typing import Any
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
 
 BOS, EOS = 256, 257
-_WORD = re.compile(r"\[mock:(?P<word>die|die-once|hang|stall|refuse)(?::(?P<path>[^\]]+))?\]")
+_IDLE_STEP_SECONDS = 0.01
+"""A step in which no request moves takes this long, so that a held engine does not burn a core."""
+_WORD = re.compile(r"\[mock:(?P<word>die|die-once|hang|stall|hold|refuse)(?::(?P<path>[^\]]+))?\]")
 
 
 class ByteTokenizer:
@@ -96,18 +100,22 @@ class MockEngine:
     def step(self) -> list[tuple[str, Output]]:
         """Advance the first ``max_num_seqs`` requests by one token of four characters."""
         done = []
+        moved = False
         batch = list(self._running.items())[: self.max_num_seqs]
         if self._settings.tokens_per_second:
             time.sleep(len(batch) / self._settings.tokens_per_second)
         for call_id, running in batch:
             if running.word:
                 _obey(running.word)
-                if running.word["word"] == "stall":
+                if _waits(running.word):
                     continue
+            moved = True
             running.left -= 1
             if running.left <= 0:
                 del self._running[call_id]
                 done.append((call_id, self._output(running)))
+        if not moved:
+            time.sleep(_IDLE_STEP_SECONDS)
         return done
 
     def abort(self, call_ids: Iterable[str]) -> None:
@@ -154,6 +162,10 @@ def _last_word(text: str) -> re.Match[str] | None:
     """The word of the question itself, not of an example before it."""
     words = list(_WORD.finditer(text))
     return words[-1] if words else None
+
+
+def _waits(word: re.Match[str]) -> bool:
+    return word["word"] == "stall" or (word["word"] == "hold" and Path(word["path"]).exists())
 
 
 def _obey(word: re.Match[str]) -> None:
