@@ -8,6 +8,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evalrun
 UV_VERSION := 0.13.9
 # uv of one's own if it is on the PATH, else a pinned one in the cache, from the package index.
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
+export PATH := $(dir $(UV)):$(PATH)
 PYTHON ?= python3
 EXTRA ?= $(shell scripts/which_extra.sh)
 MODEL := $(CACHE)/models/smollm2-135m-instruct
@@ -50,6 +51,9 @@ bench: install ## Ratios side by side, written to docs/benchmarks.md
 	$(BIN)/python -m bench --model $(MODEL) --write docs/benchmarks.md
 
 generate: install ## Make what is generated: the CRD and the table of engine arguments
+	$(BIN)/python crds/generate/engine_args.py > crds/src/evalrun_api/engine_args.py.new
+	mv crds/src/evalrun_api/engine_args.py.new crds/src/evalrun_api/engine_args.py
+	$(BIN)/ruff format --quiet crds/src/evalrun_api/engine_args.py
 	$(BIN)/python -m evalrun_api.crd > crds/evalrun.dev_evalruns.yaml
 
 clean: ## Remove the environment and the caches of the tools
