@@ -106,7 +106,7 @@ class Case:
 
 def lm_eval_results(case: Case, suite: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What lm-eval makes of it, untouched by our sandbox."""
-    env = Environment(loader=BaseLoader, undefined=StrictUndefined, keep_trailing_newline=True)
+    env = Environment(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
     env.filters.update(lm_eval.utils.env.filters)
     monkeypatch.setattr(lm_eval.utils, "env", env)
     # Nothing of these is compared; torch's seed would load torch.

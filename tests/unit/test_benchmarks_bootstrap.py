@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import lm_eval.api.metrics as metrics
 import numpy as np
 import pytest
+from lm_eval.api import metrics
 
 from evalrun_runner.benchmarks import bootstrap
 

@@ -19,9 +19,15 @@ from evalrun_runner.records import Request, RequestType
 from support.parity import render_chat
 from support.suites import Suite
 
-ROWS = [{"question": f"{i} + 1 =", "answer": str(i + 1), "options": [str(i), str(i + 1)]} for i in range(9)]
-GENERATE = {"output_type": "generate_until", "doc_to_text": "{{question}}", "doc_to_target": "{{answer}}"}
-CHOOSE = {
+ROWS: list[dict[str, Any]] = [
+    {"question": f"{i} + 1 =", "answer": str(i + 1), "options": [str(i), str(i + 1)]} for i in range(9)
+]
+GENERATE: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_text": "{{question}}",
+    "doc_to_target": "{{answer}}",
+}
+CHOOSE: dict[str, Any] = {
     "output_type": "multiple_choice",
     "doc_to_text": "{{question}}",
     "doc_to_choice": "options",

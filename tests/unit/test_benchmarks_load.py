@@ -17,7 +17,11 @@ from evalrun_runner.records import RequestType
 from support.suites import Suite
 
 ROWS = [{"question": f"{i} + 1 =", "answer": str(i + 1)} for i in range(12)]
-GENERATE = {"output_type": "generate_until", "doc_to_text": "{{question}}", "doc_to_target": "{{answer}}"}
+GENERATE: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_text": "{{question}}",
+    "doc_to_target": "{{answer}}",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +54,11 @@ def test_leaves_are_in_the_order_of_the_benchmarks_then_lm_evals(suite: Suite) -
 def test_relative_data_is_the_suites_wherever_the_process_runs(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}}, "test_split": "test"}
+    files: dict[str, Any] = {
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}},
+        "test_split": "test",
+    }
     suite.with_task("sums", **files, **GENERATE)
     suite.with_group("inline", [{"task": "own", **files, **GENERATE}])
     monkeypatch.chdir(tmp_path)
@@ -69,6 +77,23 @@ def test_shots_are_overridden_as_in_lm_eval(suite: Suite, own: int | None, asked
     (leaf,) = load(suite, "sums", num_fewshot=asked).leaves
 
     assert leaf.task.config.num_fewshot == used
+
+
+@pytest.mark.parametrize(("shots", "kept"), [(0, 0), (2, 12)])
+def test_few_shot_documents_are_kept_only_where_they_are_used(suite: Suite, shots: int, kept: int) -> None:
+    suite.with_task("sums", data="rows", **GENERATE)
+
+    (leaf,) = load(suite, "sums", num_fewshot=shots).leaves
+
+    assert len(leaf.task.sampler.df) == kept
+
+
+def test_a_task_that_leaves_the_process_is_an_input_error(suite: Suite) -> None:
+    suite.with_file("rude.py", "import sys\nsys.exit('install the prover first')\n")
+    suite.with_file("sums.yaml", "task: sums\nprocess_docs: !function rude.docs\n")
+
+    with pytest.raises(InputError, match=r"task 'sums' cannot be loaded: .*install the prover first"):
+        load(suite, "sums", allow_code=True)
 
 
 def test_generation_is_updated_and_not_replaced(suite: Suite) -> None:
@@ -133,7 +158,7 @@ def test_wrong_numbers(suite: Suite, fields: dict[str, Any], said: str) -> None:
 def test_wrong_seeds(suite: Suite, seed: int) -> None:
     suite.with_task("sums", data="rows", **GENERATE)
 
-    with pytest.raises(InputError, match="seed .* out of range"):
+    with pytest.raises(InputError, match=r"seed .* out of range"):
         load_benchmarks([BenchmarkSpec("sums", "sums", source=suite.folder)], seed=seed, allow_code=False)
 
 
@@ -157,7 +182,11 @@ def test_broken_tasks_are_named_with_what_is_wrong(
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     suite.with_file("empty.jsonl", "").with_file("broken.jsonl", '{"question": \n[')
-    files = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}}, "test_split": "test"}
+    files: dict[str, Any] = {
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}},
+        "test_split": "test",
+    }
     suite.with_task("sums", **{**files, **GENERATE, **config})
 
     with pytest.raises(InputError, match=f"(?s)task 'sums'.*{said}"):

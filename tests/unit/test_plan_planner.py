@@ -57,9 +57,9 @@ def test_every_chunk_handed_out_can_be_read(ledger: Ledger) -> None:
 def test_chunks_are_numbered_through_and_cover_their_segments(ledger: Ledger) -> None:
     segments = list(plan_task("sums", make_items(1000), ledger, SIZING))
 
-    assert [chunk.number for segment in segments for chunk in segment.chunks] == list(
-        range(ledger.task_index("sums").chunks)
-    )
+    index = ledger.task_index("sums")
+    assert index is not None
+    assert [chunk.number for segment in segments for chunk in segment.chunks] == list(range(index.chunks))
     for segment in segments:
         rows = [(chunk.first_row, chunk.items) for chunk in segment.chunks]
         assert [first for first, _ in rows] == [sum(items for _, items in rows[:i]) for i in range(len(rows))]

@@ -145,6 +145,9 @@ def configure(task: Task, num_fewshot: int | None, generation: Mapping[str, Any]
     elif num_fewshot is None and own is None:
         task.set_config(key="num_fewshot", value=0)
     task.set_fewshot_seed(seed=seed)
+    if task.get_config("num_fewshot") == 0 and hasattr(task, "sampler"):
+        # lm-eval has put a whole split of documents in there, to draw none of them.
+        task.sampler.replace_df([])
 
 
 def _check_specs(specs: Sequence[BenchmarkSpec], seed: int) -> None:
