@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evalrun_runner.engine.generation import UnknownOption, cut_at_stops, parse_generation
-from evalrun_runner.engine.protocol import Call, Output
+from evalrun_runner.engine.protocol import MAX_CHOICES, Call, Output
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.records import Item, Request, RequestType, Response
 
@@ -140,8 +140,10 @@ class Forms:
             else:
                 steps.append(Step((_scored(prompt, target),), _summed_likelihood(position, request.repeats)))
         for shared, wanted in singles.items():
-            choices = tuple(dict.fromkeys(token for _, _, token in wanted))
-            steps.append(Step((Call(shared, 1, choices=choices),), _chosen(wanted)))
+            for start in range(0, len(wanted), MAX_CHOICES):
+                part = wanted[start : start + MAX_CHOICES]
+                choices = tuple(dict.fromkeys(token for _, _, token in part))
+                steps.append(Step((Call(shared, 1, choices=choices),), _chosen(part)))
         return steps
 
 
@@ -193,10 +195,11 @@ def _summed_likelihood(position: int, repeats: int) -> Assemble:
 def _chosen(wanted: Sequence[tuple[int, int, int]]) -> Assemble:
     def assemble(outputs: Sequence[Output], seconds: Sequence[float]) -> dict[tuple[int, int], Response]:
         (output,) = outputs
+        top = output.top_logprob
+        # By value, as in lm-eval's form: of equally likely tokens, which bfloat16 makes common, each is greedy.
+        greedy = {token: top is not None and logprob >= top for token, logprob in output.choice_logprobs.items()}
         return {
-            (position, repeat): _response(
-                (output.choice_logprobs[token], output.first_token == token), outputs, seconds
-            )
+            (position, repeat): _response((output.choice_logprobs[token], greedy[token]), outputs, seconds)
             for position, repeats, token in wanted
             for repeat in range(repeats)
         }

@@ -66,12 +66,15 @@ def parse_generation(arguments: Mapping[str, Any], eos_text: str | None) -> Gene
     if eos_text and eos_text not in stop:
         stop.append(eos_text)
     length = next((arguments[name] for name in _LENGTH_NAMES if arguments.get(name) is not None), DEFAULT_MAX_GEN_TOKS)
-    temperature = float(arguments.get("temperature") or 0.0)
+    temperature = arguments.get("temperature")
+    if temperature is None:
+        # Who asks for sampling and names no temperature gets vLLM's default, as through lm-eval.
+        temperature = 1.0 if arguments.get("do_sample") is True else 0.0
     if arguments.get("do_sample") is False:
         temperature = 0.0
     options = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
     options |= {name: value for name, value in arguments.items() if name in SAMPLING_OPTIONS}
-    return Generation(int(length), temperature, tuple(term for term in stop if term), options)
+    return Generation(int(length), float(temperature), tuple(term for term in stop if term), options)
 
 
 def cut_at_stops(text: str, stops: tuple[str, ...]) -> str:

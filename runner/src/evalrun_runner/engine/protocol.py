@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+MAX_CHOICES = 128
+"""How many ``Call.choices`` a call may have at most: vLLM's bound on ``logprob_token_ids``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -31,7 +34,8 @@ class Output:
     """What came back for a call.
 
     ``scores`` are ``(log-probability, is the most likely token)`` of each prompt token from ``Call.score_from`` on;
-    ``choice_logprobs`` maps each of ``Call.choices`` to its log-probability; ``first_token`` is the first generated id.
+    ``choice_logprobs`` maps each of ``Call.choices`` to its log-probability, and ``top_logprob`` is the highest that any
+    token has in their place.
     """
 
     text: str
@@ -39,7 +43,7 @@ class Output:
     prompt_tokens: int
     output_tokens: int
     cached_tokens: int = 0
-    first_token: int | None = None
+    top_logprob: float | None = None
     scores: tuple[tuple[float, bool], ...] = ()
     choice_logprobs: Mapping[int, float] = field(default_factory=dict)
 

@@ -158,11 +158,12 @@ class VllmEngine:
 
 def _output(call: Call, result: Any) -> Output:
     (completion,) = result.outputs
-    first = completion.token_ids[0] if len(completion.token_ids) else None
-    choices = {}
+    choices, top = {}, None
     if call.choices:
         row = completion.logprobs[0]
         choices = {token: row[token].logprob for token in call.choices}
+        # The generated token is in the row too, and, being greedy, has the highest log-probability of all.
+        top = row[completion.token_ids[0]].logprob
     scores = []
     if call.score_from is not None:
         for position in range(call.score_from, len(call.prompt)):
@@ -176,7 +177,7 @@ def _output(call: Call, result: Any) -> Output:
         prompt_tokens=len(call.prompt),
         output_tokens=len(completion.token_ids),
         cached_tokens=result.num_cached_tokens or 0,
-        first_token=first,
+        top_logprob=top,
         scores=tuple(scores),
         choice_logprobs=choices,
     )
