@@ -34,7 +34,7 @@ class Output:
     """What came back for a call.
 
     ``scores`` are ``(log-probability, is the most likely token)`` of each prompt token from ``Call.score_from`` on;
-    ``choice_logprobs`` maps each of ``Call.choices`` to its log-probability, and ``top_logprob`` is the highest that any
+    ``choice_logprobs`` maps each of ``Call.choices`` to its log-probability; ``top_logprob`` is the highest that any
     token has in their place.
     """
 
