@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import lm_eval.utils
-from jinja2 import BaseLoader, StrictUndefined
+from jinja2 import BaseLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+_COMPILED = 512
+"""Templates kept: a task has a handful, a run with many tasks a few hundred."""
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """lm-eval's template environment, in the sandbox; lm-eval compiles a template at each use, this one once."""
+
+    def __init__(self, filters: dict[str, Any]) -> None:
+        # The same settings as lm_eval.utils makes its environment with.
+        super().__init__(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
+        self.filters.update(filters)
+        self._compiled = functools.lru_cache(maxsize=_COMPILED)(super().from_string)
+
+    def from_string(self, source: Any, globals: Any = None, template_class: Any = None) -> Template:
+        """The template of this text, compiled at its first use."""
+        if globals is None and template_class is None and isinstance(source, str):
+            return self._compiled(source)
+        return super().from_string(source, globals, template_class)
 
 
 def confine_templates() -> None:
@@ -13,9 +35,5 @@ def confine_templates() -> None:
     lm-eval renders all templates with one module-level environment, its own tasks' and a suite's alike. No template
     of lm-eval's own needs more than the sandbox gives, and so one environment serves all: nothing can be forgotten.
     """
-    if isinstance(lm_eval.utils.env, ImmutableSandboxedEnvironment):
-        return
-    # The same settings and filters as lm_eval.utils makes its environment with.
-    env = ImmutableSandboxedEnvironment(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
-    env.filters.update(lm_eval.utils.env.filters)
-    lm_eval.utils.env = env
+    if not isinstance(lm_eval.utils.env, Sandbox):
+        lm_eval.utils.env = Sandbox(lm_eval.utils.env.filters)
