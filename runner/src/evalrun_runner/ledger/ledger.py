@@ -101,6 +101,11 @@ class Ledger:
         key = layout.segment(task, number)
         return decode_segment(self._store.get(key), self._where(key))
 
+    def read_chunks(self, task: str, number: int) -> tuple[Chunk, ...]:
+        """The chunks of a segment, without its items. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        key = layout.segment(task, number)
+        return decode_chunks(self._store.get(key), self._where(key))
+
     def read_items(self, chunk: Chunk) -> list[Item]:
         """The items of a chunk. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
         return decode_chunk(self.segment_bytes(chunk.task, chunk.segment), chunk, self._where_segment(chunk))

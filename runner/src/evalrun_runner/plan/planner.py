@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evalrun_runner.errors import InputError, LedgerCorrupt
-from evalrun_runner.ledger.manifest import Segment, TaskIndex, chunk_digest
+from evalrun_runner.ledger.manifest import TaskIndex, chunk_digest
 from evalrun_runner.plan.chunks import ChunkSizing, cut_chunks
 from evalrun_runner.records import Chunk, Item
 
@@ -25,8 +25,8 @@ class Manifest(Protocol):
     def write_segment(self, items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
         """Make a segment durable; one that is there already must be the same."""
 
-    def read_segment(self, task: str, number: int) -> Segment:
-        """A segment that is there."""
+    def read_chunks(self, task: str, number: int) -> tuple[Chunk, ...]:
+        """The chunks of a segment that is there."""
 
     def write_task_index(self, index: TaskIndex) -> None:
         """Say that the task's manifest is whole."""
@@ -75,7 +75,7 @@ def _plan_anew(task: str, items: Iterable[Item], manifest: Manifest, sizing: Chu
 def _planned_before(index: TaskIndex, manifest: Manifest) -> Iterator[PlannedSegment]:
     digests: list[str] = []
     for number in range(index.segments):
-        chunks = manifest.read_segment(index.task, number).chunks
+        chunks = manifest.read_chunks(index.task, number)
         digests += [chunk.digest for chunk in chunks]
         yield PlannedSegment(index.task, number, chunks, sum(chunk.items for chunk in chunks))
     if chunk_digest(digests) != index.digest:
