@@ -199,8 +199,9 @@ class RayFleet:
 def _departure(member: _Member, error: Exception) -> Departure:
     if member.killed:
         return Departure.KILLED_HUNG
+    # Every message about a dead actor speaks of nodes; only these words say that the node was the cause.
     text = str(error)
-    if "node" in text and ("died" in text or "preempt" in text or "drain" in text):
+    if "node has died" in text or "actor's node was" in text:
         return Departure.LOST
     return Departure.CRASHED
 
