@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -45,7 +45,8 @@ def run(file: str, options: RunOptions) -> int:
         config = localizer.config(options.output, fresh=options.fresh, allow_code=options.allow_code)
         from evalrun_runner.driver.run import Options, run
 
-        with Display(config, port=options.port) as display:
+        # What libraries print on their own (Ray does, of a dead worker) is no result: stdout is the result's alone.
+        with Display(config, port=options.port) as display, redirect_stdout(sys.stderr):
             result = run(config, Options(stop=stop), display)
     if options.json:
         print(result.to_json(indent=2))
