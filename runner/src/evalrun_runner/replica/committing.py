@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from evalrun_runner.errors import EvalRunError, LedgerCorrupt
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt, RunFailed
 from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
 from evalrun_runner.ledger.parts import Writer, count
 from evalrun_runner.records import Committed, ItemResult
@@ -33,39 +33,43 @@ class Committer:
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._queue: queue.SimpleQueue[ChunkWork | None] = queue.SimpleQueue()
-        self._pending = 0
+        # Two counters, each written by one thread: a sum that both wrote would need a lock.
+        self._taken = 0
+        self._committed = 0
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
 
     def start(self) -> None:
-        """Start the thread and the scoring process."""
-        self._scoring.start()
+        """Start the thread, and with it the scoring process, which belongs to it alone."""
         self._thread.start()
 
     @property
     def pending(self) -> int:
         """Chunks that are complete and not yet in the store."""
-        return self._pending
+        return self._taken - self._committed
 
     def put(self, work: ChunkWork) -> None:
         """Take a completed chunk."""
-        self._pending += 1
+        self._taken += 1
         self._queue.put(work)
 
     def close(self, grace: float) -> None:
         """Commit what is pending, within ``grace`` seconds, then stop."""
         self._queue.put(None)
         self._thread.join(grace)
-        self._scoring.close()
 
     def _run(self) -> None:
-        while (work := self._queue.get()) is not None:
-            try:
-                self._on_commit(self._commit(work))
-            except EvalRunError as error:
-                self._on_failure(error)
-                return
-            finally:
-                self._pending -= 1
+        try:
+            self._scoring.start()
+            while (work := self._queue.get()) is not None:
+                committed = self._commit(work)
+                self._committed += 1
+                self._on_commit(committed)
+        except EvalRunError as error:
+            self._on_failure(error)
+        except Exception as error:  # noqa: BLE001  a thread that died in silence would leave its chunks leased for ever
+            self._on_failure(RunFailed(f"{self._writer.replica}: committing failed: {type(error).__name__}: {error}"))
+        finally:
+            self._scoring.close()
 
     def _commit(self, work: ChunkWork) -> Committed:
         rows = self._rows(work)

@@ -268,13 +268,15 @@ class Replica:
                 state.isolated.running = True
                 assert state.isolated.item is not None
                 pump.put(state.isolated.work, state.isolated.item)
+            # Under the lock: items that were in neither place would be asked for a second time.
+            for work in opened:
+                if not work.lease.isolated:
+                    for item in work.ready:
+                        pump.put(work, item)
+                    work.ready.clear()
         for work in opened:
             if work.complete:
                 self._completed(work)
-            elif not work.lease.isolated:
-                for item in work.ready:
-                    pump.put(work, item)
-                work.ready.clear()
         for lease in cancelled:
             pump.drop(lease)
 
