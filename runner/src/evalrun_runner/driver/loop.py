@@ -41,13 +41,18 @@ class Loop:
     ready: set[str] = field(default_factory=set)
     facts: dict[str, dict[str, object]] = field(default_factory=dict)
     """What each replica said of itself, for the provenance."""
+    _resting: set[str] = field(default_factory=set)
+    """Replicas with no order, since all is committed: they stay, as a part may yet be found damaged."""
     _commit_seconds: list[float] = field(default_factory=list)
-    _degraded: str | None = None
     _failures: int = 0
     _next_view: float = 0.0
 
     def run(self) -> None:
-        """Until every chunk is committed. Raises ``RunFailed``, ``Superseded``, ``Interrupted``."""
+        """Until every chunk is committed. Raises ``RunFailed``, ``Superseded``, ``Interrupted``.
+
+        May be called again after chunks were reopened: no replica has been told to leave.
+        """
+        self._wake()
         while not self.dispatcher.finished:
             self._plan()
             self._serve()
@@ -58,6 +63,14 @@ class Loop:
         """Start the fleet if there was nothing to lease so far."""
         if self.fleet is None:
             self.fleet = self.start_fleet()
+
+    def _wake(self) -> None:
+        """Give orders again to those that rest; they hold nothing, and their silence was ours."""
+        for replica in self._resting:
+            assert self.fleet is not None
+            self.dispatcher.join(replica, self.clock())
+            self.fleet.send(replica, Order(), REPORT_SECONDS)
+        self._resting.clear()
 
     def _plan(self) -> None:
         for planned in self.planning.take():
@@ -94,9 +107,14 @@ class Loop:
                 fleet.send(replica, Order(), REPORT_SECONDS)
             case Answered(replica, report):
                 self._note(report)
-                fleet.send(replica, self.dispatcher.report(replica, report, now), REPORT_SECONDS)
+                order = self.dispatcher.report(replica, report, now)
+                if self.dispatcher.finished:
+                    self._resting.add(replica)
+                else:
+                    fleet.send(replica, order, REPORT_SECONDS)
             case Gone(replica, departure, detail, before_joining):
                 self.ready.discard(replica)
+                self._resting.discard(replica)
                 self.dispatcher.leave(replica, departure, now)
                 # A node that is lost or preempted is nobody's fault, however often.
                 self._failures += departure.suspicious
@@ -111,7 +129,6 @@ class Loop:
                 raise error
 
     def _note(self, report: Report) -> None:
-        self._degraded = report.degraded
         if report.committed:
             self._failures = 0
             self._commit_seconds.extend(committed.seconds_to_commit for committed in report.committed)
@@ -135,21 +152,21 @@ class Loop:
         """Tell every replica to commit what is complete and leave."""
         if self.fleet is None:
             return
-        deadline, told = self.clock() + FLUSH_SECONDS, set[str]()
-        while self.ready - told and self.clock() < deadline:
+        deadline, staying, told = self.clock() + FLUSH_SECONDS, set(self.ready), set[str]()
+        while staying and self.clock() < deadline:
             for event in self.fleet.poll(POLL_SECONDS):
                 match event:
                     case Answered(replica, report):
                         self.dispatcher.report(replica, report, self.clock())
-                        self.fleet.send(replica, Order(done=True), 0.0)
-                        told.add(replica)
-                    case Joined(replica) | Gone(replica) | Refused(replica):
-                        self.ready.discard(replica)
-        while told and self.clock() < deadline:
-            for event in self.fleet.poll(POLL_SECONDS):
-                if isinstance(event, Answered):
-                    self.dispatcher.report(event.replica, event.report, self.clock())
-                told.discard(event.replica)
+                        if replica in told:
+                            staying.discard(replica)
+                        else:
+                            self.fleet.send(replica, Order(done=True), 0.0)
+                            told.add(replica)
+                    case Gone(replica) | Refused(replica):
+                        staying.discard(replica)
+                    case Joined():
+                        pass  # it holds nothing, and is given nothing
 
     def _show(self) -> None:
         now = self.clock()
@@ -157,14 +174,15 @@ class Loop:
             return
         self._next_view = now + 0.25
         seconds, self._commit_seconds = tuple(self._commit_seconds), []
+        progress = self.dispatcher.progress(now)
         self.watcher.show(
             View(
                 phase=Phase.RUNNING if self.ready else Phase.STARTING,
                 note="" if self.ready else "loading the model",
-                progress=self.dispatcher.progress(now),
+                progress=progress,
                 replicas_ready=len(self.ready),
                 replicas_wanted=self.wanted,
-                degraded=self._degraded,
+                degraded=next((one.degraded for one in progress.replicas.values() if one.degraded), None),
                 commit_seconds=seconds,
             )
         )
