@@ -55,6 +55,10 @@ def _against_baseline(gate: Gate, value: float, baseline: Mapping[str, Any] | No
         return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.BASELINE_MISSING, message=message, value=value)
     lower_is_better = (baseline or {}).get("higher_is_better", {}).get(gate.task, {}).get(gate.metric) is False
     loss = value - before if lower_is_better else before - value
+    lost = _lost_items(baseline or {}, gate.task)
+    if lost:
+        message = f"{lost} items of {gate.task} have no score in the baseline: failed or quarantined"
+        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.INCONCLUSIVE, message=message, value=value - before)
     bounds = _within_bounds(gate, value)
     if loss > gate.max_regression:
         message = f"{value:.6g} against {before:.6g}: a loss of {loss:.6g}, more than {gate.max_regression:g}"
