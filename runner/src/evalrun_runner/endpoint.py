@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from evalrun_api import RunConfig
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.watching import View
+from evalrun_runner.errors import InputError
 
 STALE_SECONDS = 120.0
 """A driver that has shown nothing for this long is not healthy."""
@@ -21,7 +22,10 @@ TIMEOUT_SECONDS = 10.0
 
 
 class Endpoint:
-    """Serves a run's progress on 127.0.0.1, or on ``host``. ``port`` 0 takes any free one."""
+    """Serves a run's progress on 127.0.0.1, or on ``host``. ``port`` 0 takes any free one.
+
+    Raises ``InputError`` if the port cannot be had.
+    """
 
     def __init__(self, config: RunConfig, port: int, host: str = "127.0.0.1") -> None:
         self._view: View | None = None
@@ -43,7 +47,12 @@ class Endpoint:
             def log_message(self, format: str, *args: Any) -> None:
                 """Scrapes are no news."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        try:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"--port {port}: {host}:{port} cannot be served: {error}; give another port, or 0 for any that is free"
+            ) from error
         self._server.daemon_threads = True
 
     def start(self) -> str:

@@ -48,7 +48,7 @@ def override(document: dict[str, Any], setting: str) -> None:
         )
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise InputError(f"--set {setting}: the value is not YAML: {str(error).splitlines()[0]}") from error
     place: Any = document
     for key in keys[:-1]:

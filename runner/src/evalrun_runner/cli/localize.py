@@ -24,7 +24,7 @@ from evalrun_api import (
 from evalrun_api.parse import EvalRunFile, FileObject
 from evalrun_runner.errors import InputError
 from evalrun_runner.storage import store_spec
-from evalrun_runner.store.open import open_store
+from evalrun_runner.store.open import StoreSpec, open_store
 
 RUN_MARK = "run.json"
 
@@ -84,8 +84,9 @@ class Localizer:
         storage = self._access(spec.storage, "spec.output.storage")
         if output is None and uri.startswith("s3://"):
             # As in a cluster, where a bucket is shared; the address stands for the uid, so that a rerun resumes.
+            uri = uri.rstrip("/")
             unique = hashlib.sha256(f"{uri}/{namespace}/{name}".encode()).hexdigest()[:8]
-            uri = f"{uri.rstrip('/')}/{namespace}/{name}-{unique}/"
+            uri = f"{uri}/{namespace}/{name}-{unique}/"
         location = RunLocation(uri=absolute(uri), storage=storage)
         return _fresh(location) if fresh else location
 
@@ -139,7 +140,7 @@ class Localizer:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for key, value in objects[name].data.items():
             file = folder / key
-            if file.name != key:
+            if key in {"", ".", ".."} or file.name != key:
                 raise InputError(f"{field}: the key {key!r} of the {kind} {name} is no file name")
             file.write_bytes(value)
             file.chmod(0o600)
@@ -147,11 +148,11 @@ class Localizer:
 
 
 def absolute(uri: str) -> str:
-    """A folder as a file:// URI; s3:// as it is."""
-    if uri.startswith("s3://"):
-        return uri
-    path = unquote(urlsplit(uri).path) if uri.startswith("file://") else uri
-    return Path(path).expanduser().resolve().as_uri()
+    """A folder as a file:// URI; s3:// as it is. Raises ``InputError`` for what is neither."""
+    normal = StoreSpec(uri).uri
+    if normal.startswith("s3://"):
+        return normal
+    return Path(unquote(urlsplit(normal).path)).resolve().as_uri()
 
 
 def _fresh(location: RunLocation) -> RunLocation:
