@@ -1,0 +1,95 @@
+"""The driver is killed, interrupted or overtaken in mid-run: the same command goes on from what is committed."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from support.runs import Ground, Run, damage, make_ground, parts, write_run
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return make_ground(tmp_path_factory)
+
+
+def test_a_run_that_is_killed_and_interrupted_again_and_again_ends_as_an_undisturbed_one(
+    ground: Ground, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    command = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0"]
+    with ground.closed():
+        # kill -9 in mid-run.
+        with Run(tmp_path, command) as run:
+            ground.reached(run)
+            assert len(run.replicas()) == 2
+            run.kill()
+            run.until(lambda: not run.replicas(), "the replicas to leave with their driver", 20, or_ended=True)
+        kept = parts(output)
+        assert len(kept) == len(ground.parts) - ground.held_chunks
+        assert not (output / "COMPLETE").exists()
+
+        # A part is damaged while nobody looks; it alone is redone. Then Ctrl-C.
+        damaged = sorted(kept)[-1]
+        whole = damage(output / damaged)
+        with Run(tmp_path, command) as run:
+            ground.reached(run)
+            lost = ground.free_items - run.progress()["work"]["kept"]
+            assert 0 < lost <= 64
+            run.signal(signal.SIGINT)
+            assert run.ended(60) == 130
+            assert not run.replicas()
+            assert "1 damaged parts were set aside under corrupt/" in run.stderr
+            assert f"stopped; {ground.free_items} items are committed" in run.stderr
+            assert "Traceback" not in run.stderr
+            assert run.stdout == ""
+        assert [file.read_bytes() != whole for file in output.glob(f"corrupt/*/{damaged}")] == [True]
+        again = parts(output)
+        assert again.keys() == kept.keys()
+        assert {key for key in kept if again[key] != kept[key]} == {damaged}, "what was sound was left alone"
+
+        # SIGTERM, then Ctrl-C on top of it: it ends at once and loses nothing that is committed.
+        with Run(tmp_path, command) as run:
+            ground.reached(run)
+            run.signal(signal.SIGTERM)
+            run.until(lambda: "stopping" in run.stderr, "the answer to SIGTERM")
+            run.signal(signal.SIGINT)
+            assert run.ended(5) == 130
+            run.until(lambda: not run.replicas(), "the replicas to leave with their driver", 20, or_ended=True)
+        assert parts(output) == again
+
+    with Run(tmp_path, command) as run:
+        assert run.ended() == 0, run.stderr
+        assert f"{ground.planned} ok + 0 failed + 0 quarantined" in run.stdout
+        assert f"{ground.free_items} kept from before, 0 redone" in run.stdout
+    assert (output / "results.json").read_bytes() == ground.results
+    now = parts(output)
+    assert now.keys() == ground.parts
+    assert now.items() >= again.items(), "what was committed was left alone"
+    attempts = json.loads((output / "run.json").read_text())["attempts"]
+    assert [attempt["epoch"] for attempt in attempts] == [1, 2, 3, 4]
+    assert attempts[1]["outcome"].startswith("Interrupted")
+    assert attempts[3]["outcome"] == "Complete"
+
+
+def test_of_two_drivers_on_one_output_the_later_completes_and_the_other_leaves(ground: Ground, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    command = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0"]
+    with ground.closed(), Run(tmp_path / "first", command) as first:
+        first.until((output / "epochs/000001").exists, "the first epoch")
+        with Run(tmp_path / "second", command) as second:
+            second.until((output / "epochs/000002").exists, "the second epoch")
+            assert first.ended() == 1
+            assert not first.replicas()
+            (said,) = [line for line in first.stderr.splitlines() if line.startswith("evalrun:")]
+            assert "another driver took over the run" in said
+            assert "epoch 2, ours is 1" in said
+            assert "Traceback" not in first.stderr
+            ground.open()
+            assert second.ended() == 0, second.stderr
+    assert (output / "results.json").read_bytes() == ground.results
+    assert parts(output).keys() == ground.parts
+    assert json.loads((output / "COMPLETE").read_text())["epoch"] == 2
