@@ -1,0 +1,41 @@
+"""What a run of the bench ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib import metadata
+
+from evalrun_runner.driver.provenance import PACKAGES, hardware
+
+QUIET_LOAD = 1.0
+"""Processes that want a core beside the bench, from which on its numbers are doubtful."""
+
+
+def surroundings(model: str, data: str) -> dict[str, str]:
+    """Machine, versions, date; ``data`` says what the workloads are made of."""
+    machine = hardware()
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{machine['cpus']} cores of {machine['cpu']}, {machine['memoryBytes'] / 1e9:.0f} GB, "
+        f"GPUs: {', '.join(machine['gpus']) or 'none'}",
+        "software": f"Python {platform.python_version()}, {', '.join(versions)}",
+        "model": model,
+        "workloads": data,
+        "load before the run": " ".join(f"{load:.2f}" for load in os.getloadavg()) + " (1, 5, 15 minutes)",
+    }
+
+
+def load_warnings() -> list[str]:
+    """What makes this machine a bad one to measure on, now."""
+    load = os.getloadavg()[0]
+    if load <= QUIET_LOAD:
+        return []
+    return [f"the machine was busy when this run began (load {load:.2f}): the spread is its own and that of others"]

@@ -1,0 +1,329 @@
+"""What is compared with what. Every function gives sections of the document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import dispatch_bench
+from bench.child import Child
+from bench.pairs import Goal, Spread, in_rounds, percentile
+from bench.reference_side import AsyncSide, ReferenceSide
+from bench.report import Row, Section
+from bench.runner_side import DIRECTORY, MEMORY, RunnerSide
+from bench.sides import Run
+from bench.toy import ToyMaker
+from bench.workloads import CHOICE, GENERATE, Workload, write
+from evalrun_runner.engine.vllm import VllmSettings, has_gpu
+
+SEED = 1234
+MAX_MODEL_LEN = 2048
+CACHE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    rounds: int
+    toy_rounds: int
+    real_items: Mapping[str, int]
+    toy_items: Mapping[str, int]
+    generated: int
+    """Tokens that an answer may have at most."""
+    driver_chunks: int
+    dispatch_replicas: Sequence[int]
+
+
+FULL = Size(4, 6, {GENERATE: 64, CHOICE: 12}, {GENERATE: 512}, 96, 200_000, (8, 32, 128))
+QUICK = Size(1, 2, {GENERATE: 8, CHOICE: 2}, {GENERATE: 64}, 16, 5_000, (8,))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A run of the bench: the model, a scratch folder, how much, and where to say how far it is."""
+
+    model: Path
+    scratch: Path
+    size: Size
+    say: Callable[[str], None]
+    shared: dict[str, Path] = field(default_factory=dict)
+
+    def settings(self, model: Path, max_num_seqs: int) -> VllmSettings:
+        """The engine of all sides."""
+        args: dict[str, Any] = {"max_num_seqs": max_num_seqs}
+        if not has_gpu():
+            args["kv_cache_memory_bytes"] = CACHE_BYTES
+        return VllmSettings(model=model, seed=SEED, max_model_len=MAX_MODEL_LEN, args=args)
+
+    def toy(self) -> Path:
+        """The toy model, made when first asked for."""
+        if "toy" not in self.shared:
+            self.shared["toy"] = self.scratch / "toy-model"
+            Child(ToyMaker, self.model, self.shared["toy"], log=self.scratch / "toy.log").close()
+        return self.shared["toy"]
+
+    @contextmanager
+    def sides(self, name: str, *made: tuple[Callable[..., Any], tuple[Any, ...]]) -> Iterator[list[Child]]:
+        """Children, loaded one after another so that none loads on another's time."""
+        with ExitStack() as stack:
+            children = []
+            for make, arguments in made:
+                log = self.scratch / f"{name}-{make.__name__}.log"
+                children.append(stack.enter_context(Child(make, *arguments, log=log)))
+                self.say(f"{name}: {make.__name__} is loaded")
+            yield children
+
+    def rounds(self, name: str, sides: Mapping[str, Callable[[], Run]], count: int) -> dict[str, list[Run]]:
+        """Runs in alternating order, said as they end."""
+
+        def said(side: str, run: Callable[[], Run]) -> Callable[[], Run]:
+            def timed() -> Run:
+                done = run()
+                self.say(f"{name}: {side}: {done.whole:.2f} s, {done.output_tokens} tokens generated")
+                return done
+
+            return timed
+
+        return in_rounds({side: said(side, run) for side, run in sides.items()}, count)
+
+
+def real_model(bench: Bench) -> list[Section]:
+    """Runner, ``LLM.generate`` and lm-eval's back end on the real model."""
+    work = write(bench.scratch / "real", bench.size.real_items, generated=bench.size.generated)
+    settings = bench.settings(bench.model, 16)
+    made = ((RunnerSide, (settings, work, bench.scratch / "real-runs")), (ReferenceSide, (settings,)))
+    with bench.sides("real model", *made) as (runner, reference):
+        for kind in (GENERATE, CHOICE):
+            runner.call("run", work[f"warm-{kind}"], DIRECTORY)
+            reference.call("lm_eval", work[f"warm-{kind}"])
+        generate = bench.rounds(
+            "generate",
+            {
+                "LLM.generate": lambda: reference.call("raw", work[GENERATE]),
+                "runner": lambda: runner.call("run", work[GENERATE], DIRECTORY),
+                "lm-eval": lambda: reference.call("lm_eval", work[GENERATE]),
+            },
+            bench.size.rounds,
+        )
+        choice = bench.rounds(
+            "multiple choice",
+            {
+                "runner": lambda: runner.call("run", work[CHOICE], DIRECTORY),
+                "lm-eval": lambda: reference.call("lm_eval", work[CHOICE]),
+            },
+            bench.size.rounds,
+        )
+        loads = {"runner": runner.call("load_seconds"), "lm-eval": reference.call("load_seconds")}
+        prompt_tokens = reference.call("prompt_tokens", work[CHOICE])
+    return [
+        _against_raw("Runner ÷ LLM.generate, real model", generate, work[GENERATE]),
+        _against_lm_eval(generate, choice, work, loads, prompt_tokens),
+        _commits(generate["runner"]),
+    ]
+
+
+def toy_model(bench: Bench) -> list[Section]:
+    """Runner, ``LLM.generate`` and the cost of persistence where the engine is as fast as it gets."""
+    work = write(bench.scratch / "toy", bench.size.toy_items, generated=bench.size.generated)
+    settings = bench.settings(bench.toy(), 64)
+    made = ((RunnerSide, (settings, work, bench.scratch / "toy-runs")), (ReferenceSide, (settings,)))
+    with bench.sides("toy model", *made) as (runner, reference):
+        runner.call("run", work[f"warm-{GENERATE}"], DIRECTORY)
+        reference.call("raw", work[f"warm-{GENERATE}"])
+        runs = bench.rounds(
+            "toy",
+            {
+                "LLM.generate": lambda: reference.call("raw", work[GENERATE]),
+                "runner": lambda: runner.call("run", work[GENERATE], DIRECTORY),
+                "runner, nothing kept": lambda: runner.call("run", work[GENERATE], MEMORY),
+            },
+            bench.size.toy_rounds,
+        )
+    return [
+        _against_raw("Runner ÷ LLM.generate, toy model", runs, work[GENERATE]),
+        _persistence(runs["runner"], runs["runner, nothing kept"]),
+    ]
+
+
+def entry_points(bench: Bench) -> list[Section]:
+    """``AsyncLLM`` ÷ ``LLM``: which of vLLM's engines a replica should use."""
+    rows, beside = [], {}
+    for name, model, seqs in (("toy model", bench.toy(), 64), ("real model", bench.model, 16)):
+        items = {GENERATE: (bench.size.toy_items if model != bench.model else bench.size.real_items)[GENERATE] // 2}
+        work = write(bench.scratch / f"entry-{name.split()[0]}", items, generated=bench.size.generated)
+        settings = bench.settings(model, seqs)
+        with bench.sides(name, (AsyncSide, (settings,)), (ReferenceSide, (settings,))) as (asynchronous, reference):
+            for side in (asynchronous, reference):
+                side.call("raw", work[f"warm-{GENERATE}"])
+            runs = bench.rounds(
+                f"entry points, {name}",
+                {
+                    "AsyncLLM": partial(asynchronous.call, "raw", work[GENERATE]),
+                    "LLM": partial(reference.call, "raw", work[GENERATE]),
+                },
+                bench.size.rounds,
+            )
+            loads = asynchronous.call("load_seconds"), reference.call("load_seconds")
+        ratio = Spread.of_ratios(_rates(runs["AsyncLLM"]), _rates(runs["LLM"]))
+        rows.append(Row(f"generated tokens/s, AsyncLLM ÷ LLM, {name}", ratio))
+        beside[f"load, {name}: AsyncLLM"] = f"{loads[0]:.1f} s, LLM {loads[1]:.1f} s"
+    how = (
+        "All prompts at once, tokenized before the clock starts; `AsyncLLM` runs the engine core in a process of its "
+        "own, `LLM` (an `LLMEngine`) here in the caller's."
+    )
+    return [Section("AsyncLLM ÷ LLM", how, rows, beside)]
+
+
+def dispatch(bench: Bench) -> list[Section]:
+    """The dispatcher with simulated engines, and the driver at ten million items."""
+    rows = []
+    goals = {8: Goal(at_least=0.97), 32: Goal(at_least=0.95), 128: Goal(at_least=0.90)}
+    for replicas in bench.size.dispatch_replicas:
+        even = dispatch_bench.efficiencies(replicas)
+        slow = dispatch_bench.efficiencies(replicas, slow=0.7)
+        seeds = dispatch_bench.SEEDS[replicas]
+        bench.say(f"dispatch: {replicas} replicas: {even['median']:.3f} of ideal")
+        spread = Spread(even["min"], even["median"], even["max"], seeds)
+        makespans = Spread(1 / slow["max"], slow["median_makespan_over_ideal"], 1 / slow["min"], seeds)
+        rows.append(Row(f"ideal ÷ makespan, {replicas} replicas", spread, goals[replicas]))
+        rows.append(Row(f"makespan ÷ ideal, {replicas} replicas, one 30% slow", makespans, Goal(at_most=1.05)))
+    assert dispatch_bench.__doc__ is not None
+    story = dispatch_bench.__doc__.split("\n\n")
+    simulated = Section("Dispatch with simulated engines", "\n\n".join(story[2:4]), rows)
+    return [simulated, _driver(bench, story[-1])]
+
+
+def _driver(bench: Bench, how: str) -> Section:
+    found = [dispatch_bench.driver(bench.size.driver_chunks) for _ in range(3)]
+    bench.say(f"driver: {found[0]['items_per_s']:,.0f} items/s")
+
+    def spread(key: str) -> Spread:
+        return Spread.of(one[key] for one in found)
+
+    rows = [
+        Row("items dispatched", spread("items_per_s"), Goal(at_least=10_000), "/s"),
+        Row("longest decision", spread("slowest_decision_ms"), unit="ms"),
+        Row("memory for the plan", spread("plan_bytes_per_chunk"), unit="bytes a chunk"),
+        Row("growth of the process at its peak", spread("peak_growth_mb"), unit="MB"),
+    ]
+    return Section(f"The driver at {found[0]['items']:,.0f} items", how, rows)
+
+
+def _rates(runs: Sequence[Run]) -> list[float]:
+    return [run.output_rate for run in runs]
+
+
+def _against_raw(title: str, runs: Mapping[str, Sequence[Run]], work: Workload) -> Section:
+    runner, raw = runs["runner"], runs["LLM.generate"]
+    ratio = Spread.of_ratios(_rates(runner), _rates(raw))
+    how = (
+        f"{work.items} items of a generative task. The runner is one replica without Ray: leases from the dispatcher, "
+        "manifest and parts in a directory, tokenizing, scoring in its own process and commits included; its time runs "
+        "from the first lease to the last commit. `LLM.generate` gets all prompts at once, already tokenized. Both are "
+        "in-process engines with the same arguments, prefix caches emptied before each run; loading is left out."
+    )
+    beside = {
+        "runner": f"{Spread.of(_rates(runner)).median:,.0f} generated tokens/s",
+        "LLM.generate": f"{Spread.of(_rates(raw)).median:,.0f}",
+        "a run": f"{Spread.of(run.engine for run in raw).median:.1f} s",
+    }
+    return Section(title, how, [Row("generated tokens/s", ratio, Goal(at_least=0.99))], beside)
+
+
+def _against_lm_eval(
+    generate: Mapping[str, Sequence[Run]],
+    choice: Mapping[str, Sequence[Run]],
+    work: Mapping[str, Workload],
+    loads: Mapping[str, float],
+    prompt_tokens: float,
+) -> Section:
+    def wholes(runs: Sequence[Run]) -> list[float]:
+        return [run.whole for run in runs]
+
+    how = (
+        "`lm_eval.simple_evaluate` with its vLLM back end against the runner, both on a loaded engine with the same "
+        "arguments: from loading the task to the results, for the runner with manifest, parts and verification. "
+        f"Generative: {work[GENERATE].items} items. Multiple choice: {work[CHOICE].items} items of four choices, about "
+        f"{prompt_tokens:,.0f} prompt tokens each; the runner asks for all choices of an item in one request."
+    )
+    rows = [
+        Row(
+            "wall time, generative",
+            Spread.of_ratios(wholes(generate["runner"]), wholes(generate["lm-eval"])),
+            Goal(at_most=1.0),
+        ),
+        Row(
+            "wall time, multiple choice",
+            Spread.of_ratios(wholes(choice["runner"]), wholes(choice["lm-eval"])),
+            Goal(at_most=0.1),
+        ),
+    ]
+    beside = {
+        "generative": f"{Spread.of(wholes(generate['runner'])).median:.1f} s against "
+        f"{Spread.of(wholes(generate['lm-eval'])).median:.1f} s",
+        "multiple choice": f"{Spread.of(wholes(choice['runner'])).median:.1f} s against "
+        f"{Spread.of(wholes(choice['lm-eval'])).median:.1f} s",
+        "loading (not in the ratios)": f"{loads['runner']:.1f} s against {loads['lm-eval']:.1f} s",
+        "scores, runner": _scores(generate["runner"], choice["runner"]),
+        "scores, lm-eval": _scores(generate["lm-eval"], choice["lm-eval"]),
+    }
+    return Section("Runner ÷ lm-eval's own vLLM back end", how, rows, beside)
+
+
+def _scores(*sides: Sequence[Run]) -> str:
+    found = []
+    for runs in sides:
+        for metrics in runs[-1].results.values():
+            found += [
+                f"{name.replace(',', ' ')} {value:.3f}"
+                for name, value in metrics.items()
+                if isinstance(value, float) and "stderr" not in name
+            ]
+    return ", ".join(found)
+
+
+def _commits(runs: Sequence[Run]) -> Section:
+    def spread(values: Sequence[float]) -> Spread:
+        return Spread(percentile(values, 0.5), percentile(values, 0.95), max(values), len(values))
+
+    commits = [seconds for run in runs for seconds in run.commit_seconds]
+    waits = [seconds for run in runs for seconds in run.waits]
+    how = (
+        "From the runner's generative runs above; here the columns are p50, p95 and the maximum over all chunks and "
+        "items of all rounds. An item waits in its chunk until the chunk's last item has ended."
+    )
+    rows = [
+        Row("from a chunk's last item to its part in the store", spread(commits), Goal(at_most=5.0), "s"),
+        Row("from an item's end to its part in the store", spread(waits), unit="s"),
+    ]
+    return Section("Seconds until an answer is safe", how, rows, header=("p50", "p95", "max"))
+
+
+def _persistence(kept: Sequence[Run], dropped: Sequence[Run]) -> Section:
+    ratio = Spread.of_ratios([run.whole for run in kept], [run.whole for run in dropped])
+    how = (
+        "The whole of a run, from loading the task to its results, with manifest, parts and results in a directory "
+        "(every object synced to disk) ÷ the same in memory. On the toy model, where a chunk takes a fraction of a "
+        "second, so that the share of its commit is as large as it gets."
+    )
+    rows = [Row("wall time", ratio, Goal(at_most=1.01))]
+    commits = [seconds for run in kept for seconds in run.commit_seconds]
+    beside = {
+        "chunks a run": f"{len(kept[0].commit_seconds)}",
+        "a run": f"{Spread.of(run.whole for run in kept).median:.1f} s",
+        "seconds to commit a chunk, scoring included, p50": f"{percentile(commits, 0.5):.3f}",
+    }
+    return Section("Cost of persistence", how, rows, beside)
+
+
+MEASUREMENTS: Mapping[str, Callable[[Bench], list[Section]]] = {
+    "real": real_model,
+    "toy": toy_model,
+    "entry": entry_points,
+    "dispatch": dispatch,
+}

@@ -1,0 +1,252 @@
+"""The runner's side: one ``Replica``, driven by the driver's own code, in one process and without Ray.
+
+Everything that a run does is in it: planning into a manifest, dispatch, scoring in its process, commits, verification
+of the parts, aggregation. Only Ray is replaced, by a ``Fleet`` that calls the one replica in a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from bench.sides import Run
+from bench.workloads import Workload
+from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation, SuiteLocation
+from evalrun_runner.driver.prepare import Setting, load_tasks
+from evalrun_runner.driver.run import Options, _Run
+from evalrun_runner.driver.watching import View
+from evalrun_runner.engine.protocol import Engine
+from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
+from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
+from evalrun_runner.fleet import Answered, FleetEvent, Joined
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.records import Order, Outcome, Report
+from evalrun_runner.replica.replica import Replica, ReplicaSettings
+from evalrun_runner.replica.work import ChunkWork
+from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.store.directory import DirectoryStore
+from evalrun_runner.store.memory import MemoryStore
+from evalrun_runner.store.open import StoreSpec
+
+DIRECTORY, MEMORY = "directory", "memory"
+
+
+class _Redirect:
+    """An ``ObjectStore`` that stands for another one in each run: a replica opens its store once."""
+
+    uri = "redirected"
+
+    def __init__(self) -> None:
+        self.to: ObjectStore = MemoryStore()
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self.to, method)
+
+
+class _LoadedReplica(Replica):
+    """A replica whose engine can be reached, to empty its prefix cache between runs."""
+
+    engine: VllmEngine
+
+    def _make_engine(self) -> tuple[Engine, TextCodec]:
+        engine, codec = super()._make_engine()
+        assert isinstance(engine, VllmEngine)
+        self.engine = engine
+        return engine, codec
+
+
+class _Clock:
+    """When items ended and chunks were committed."""
+
+    def __init__(self) -> None:
+        self.ended: dict[int, list[float]] = {}
+        self.waits: list[float] = []
+        self.commits: list[float] = []
+        self.first_lease = self.last_commit = 0.0
+        self.prompt_tokens = self.output_tokens = 0
+
+    def item(self, lease: int) -> None:
+        self.ended.setdefault(lease, []).append(time.monotonic())
+
+    def order(self, order: Order) -> None:
+        if order.leases and not self.first_lease:
+            self.first_lease = time.monotonic()
+
+    def report(self, report: Report) -> None:
+        now = time.monotonic()
+        for committed in report.committed:
+            self.last_commit = now
+            self.commits.append(committed.seconds_to_commit)
+            self.waits.extend(now - ended for ended in self.ended.pop(committed.lease))
+            self.prompt_tokens += committed.prompt_tokens
+            self.output_tokens += committed.output_tokens
+
+
+class _OneReplica:
+    """A ``Fleet`` of one replica that is loaded already and outlives the run."""
+
+    replicas = 1
+
+    def __init__(self, replica: Replica, clock: _Clock) -> None:
+        self._replica = replica
+        self._clock = clock
+        self._orders: queue.SimpleQueue[tuple[Order, float] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[FleetEvent] = queue.SimpleQueue()
+        self._events.put(Joined(replica.name, {}))
+        self._thread = threading.Thread(target=self._talk, name="fleet", daemon=True)
+        self._thread.start()
+
+    def poll(self, timeout: float) -> Sequence[FleetEvent]:
+        try:
+            events = [self._events.get(timeout=timeout)]
+        except queue.Empty:
+            return []
+        while not self._events.empty():
+            events.append(self._events.get_nowait())
+        return events
+
+    def send(self, replica: str, order: Order, wait: float) -> None:
+        if not order.done:
+            self._clock.order(order)
+            self._orders.put((order, wait))
+
+    def kill(self, replica: str) -> None:
+        raise AssertionError(f"{replica} is to be killed: it hangs")
+
+    def replace(self, replica: str) -> None:
+        raise AssertionError(f"{replica} is gone")
+
+    def shutdown(self) -> None:
+        self._orders.put(None)
+        self._thread.join()
+
+    def _talk(self) -> None:
+        while (message := self._orders.get()) is not None:
+            report = self._replica.exchange(*message)
+            self._clock.report(report)
+            self._events.put(Answered(self._replica.name, report))
+
+
+class _LocalRun(_Run):
+    """A driver's run on a replica that is there."""
+
+    replica: Replica
+    clock: _Clock
+
+    def _start_fleet(self) -> Any:
+        return _OneReplica(self.replica, self.clock)
+
+
+class _Silent:
+    def show(self, view: View) -> None:
+        """Nobody looks."""
+
+    def log(self, line: str) -> None:
+        print(line)
+
+
+class RunnerSide:
+    """A loaded replica and the runs on it. ``folder`` takes the runs' outputs."""
+
+    def __init__(self, settings: VllmSettings, workloads: Mapping[str, Workload], folder: Path) -> None:
+        started = time.monotonic()
+        self._settings = settings
+        self._folder = folder
+        self._tokenizer = load_tokenizer(settings.model)
+        self._store = _Redirect()
+        self._runs = 0
+        recipes = {
+            leaf.name: leaf.recipe
+            for workload in workloads.values()
+            for leaf in load_tasks(self._setting(workload)).leaves
+        }
+        with mock.patch("evalrun_runner.replica.replica.open_store", return_value=self._store):
+            self._replica = _LoadedReplica(
+                "bench", ReplicaSettings(StoreSpec(str(folder)), settings, recipes, settings.seed)
+            )
+        self._replica.load()
+        self._load_seconds = time.monotonic() - started
+
+    def load_seconds(self) -> float:
+        """From the start of the process's work to an engine that can be asked."""
+        return self._load_seconds
+
+    def run(self, workload: Workload, store: str) -> Run:
+        """One run, from loading its tasks to its results."""
+        self._replica.engine._engine.reset_prefix_cache()
+        self._runs += 1
+        setting = self._setting(workload)
+        target = DirectoryStore(self._folder / f"run{self._runs}") if store == DIRECTORY else MemoryStore()
+        self._store.to = target
+        clock = _Clock()
+        with _item_ends(clock):
+            started = time.monotonic()
+            setting = replace(setting, ledger=Ledger(target))
+            run = _LocalRun(setting, target, load_tasks(setting), Options(threading.Event()), _Silent())
+            run.replica, run.clock = self._replica, clock
+            result = run.go(None)
+            whole = time.monotonic() - started
+        assert result.counts is not None and result.counts.ok == workload.items, result
+        return Run(
+            whole=whole,
+            engine=clock.last_commit - clock.first_lease,
+            prompt_tokens=clock.prompt_tokens,
+            output_tokens=clock.output_tokens,
+            results=json.loads(setting.ledger.completed_results())["results"],
+            commit_seconds=tuple(clock.commits),
+            waits=tuple(clock.waits),
+        )
+
+    def _setting(self, workload: Workload) -> Setting:
+        config = _config(workload, self._settings, self._folder)
+        return Setting(
+            config=config,
+            store=StoreSpec(str(self._folder)),
+            ledger=Ledger(self._store),
+            model=None,
+            engine=self._settings,
+            tokenizer=self._tokenizer,
+            suites={workload.task: workload.suite},
+            identity={},
+        )
+
+
+def _item_ends(clock: _Clock) -> Any:
+    """Note when each item ends; the product keeps only the last of a chunk."""
+    settle = ChunkWork.settle
+
+    def noted(work: ChunkWork, row: int, outcome: Outcome) -> None:
+        settle(work, row, outcome)
+        clock.item(work.lease.id)
+
+    return mock.patch.object(ChunkWork, "settle", noted)
+
+
+def _config(workload: Workload, settings: VllmSettings, folder: Path) -> RunConfig:
+    uri = settings.model.as_uri()
+    spec = EvalRunSpec.model_validate(
+        {
+            "model": {"name": settings.model.name, "uri": uri},
+            "engine": {"vllm": {}},
+            "replicas": {"count": 1},
+            "seed": settings.seed,
+            "benchmarks": [{"task": workload.task, "source": {"path": str(workload.suite)}}],
+            "output": {"uri": folder.as_uri()},
+        }
+    )
+    return RunConfig(
+        name="bench",
+        namespace="default",
+        uid="bench",
+        spec=spec,
+        results=RunLocation(uri=folder.as_uri()),
+        model=ModelLocation(name=settings.model.name, uri=uri),
+        suites={workload.task: SuiteLocation(uri=workload.suite.as_uri())},
+    )

@@ -1,0 +1,40 @@
+"""A model of almost no weight: its engine answers as fast as Python lets it, as a GPU would with a small model.
+
+What the runner costs beside the engine shows here, not on a CPU that spends all its time in matrices.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+
+
+class ToyMaker:
+    """Makes the model in a process of its own, since it takes torch: random weights, the tokenizer of ``model``."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        import torch
+        from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+
+        real = AutoConfig.from_pretrained(model)
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=real.vocab_size,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=1,
+            num_key_value_heads=1,
+            head_dim=32,
+            max_position_embeddings=real.max_position_embeddings,
+            bos_token_id=real.bos_token_id,
+            eos_token_id=real.eos_token_id,
+            tie_word_embeddings=True,
+            dtype=torch.float32,
+        )
+        LlamaForCausalLM(config).to(torch.float32).save_pretrained(folder, safe_serialization=True)
+        for name in TOKENIZER_FILES:
+            if (model / name).is_file():
+                shutil.copy(model / name, folder / name)
