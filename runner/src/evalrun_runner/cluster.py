@@ -209,4 +209,5 @@ def _departure(member: _Member, error: Exception) -> Departure:
 def _detail(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "exit" in line.lower() or "died" in line.lower() or "killed" in line.lower()]
-    return (telling[-1] if telling else lines[0] if lines else type(error).__name__)[:400]
+    line = telling[-1] if telling else lines[0] if lines else type(error).__name__
+    return line.partition(" Some common causes")[0][:400]
