@@ -80,6 +80,8 @@ class Loop:
 
     def _add(self, planned: Planned) -> None:
         self.dispatcher.add_chunks(planned.chunks, planned.committed)
+        for note in planned.notes:
+            self.watcher.log(note)
         if planned.set_aside:
             self.watcher.log(
                 f"{planned.set_aside} damaged parts were set aside under corrupt/; their chunks are redone"

@@ -33,6 +33,8 @@ class Planned:
     committed: Mapping[tuple[str, int], Counts]
     set_aside: int
     """Parts that were damaged."""
+    notes: tuple[str, ...] = ()
+    """What a person would want to know of the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Planning:
         self._ready: queue.Queue[Planned] = queue.Queue(SEGMENTS_AHEAD)
         self._stop = threading.Event()
         self._error: EvalRunError | None = None
+        self._notes: list[str] = []
         self._thread = threading.Thread(target=self._run, name="planning", daemon=True)
 
     def start(self) -> None:
@@ -143,6 +146,8 @@ class Planning:
                 if not aside and isinstance(manifest, _Unindexed):
                     advice = "Remove it and start the run again: it is planned again, and the parts are kept"
                     raise LedgerCorrupt(f"{error}. {advice}") from error
+                what = "was damaged and is set aside under corrupt/" if aside else "is not there, or its index is damaged"
+                self._notes.append(f"manifest segment {given} of task {leaf.name} {what}; it is planned again")
                 manifest = _Unindexed(self._ledger)
 
     def _look_up(
@@ -155,7 +160,8 @@ class Planning:
             taken = readers.map(self._earlier.take_over, missing)
             counts |= dict(zip((chunk.id for chunk in missing), taken, strict=True))
         sound = {chunk: found for chunk, found in counts.items() if found is not None}
-        return Planned(chunks, sound, len(existing.intersection(counts) - sound.keys()))
+        notes, self._notes = tuple(self._notes), []
+        return Planned(chunks, sound, len(existing.intersection(counts) - sound.keys()), notes)
 
     def _counts(self, chunk: Chunk) -> Counts | None:
         try:
