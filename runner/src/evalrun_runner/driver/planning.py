@@ -146,7 +146,7 @@ class Planning:
                 if not aside and isinstance(manifest, _Unindexed):
                     advice = "Remove it and start the run again: it is planned again, and the parts are kept"
                     raise LedgerCorrupt(f"{error}. {advice}") from error
-                what = "was damaged and is set aside under corrupt/" if aside else "is not there, or its index is not"
+                what = "was damaged and is set aside under corrupt/" if aside else "is missing, or its index is damaged"
                 self._notes.append(f"manifest segment {given} of task {leaf.name} {what}; it is planned again")
                 manifest = _Unindexed(self._ledger)
 
