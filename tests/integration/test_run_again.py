@@ -77,6 +77,8 @@ def test_a_broken_manifest_segment_is_planned_again_and_the_run_comes_to_the_sam
     with Run(output.parent, ["run", file, "--output", output]) as run:
         assert run.ended() == 0, run.stderr
         assert "replicas" not in run.stderr
+        assert "manifest segment 0 of task sums" in run.stderr
+        assert "it is planned again" in run.stderr
     assert (output / "results.json").read_bytes() == ground.results
     assert parts(output) == before
     assert segment.read_bytes() == whole

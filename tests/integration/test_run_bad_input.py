@@ -107,11 +107,15 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], int, list[str]]] = {
     "data without a field": (
         with_suite(lambda suite: (suite / "sums.jsonl").write_text('{"question": "1"}\n')),
         2,
-        ["sums", "document 0", "answer"],
+        ["sums", "answer"],
     ),
     "a task that is not YAML": (with_suite(lambda suite: (suite / "sums.yaml").write_text("a: [")), 2, ["sums.yaml"]),
     "no model": (with_model(lambda model: model.rename(model.with_name("moved"))), 2, ["model"]),
-    "a damaged model": (with_model(lambda model: truncate(model / "model-00002-of-00002.safetensors")), 2, ["model-00002"]),
+    "a damaged model": (
+        with_model(lambda model: truncate(model / "model-00002-of-00002.safetensors")),
+        2,
+        ["model-00002"],
+    ),
     "a pickled model": (with_model(pickle_only), 2, ["safetensors"]),
     "an output that is no folder": (into_a_file, 1, ["taken", "choose another output"]),
     "a model in a volume of a cluster": (

@@ -3,8 +3,8 @@
 A run is started in a session of its own (setsid), so that everything it started can be found and ended: Ray's daemons,
 the replicas, their scoring processes, also after the driver's death.
 
-As a script, ``-m support.runs SETTINGS run FILE …`` is the command line with other patience: SETTINGS is JSON, ``policy`` for
-fields of ``DispatchPolicy``, ``options`` for fields of the driver's ``Options``.
+As a script, ``-m support.runs SETTINGS run FILE …`` is the command line with other patience. SETTINGS is JSON:
+``policy`` for fields of ``DispatchPolicy``, ``options`` for fields of the driver's ``Options``.
 """
 
 from __future__ import annotations
