@@ -103,13 +103,11 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], int, list[str]]] = {
     ),
     "a task without its data": (with_suite(lambda suite: (suite / "sums.jsonl").unlink()), 2, ["sums", "sums.jsonl"]),
     "an empty data set": (with_suite(lambda suite: (suite / "sums.jsonl").write_text("")), 2, ["sums"]),
-    "data that are not JSON": (with_suite(lambda suite: (suite / "sums.jsonl").write_text("{")), 2, ["sums"]),
     "data without a field": (
         with_suite(lambda suite: (suite / "sums.jsonl").write_text('{"question": "1"}\n')),
         2,
         ["sums", "answer"],
     ),
-    "a task that is not YAML": (with_suite(lambda suite: (suite / "sums.yaml").write_text("a: [")), 2, ["sums.yaml"]),
     "no model": (with_model(lambda model: model.rename(model.with_name("moved"))), 2, ["model"]),
     "a damaged model": (
         with_model(lambda model: truncate(model / "model-00002-of-00002.safetensors")),
