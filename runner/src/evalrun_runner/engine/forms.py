@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evalrun_runner.engine.generation import UnknownOption, cut_at_stops, parse_generation
+from evalrun_runner.engine.generation import BadArgument, cut_at_stops, parse_generation
 from evalrun_runner.engine.protocol import MAX_CHOICES, Call, Output
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.records import Item, Request, RequestType, Response
@@ -101,8 +101,8 @@ class Forms:
             raise ItemRefused("EmptyPrompt: the prompt of this item is empty")
         try:
             wanted = parse_generation(arguments, self._codec.eos_text)
-        except UnknownOption as error:
-            raise ItemRefused(f"UnknownGenerationArgument: {error}") from error
+        except BadArgument as error:
+            raise ItemRefused(f"{error.code}: {error}") from error
         self._check(len(prompt), wanted.max_tokens)
         greedy = wanted.temperature == 0.0
         # A greedy answer is the same each time: one call serves all repeats, but in lm-eval's own forms.

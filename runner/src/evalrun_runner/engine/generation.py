@@ -8,6 +8,7 @@ greedy decoding but its vLLM back end leaves vLLM's default temperature of 1.0. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +40,16 @@ SAMPLING_OPTIONS = frozenset(
 """vLLM's SamplingParams that a task may set by name."""
 
 
-class UnknownOption(ValueError):
+class BadArgument(ValueError):
+    """A generation argument whose value cannot be read."""
+
+    code = "BadGenerationArgument"
+
+
+class UnknownArgument(BadArgument):
     """A generation argument that neither lm-eval nor vLLM's sampling knows."""
+
+    code = "UnknownGenerationArgument"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +63,43 @@ class Generation:
 
 
 def parse_generation(arguments: Mapping[str, Any], eos_text: str | None) -> Generation:
-    """Normalise a request's generation arguments. Raises ``UnknownOption`` naming those that are not known."""
+    """Normalise a request's generation arguments. Raises ``BadArgument`` naming what is wrong."""
     unknown = sorted(set(arguments) - _READ_HERE - SAMPLING_OPTIONS)
     if unknown:
-        raise UnknownOption(
+        raise UnknownArgument(
             f"unknown generation argument {', '.join(map(repr, unknown))}; allowed are "
             f"{', '.join(sorted(_READ_HERE | SAMPLING_OPTIONS))}"
         )
     until = arguments.get("until") or []
+    if not isinstance(until, str | list | tuple):
+        raise BadArgument(f"until is {until!r}; expected a text or a list of texts")
     stop = [until] if isinstance(until, str) else [str(term) for term in until]
     if eos_text and eos_text not in stop:
         stop.append(eos_text)
-    length = next((arguments[name] for name in _LENGTH_NAMES if arguments.get(name) is not None), DEFAULT_MAX_GEN_TOKS)
-    temperature = arguments.get("temperature")
-    if temperature is None:
-        # Who asks for sampling and names no temperature gets vLLM's default, as through lm-eval.
-        temperature = 1.0 if arguments.get("do_sample") is True else 0.0
+    given = next((name for name in _LENGTH_NAMES if arguments.get(name) is not None), None)
+    length = DEFAULT_MAX_GEN_TOKS if given is None else int(_number(arguments, given))
+    if length < 1:
+        raise BadArgument(f"{given} is {length}; expected at least 1")
     if arguments.get("do_sample") is False:
         temperature = 0.0
+    elif arguments.get("temperature") is None:
+        # Who asks for sampling and names no temperature gets vLLM's default, as through lm-eval.
+        temperature = 1.0 if arguments.get("do_sample") is True else 0.0
+    else:
+        temperature = _number(arguments, "temperature")
     options = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
     options |= {name: value for name, value in arguments.items() if name in SAMPLING_OPTIONS}
-    return Generation(int(length), float(temperature), tuple(term for term in stop if term), options)
+    return Generation(length, temperature, tuple(term for term in stop if term), options)
+
+
+def _number(arguments: Mapping[str, Any], name: str) -> float:
+    try:
+        number = float(arguments[name])
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadArgument(f"{name} is {arguments[name]!r}; expected a number")
+    return number
 
 
 def cut_at_stops(text: str, stops: tuple[str, ...]) -> str:
