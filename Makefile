@@ -9,6 +9,8 @@ UV_VERSION := 0.13.9
 # uv of one's own if it is on the PATH, else a pinned one in the cache, from the package index.
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
 export PATH := $(dir $(UV)):$(PATH)
+# Where this is set, every process compiles torch and vLLM from source again: twice the CPU time of a replica's start.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 EXTRA ?= $(shell scripts/which_extra.sh)
 MODEL := $(CACHE)/models/smollm2-135m-instruct
