@@ -88,7 +88,7 @@ def validate(files: Sequence[str], settings: Sequence[str], *, cluster: bool) ->
 
 def results(uri: str, *, json_output: bool) -> None:
     """Print a finished run's scores. Raises ``InputError`` where there are none."""
-    from evalrun_runner.driver.reading import read_result
+    from evalrun_runner.driver.outcome import read_result
 
     try:
         result = read_result(RunLocation(uri=absolute(uri)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from evalrun_api import RunConfig, Score
+from evalrun_api import RunConfig
 from evalrun_runner import layout
 from evalrun_runner.benchmarks.aggregate import aggregate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
@@ -18,41 +20,88 @@ from evalrun_runner.records import Chunk, Counts, Item, ItemResult
 from evalrun_runner.store.base import ObjectStore
 
 READERS = 16
+READ_AHEAD = 64
+"""Parts read and not yet looked at: what bounds the memory of a pass over all parts."""
+MOST_EXAMPLES = 3
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 PlanOf = Mapping[str, tuple[Chunk, ...]]
 """Leaf task -> its chunks in canonical order."""
 
 
-def damaged_parts(chunks: Iterable[Chunk], ledger: Ledger) -> list[Chunk]:
-    """The chunks whose part is missing or fails its checks."""
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What reading every part showed."""
 
-    def damaged(chunk: Chunk) -> bool:
-        try:
-            ledger.read_part(chunk)
-        except (LedgerCorrupt, ObjectMissing):
-            return True
-        return False
-
-    listed = list(chunks)
-    with ThreadPoolExecutor(READERS, thread_name_prefix="verify") as readers:
-        return [chunk for chunk, bad in zip(listed, readers.map(damaged, listed), strict=True) if bad]
+    counts: Mapping[str, Counts]
+    """How the items of each leaf task ended, of its sound parts."""
+    damaged: tuple[Chunk, ...]
+    """Chunks whose part is missing or fails its checks."""
+    examples: tuple[str, ...]
+    """A few of the items without a score, with their errors, for people."""
 
 
-def count_by_task(plan: PlanOf, ledger: Ledger) -> dict[str, Counts]:
-    """How the items of each leaf task ended. Raises ``RunFailed`` unless every planned item has exactly one end."""
+def verify(plan: PlanOf, ledger: Ledger) -> Verified:
+    """Read every part. A part that is sound holds one end for each of its chunk's items: its decoding checks that.
+
+    Raises ``RunFailed`` if nothing is damaged and still not every planned item has exactly one end.
+    """
     counts: dict[str, Counts] = {}
-    with ThreadPoolExecutor(READERS, thread_name_prefix="count") as readers:
-        for task, chunks in plan.items():
-            total = sum((part.counts for part in readers.map(ledger.read_part, chunks)), Counts())
-            planned = sum(chunk.items for chunk in chunks)
-            if total.total != planned:
-                raise RunFailed(
-                    f"task {task}: {planned} items were planned, but {total.ok} ok + {total.failed} failed + "
-                    f"{total.quarantined} quarantined are {total.total}; nothing was scored. This is a defect: please "
-                    "report it with the run's manifest and parts"
-                )
-            counts[task] = total
-    return counts
+    damaged: list[Chunk] = []
+    examples: list[str] = []
+    for task, chunks in plan.items():
+        total = Counts()
+        for chunk, found in zip(chunks, in_order(chunks, lambda chunk: _look_at(chunk, ledger)), strict=True):
+            if found is None:
+                damaged.append(chunk)
+                continue
+            total += found.counts
+            examples.extend(found.examples[: MOST_EXAMPLES - len(examples)])
+        counts[task] = total
+    if not damaged:
+        _check_account(plan, counts)
+    return Verified(counts, tuple(damaged), tuple(examples))
+
+
+def in_order(items: Iterable[T], read: Callable[[T], R]) -> Iterator[R]:
+    """``read`` of each item, in order, with a bounded number of reads going on ahead."""
+    with ThreadPoolExecutor(READERS, thread_name_prefix="read") as readers:
+        ahead: deque[Future[R]] = deque()
+        for item in items:
+            ahead.append(readers.submit(read, item))
+            if len(ahead) >= READ_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    counts: Counts
+    examples: tuple[str, ...]
+
+
+def _look_at(chunk: Chunk, ledger: Ledger) -> _Sound | None:
+    try:
+        part = ledger.read_part(chunk)
+    except (LedgerCorrupt, ObjectMissing):
+        return None
+    bad = [row for row in part.rows if row.outcome.error is not None][:MOST_EXAMPLES]
+    lines = (f"{chunk.task} document {row.doc_id}: {row.outcome.status}: {row.outcome.error}" for row in bad)
+    return _Sound(part.counts, tuple(lines))
+
+
+def _check_account(plan: PlanOf, counts: Mapping[str, Counts]) -> None:
+    for task, chunks in plan.items():
+        planned, total = sum(chunk.items for chunk in chunks), counts[task]
+        if total.total != planned:
+            raise RunFailed(
+                f"task {task}: {planned} items were planned, but {total.ok} ok + {total.failed} failed + "
+                f"{total.quarantined} quarantined are {total.total}; nothing was scored. This is a defect: please "
+                "report it with the run's manifest and parts"
+            )
 
 
 def make_results(
@@ -65,8 +114,8 @@ def make_results(
     """The content of ``results.json``: made of plan and parts alone, so that any driver makes the same."""
 
     def rows(task: str) -> Iterator[ItemResult]:
-        for chunk in plan[task]:
-            yield from ledger.read_part(chunk).rows
+        for part in in_order(plan[task], ledger.read_part):
+            yield from part.rows
 
     results = aggregate(benchmarks, rows)
     total = sum(counts.values(), Counts())
@@ -97,46 +146,5 @@ def write_samples(benchmarks: LoadedBenchmarks, plan: PlanOf, ledger: Ledger, st
         store.put(layout.samples(leaf.name), "".join(f"{line}\n" for line in sample_lines(leaf, pairs)).encode())
 
 
-def scores_in(results: Mapping[str, Any]) -> tuple[Score, ...]:
-    """Every score of ``results.json``, tasks in its order."""
-    scores = []
-    for task, entry in results["results"].items():
-        for name, value in entry.items():
-            metric, comma, filter_name = name.partition(",")
-            if not comma or metric.endswith("_stderr"):
-                continue
-            stderr = entry.get(f"{metric}_stderr,{filter_name}")
-            scores.append(
-                Score(
-                    task=task,
-                    metric=metric,
-                    filter=filter_name,
-                    value=_number(value),
-                    stderr=_number(stderr),
-                    n=entry.get("sample_len", 0),
-                )
-            )
-    return tuple(scores)
-
-
-def failed_examples(plan: PlanOf, ledger: Ledger, most: int = 3) -> list[str]:
-    """A few of the items without a score, with their errors, for people."""
-    found = []
-    for task, chunks in plan.items():
-        for chunk in chunks:
-            for row in ledger.read_part(chunk).rows:
-                if row.outcome.error is not None:
-                    found.append(f"{task} document {row.doc_id}: {row.outcome.status}: {row.outcome.error}")
-                    if len(found) == most:
-                        return found
-    return found
-
-
 def _count_dict(counts: Counts) -> dict[str, int]:
     return {"ok": counts.ok, "failed": counts.failed, "quarantined": counts.quarantined}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124  NaN
-        return None
-    return float(value)

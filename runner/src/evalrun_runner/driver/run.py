@@ -5,35 +5,33 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evalrun_api import Counts as CountsResult
-from evalrun_api import Failure, Phase, Reason, RunConfig, RunResult, Verdict, Work
+from evalrun_api import Phase, RunConfig, RunResult, Work
 from evalrun_runner import layout
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.cluster import RayFleet, RaySettings
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.driver import finish
-from evalrun_runner.driver.gates import judge
 from evalrun_runner.driver.identity import check_same_plan
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.loop import Loop
+from evalrun_runner.driver.outcome import succeeded, too_many_failed
 from evalrun_runner.driver.planning import Planning
 from evalrun_runner.driver.prepare import Setting, chat_template, load_tasks, prepare
 from evalrun_runner.driver.provenance import attempt_record, first_record, identity_in, now, read_run
 from evalrun_runner.driver.taking_over import EarlierRun
 from evalrun_runner.driver.watching import View, Watcher
 from evalrun_runner.engine.vllm import VllmSettings, has_gpu, prepare_environment
-from evalrun_runner.errors import EvalRunError, InputError, ObjectMissing, StoreError
+from evalrun_runner.errors import EvalRunError, StoreError
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.plan.chunks import ChunkSizing
 from evalrun_runner.records import Chunk, Counts
 from evalrun_runner.replica.replica import ReplicaSettings
-from evalrun_runner.storage import store_spec
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
 from evalrun_runner.store.patient import PatientStore
@@ -66,7 +64,7 @@ def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
     if setting.ledger.is_complete():
         watcher.log("this run is complete: nothing is redone")
         results = json.loads(setting.ledger.completed_results())
-        return _result(config, results, Work(kept=results["evalrun"]["counts"]["planned"]))
+        return succeeded(config, results, Work(kept=results["evalrun"]["counts"]["planned"]))
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     benchmarks = load_tasks(setting)
     return _Run(setting, store, benchmarks, options, watcher).go(earlier)
@@ -115,14 +113,18 @@ class _Run:
             self._leadership.start()
             planning.start()
             loop.run()
-            while damaged := finish.damaged_parts(self._dispatcher.chunks(), self._ledger):
-                self._watcher.log(f"{len(damaged)} damaged parts are set aside and their chunks redone")
-                for chunk in damaged:
-                    self._ledger.set_aside(chunk, self._epoch)
-                    self._dispatcher.reopen(chunk)
+            plan = self._plan()
+            while (verified := finish.verify(plan, self._ledger)).damaged:
+                self._redo(verified.damaged)
                 loop.ensure_fleet()
                 loop.run()
-        return self._finish()
+        return self._finish(plan, verified)
+
+    def _redo(self, damaged: Sequence[Chunk]) -> None:
+        self._watcher.log(f"{len(damaged)} damaged parts are set aside and their chunks redone")
+        for chunk in damaged:
+            self._ledger.set_aside(chunk, self._epoch)
+            self._dispatcher.reopen(chunk)
 
     def _earlier_run(self) -> EarlierRun | None:
         location = self._config.resume_from
@@ -178,22 +180,19 @@ class _Run:
     def _write_record(self, record: dict[str, Any]) -> None:
         self._store.put(layout.RUN, json.dumps(record, indent=2, ensure_ascii=False, default=str).encode())
 
-    def _finish(self) -> RunResult:
+    def _finish(self, plan: finish.PlanOf, verified: finish.Verified) -> RunResult:
         self._watcher.show(View(Phase.FINISHING, "aggregating"))
-        plan = self._plan()
-        counts = finish.count_by_task(plan, self._ledger)
-        total = sum(counts.values(), Counts())
         progress = self._dispatcher.progress(0.0)
         carried = 0 if self._earlier is None else self._earlier.carried
         work = Work(kept=progress.kept + carried, redone=progress.redone)
         if self._dispatcher.over_cap:
-            return self._over_cap(total, finish.failed_examples(plan, self._ledger), work)
-        results = finish.make_results(self._config, self._benchmarks, plan, self._ledger, counts)
+            return too_many_failed(self._config, sum(verified.counts.values(), Counts()), verified.examples, work)
+        results = finish.make_results(self._config, self._benchmarks, plan, self._ledger, verified.counts)
         if self._config.spec.output.samples:
             finish.write_samples(self._benchmarks, plan, self._ledger, self._store)
         self._ledger.write_results(self._epoch, finish.encode_results(results))
         self._ledger.complete(self._epoch)
-        return _result(self._config, results, work)
+        return succeeded(self._config, results, work)
 
     def _plan(self) -> finish.PlanOf:
         chunks: dict[str, list[Chunk]] = {leaf.name: [] for leaf in self._benchmarks.leaves}
@@ -201,52 +200,6 @@ class _Run:
             chunks[chunk.task].append(chunk)
         return {task: tuple(of_task) for task, of_task in chunks.items()}
 
-    def _over_cap(self, total: Counts, examples: list[str], work: Work) -> RunResult:
-        cap = self._config.spec.policy.max_failed_items
-        message = (
-            f"{total.failed} failed and {total.quarantined} quarantined items are more than spec.policy.maxFailedItems "
-            f"({cap}) allows; all other results are kept in {self._config.results.uri}. " + "; ".join(examples)
-        )
-        return RunResult(
-            phase=Phase.FAILED,
-            counts=_counts(total),
-            work=work,
-            results_uri=self._config.results.uri,
-            failure=Failure(reason=Reason.TOO_MANY_FAILED_ITEMS, message=message),
-        )
-
 
 def _with_cap(policy: DispatchPolicy, cap: int) -> DispatchPolicy:
     return replace(policy, max_failed_items=cap)
-
-
-def _counts(total: Counts) -> CountsResult:
-    return CountsResult(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined)
-
-
-def _result(config: RunConfig, results: dict[str, Any], work: Work) -> RunResult:
-    counts = CountsResult.model_validate(results["evalrun"]["counts"])
-    gates = judge(config.spec.gates, results, [_baseline(config, number) for number in range(len(config.baselines))])
-    return RunResult(
-        phase=Phase.SUCCEEDED,
-        engine=results["evalrun"]["engine"],
-        counts=counts,
-        work=work,
-        verdict=Verdict.overall(gate.verdict for gate in gates),
-        gates=gates,
-        scores=finish.scores_in(results),
-        results_uri=config.results.uri,
-    )
-
-
-def _baseline(config: RunConfig, number: int) -> dict[str, Any] | None:
-    location = config.baselines[number]
-    if location is None:
-        return None
-    try:
-        results: dict[str, Any] = json.loads(Ledger(open_store(store_spec(location))).completed_results())
-    except ObjectMissing:
-        return None
-    except ValueError as error:
-        raise InputError(f"spec.gates[{number}].baseline: {location.uri} is no EvalRun's output: {error}") from error
-    return results
