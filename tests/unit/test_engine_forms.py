@@ -128,7 +128,10 @@ class TestGenerations:
             seeds = [call.seed for call in form.calls]
             assert len(set(seeds)) == 5
             assert all(seed is not None and 0 <= seed < 2**31 for seed in seeds)
-            assert [[str(seed) in value for value in response] for response, seed in zip(values(form), seeds[::3])] == [
+            assert [
+                [str(seed) in value for value in response]
+                for response, seed in zip(values(form), seeds[::3], strict=True)
+            ] == [
                 [True, False, False],
                 [True, False],
             ]

@@ -81,6 +81,7 @@ def _lost_items(results: Mapping[str, Any], task: str) -> int:
 
 
 def _leaves(subtasks: Mapping[str, Sequence[str]], task: str) -> set[str]:
-    if task not in subtasks:
+    # lm-eval has listed tasks outside of groups, too, with no subtasks.
+    if not subtasks.get(task):
         return {task}
     return {leaf for child in subtasks[task] for leaf in _leaves(subtasks, child)}

@@ -1,0 +1,83 @@
+"""What makes two runs the same plan, and how a difference is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation
+from evalrun_runner.driver.identity import check_same_plan, folder_digest, identity_of
+from evalrun_runner.errors import InputError
+
+SPEC: dict[str, Any] = {
+    "model": {"name": "m", "uri": "hf://org/m"},
+    "engine": {"mock": {"seed": 1}},
+    "replicas": {"count": 1},
+    "benchmarks": [{"task": "a", "limit": 5}, {"task": "b"}],
+    "output": {"uri": "out"},
+    "seed": 3,
+}
+
+
+def identity(suites: dict[str, Path] | None = None, digest: str | None = "sha256:1", **spec: Any) -> Any:
+    config = RunConfig(
+        name="r",
+        uid="u",
+        spec=EvalRunSpec.model_validate({**SPEC, **spec}),
+        results=RunLocation(uri="file:///out"),
+        model=ModelLocation(name="m", uri="hf://org/m"),
+    )
+    return identity_of(config, digest, suites or {})
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"replicas": {"count": 7}},
+        {"output": {"uri": "elsewhere"}},
+        {"policy": {"maxFailedItems": 9}},
+        {"gates": [{"task": "a", "metric": "acc", "min": 0.1}]},
+    ],
+    ids=str,
+)
+def test_what_answers_do_not_depend_on_is_no_difference(spec: dict[str, Any]) -> None:
+    check_same_plan(identity(), identity(**spec), "here")
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ({"seed": 4}, "seed: 3 there, 4 now"),
+        ({"engine": {"mock": {"seed": 2}}}, "engine.mock.seed: 1 there, 2 now"),
+        ({"benchmarks": [{"task": "a", "limit": 6}, {"task": "b"}]}, r"benchmarks\[0\]\.limit: 5"),
+        ({"benchmarks": [{"task": "a", "limit": 5}]}, "benchmarks: .* there, "),
+        ({"benchmarks": [{"task": "b"}, {"task": "a", "limit": 5}]}, r"benchmarks\[0\].*benchmarks\[1\]"),
+        ({"digest": "sha256:2"}, 'model.digest: "sha256:1" there, "sha256:2" now'),
+        ({"digest": None}, 'model.digest: "sha256:1" there, null now'),
+    ],
+)
+def test_a_difference_is_named_with_both_values(spec: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named) as refused:
+        check_same_plan(identity(), identity(**spec), "file:///out")
+    assert str(refused.value).startswith("file:///out holds another plan")
+    assert "--fresh" in str(refused.value)
+
+
+def test_a_suites_content_counts_and_not_its_place(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two" / "deep"
+    for folder in (one, two):
+        (folder / "data").mkdir(parents=True)
+        (folder / "a.yaml").write_text("task: a")
+        (folder / "data" / "rows.jsonl").write_text("{}")
+    assert folder_digest(one) == folder_digest(two)
+    for noise in (".git/HEAD", "__pycache__/own.pyc", ".hidden"):
+        (two / noise).parent.mkdir(exist_ok=True)
+        (two / noise).write_text("noise")
+    assert folder_digest(one) == folder_digest(two)
+    with_path = [{"task": "a", "source": {"path": "x"}}]
+    check_same_plan(identity({"a": one}, benchmarks=with_path), identity({"a": two}, benchmarks=with_path), "here")
+    (two / "data" / "rows.jsonl").write_text("{ }")
+    with pytest.raises(InputError, match=r"benchmarks\[0\]\.source\.sha256: "):
+        check_same_plan(identity({"a": one}, benchmarks=with_path), identity({"a": two}, benchmarks=with_path), "here")

@@ -1,0 +1,368 @@
+"""The dispatch loop: a scripted fleet, a clock of the test's, no waiting."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from evalrun_api import Phase
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import Departure, DispatchPolicy
+from evalrun_runner.driver.leadership import Leadership
+from evalrun_runner.driver.loop import CRASHES_IN_A_ROW, FLUSH_SECONDS, Loop
+from evalrun_runner.driver.planning import Planned, Planning
+from evalrun_runner.driver.watching import View
+from evalrun_runner.errors import InputError, Interrupted, RunFailed, Superseded
+from evalrun_runner.fleet import Answered, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.records import Chunk, Committed, Counts, Lease, Order, Report
+from support.engines import Clock
+
+ITEMS = 10
+
+
+def chunk(number: int) -> Chunk:
+    return Chunk("t", number, 0, number * ITEMS, ITEMS, 100.0, "d")
+
+
+def committed(lease: Lease, **counts: int) -> Committed:
+    return Committed(lease.id, lease.chunk.id, Counts(**(counts or {"ok": ITEMS})), True, 1, 1, 0.5)
+
+
+@dataclass
+class Script:
+    """A fleet of one or more replicas; what a replica does with an order is the test's to say.
+
+    ``does`` maps (replica, order) to the next report, or to None if it says nothing, or to a way to go.
+    """
+
+    clock: Clock
+    does: Callable[[str, Order], Report | FleetEvent | None]
+    members: int = 1
+    events: deque[FleetEvent] = field(default_factory=deque)
+    sent: list[tuple[str, Order]] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    polls: int = 0
+    started: int = 0
+
+    def start(self) -> Script:
+        for _ in range(self.members):
+            self.replace("")
+        return self
+
+    @property
+    def replicas(self) -> int:
+        return self.members
+
+    def poll(self, timeout: float) -> list[FleetEvent]:
+        self.polls += 1
+        assert self.polls < 2_000, "the loop goes round and round"
+        self.clock.now += timeout
+        events = [*self.events]
+        self.events.clear()
+        return events
+
+    def send(self, replica: str, order: Order, wait: float) -> None:
+        self.sent.append((replica, order))
+        answer = self.does(replica, order)
+        if isinstance(answer, Report):
+            answer = Answered(replica, answer)
+        if answer is not None:
+            self.events.append(answer)
+
+    def kill(self, replica: str) -> None:
+        self.killed.append(replica)
+        self.events.append(Gone(replica, Departure.KILLED_HUNG, "killed", False))
+
+    def replace(self, replica: str) -> None:
+        self.events.append(Joined(f"r{self.started}", {"pid": self.started}))
+        self.started += 1
+
+    def shutdown(self) -> None:
+        pass
+
+
+@dataclass
+class Plans:
+    """A planning whose chunks are there at once."""
+
+    waiting: list[Planned]
+    done: bool = False
+
+    def take(self) -> list[Planned]:
+        taken, self.waiting = self.waiting, []
+        self.done = True
+        return taken
+
+
+@dataclass
+class Watched:
+    """What people see."""
+
+    lines: list[str] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
+
+    def show(self, view: View) -> None:
+        self.views.append(view)
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class Leads:
+    def __init__(self) -> None:
+        self.lost: Superseded | None = None
+
+    def check(self) -> None:
+        if self.lost is not None:
+            raise self.lost
+
+
+class Scene:
+    """A loop over chunks of ten items."""
+
+    def __init__(
+        self,
+        does: Callable[[str, Order], Report | FleetEvent | None],
+        *,
+        chunks: int = 3,
+        members: int = 1,
+        kept: Mapping[tuple[str, int], Counts] | None = None,
+        set_aside: int = 0,
+        **policy: Any,
+    ) -> None:
+        self.clock, self.watched, self.leads, self.stop = Clock(), Watched(), Leads(), threading.Event()
+        self.script = Script(self.clock, does, members)
+        self.dispatcher = Dispatcher(DispatchPolicy(**policy))
+        self.loop = Loop(
+            dispatcher=self.dispatcher,
+            planning=cast(Planning, Plans([Planned(tuple(map(chunk, range(chunks))), kept or {}, set_aside)])),
+            leadership=cast(Leadership, self.leads),
+            wanted=members,
+            start_fleet=self.script.start,
+            watcher=self.watched,
+            stop=self.stop,
+            clock=self.clock,
+        )
+
+
+def works(replica: str, order: Order) -> Report:
+    """Commits at once whatever it is given."""
+    return Report(committed=tuple(map(committed, order.leases)), wants=64, tokens=1)
+
+
+def test_every_chunk_is_leased_and_committed() -> None:
+    scene = Scene(works)
+    scene.loop.run()
+    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.loop.facts == {"r0": {"pid": 0}}
+    assert scene.watched.views[-1].phase in (Phase.STARTING, Phase.RUNNING)
+
+
+def test_what_is_all_kept_starts_no_fleet() -> None:
+    kept = {chunk(n).id: Counts(ok=ITEMS) for n in range(3)}
+    scene = Scene(works, kept=kept, set_aside=0)
+    scene.loop.run()
+    assert (scene.loop.fleet, scene.dispatcher.progress(0).kept) == (None, 30)
+
+
+def test_damaged_parts_are_told_and_redone() -> None:
+    scene = Scene(works, kept={chunk(0).id: Counts(ok=ITEMS)}, set_aside=2)
+    scene.loop.run()
+    assert any(line.startswith("2 damaged parts were set aside") for line in scene.watched.lines)
+    assert scene.dispatcher.progress(0).kept == 10
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_chunk_reopened_at_the_end_is_done_by_those_who_are_there(members: int) -> None:
+    scene = Scene(works, members=members)
+    scene.loop.run()
+    # Nobody was told to leave: a part may yet be found damaged.
+    assert not any(order.done for _, order in scene.script.sent)
+    scene.clock.now += 1_000
+    scene.dispatcher.reopen(chunk(1))
+    scene.loop.ensure_fleet()
+    scene.loop.run()
+    assert scene.dispatcher.counts == Counts(ok=30)
+    assert (scene.script.started, scene.script.killed) == (members, [])
+
+
+def test_a_replica_that_dies_is_replaced_and_its_chunk_leased_again() -> None:
+    died: list[str] = []
+
+    def does(replica: str, order: Order) -> Report | FleetEvent:
+        if order.leases and not died:
+            died.append(replica)
+            return Gone(replica, Departure.CRASHED, "exit code 137", False)
+        return works(replica, order)
+
+    scene = Scene(does)
+    scene.loop.run()
+    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.script.started == 2
+    assert scene.watched.lines == ["replica r0 is gone (crashed): exit code 137"]
+
+
+def test_replicas_that_die_in_a_row_end_the_run() -> None:
+    scene = Scene(lambda replica, order: Gone(replica, Departure.CRASHED, f"{replica} ran out of memory", True))
+    with pytest.raises(
+        RunFailed, match=rf"{CRASHES_IN_A_ROW + 1} replicas in a row .*; the last: r5 ran out of memory"
+    ):
+        scene.loop.run()
+    assert scene.script.started == CRASHES_IN_A_ROW + 1
+    assert "before it was ready" in scene.watched.lines[0]
+
+
+def test_preempted_replicas_are_nobodys_fault_however_often() -> None:
+    lives = iter(range(100))
+
+    def does(replica: str, order: Order) -> Report | FleetEvent:
+        if next(lives) < 20:
+            return Gone(replica, Departure.LOST, "its node was preempted", False)
+        return works(replica, order)
+
+    scene = Scene(does)
+    scene.loop.run()
+    assert scene.script.started == 21
+
+
+def test_a_commit_in_between_starts_the_count_anew() -> None:
+    crashes = {n: 3 for n in range(3)}
+
+    def does(replica: str, order: Order) -> Report | FleetEvent:
+        if order.leases:
+            number = order.leases[0].chunk.number
+            if crashes[number] and not order.leases[0].isolated:
+                crashes[number] -= 1
+                return Gone(replica, Departure.CRASHED, "again", False)
+        return works(replica, order)
+
+    scene = Scene(does)
+    scene.loop.run()
+    assert scene.dispatcher.counts == Counts(ok=30)
+
+
+def test_a_silent_replica_is_killed_and_replaced() -> None:
+    scene = Scene(lambda replica, order: None if replica == "r0" else works(replica, order), silence_s=60)
+    scene.loop.run()
+    assert scene.script.killed == ["r0"]
+    assert scene.watched.lines[0].startswith("replica r0 is killed: it has not reported for ")
+
+
+def test_what_a_replica_refuses_is_the_runs_error() -> None:
+    scene = Scene(lambda replica, order: Refused(replica, InputError("spec.model.uri: no such model")))
+    with pytest.raises(InputError, match="no such model"):
+        scene.loop.run()
+
+
+def test_a_driver_that_was_overtaken_leaves() -> None:
+    scene = Scene(lambda replica, order: Report())
+    scene.leads.lost = Superseded("epoch 2")
+    with pytest.raises(Superseded):
+        scene.loop.run()
+
+
+@pytest.mark.parametrize(("failed", "gives_up"), [(6, True), (5, False)])
+def test_a_run_that_mostly_fails_is_given_up_early(failed: int, gives_up: bool) -> None:
+    def does(replica: str, order: Order) -> Report:
+        (first, *_) = (*order.leases, None)
+        mine = () if first is None else (committed(first, ok=ITEMS - failed, failed=failed),)
+        return Report(committed=mine, wants=1)
+
+    scene = Scene(does, chunks=40, max_failed_items=20)
+    if gives_up:
+        with pytest.raises(RunFailed, match=r"54 of the first 90 items failed: the run was given up"):
+            scene.loop.run()
+    else:
+        scene.loop.run()
+        assert scene.dispatcher.over_cap
+
+
+def test_one_that_fails_within_its_cap_goes_on() -> None:
+    scene = Scene(
+        lambda replica, order: Report(committed=tuple(committed(x, failed=ITEMS) for x in order.leases), wants=1),
+        chunks=8,
+        max_failed_items=80,
+    )
+    scene.loop.run()
+    assert not scene.dispatcher.over_cap
+
+
+class TestStop:
+    """Ctrl-C: what is complete is committed first."""
+
+    def test_every_replica_flushes_and_its_last_commits_count(self) -> None:
+        held: dict[str, tuple[Lease, ...]] = {}
+
+        def does(replica: str, order: Order) -> Report:
+            held[replica] = (*held.get(replica, ()), *order.leases)
+            if order.done:
+                return Report(committed=tuple(map(committed, held.pop(replica))))
+            if len(held) == 2 and all(held.values()):
+                scene.stop.set()
+            return Report(wants=1)
+
+        scene = Scene(does, members=2)
+        with pytest.raises(Interrupted, match=r"stopped; 20 items are committed\. The same command goes on from there"):
+            scene.loop.run()
+        assert sorted(replica for replica, order in scene.script.sent if order.done) == ["r0", "r1"]
+
+    def test_one_that_dies_or_refuses_in_the_flush_is_not_waited_for(self) -> None:
+        def does(replica: str, order: Order) -> Report | FleetEvent:
+            scene.stop.set()
+            if not order.done:
+                return Report(wants=1)
+            if replica == "r0":
+                return Gone(replica, Departure.CRASHED, "x", False)
+            return Refused(replica, RunFailed("x")) if replica == "r1" else Report()
+
+        scene = Scene(does, members=3)
+        with pytest.raises(Interrupted):
+            scene.loop.run()
+        assert scene.clock.now < 100 + 5
+
+    def test_one_that_says_nothing_is_waited_for_so_long_and_no_longer(self) -> None:
+        def does(replica: str, order: Order) -> Report | None:
+            scene.stop.set()
+            return None if order.done else Report(wants=1)
+
+        scene = Scene(does)
+        with pytest.raises(Interrupted):
+            scene.loop.run()
+        assert FLUSH_SECONDS <= scene.clock.now - 100 <= FLUSH_SECONDS + 2
+
+    def test_before_there_is_a_fleet_it_is_at_once(self) -> None:
+        scene = Scene(works, chunks=0)
+        scene.stop.set()
+        cast(Plans, scene.loop.planning).waiting = []
+        scene.dispatcher.add_chunks([chunk(0)])
+        with pytest.raises(Interrupted):
+            scene.loop.run()
+
+
+def test_trouble_with_the_store_is_shown_while_any_replica_has_it() -> None:
+    reports = 0
+
+    def does(replica: str, order: Order) -> Report:
+        nonlocal reports
+        reports += 1
+        if reports < 40:
+            return Report(degraded="503" if replica == "r0" else None, wants=0)
+        return Report(committed=tuple(map(committed, order.leases)), wants=64)
+
+    scene = Scene(does, members=2)
+    scene.loop.run()
+    shown = [view.degraded for view in scene.watched.views if view.replicas_ready == 2]
+    assert set(shown[1:-3]) == {"503"}
+
+
+def test_seconds_to_commit_are_shown_once() -> None:
+    scene = Scene(works)
+    scene.loop.run()
+    scene.clock.now += 1
+    scene.loop._show()
+    assert sum((view.commit_seconds for view in scene.watched.views), ()) == (0.5, 0.5, 0.5)
