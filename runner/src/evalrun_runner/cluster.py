@@ -11,13 +11,15 @@ import os
 import secrets
 import signal
 import socket
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.engine.tokens import first_line
-from evalrun_runner.errors import EvalRunError, RunFailed
+from evalrun_runner.errors import InputError, LedgerCorrupt, RunFailed, StoreError
 from evalrun_runner.fleet import Answered, FleetEvent, Gone, Joined, Refused
 from evalrun_runner.records import Order
 from evalrun_runner.replica.replica import Replica, ReplicaSettings
@@ -25,6 +27,10 @@ from evalrun_runner.replica.replica import Replica, ReplicaSettings
 OBJECT_STORE_BYTES = 128 << 20
 """Results never pass through Ray's object store; the smallest that Ray accepts comfortably."""
 
+LOAD_SECONDS = 1800.0
+"""A replica that has not loaded its engine by then is killed."""
+NO_REPLACEMENT_MENDS = (InputError, StoreError, LedgerCorrupt)
+"""What another replica would say as well; anything else may be this one's GPU or machine."""
 START_TRIES = 3
 """On a busy machine Ray's own helpers miss its fixed 15 s for their start."""
 
@@ -59,6 +65,7 @@ class ReplicaActor:
 @dataclass(slots=True)
 class _Member:
     actor: Any
+    started: float
     joined: bool = False
     killed: bool = False
     pid: int | None = None
@@ -82,42 +89,52 @@ class RayFleet:
         self._settings = settings
         self._ray_settings = ray_settings
         self._writer = writer
+        self._count = count
         self._started = 0
         self._members: dict[str, _Member] = {}
         self._calls: dict[Any, str] = {}
         self._connect()
         self._actor = self._ray.remote(ReplicaActor)
         for _ in range(count):
-            self._start_one()
+            self.add()
 
     def _connect(self) -> None:
         local = self._ray_settings.address is None
         options: dict[str, Any] = {"address": "local" if local else self._ray_settings.address}
         if local:
             options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         for tries_left in reversed(range(START_TRIES)):
             try:
                 self._ray.init(log_to_driver=False, logging_level="ERROR", **options)
+                self._check_gpus(local=local)
                 return
+            except InputError:
+                raise
             # Ray's start raises bare Exceptions, so nothing narrower can be named.
             except Exception as error:
                 self._ray.shutdown()
                 if not tries_left:
                     where = "on this machine" if local else f"at {self._ray_settings.address}"
                     raise RunFailed(f"Ray could not be started {where}: {first_line(error)}") from error
+            finally:
+                # Ray puts a SIGTERM handler of its own over ours, which would end the driver without a flush.
+                if threading.current_thread() is threading.main_thread():
+                    for number, handler in handlers.items():
+                        signal.signal(number, handler)
 
-    @property
-    def replicas(self) -> int:
-        """How many are starting or working."""
-        return len(self._members)
+    def _check_gpus(self, *, local: bool) -> None:
+        """An actor that asks for more than there is would wait for ever."""
+        wanted, there = self._count * self._ray_settings.gpus_per_replica, self._ray.cluster_resources().get("GPU", 0)
+        if local and wanted > there:
+            self._ray.shutdown()
+            raise InputError(
+                f"spec.replicas.count {self._count} with tensorParallelSize {self._ray_settings.gpus_per_replica} "
+                f"needs {wanted} GPUs, this machine has {there:g}; set fewer replicas or a smaller tensorParallelSize"
+            )
 
-    @property
-    def logs(self) -> str | None:
-        """The folder of the replicas' logs, where this process started Ray."""
-        worker = self._ray._private.worker.global_worker  # no public way to the session's folder
-        return None if worker.node is None else str(worker.node.get_logs_dir_path())
-
-    def _start_one(self) -> None:
+    def add(self) -> None:
+        """Start one more."""
         name = f"{self._writer}-r{self._started}"
         self._started += 1
         local = self._ray_settings.address is None
@@ -130,11 +147,12 @@ class RayFleet:
             max_task_retries=0,
             runtime_env={"env_vars": dict(self._ray_settings.environment)},
         ).remote(name, self._settings)
-        self._members[name] = _Member(actor)
+        self._members[name] = _Member(actor, time.monotonic())
         self._calls[actor.load.remote()] = name
 
     def poll(self, timeout: float) -> Sequence[FleetEvent]:
         """What happened, waiting at most ``timeout`` seconds for something."""
+        self._kill_those_that_never_load()
         if not self._calls:
             return []
         calls = list(self._calls)
@@ -142,6 +160,11 @@ class RayFleet:
         if ready:
             ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
         return [self._event(call, self._calls.pop(call)) for call in ready]
+
+    def _kill_those_that_never_load(self) -> None:
+        for name, member in self._members.items():
+            if not member.joined and not member.killed and time.monotonic() - member.started > LOAD_SECONDS:
+                self.kill(name)
 
     def _event(self, call: Any, name: str) -> FleetEvent:
         errors = self._ray.exceptions
@@ -151,9 +174,9 @@ class RayFleet:
         except errors.RayTaskError as error:
             self._forget(name)
             cause = error.cause
-            if isinstance(cause, EvalRunError):
+            if isinstance(cause, NO_REPLACEMENT_MENDS):
                 return Refused(name, cause)
-            return Refused(name, RunFailed(f"replica {name}: {type(cause).__name__}: {cause}"))
+            return Gone(name, Departure.CRASHED, f"{type(cause).__name__}: {first_line(cause)}", not member.joined)
         except errors.RayError as error:
             self._forget(name)
             return Gone(name, _departure(member, error), _detail(error), not member.joined)
@@ -178,10 +201,6 @@ class RayFleet:
             # A stopped or wedged process does not hear Ray's request to exit.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(member.pid, signal.SIGKILL)
-
-    def replace(self, replica: str) -> None:
-        """Start another in place of one that is gone."""
-        self._start_one()
 
     def _forget(self, name: str) -> None:
         member = self._members.pop(name)

@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from evalrun_api import RunConfig
+from evalrun_api import Phase, RunConfig
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.watching import View
 from evalrun_runner.errors import InputError
@@ -77,7 +77,8 @@ class Endpoint:
                 return 200, "application/json", json.dumps(progress_json(self._view)).encode()
             case "/healthz":
                 age = time.monotonic() - self._shown
-                healthy = age < STALE_SECONDS
+                # Only the dispatch loop shows itself all the time; a download or an aggregation may take long.
+                healthy = age < STALE_SECONDS or self._view is None or self._view.phase is not Phase.RUNNING
                 text = "ok\n" if healthy else f"no progress was shown for {age:.0f} s\n"
                 return 200 if healthy else 503, "text/plain", text.encode()
             case "/metrics":

@@ -49,11 +49,7 @@ FleetEvent = Joined | Answered | Gone | Refused
 
 
 class Fleet(Protocol):
-    """Replicas that are kept at a number: one that leaves is replaced until the fleet is told to stop."""
-
-    @property
-    def replicas(self) -> int:
-        """How many are starting or working."""
+    """Replicas. One that leaves is not replaced by itself: the driver decides."""
 
     def poll(self, timeout: float) -> Sequence[FleetEvent]:
         """What happened, waiting at most ``timeout`` seconds for something."""
@@ -64,8 +60,8 @@ class Fleet(Protocol):
     def kill(self, replica: str) -> None:
         """End a replica that is silent or hangs; comes back as ``Gone``."""
 
-    def replace(self, replica: str) -> None:
-        """Start another in place of one that is gone."""
+    def add(self) -> None:
+        """Start one more."""
 
     def shutdown(self) -> None:
         """End all replicas and free what they hold."""

@@ -6,6 +6,7 @@ import re
 from urllib.parse import quote, unquote
 
 RUN = "run.json"
+PLAN = "plan.json"
 RESULTS = "results.json"
 COMPLETE = "COMPLETE"
 MANIFEST = "manifest/"

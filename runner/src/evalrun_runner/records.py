@@ -172,7 +172,9 @@ class Report:
     announced: tuple[int, int] | None = None
     """(lease id, row within the chunk) of the isolated item that runs next; it starts when the next order arrives."""
     tokens: int = 0
-    """Tokens that the engine has processed since it started: the proof of progress."""
+    """Tokens of the requests that the engine has answered since it started."""
+    steps: int = 0
+    """Iterations of the engine that have returned since it started: with tokens, the proof of progress."""
     busy: bool = False
     """Whether requests are in the engine."""
     wants: int = 0

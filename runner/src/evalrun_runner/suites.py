@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -37,10 +37,14 @@ def _fetch(name: str, suite: SuiteLocation, cache: Path) -> Path:
 
 def _download(name: str, suite: SuiteLocation, cache: Path) -> Path:
     store = open_store(StoreSpec(suite.uri, s3_settings(suite.storage)))
-    keys = sorted(store.list(""))
+    # Consoles make objects that stand for folders.
+    keys = sorted(key for key in store.list("") if key and not key.endswith("/"))
     if not keys:
         raise InputError(f"benchmark {name}: no files under {suite.uri}; expected lm-eval YAML and data")
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{cache} cannot be made for suites: {error.strerror}; set XDG_CACHE_HOME") from error
     with tempfile.TemporaryDirectory(dir=cache) as temporary:
         digest, total = hashlib.sha256(), 0
         for key in keys:
@@ -56,6 +60,9 @@ def _download(name: str, suite: SuiteLocation, cache: Path) -> Path:
             file.write_bytes(data)
         # Named by content: a suite that did not change lies where it did, and a run never sees another change it.
         target = cache / digest.hexdigest()[:32]
-        if not target.exists():
-            shutil.move(Path(temporary, "suite"), target)
+        try:
+            Path(temporary, "suite").rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     return target

@@ -40,14 +40,14 @@ def run(file: str, options: RunOptions) -> int:
     """Run a file on this machine; returns the exit code."""
     parsed = parse(file, options.settings)
     base = Path.cwd() if file == "-" else Path(file).resolve().parent
-    with tempfile.TemporaryDirectory(prefix="evalrun-") as scratch, _signals() as stop:
+    with tempfile.TemporaryDirectory(prefix="evalrun-") as scratch, _signals() as (stop, gentle):
         localizer = Localizer(parsed, base, Path(scratch))
         config = localizer.config(options.output, fresh=options.fresh, allow_code=options.allow_code)
         from evalrun_runner.driver.run import Options, run
 
         # What libraries print on their own (Ray does, of a dead worker) is no result: stdout is the result's alone.
         with Display(config, port=options.port) as display, redirect_stdout(sys.stderr):
-            result = run(config, Options(stop=stop), display)
+            result = run(config, Options(stop=stop, gentle=gentle), display)
     if options.json:
         print(result.to_json(indent=2))
     else:
@@ -135,19 +135,21 @@ def fetch(uri: str, output: Path, revision: str | None, digest: str | None) -> N
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second one ends the process at once."""
-    stop = threading.Event()
+def _signals() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Ctrl-C or SIGTERM sets the first event and, unless the second is set, interrupts; twice ends the process."""
+    stop, gentle = threading.Event(), threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(Interrupted.exit_code)
         stop.set()
+        if not gentle.is_set():
+            raise Interrupted("stopped; what is committed stays, the same command goes on from there")
         print("\nevalrun: stopping; what is complete is committed first. Again to end at once.", file=sys.stderr)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        yield stop, gentle
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

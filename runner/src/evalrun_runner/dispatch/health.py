@@ -19,6 +19,7 @@ class Replica:
     progressed: float
     """When its engine last made progress, or had nothing to do."""
     tokens: int = 0
+    steps: int = 0
     busy: bool = False
     task: int | None = None
     """The leaf task that it works on."""
@@ -44,10 +45,11 @@ class Replica:
     def hear(self, report: Report, now: float) -> int:
         """Take in the signs of life; returns the tokens processed since the last report."""
         delta = report.tokens - self.tokens if report.tokens >= self.tokens else report.tokens
-        if delta or not report.busy or not self.held_chunks:
+        if delta or report.steps != self.steps or not report.busy or not self.held_chunks:
             self.progressed = now
         self.heard = now
         self.tokens = report.tokens
+        self.steps = report.steps
         self.busy = report.busy
         self.announced = report.announced
         self.degraded = report.degraded

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import Any, TypeVar
 
 from evalrun_api import RunConfig
@@ -16,6 +18,7 @@ from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.samples import sample_lines
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing, RunFailed
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.manifest import decode_chunk
 from evalrun_runner.records import Chunk, Counts, Item, ItemResult
 from evalrun_runner.store.base import ObjectStore
 
@@ -118,6 +121,11 @@ def make_results(
             yield from part.rows
 
     results = aggregate(benchmarks, rows)
+    results["configs"] = {
+        leaf.name: without_folder(results["configs"][leaf.name], leaf.benchmark.source)
+        for leaf in benchmarks.leaves
+        if leaf.name in results["configs"]
+    }
     total = sum(counts.values(), Counts())
     return results | {
         "config": {"model": config.model.name, "seed": config.spec.seed},
@@ -130,6 +138,20 @@ def make_results(
     }
 
 
+def without_folder(config: Any, folder: Path | None) -> Any:
+    """A task's configuration with paths relative to its suite: where the suite lay says nothing of the results."""
+    if folder is None:
+        return config
+    match config:
+        case str():
+            return config.replace(f"{folder}/", "")
+        case dict():
+            return {key: without_folder(value, folder) for key, value in config.items()}
+        case list():
+            return [without_folder(value, folder) for value in config]
+    return config
+
+
 def encode_results(results: Mapping[str, Any]) -> bytes:
     """``results.json`` as bytes."""
     return json.dumps(results, indent=2, ensure_ascii=False).encode()
@@ -139,9 +161,11 @@ def write_samples(benchmarks: LoadedBenchmarks, plan: PlanOf, ledger: Ledger, st
     """lm-eval's ``samples_<task>.jsonl`` of every leaf task."""
     for leaf in benchmarks.leaves:
 
-        def pairs(chunks: tuple[Chunk, ...] = plan[leaf.name]) -> Iterator[tuple[Item, ItemResult]]:
-            for chunk in chunks:
-                yield from zip(ledger.read_items(chunk), ledger.read_part(chunk).rows, strict=True)
+        def pairs(chunks: Sequence[Chunk] = plan[leaf.name]) -> Iterator[tuple[Item, ItemResult]]:
+            for number, together in groupby(chunks, key=lambda chunk: chunk.segment):
+                segment = ledger.segment_bytes(chunks[0].task, number)
+                for chunk in together:
+                    yield from zip(decode_chunk(segment, chunk), ledger.read_part(chunk).rows, strict=True)
 
         store.put(layout.samples(leaf.name), "".join(f"{line}\n" for line in sample_lines(leaf, pairs)).encode())
 

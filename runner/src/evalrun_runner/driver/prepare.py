@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalrun_api import Numerics, RunConfig
+from evalrun_runner import layout
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
@@ -24,6 +25,9 @@ from evalrun_runner.storage import s3_settings, secret_value, store_spec
 from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.probe import probe_store
 from evalrun_runner.suites import fetch_suites
+
+MAX_NAME_BYTES = 200
+"""Of a task's name as a part of keys, where every store takes 255."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,13 @@ def load_tasks(setting: Setting) -> LoadedBenchmarks:
                 source=setting.suites.get(benchmark.resolved_name),
             )
         )
-    return load_benchmarks(specs, seed=config.spec.seed, allow_code=config.allow_code)
+    loaded = load_benchmarks(specs, seed=config.spec.seed, allow_code=config.allow_code)
+    for leaf in loaded.leaves:
+        if len(layout.task_dir(leaf.name)) > MAX_NAME_BYTES:
+            raise InputError(
+                f"task {leaf.name}: its name is too long for a folder; give the suite's task a shorter one"
+            )
+    return loaded
 
 
 def chat_template(setting: Setting) -> ChatTemplate | None:

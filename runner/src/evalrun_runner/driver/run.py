@@ -12,27 +12,26 @@ from typing import Any
 
 from evalrun_api import Phase, RunConfig, RunResult, Work
 from evalrun_runner import layout
+from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.cluster import RayFleet, RaySettings
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.driver import finish
-from evalrun_runner.driver.identity import check_same_plan
+from evalrun_runner.driver.identity import Plan, check_same_plan, claim_plan, read_plan
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.loop import Loop
 from evalrun_runner.driver.outcome import succeeded, too_many_failed
 from evalrun_runner.driver.planning import Planning
 from evalrun_runner.driver.prepare import Setting, chat_template, load_tasks, prepare
-from evalrun_runner.driver.provenance import attempt_record, first_record, identity_in, now, read_run
+from evalrun_runner.driver.provenance import attempt_record, first_record, now, read_run, sizing
 from evalrun_runner.driver.taking_over import EarlierRun
 from evalrun_runner.driver.watching import View, Watcher
 from evalrun_runner.engine.vllm import VllmSettings, has_gpu, prepare_environment
-from evalrun_runner.errors import EvalRunError, StoreError
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.plan.chunks import ChunkSizing
 from evalrun_runner.records import Chunk, Counts
 from evalrun_runner.replica.replica import ReplicaSettings
-from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
 from evalrun_runner.store.patient import PatientStore
 
@@ -48,6 +47,12 @@ class Options:
     """Seconds for which the store may refuse in mid-run before the run fails."""
     item_deadline: float = 1800.0
     """Seconds in the engine after which an item is given up as failed."""
+    gentle: threading.Event = field(default_factory=threading.Event)
+    """Set while ``stop`` is looked at; whoever sets ``stop`` otherwise has to interrupt the run himself."""
+
+
+REPAIRS = 3
+"""Rounds of setting damaged parts aside and doing them again."""
 
 
 def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
@@ -58,77 +63,125 @@ def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
     watcher.show(View(Phase.STARTING, "checking the store and the model"))
     setting = prepare(config, watcher)
     store = open_store(setting.store)
-    earlier = read_run(store)
-    if earlier is not None:
-        check_same_plan(identity_in(earlier), setting.identity, config.results.uri)
-    if setting.ledger.is_complete():
-        watcher.log("this run is complete: nothing is redone")
-        results = json.loads(setting.ledger.completed_results())
-        return succeeded(config, results, Work(kept=results["evalrun"]["counts"]["planned"]))
+    if (plan := read_plan(store)) is not None:
+        check_same_plan(plan.identity, setting.identity, config.results.uri)
+    if (result := _completed(setting, watcher)) is not None:
+        return result
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     benchmarks = load_tasks(setting)
-    return _Run(setting, store, benchmarks, options, watcher).go(earlier)
+    chat = chat_template(setting)
+    earlier = _earlier_run(setting, options)
+    # From here on the output is this plan's; all that can be found wrong with the input was found before.
+    plan = claim_plan(store, Plan(setting.identity, sizing() if earlier is None else earlier.sizing))
+    driver = _Run(setting, plan, benchmarks, chat, earlier, options, watcher)
+    # It has claimed its epoch: whoever completes the run from now on is seen, whoever did before is looked for here.
+    return _completed(setting, watcher) or driver.go()
+
+
+def _completed(setting: Setting, watcher: Watcher) -> RunResult | None:
+    """The result of a run that another driver has completed."""
+    if not setting.ledger.is_complete():
+        return None
+    watcher.log("this run is complete: nothing is redone")
+    results = json.loads(setting.ledger.completed_results())
+    return succeeded(setting.config, results, Work(kept=results["evalrun"]["counts"]["planned"]))
+
+
+def _earlier_run(setting: Setting, options: Options) -> EarlierRun | None:
+    location = setting.config.resume_from
+    if location is None:
+        return None
+    return EarlierRun(location, setting.identity, setting.ledger, options.store_patience)
 
 
 class _Run:
     """One driver process's part in a run."""
 
-    def __init__(
-        self, setting: Setting, store: ObjectStore, benchmarks: LoadedBenchmarks, options: Options, watcher: Watcher
+    def __init__(  # noqa: PLR0913, PLR0917 (what a run is made of)
+        self,
+        setting: Setting,
+        plan: Plan,
+        benchmarks: LoadedBenchmarks,
+        chat: ChatTemplate | None,
+        earlier: EarlierRun | None,
+        options: Options,
+        watcher: Watcher,
     ) -> None:
         self._setting = setting
         self._config = setting.config
-        self._store = PatientStore(store, options.store_patience, options.stop)
+        self._leaving = threading.Event()
+        self._store = PatientStore(open_store(setting.store), options.store_patience, self._leaving)
         self._ledger = Ledger(self._store)
         self._benchmarks = benchmarks
+        self._earlier = earlier
         self._options = options
         self._watcher = watcher
         self._epoch = self._ledger.claim_epoch()
-        self._earlier: EarlierRun | None = None
         self._leadership = Leadership(setting.ledger, self._epoch)
-        policy = self._config.spec.policy
-        self._dispatcher = Dispatcher(_with_cap(options.policy, policy.max_failed_items))
-
-    def go(self, earlier: dict[str, Any] | None) -> RunResult:
-        """Dispatch until every chunk is committed and sound, then finish."""
-        record = earlier or first_record(self._setting, self._benchmarks)
-        self._earlier = taken = self._earlier_run()
-        if taken is not None and earlier is None:
-            record |= {"resumedFrom": taken.uri, "sizing": taken.sizing}
-        attempt = attempt_record(self._setting, self._epoch)
-        record["attempts"].append(attempt)
-        self._write_record(record)
-        sizing = ChunkSizing(**record["sizing"])
-        planning = Planning(self._benchmarks, chat_template(self._setting), self._ledger, self._epoch, sizing, taken)
-        loop = Loop(
+        policy = replace(options.policy, max_failed_items=self._config.spec.policy.max_failed_items)
+        self._dispatcher = Dispatcher(policy)
+        self._loop = Loop(
             dispatcher=self._dispatcher,
-            planning=planning,
+            planning=Planning(benchmarks, chat, self._ledger, self._epoch, plan.sizing, earlier),
             leadership=self._leadership,
             wanted=self._config.spec.replicas.count,
             start_fleet=self._start_fleet,
-            watcher=self._watcher,
-            stop=self._options.stop,
+            watcher=watcher,
+            stop=options.stop,
+            trouble=lambda: self._store.trouble,
         )
-        with self._closing(loop, attempt, record):
-            self._leadership.start()
-            planning.start()
-            loop.run()
-            plan = self._plan()
-            while (verified := finish.verify(plan, self._ledger)).damaged:
-                self._redo(verified.damaged)
-                loop.ensure_fleet()
-                loop.run()
-        return self._finish(plan, verified)
+
+    def go(self) -> RunResult:
+        """Dispatch until every chunk is committed and sound, then finish."""
+        record = read_run(self._store) or first_record(self._setting, self._benchmarks)
+        if self._earlier is not None:
+            record["resumedFrom"] = self._earlier.uri
+        attempt = attempt_record(self._setting, self._epoch)
+        record["attempts"].append(attempt)
+        self._write_record(record)
+        with self._recording(record, attempt):
+            try:
+                plan, verified = self._dispatch()
+            finally:
+                self._free()
+            result = self._finish(plan, verified)
+            attempt["outcome"] = result.phase.value
+        return result
+
+    def _dispatch(self) -> tuple[finish.PlanOf, finish.Verified]:
+        """Until every planned item has an end in a sound part."""
+        self._leadership.start()
+        self._loop.planning.start()
+        with self._gently():
+            self._loop.run()
+        plan = self._plan()
+        for _ in range(REPAIRS):
+            verified = finish.verify(plan, self._ledger)
+            if not verified.damaged:
+                return plan, verified
+            self._redo(verified.damaged)
+            self._loop.ensure_fleet()
+            with self._gently():
+                self._loop.run()
+        raise LedgerCorrupt(
+            f"{self._config.results.uri}: {len(verified.damaged)} parts are damaged again each time they are redone, "
+            f"the first is {layout.part(*verified.damaged[0].id)}; the store does not keep what it is given"
+        )
+
+    @contextmanager
+    def _gently(self) -> Iterator[None]:
+        """Within, a request to stop sets ``stop`` and is left to the loop, which flushes; elsewhere it interrupts."""
+        self._options.gentle.set()
+        try:
+            yield
+        finally:
+            self._options.gentle.clear()
 
     def _redo(self, damaged: Sequence[Chunk]) -> None:
         self._watcher.log(f"{len(damaged)} damaged parts are set aside and their chunks redone")
         for chunk in damaged:
             self._ledger.set_aside(chunk, self._epoch)
             self._dispatcher.reopen(chunk)
-
-    def _earlier_run(self) -> EarlierRun | None:
-        location = self._config.resume_from
-        return None if location is None else EarlierRun(location, self._setting.identity, self._ledger)
 
     def _start_fleet(self) -> RayFleet:
         config, engine = self._config, self._setting.engine
@@ -152,22 +205,26 @@ class _Run:
         self._watcher.log(f"starting {count} {'vLLM' if vllm else 'mock'} replicas{'' if has_gpu() else ' on CPU'}")
         return RayFleet(count, settings, ray_settings, writer=f"e{self._epoch}")
 
+    def _free(self) -> None:
+        """End the replicas first: nothing may wait for a store while they hold GPUs."""
+        self._leaving.set()
+        if self._loop.fleet is not None:
+            self._loop.fleet.shutdown()
+        self._loop.planning.stop()
+        self._leadership.stop()
+        self._leaving.clear()
+
     @contextmanager
-    def _closing(self, loop: Loop, attempt: dict[str, Any], record: dict[str, Any]) -> Iterator[None]:
-        """Free the replicas and write down how the attempt ended, however it did."""
+    def _recording(self, record: dict[str, Any], attempt: dict[str, Any]) -> Iterator[None]:
+        """Write down how the attempt ended, however it did."""
         try:
             yield
-            attempt["outcome"] = "Complete"
         except EvalRunError as error:
             attempt["outcome"] = f"{type(error).__name__}: {error}"
             raise
         finally:
-            loop.planning.stop()
-            self._leadership.stop()
-            if loop.fleet is not None:
-                loop.fleet.shutdown()
             attempt["ended"] = now()
-            attempt["replicas"] = loop.facts
+            attempt["replicas"] = self._loop.facts
             self._close_record(record, attempt)
 
     def _close_record(self, record: dict[str, Any], attempt: dict[str, Any]) -> None:
@@ -185,8 +242,9 @@ class _Run:
         progress = self._dispatcher.progress(0.0)
         carried = 0 if self._earlier is None else self._earlier.carried
         work = Work(kept=progress.kept + carried, redone=progress.redone)
-        if self._dispatcher.over_cap:
-            return too_many_failed(self._config, sum(verified.counts.values(), Counts()), verified.examples, work)
+        total = sum(verified.counts.values(), Counts())
+        if total.failed + total.quarantined > self._config.spec.policy.max_failed_items:
+            return too_many_failed(self._config, total, verified.examples, work)
         results = finish.make_results(self._config, self._benchmarks, plan, self._ledger, verified.counts)
         if self._config.spec.output.samples:
             finish.write_samples(self._benchmarks, plan, self._ledger, self._store)
@@ -199,7 +257,3 @@ class _Run:
         for chunk in self._dispatcher.chunks():
             chunks[chunk.task].append(chunk)
         return {task: tuple(of_task) for task, of_task in chunks.items()}
-
-
-def _with_cap(policy: DispatchPolicy, cap: int) -> DispatchPolicy:
-    return replace(policy, max_failed_items=cap)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Any
 
 from evalrun_api import RunLocation
-from evalrun_runner.driver.identity import Identity, check_same_plan
-from evalrun_runner.driver.provenance import identity_in, read_run
+from evalrun_runner.driver.identity import Identity, check_same_plan, read_plan
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records import Chunk, Counts
 from evalrun_runner.storage import store_spec
 from evalrun_runner.store.open import open_store
+from evalrun_runner.store.patient import PatientStore
 
 NO_NUMBERS = frozenset(
     {"max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "kv_cache_memory_bytes", "enforce_eager"}
@@ -24,17 +22,19 @@ NO_NUMBERS = frozenset(
 class EarlierRun:
     """An earlier run's parts. ``take_over`` may be called from several threads."""
 
-    def __init__(self, location: RunLocation, identity: Identity, ours: Ledger) -> None:
+    def __init__(self, location: RunLocation, identity: Identity, ours: Ledger, patience: float) -> None:
         """Raises ``InputError`` if there is no run, or one whose answers would not be this run's."""
         self.uri = location.uri
         self._ours = ours
         store = open_store(store_spec(location))
-        self._ledger = Ledger(store)
-        record = read_run(store)
-        if record is None:
-            raise InputError(f"spec.resumeFrom: {location.uri} holds no run (no run.json in it)")
-        check_same_plan(_comparable(identity_in(record)), _comparable(identity), f"spec.resumeFrom: {location.uri}")
-        self.sizing: Mapping[str, Any] = record["sizing"]
+        plan = read_plan(store)
+        if plan is None:
+            raise InputError(f"spec.resumeFrom: {location.uri} holds no run (no plan.json in it)")
+        advice = "Take resumeFrom out, or name a run whose answers would be this one's"
+        there = f"spec.resumeFrom: {location.uri}"
+        check_same_plan(_comparable(plan.identity), _comparable(identity), there, advice)
+        self._ledger = Ledger(PatientStore(store, patience))
+        self.sizing = plan.sizing
         self._lock = threading.Lock()
         self.carried = 0
         """Items kept of chunks of which others are asked again."""

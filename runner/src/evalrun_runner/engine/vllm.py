@@ -17,6 +17,8 @@ from evalrun_runner.engine.tokens import first_line
 from evalrun_runner.errors import InputError
 
 GIB = 1 << 30
+ANSWERED = frozenset({"stop", "length", "repetition"})
+"""Finish reasons of vLLM that are an answer; with any other (abort, error) the engine has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,8 @@ class VllmEngine:
 
 def _output(call: Call, result: Any) -> Output:
     (completion,) = result.outputs
+    if completion.finish_reason not in ANSWERED:
+        raise RuntimeError(f"vLLM ended a request with {completion.finish_reason!r}: that is no answer")
     choices, top = {}, None
     if call.choices:
         row = completion.logprobs[0]

@@ -208,6 +208,12 @@ class Ledger:
         Raises ``Superseded``.
         """
         self.assert_leading(epoch)
+        if self.is_complete():
+            if self._completed_sha256() != hashlib.sha256(results).hexdigest():
+                raise Superseded(
+                    f"another driver completed the run in {self._store.uri} with other results; those count"
+                )
+            return
         self._store.put(layout.RESULTS, results)
 
     def complete(self, epoch: int) -> None:
@@ -228,7 +234,13 @@ class Ledger:
     def completed_results(self) -> bytes:
         """``results.json`` of a finished run. Raises ``ObjectMissing`` before the end, ``LedgerCorrupt``."""
         expected = self._completed_sha256()
-        results = self._store.get(layout.RESULTS)
+        try:
+            results = self._store.get(layout.RESULTS)
+        except ObjectMissing as error:
+            raise LedgerCorrupt(
+                f"{self._where(layout.RESULTS)} is not there, though the run is complete. Remove COMPLETE and start "
+                "the run again: the parts are kept and the results are made from them"
+            ) from error
         found = hashlib.sha256(results).hexdigest()
         if found != expected:
             raise LedgerCorrupt(

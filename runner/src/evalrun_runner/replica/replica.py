@@ -188,7 +188,8 @@ class Replica:
         return Report(
             committed=committed,
             announced=announced,
-            tokens=0 if pump is None else pump.steps + pump.tokens,
+            tokens=0 if pump is None else pump.tokens,
+            steps=0 if pump is None else pump.steps,
             busy=pump is not None and pump.busy,
             wants=self._wants(),
             degraded=self._store.trouble,

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct(">Q")
 START_SECONDS = 300.0
 """For a child to import lm-eval and build a task, on a busy machine."""
+PASSED_ON = frozenset(
+    {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "XDG_CACHE_HOME", "HF_HOME", "NLTK_DATA", "PYTHONPATH"}
+)
+"""What of the environment a metric may see."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -67,7 +71,9 @@ class ScoringProcess:
             return
         # -P: the child must not import from the working directory.
         command = [sys.executable, "-P", "-m", "evalrun_runner.replica.scoring"]
-        environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        # Metrics are other people's code: they get no credentials, neither of stores nor of Ray.
+        environment = {name: value for name, value in os.environ.items() if name in PASSED_ON}
+        environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         self._built.clear()
         self._child = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from evalrun_runner.errors import ObjectMissing, StoreUnavailable
+from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreUnavailable
 from evalrun_runner.store.keys import check_key
 from evalrun_runner.store.s3_errors import classify, is_conflict
 
@@ -41,6 +41,13 @@ class S3Settings:
 
 def make_client(settings: S3Settings) -> S3Client:
     """A boto3 client with bounded time-outs and few retries: the callers do the long waiting (``store.retry``)."""
+    try:
+        return _client(settings)
+    except (BotoCoreError, ValueError) as error:
+        raise StoreDenied(f"no S3 client can be made of these settings: {error}. Correct them") from error
+
+
+def _client(settings: S3Settings) -> S3Client:
     # A session of its own: boto3's default one may not be used by two threads that make clients.
     return boto3.session.Session().client(
         "s3",
