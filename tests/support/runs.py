@@ -292,12 +292,12 @@ class Ground:
 
     def reached(self, run: Run) -> None:
         """Wait until a run (with ``--port``) stands at the closed gate."""
-        run.until(lambda: self.stands(run.progress()), f"{self.free_items} items committed, the others at the gate")
+        run.until(lambda: self.stands(run.progress()), f"two replicas, and {self.free_items} items committed")
 
     def stands(self, shown: Mapping[str, Any]) -> bool:
         """Whether ``/progress`` shows a run at the gate."""
         progress = shown.get("progress")
-        return progress is not None and bool(progress["ok"] == self.free_items)
+        return progress is not None and (progress["ok"], shown["replicas"]["ready"]) == (self.free_items, 2)
 
 
 def make_ground(factory: pytest.TempPathFactory) -> Ground:
