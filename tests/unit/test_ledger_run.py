@@ -224,10 +224,21 @@ class TestCompletion:
         ledger.write_results(ledger.claim_epoch(), b"{}")
         ledger.complete(1)
         ledger.complete(ledger.claim_epoch())
-        ledger.write_results(2, b"others")
+        ledger.write_results(2, b"{}")
         with pytest.raises(Superseded, match="other results"):
-            ledger.complete(2)
+            ledger.write_results(2, b"others")
+        assert ledger.completed_results() == b"{}"
+
+    def test_results_that_were_changed_after_completion_are_not_read(self, ledger: Ledger, store: MemoryStore) -> None:
+        ledger.write_results(ledger.claim_epoch(), b"{}")
+        ledger.complete(1)
+        store.put(layout.RESULTS, b"others")
+        with pytest.raises(Superseded, match="other results"):
+            ledger.complete(1)
         with pytest.raises(LedgerCorrupt, match=hashlib.sha256(b"others").hexdigest()):
+            ledger.completed_results()
+        store.delete(layout.RESULTS)
+        with pytest.raises(LedgerCorrupt, match="is not there, though the run is complete"):
             ledger.completed_results()
 
     def test_a_damaged_mark_is_said_to_be_damaged(self, ledger: Ledger, store: MemoryStore) -> None:

@@ -63,17 +63,22 @@ class Loop:
         """
         self._wake()
         try:
-            while not self.dispatcher.finished:
+            while not self.dispatcher.finished and not self.stop.is_set():
                 self._plan()
                 self._serve()
                 self._judge()
                 self._show()
         except Superseded:
             raise
-        except (RunFailed, Interrupted):
+        except RunFailed:
             # What is complete is worth keeping, whatever ends the run.
             self._flush()
             raise
+        if self.stop.is_set() and not self.dispatcher.finished:
+            self._flush()
+            raise Interrupted(
+                f"stopped; {self.dispatcher.counts.total:,} items are committed. The same command goes on from there"
+            )
 
     def ensure_fleet(self) -> None:
         """Start the fleet if there was nothing to lease so far."""
@@ -172,10 +177,6 @@ class Loop:
             self._commit_seconds.extend(committed.seconds_to_commit for committed in report.committed)
 
     def _judge(self) -> None:
-        if self.stop.is_set():
-            raise Interrupted(
-                f"stopped; {self.dispatcher.counts.total:,} items are committed. The same command goes on from there"
-            )
         if self.dispatcher.fatal is not None:
             raise RunFailed(self.dispatcher.fatal)
         self.leadership.check()
