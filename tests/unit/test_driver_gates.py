@@ -12,7 +12,7 @@ from evalrun_runner.driver.gates import judge
 PASSED, FAILED, INCONCLUSIVE = Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE
 
 
-def results(value: object = 0.5, *, failed: int = 0, quarantined: int = 0, lower: bool = False) -> dict[str, Any]:
+def results(value: Any = 0.5, *, failed: int = 0, quarantined: int = 0, lower: bool = False) -> dict[str, Any]:
     """A results.json with the task ``t`` and the group ``g`` of ``t`` and ``u``."""
     return {
         "results": {
@@ -34,7 +34,7 @@ def verdict(gate: dict[str, Any], now: dict[str, Any], baseline: dict[str, Any] 
     return result
 
 
-AGAINST = {"baseline": {"uri": "s3://bucket/x/"}, "maxRegression": 0.05}
+AGAINST: dict[str, Any] = {"baseline": {"uri": "s3://bucket/x/"}, "maxRegression": 0.05}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_baseline_and_a_bound_must_both_hold() -> None:
 
 
 @pytest.mark.parametrize("lost", [{"failed": 1}, {"quarantined": 2}])
-def test_lost_items_make_it_inconclusive_here_and_in_the_baseline(lost: dict[str, int]) -> None:
+def test_lost_items_make_it_inconclusive_here_and_in_the_baseline(lost: dict[str, Any]) -> None:
     for gate in ({"min": 0.1}, {"max": 0.1}, AGAINST):
         result = verdict(gate, results(0.5, **lost), results(0.5))
         assert (result.verdict, result.reason) == (INCONCLUSIVE, Reason.INCONCLUSIVE)

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -47,20 +48,19 @@ class Script:
     sent: list[tuple[str, Order]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     polls: int = 0
+    most_polls: int = 3_000
     started: int = 0
+    stillborn: set[str] = field(default_factory=set)
+    """Those that crash before they are ready."""
 
     def start(self) -> Script:
         for _ in range(self.members):
-            self.replace("")
+            self.add()
         return self
-
-    @property
-    def replicas(self) -> int:
-        return self.members
 
     def poll(self, timeout: float) -> list[FleetEvent]:
         self.polls += 1
-        assert self.polls < 2_000, "the loop goes round and round"
+        assert self.polls < self.most_polls, "the loop goes round and round"
         self.clock.now += timeout
         events = [*self.events]
         self.events.clear()
@@ -78,9 +78,12 @@ class Script:
         self.killed.append(replica)
         self.events.append(Gone(replica, Departure.KILLED_HUNG, "killed", False))
 
-    def replace(self, replica: str) -> None:
-        self.events.append(Joined(f"r{self.started}", {"pid": self.started}))
+    def add(self) -> None:
+        name = f"r{self.started}"
         self.started += 1
+        self.events.append(
+            Gone(name, Departure.CRASHED, "no device", True) if name in self.stillborn else Joined(name, {"pid": 1})
+        )
 
     def shutdown(self) -> None:
         pass
@@ -159,7 +162,7 @@ def test_every_chunk_is_leased_and_committed() -> None:
     scene = Scene(works)
     scene.loop.run()
     assert scene.dispatcher.counts == Counts(ok=30)
-    assert scene.loop.facts == {"r0": {"pid": 0}}
+    assert scene.loop.facts == {"r0": {"pid": 1}}
     assert scene.watched.views[-1].phase in (Phase.STARTING, Phase.RUNNING)
 
 
@@ -215,6 +218,36 @@ def test_replicas_that_die_in_a_row_end_the_run() -> None:
         scene.loop.run()
     assert scene.script.started == CRASHES_IN_A_ROW + 1
     assert "before it was ready" in scene.watched.lines[0]
+
+
+def test_one_that_cannot_be_started_beside_those_that_work_is_given_up_and_the_run_goes_on() -> None:
+    def does(replica: str, order: Order) -> Report | FleetEvent:
+        # The one that works leaves once, long after the last try to start another: it is replaced all the same.
+        if replica == "r0" and scene.clock.now > 1_000:
+            return Gone(replica, Departure.CRASHED, "bad luck", False)
+        return works(replica, order) if scene.clock.now > 1_000 else Report()
+
+    scene = Scene(does, members=2)
+    scene.script.most_polls = 20_000
+    scene.script.stillborn = {f"r{n}" for n in range(1, CRASHES_IN_A_ROW + 2)}
+    scene.loop.run()
+    assert "no more replicas are started: the run goes on with 1" in scene.watched.lines
+    assert scene.script.started == CRASHES_IN_A_ROW + 3
+    assert scene.dispatcher.counts == Counts(ok=30)
+
+
+def test_a_replacement_waits_longer_each_time() -> None:
+    at: list[float] = []
+
+    def does(replica: str, order: Order) -> FleetEvent:
+        at.append(scene.clock.now)
+        return Gone(replica, Departure.CRASHED, "out of memory", False)
+
+    scene = Scene(does)
+    with pytest.raises(RunFailed):
+        scene.loop.run()
+    pauses = [round(later - earlier) for earlier, later in pairwise(at)]
+    assert pauses == [0, 5, 10, 20, 40]
 
 
 def test_preempted_replicas_are_nobodys_fault_however_often() -> None:

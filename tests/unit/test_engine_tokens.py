@@ -118,7 +118,7 @@ def test_rolling_windows_are_lm_evals(tokens: list[int], size: int) -> None:
 
 def test_a_tokenizer_without_bos_and_eos_is_refused() -> None:
     class Bare(ByteTokenizer):
-        eos_token_id = None
+        eos_token_id: int | None = None
 
     with pytest.raises(InputError, match="neither a bos nor an eos token"):
         TextCodec(Bare())

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 
@@ -238,6 +239,10 @@ def test_a_chunk_with_nothing_to_run_is_committed(scene: Callable[..., Scene], i
     assert committed.counts == Counts(quarantined=CHUNK_ITEMS)
 
 
+def goes_on(announced: tuple[int, int], report: Report) -> bool:
+    return report.announced != announced or bool(report.committed)
+
+
 def test_an_isolated_item_starts_only_after_the_order_that_follows_its_announcement(
     scene: Callable[..., Scene],
 ) -> None:
@@ -247,14 +252,12 @@ def test_an_isolated_item_starts_only_after_the_order_that_follows_its_announcem
     heard = reports(replica, Order((lease,)), until=lambda report: report.announced is not None)
     tokens = heard[-1].tokens
     for row in range(CHUNK_ITEMS):
-        assert heard[-1].announced == (lease.id, row)
-        assert heard[-1].wants == 0
+        at = (lease.id, row)
+        assert (heard[-1].announced, heard[-1].wants) == (at, 0)
         # Announced and not yet confirmed: nothing has moved.
-        assert (replica._pump is not None, replica._pump and replica._pump.running_items) == (True, 0)
-        assert heard[-1].tokens == tokens
-        heard = reports(
-            replica, until=lambda report, row=row: report.announced != (lease.id, row) or bool(report.committed)
-        )
+        assert replica._pump is not None
+        assert (replica._pump.running_items, heard[-1].tokens) == (0, tokens)
+        heard = reports(replica, until=partial(goes_on, at))
         assert heard[-1].tokens > tokens
         tokens = heard[-1].tokens
     if not heard[-1].committed:

@@ -16,7 +16,6 @@ from evalrun_runner.benchmarks.load import LeafTask, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.errors import InputError, RunFailed
 from evalrun_runner.records import Item, ItemStatus, Outcome, Response
-from evalrun_runner.replica import scoring
 from evalrun_runner.replica.scoring import ScoringProcess
 from support.suites import Suite
 
@@ -141,7 +140,7 @@ def test_a_task_that_cannot_be_built_fails_the_run_not_its_items(
 def test_a_process_that_never_starts_fails_the_run(
     make: Callable[[float], ScoringProcess], items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RunFailed, match="the scoring process ended with code"):
         make(60.0).score("moody", items, said("a", "b", "c", "d"))
 

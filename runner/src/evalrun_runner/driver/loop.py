@@ -150,16 +150,17 @@ class Loop:
         # A node that is lost or preempted is nobody's fault, however often.
         if gone.before_joining and self.ready:
             self._failed_starts += gone.departure.suspicious
+            if self._failed_starts > CRASHES_IN_A_ROW:
+                # Those that work go on, and are still replaced when they leave: a run without replicas would stand.
+                self.wanted = len(self.ready)
+                self.watcher.log(f"no more replicas are started: the run goes on with {self.wanted}")
+                return
         else:
             self._failures += gone.departure.suspicious
         if self._failures > CRASHES_IN_A_ROW + len(self.dispatcher.quarantined):
             raise RunFailed(
                 f"{self._failures} replicas in a row left with nothing committed in between; the last: {gone.detail}"
             )
-        if self._failed_starts > CRASHES_IN_A_ROW:
-            self.wanted = len(self.ready)
-            self.watcher.log(f"no more replicas are started: the run goes on with {self.wanted}")
-            return
         # At once the first time; later ones wait, as what they lack (memory, a device) may be on its way back.
         tries = self._failures + self._failed_starts
         self._due.append(now + (min(LONGEST_PAUSE, 5.0 * 2 ** (tries - 2)) if tries > 1 else 0.0))

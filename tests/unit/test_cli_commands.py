@@ -1,0 +1,164 @@
+"""The commands from the outside: exit codes, messages, help."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from evalrun_api import Failure, Phase, Reason, RunResult, Verdict
+from evalrun_runner.cli import main
+from evalrun_runner.cli.app import app
+from evalrun_runner.cli.commands import exit_code
+
+VALID = {
+    "apiVersion": "evalrun.dev/v1alpha1",
+    "kind": "EvalRun",
+    "metadata": {"name": "r"},
+    "spec": {
+        "model": {"name": "m", "uri": "hf://org/m"},
+        "engine": {"mock": {}},
+        "replicas": {"count": 1},
+        "benchmarks": [{"task": "a"}],
+        "output": {"uri": "out"},
+    },
+}
+
+
+@pytest.fixture
+def valid(tmp_path: Path) -> str:
+    file = tmp_path / "valid.yaml"
+    file.write_text(yaml.safe_dump(VALID))
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("phase", "verdict", "expected"),
+    [
+        (Phase.SUCCEEDED, None, 0),
+        (Phase.SUCCEEDED, Verdict.PASSED, 0),
+        (Phase.SUCCEEDED, Verdict.FAILED, 3),
+        (Phase.SUCCEEDED, Verdict.INCONCLUSIVE, 4),
+        (Phase.FAILED, None, 1),
+        (Phase.FAILED, Verdict.FAILED, 1),
+        (Phase.FAILED, Verdict.INCONCLUSIVE, 1),
+    ],
+)
+def test_exit_codes(phase: Phase, verdict: Verdict | None, expected: int) -> None:
+    assert exit_code(RunResult(phase=phase, verdict=verdict)) == expected
+
+
+def test_a_failure_says_why_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    failure = Failure(reason=Reason.TOO_MANY_FAILED_ITEMS, message="3 failed items are more than 0")
+    assert exit_code(RunResult(phase=Phase.FAILED, failure=failure)) == 1
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "evalrun: 3 failed items are more than 0\n")
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+    """What ``evalrun`` with these arguments ends with and says."""
+    monkeypatch.setattr(sys, "argv", ["evalrun", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    captured = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, captured.out, captured.err
+
+
+def test_every_file_is_checked_and_each_says_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, valid: str
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(yaml.safe_dump({**VALID, "spec": {**VALID["spec"], "replicas": {"count": 0}}}))  # type: ignore[dict-item]
+    missing = str(tmp_path / "missing.yaml")
+    code, out, err = said(capsys, monkeypatch, "validate", str(wrong), valid, missing)
+    assert (code, out) == (2, f"{valid}: valid\n")
+    assert "spec.replicas.count" in err
+    assert f"{missing}: No such file" in err
+    assert said(capsys, monkeypatch, "validate", valid) == (0, f"{valid}: valid\n", "")
+
+
+def test_the_clusters_rules_are_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, valid: str
+) -> None:
+    code, out, err = said(capsys, monkeypatch, "validate", "--cluster", valid)
+    assert (code, out) == (2, "")
+    assert "spec.output.uri" in err
+    on_s3 = ("--set", "spec.output.uri=s3://bucket/x")
+    assert said(capsys, monkeypatch, "validate", "--cluster", *on_s3, valid)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "FOLDER/missing.yaml"], "missing.yaml: No such file or directory; expected the path of an EvalRun"),
+        (
+            ["run", "FOLDER/valid.yaml", "--set", "spec.replicas.count"],
+            "--set spec.replicas.count: expected PATH=VALUE",
+        ),
+        (["run", "FOLDER/valid.yaml", "--set", "spec.model.uri=pvc://c/p"], "pvc://c/p is a volume of a cluster"),
+        (["run", "FOLDER/valid.yaml", "--output", "gs://bucket/x"], "'gs://bucket/x' is no place a run can write to"),
+        (["results", "FOLDER/nothing"], "FOLDER/nothing holds no finished run (no COMPLETE in it)"),
+        (["results", "gs://x"], "'gs://x' is no place"),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    valid: str,
+    arguments: list[str],
+    message: str,
+) -> None:
+    replaced = [argument.replace("FOLDER", str(tmp_path)) for argument in arguments]
+    code, out, err = said(capsys, monkeypatch, *replaced)
+    assert (code, out) == (2, "")
+    assert err.startswith("evalrun: ")
+    assert message.replace("FOLDER", str(tmp_path)) in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_an_invalid_file_says_everything_that_is_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, valid: str
+) -> None:
+    settings = ("--set", "spec.replicas.count=0", "--set", "spec.seed=many")
+    code, out, err = said(capsys, monkeypatch, "run", valid, *settings)
+    assert (code, out) == (2, "")
+    assert "spec.replicas.count" in err
+    assert "spec.seed" in err
+
+
+def test_asking_for_results_makes_no_folder(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said(capsys, monkeypatch, "results", str(tmp_path / "nothing"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_is_invalid_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert said(capsys, monkeypatch, "run", "--frehs", "x.yaml")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["validate"], ["results"], ["tasks"], ["model"], ["model", "fetch"]], ids=" ".join
+)
+def test_help_describes_every_command(command: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output
+
+
+def test_every_parameter_has_its_help() -> None:
+    group = typer.main.get_command(app)
+    commands = [*group.commands.values(), *group.commands["model"].commands.values()]  # type: ignore[attr-defined]
+    for command in commands:
+        assert command.help, command.name
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{command.name} {parameter.name}"
