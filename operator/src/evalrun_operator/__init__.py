@@ -1,0 +1,1 @@
+"""The EvalRun control plane, to come: watches EvalRun objects, decides, applies."""

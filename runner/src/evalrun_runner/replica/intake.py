@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from evalrun_runner.engine.forms import Forms, ItemRefused
+from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import decode_chunk
 from evalrun_runner.records import Item, ItemResult, ItemStatus, Lease, Outcome
@@ -41,7 +42,10 @@ class Intake:
         return work
 
     def _carried(self, lease: Lease) -> dict[int, ItemResult]:
-        part = self._ledger.carried_part(lease.chunk) if self._look_for_carried else None
+        try:
+            part = self._ledger.carried_part(lease.chunk) if self._look_for_carried else None
+        except LedgerCorrupt:
+            part = None  # a damaged copy is no copy: its items are asked again
         rows = () if part is None else part.rows
         return {row: result for row, result in enumerate(rows) if result.outcome.status is ItemStatus.OK}
 
