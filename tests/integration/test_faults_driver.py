@@ -70,7 +70,7 @@ def test_a_run_that_is_killed_and_interrupted_again_and_again_ends_as_an_undistu
     attempts = json.loads((output / "run.json").read_text())["attempts"]
     assert [attempt["epoch"] for attempt in attempts] == [1, 2, 3, 4]
     assert attempts[1]["outcome"].startswith("Interrupted")
-    assert attempts[3]["outcome"] == "Complete"
+    assert attempts[3]["outcome"] == "Succeeded"
 
 
 def test_of_two_drivers_on_one_output_the_later_completes_and_the_other_leaves(ground: Ground, tmp_path: Path) -> None:
