@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evalrun_runner.dispatch.fleet import Fleet, ReplicaProgress
+from evalrun_runner.dispatch.roster import ReplicaProgress, Roster
 from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
 from evalrun_runner.records import Committed, Counts
 
@@ -82,7 +82,7 @@ class Tally:
         """Count tokens that an engine has processed."""
         self._meter.add(now, tokens=tokens)
 
-    def snapshot(self, table: ChunkTable, fleet: Fleet, *, planning_done: bool, now: float) -> ProgressSnapshot:
+    def snapshot(self, table: ChunkTable, roster: Roster, *, planning_done: bool, now: float) -> ProgressSnapshot:
         """The run at this moment."""
         items_per_s, tokens_per_s, cost_per_s = self._meter.rates(now)
         open_chunks = table.chunks_in(*OPEN)
@@ -110,7 +110,7 @@ class Tally:
             items_per_s=items_per_s,
             tokens_per_s=tokens_per_s,
             eta_s=eta,
-            replicas=fleet.history(),
+            replicas=roster.history(),
         )
 
 
