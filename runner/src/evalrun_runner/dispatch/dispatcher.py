@@ -200,8 +200,9 @@ class Dispatcher:
                 break
             items, cost = self._table.items(index), self._table.cost(index)
             # Whoever holds nothing gets one chunk whatever its size; beyond that, neither its credit nor its share
-            # is exceeded (by half a chunk of credit at most: a replica that is a few items short must not starve).
-            if replica.held_chunks and (items > 2 * wants or replica.held_cost + cost > share):
+            # is exceeded by more than half a chunk: a replica that is a few items short must not starve, and the shares
+            # of all must add up to every pending chunk, or the last one would wait for a commit beside idle engines.
+            if replica.held_chunks and (items > 2 * wants or replica.held_cost + cost / 2 > share):
                 break
             self._queue.take(index)
             replica.task = self._table.task(index)
