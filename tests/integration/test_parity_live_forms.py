@@ -101,3 +101,21 @@ def test_every_choice_that_no_token_beats_is_greedy(top: float, greedy: tuple[bo
     responses = form.responses([Output("", "length", 6, 1, top_logprob=top, choice_logprobs=logprobs)], [0.1])
 
     assert [response.value for (response,) in responses] == list(zip((-1.0, -1.0, -2.0), greedy, strict=True))
+
+
+def test_fast_makes_other_calls_for_choices_of_one_token_and_greedy_repeats_alone() -> None:
+    greedy = {"until": ["\n"], "do_sample": False, "max_gen_toks": 8}
+    requests = [
+        (RequestType.GENERATE_UNTIL, ("Why?", greedy), 1),
+        (RequestType.GENERATE_UNTIL, ("Why?", {**greedy, "do_sample": True, "temperature": 0.7}), 3),
+        (RequestType.LOGLIKELIHOOD_ROLLING, ("A text of more than one window. " * 9,), 1),
+        (RequestType.LOGLIKELIHOOD, ("Which?", " the second"), 1),
+    ]
+    item = Item(
+        "t", 0, {}, tuple(Request(kind, n, said, times) for n, (kind, said, times) in enumerate(requests)), "h", 1
+    )
+    codec = TextCodec(ByteTokenizer())
+
+    fast, reference = (Forms(codec, max_model_len=100, fast=fast, seed=1).of(item).calls for fast in (True, False))
+
+    assert fast == reference
