@@ -39,7 +39,7 @@ class Size:
     dispatch_replicas: Sequence[int]
 
 
-FULL = Size(4, 6, {GENERATE: 64, CHOICE: 12}, {GENERATE: 512}, 96, 200_000, (8, 32, 128))
+FULL = Size(4, 6, {GENERATE: 64, CHOICE: 12}, {GENERATE: 1024}, 64, 200_000, (8, 32, 128))
 QUICK = Size(1, 2, {GENERATE: 8, CHOICE: 2}, {GENERATE: 64}, 16, 5_000, (8,))
 
 
@@ -129,7 +129,7 @@ def real_model(bench: Bench) -> list[Section]:
 
 def toy_model(bench: Bench) -> list[Section]:
     """Runner, ``LLM.generate`` and the cost of persistence where the engine is as fast as it gets."""
-    work = write(bench.scratch / "toy", bench.size.toy_items, generated=bench.size.generated)
+    work = write(bench.scratch / "toy", bench.size.toy_items, generated=bench.size.generated, num_fewshot=0)
     settings = bench.settings(bench.toy(), 64)
     made = ((RunnerSide, (settings, work, bench.scratch / "toy-runs")), (ReferenceSide, (settings,)))
     with bench.sides("toy model", *made) as (runner, reference):
@@ -155,7 +155,9 @@ def entry_points(bench: Bench) -> list[Section]:
     rows, beside = [], {}
     for name, model, seqs in (("toy model", bench.toy(), 64), ("real model", bench.model, 16)):
         items = {GENERATE: (bench.size.toy_items if model != bench.model else bench.size.real_items)[GENERATE] // 2}
-        work = write(bench.scratch / f"entry-{name.split()[0]}", items, generated=bench.size.generated)
+        few = 0 if model != bench.model else None
+        folder = bench.scratch / f"entry-{name.split()[0]}"
+        work = write(folder, items, generated=bench.size.generated, num_fewshot=few)
         settings = bench.settings(model, seqs)
         with bench.sides(name, (AsyncSide, (settings,)), (ReferenceSide, (settings,))) as (asynchronous, reference):
             for side in (asynchronous, reference):

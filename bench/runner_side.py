@@ -20,7 +20,7 @@ from bench.sides import Run
 from bench.workloads import Workload
 from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation, SuiteLocation
 from evalrun_runner.driver.prepare import Setting, load_tasks
-from evalrun_runner.driver.run import Options, _Run
+from evalrun_runner.driver.run import Options, run
 from evalrun_runner.driver.watching import View
 from evalrun_runner.engine.protocol import Engine
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
@@ -134,16 +134,6 @@ class _OneReplica:
             self._events.put(Answered(self._replica.name, report))
 
 
-class _LocalRun(_Run):
-    """A driver's run on a replica that is there."""
-
-    replica: Replica
-    clock: _Clock
-
-    def _start_fleet(self) -> Any:
-        return _OneReplica(self.replica, self.clock)
-
-
 class _Silent:
     def show(self, view: View) -> None:
         """Nobody looks."""
@@ -186,12 +176,16 @@ class RunnerSide:
         target = DirectoryStore(self._folder / f"run{self._runs}") if store == DIRECTORY else MemoryStore()
         self._store.to = target
         clock = _Clock()
-        with _item_ends(clock):
+        # The driver as it is, but for preflight (done already), the store, and the replica, which is there.
+        surroundings = mock.patch.multiple(
+            "evalrun_runner.driver.run",
+            prepare=lambda *_: replace(setting, ledger=Ledger(target)),
+            open_store=lambda _: target,
+            RayFleet=lambda *_, **__: _OneReplica(self._replica, clock),
+        )
+        with surroundings, _item_ends(clock):
             started = time.monotonic()
-            setting = replace(setting, ledger=Ledger(target))
-            run = _LocalRun(setting, target, load_tasks(setting), Options(threading.Event()), _Silent())
-            run.replica, run.clock = self._replica, clock
-            result = run.go(None)
+            result = run(setting.config, Options(threading.Event()), _Silent())
             whole = time.monotonic() - started
         assert result.counts is not None and result.counts.ok == workload.items, result
         return Run(
@@ -199,7 +193,7 @@ class RunnerSide:
             engine=clock.last_commit - clock.first_lease,
             prompt_tokens=clock.prompt_tokens,
             output_tokens=clock.output_tokens,
-            results=json.loads(setting.ledger.completed_results())["results"],
+            results=json.loads(Ledger(target).completed_results())["results"],
             commit_seconds=tuple(clock.commits),
             waits=tuple(clock.waits),
         )
