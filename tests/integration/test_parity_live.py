@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parents[2]
 Report = dict[str, Any]
 PER_TOKEN = 1e-4
-"""Log-probabilities in float32: how far two batchings may be apart, for each token. Measured: 3.4e-5 (docs/parity.md)."""
+"""Log-probabilities in float32: how far two batchings may be apart, a token. Measured: 3.4e-5 (docs/parity.md)."""
 RELATIVE = 1e-4
 """The same for metrics that are made of them (perplexities)."""
 OF_LOG_PROBABILITIES = ("perplexity", "bits_per_byte", "brier_score")
