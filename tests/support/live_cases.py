@@ -39,7 +39,7 @@ def long_texts(suite: Suite, data: Path) -> Suite:
 def too_long(suite: Suite, data: Path) -> Suite:
     """A question of three that does not fit into the context."""
     texts = [row["query"] for row in json_lines(data / "boolq" / "boolq.jsonl", 6)]
-    docs = [{"text": text, "choices": [" no", " yes"], "gold": 0} for text in (*texts[:2], "\n".join(texts))]
+    docs = [{"text": text, "choices": [" no", " yes"], "gold": 0} for text in (*texts[:2], "\n".join(texts[:5]))]
     suite.with_data("too_long", docs)
     common = {"data": "too_long", "doc_to_text": "{{text}}"}
     suite.with_task(
@@ -110,7 +110,7 @@ CASES: dict[str, tuple[Builder, Case]] = {
             settings(num_fewshot=0, limit=3, generation={**SHORT, "do_sample": False, "temperature": 0.0}),
         ),
     ),
-    "choices, groups in a group, few-shot": (suites.mmlu, Case(("mmlu",), settings(num_fewshot=1, limit=1))),
+    "choices, groups in a group": (suites.mmlu, Case(("mmlu",), settings(num_fewshot=0, limit=1))),
     "choices, chat": (suites.mmlu, Case(("mmlu_stem",), settings(num_fewshot=1, limit=1, **CHAT))),
     "choices of several tokens, a tag": (suites.arc, Case(("arc_both",), settings(limit=3))),
     "choices of contexts": (suites.winogrande, Case(("winogrande",), settings(num_fewshot=1, limit=8))),
@@ -127,14 +127,14 @@ CASES: dict[str, tuple[Builder, Case]] = {
         Case(("gsm8k",), settings(num_fewshot=0, limit=4, generation={"until": ["Question:"], "max_gen_toks": 16})),
     ),
     "volume: generate": (suites.gsm8k, Case(("gsm8k",), settings(num_fewshot=3, generation=SHORT))),
-    "volume: choices": (suites.mmlu, Case(("mmlu",), settings(num_fewshot=2, limit=4))),
+    "volume: choices": (suites.mmlu, Case(("mmlu",), settings(num_fewshot=2, limit=2))),
     "volume: several tokens": (suites.arc, Case(("arc_both",), settings(num_fewshot=1, limit=8))),
     "volume: rolling": (suites.rolling, Case(("passages",), settings(limit=16))),
 }
 
 DIFFERENCES = ("too long", "sampling unsaid")
-NOISE = ("noise: generate", "generate, few-shot, two filters", "choices, groups in a group, few-shot")
-ONE_BY_ONE = ("alone: generate", "choices, groups in a group, few-shot", "log-likelihoods")
+NOISE = ("noise: generate", "generate, few-shot, two filters", "choices, groups in a group")
+ONE_BY_ONE = ("alone: generate", "log-likelihoods")
 VOLUME = tuple(name for name in CASES if name.startswith("volume"))
 SMALL = tuple(name for name in CASES if name not in {*DIFFERENCES, *VOLUME, "noise: generate", "alone: generate"})
 ALONE = {"max_num_seqs": 1, "enable_prefix_caching": False}
