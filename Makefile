@@ -16,7 +16,7 @@ EXTRA ?= $(shell scripts/which_extra.sh)
 MODEL := $(CACHE)/models/smollm2-135m-instruct
 BIN := .venv/bin
 
-.PHONY: help install quickstart test lint unit integration bench generate clean
+.PHONY: help install quickstart test lint unit integration parity bench generate clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,7 +46,11 @@ unit:
 
 integration:
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
-	$(BIN)/pytest -q tests/integration
+	$(BIN)/pytest -q -m "not engine" tests/integration
+
+parity: install ## A live model through lm-eval's own vLLM back end and through EvalRun (minutes)
+	$(BIN)/python scripts/small_model.py --output $(MODEL)
+	$(BIN)/pytest -q -m engine tests/integration
 
 bench: install ## Ratios side by side, written to docs/benchmarks.md
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
