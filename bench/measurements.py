@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Size:
     dispatch_replicas: Sequence[int]
 
 
-FULL = Size(4, 6, {GENERATE: 64, CHOICE: 12}, {GENERATE: 1024}, 64, 200_000, (8, 32, 128))
+FULL = Size(3, 5, {GENERATE: 64, CHOICE: 12}, {GENERATE: 768}, 64, 200_000, (8, 32, 128))
 QUICK = Size(1, 2, {GENERATE: 8, CHOICE: 2}, {GENERATE: 64}, 16, 5_000, (8,))
 
 
@@ -129,7 +130,7 @@ def real_model(bench: Bench) -> list[Section]:
 
 def toy_model(bench: Bench) -> list[Section]:
     """Runner, ``LLM.generate`` and the cost of persistence where the engine is as fast as it gets."""
-    work = write(bench.scratch / "toy", bench.size.toy_items, generated=bench.size.generated, num_fewshot=0)
+    work = write(bench.scratch / "toy", bench.size.toy_items, generated=bench.size.generated)
     settings = bench.settings(bench.toy(), 64)
     made = ((RunnerSide, (settings, work, bench.scratch / "toy-runs")), (ReferenceSide, (settings,)))
     with bench.sides("toy model", *made) as (runner, reference):
@@ -155,9 +156,8 @@ def entry_points(bench: Bench) -> list[Section]:
     rows, beside = [], {}
     for name, model, seqs in (("toy model", bench.toy(), 64), ("real model", bench.model, 16)):
         items = {GENERATE: (bench.size.toy_items if model != bench.model else bench.size.real_items)[GENERATE] // 2}
-        few = 0 if model != bench.model else None
         folder = bench.scratch / f"entry-{name.split()[0]}"
-        work = write(folder, items, generated=bench.size.generated, num_fewshot=few)
+        work = write(folder, items, generated=bench.size.generated)
         settings = bench.settings(model, seqs)
         with bench.sides(name, (AsyncSide, (settings,)), (ReferenceSide, (settings,))) as (asynchronous, reference):
             for side in (asynchronous, reference):
@@ -201,7 +201,11 @@ def dispatch(bench: Bench) -> list[Section]:
 
 
 def _driver(bench: Bench, how: str) -> Section:
-    found = [dispatch_bench.driver(bench.size.driver_chunks) for _ in range(3)]
+    found = []
+    for number in range(3):
+        # A fresh process each time: memory that was used once does not grow again.
+        with Child(import_module, "bench.dispatch_bench", log=bench.scratch / f"driver{number}.log") as fresh:
+            found.append(fresh.call("driver", bench.size.driver_chunks))
     bench.say(f"driver: {found[0]['items_per_s']:,.0f} items/s")
 
     def spread(key: str) -> Spread:

@@ -48,20 +48,19 @@ def describe() -> str:
     return f"GSM8K and MMLU ({SUBJECT}), as lm-eval 0.4.13 defines them"
 
 
-def write(
-    folder: Path, items: Mapping[str, int], *, generated: int, num_fewshot: int | None = None
-) -> dict[str, Workload]:
+def write(folder: Path, items: Mapping[str, int], *, generated: int) -> dict[str, Workload]:
     """Suites for ``GENERATE`` and ``CHOICE`` with so many items, and small ones to warm up with (``warm-…``).
 
-    ``generated``: tokens that a generation may have at most. ``num_fewshot`` None: as many as the task says.
+    ``generated``: tokens that a generation may have at most. Generations get no examples, so that they are what takes
+    the time and not their prompts.
     """
     data = data_folder()
     made = {}
     for kind, count in items.items():
         for name, first, many in ((kind, 0, count), (f"warm-{kind}", count, WARM_ITEMS)):
             config, rows = _bundled(kind) if data is None else _public(kind, data)
-            if num_fewshot is not None:
-                config["num_fewshot"] = num_fewshot
+            if kind == GENERATE:
+                config["num_fewshot"] = 0
             mine = [*islice(rows["test"], first, first + many)] or rows["test"][:many]
             suite = folder / name
             suite.mkdir(parents=True)
