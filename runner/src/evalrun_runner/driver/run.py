@@ -32,6 +32,7 @@ from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records import Chunk, Counts
 from evalrun_runner.replica.replica import ReplicaSettings
+from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
 from evalrun_runner.store.patient import PatientStore
 
@@ -138,7 +139,7 @@ class _Run:
             record["resumedFrom"] = self._earlier.uri
         attempt = attempt_record(self._setting, self._epoch)
         record["attempts"].append(attempt)
-        self._write_record(record)
+        _write_record(self._store, record)
         with self._recording(record, attempt):
             try:
                 plan, verified = self._dispatch()
@@ -228,14 +229,13 @@ class _Run:
             self._close_record(record, attempt)
 
     def _close_record(self, record: dict[str, Any], attempt: dict[str, Any]) -> None:
+        # Without patience: a run that ends because its store is away does not wait for it once more.
+        store = open_store(self._setting.store)
         try:
-            if self._ledger.highest_epoch() == self._epoch:
-                self._write_record(record)
+            if self._setting.ledger.highest_epoch() == self._epoch:
+                _write_record(store, record)
         except StoreError as error:
             self._watcher.log(f"run.json does not say how this attempt ended ({attempt.get('outcome')}): {error}")
-
-    def _write_record(self, record: dict[str, Any]) -> None:
-        self._store.put(layout.RUN, json.dumps(record, indent=2, ensure_ascii=False, default=str).encode())
 
     def _finish(self, plan: finish.PlanOf, verified: finish.Verified) -> RunResult:
         self._watcher.show(View(Phase.FINISHING, "aggregating"))
@@ -257,3 +257,7 @@ class _Run:
         for chunk in self._dispatcher.chunks():
             chunks[chunk.task].append(chunk)
         return {task: tuple(of_task) for task, of_task in chunks.items()}
+
+
+def _write_record(store: ObjectStore, record: dict[str, Any]) -> None:
+    store.put(layout.RUN, json.dumps(record, indent=2, ensure_ascii=False, default=str).encode())
