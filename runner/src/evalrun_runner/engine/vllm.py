@@ -103,13 +103,15 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.engine.arg_utils import EngineArgs
         from vllm.sampling_params import RequestOutputKind
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self._params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
         try:
-            # vLLM's own checks against the model's configuration: they come before any weight is read.
-            checked = EngineArgs(**engine_args(settings)).create_engine_config()
+            # vLLM's own checks against the model's configuration: they come before any weight is read. Its defaults
+            # depend on who asks: those of LLM are for throughput, those of a server for latency.
+            checked = EngineArgs(**engine_args(settings)).create_engine_config(UsageContext.LLM_CLASS)
         except (ValueError, TypeError, OSError, KeyError, NotImplementedError, AssertionError) as error:
             raise InputError(f"spec.engine.vllm: vLLM refuses these arguments: {_reason(error)}") from error
         self._engine = LLMEngine.from_vllm_config(checked, disable_log_stats=True)
