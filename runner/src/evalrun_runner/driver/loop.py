@@ -128,7 +128,8 @@ class Loop:
                 self.ready.add(replica)
                 self.facts[replica] = dict(facts)
                 self.dispatcher.join(replica, now)
-                fleet.send(replica, Order(), REPORT_SECONDS)
+                # It says at once what it wants: there is work, or there would be no fleet.
+                fleet.send(replica, Order(), 0.0)
             case Answered(replica, report):
                 self._note(report)
                 order = self.dispatcher.report(replica, report, now)
