@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,8 @@ def main() -> int:
     model = given.model.resolve()
     if not (model / "config.json").is_file():
         parser.error(f"--model {model} is no model's folder: there is no config.json in it")
+    # So that a bench that is told to end leaves no scratch folder behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
 
     def say(line: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -63,10 +64,19 @@ class Child:
         return answer
 
 
+def _end_with_parent() -> None:
+    """No side outlives the bench, however that ends: a side in mid-run would go on for minutes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _serve(make: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection, log: Path) -> None:
     with log.open("a") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     code = 0
     try:
         side = make(*arguments)

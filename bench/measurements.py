@@ -30,7 +30,10 @@ CACHE_BYTES = 1 << 30
 class Size:
     """How much is measured."""
 
+    launches: int
+    """How often the sides are loaded anew: processes differ by some per cent in speed for as long as they live."""
     rounds: int
+    """Rounds in each launch, but for multiple choice, which gets one."""
     toy_rounds: int
     real_items: Mapping[str, int]
     toy_items: Mapping[str, int]
@@ -40,8 +43,8 @@ class Size:
     dispatch_replicas: Sequence[int]
 
 
-FULL = Size(3, 5, {GENERATE: 64, CHOICE: 12}, {GENERATE: 768}, 64, 200_000, (8, 32, 128))
-QUICK = Size(1, 2, {GENERATE: 8, CHOICE: 2}, {GENERATE: 64}, 16, 5_000, (8,))
+FULL = Size(3, 2, 2, {GENERATE: 64, CHOICE: 10}, {GENERATE: 512}, 64, 200_000, (8, 32, 128))
+QUICK = Size(1, 1, 2, {GENERATE: 8, CHOICE: 2}, {GENERATE: 64}, 16, 5_000, (8,))
 
 
 @dataclass(frozen=True)
@@ -93,38 +96,49 @@ class Bench:
         return in_rounds({side: said(side, run) for side, run in sides.items()}, count)
 
 
+class Runs:
+    """What was taken in several launches, by side, in the order of the rounds."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[Any]] = {}
+
+    def add(self, taken: Mapping[str, Sequence[Any]]) -> None:
+        """Append a launch."""
+        for side, listed in taken.items():
+            self.taken.setdefault(side, []).extend(listed)
+
+
 def real_model(bench: Bench) -> list[Section]:
     """Runner, ``LLM.generate`` and lm-eval's back end on the real model."""
     work = write(bench.scratch / "real", bench.size.real_items, generated=bench.size.generated)
     settings = bench.settings(bench.model, 16)
-    made = ((RunnerSide, (settings, work, bench.scratch / "real-runs")), (ReferenceSide, (settings,)))
-    with bench.sides("real model", *made) as (runner, reference):
-        for kind in (GENERATE, CHOICE):
-            runner.call("run", work[f"warm-{kind}"], DIRECTORY)
-            reference.call("lm_eval", work[f"warm-{kind}"])
-        generate = bench.rounds(
-            "generate",
-            {
-                "LLM.generate": lambda: reference.call("raw", work[GENERATE]),
-                "runner": lambda: runner.call("run", work[GENERATE], DIRECTORY),
-                "lm-eval": lambda: reference.call("lm_eval", work[GENERATE]),
-            },
-            bench.size.rounds,
-        )
-        choice = bench.rounds(
-            "multiple choice",
-            {
-                "runner": lambda: runner.call("run", work[CHOICE], DIRECTORY),
-                "lm-eval": lambda: reference.call("lm_eval", work[CHOICE]),
-            },
-            bench.size.rounds,
-        )
-        loads = {"runner": runner.call("load_seconds"), "lm-eval": reference.call("load_seconds")}
-        prompt_tokens = reference.call("prompt_tokens", work[CHOICE])
+    generate, choice, loads = Runs(), Runs(), Runs()
+    prompt_tokens = 0.0
+    for launch in range(bench.size.launches):
+        made = ((RunnerSide, (settings, work, bench.scratch / f"real-runs{launch}")), (ReferenceSide, (settings,)))
+        with bench.sides("real model", *made) as (runner, reference):
+            for kind in (GENERATE, CHOICE):
+                runner.call("run", work[f"warm-{kind}"], DIRECTORY)
+                reference.call("lm_eval", work[f"warm-{kind}"])
+            sides = {
+                "LLM.generate": partial(reference.call, "raw", work[GENERATE]),
+                "runner": partial(runner.call, "run", work[GENERATE], DIRECTORY),
+                "runner, nothing kept": partial(runner.call, "run", work[GENERATE], MEMORY),
+                "lm-eval": partial(reference.call, "lm_eval", work[GENERATE]),
+            }
+            generate.add(bench.rounds("generate", sides, bench.size.rounds))
+            sides = {
+                "runner": partial(runner.call, "run", work[CHOICE], DIRECTORY),
+                "lm-eval": partial(reference.call, "lm_eval", work[CHOICE]),
+            }
+            choice.add(bench.rounds("multiple choice", sides, 1))
+            loads.add({"runner": [runner.call("load_seconds")], "lm-eval": [reference.call("load_seconds")]})
+            prompt_tokens = reference.call("prompt_tokens", work[CHOICE])
     return [
-        _against_raw("Runner ÷ LLM.generate, real model", generate, work[GENERATE]),
-        _against_lm_eval(generate, choice, work, loads, prompt_tokens),
-        _commits(generate["runner"]),
+        _against_raw("Runner ÷ LLM.generate, real model", generate.taken, work[GENERATE]),
+        _against_lm_eval(generate.taken, choice.taken, work, loads.taken, prompt_tokens),
+        _commits(generate.taken["runner"]),
+        _persistence("real model", generate.taken),
     ]
 
 
@@ -132,22 +146,21 @@ def toy_model(bench: Bench) -> list[Section]:
     """Runner, ``LLM.generate`` and the cost of persistence where the engine is as fast as it gets."""
     work = write(bench.scratch / "toy", bench.size.toy_items, generated=bench.size.generated)
     settings = bench.settings(bench.toy(), 64)
-    made = ((RunnerSide, (settings, work, bench.scratch / "toy-runs")), (ReferenceSide, (settings,)))
-    with bench.sides("toy model", *made) as (runner, reference):
-        runner.call("run", work[f"warm-{GENERATE}"], DIRECTORY)
-        reference.call("raw", work[f"warm-{GENERATE}"])
-        runs = bench.rounds(
-            "toy",
-            {
-                "LLM.generate": lambda: reference.call("raw", work[GENERATE]),
-                "runner": lambda: runner.call("run", work[GENERATE], DIRECTORY),
-                "runner, nothing kept": lambda: runner.call("run", work[GENERATE], MEMORY),
-            },
-            bench.size.toy_rounds,
-        )
+    runs = Runs()
+    for launch in range(bench.size.launches):
+        made = ((RunnerSide, (settings, work, bench.scratch / f"toy-runs{launch}")), (ReferenceSide, (settings,)))
+        with bench.sides("toy model", *made) as (runner, reference):
+            runner.call("run", work[f"warm-{GENERATE}"], DIRECTORY)
+            reference.call("raw", work[f"warm-{GENERATE}"])
+            sides = {
+                "LLM.generate": partial(reference.call, "raw", work[GENERATE]),
+                "runner": partial(runner.call, "run", work[GENERATE], DIRECTORY),
+                "runner, nothing kept": partial(runner.call, "run", work[GENERATE], MEMORY),
+            }
+            runs.add(bench.rounds("toy", sides, bench.size.toy_rounds))
     return [
-        _against_raw("Runner ÷ LLM.generate, toy model", runs, work[GENERATE]),
-        _persistence(runs["runner"], runs["runner, nothing kept"]),
+        _against_raw("Runner ÷ LLM.generate, toy model", runs.taken, work[GENERATE]),
+        _persistence("toy model", runs.taken),
     ]
 
 
@@ -245,7 +258,7 @@ def _against_lm_eval(
     generate: Mapping[str, Sequence[Run]],
     choice: Mapping[str, Sequence[Run]],
     work: Mapping[str, Workload],
-    loads: Mapping[str, float],
+    loads: Mapping[str, Sequence[float]],
     prompt_tokens: float,
 ) -> Section:
     def wholes(runs: Sequence[Run]) -> list[float]:
@@ -274,7 +287,8 @@ def _against_lm_eval(
         f"{Spread.of(wholes(generate['lm-eval'])).median:.1f} s",
         "multiple choice": f"{Spread.of(wholes(choice['runner'])).median:.1f} s against "
         f"{Spread.of(wholes(choice['lm-eval'])).median:.1f} s",
-        "loading (not in the ratios)": f"{loads['runner']:.1f} s against {loads['lm-eval']:.1f} s",
+        "loading (not in the ratios)": f"{Spread.of(loads['runner']).median:.1f} s against "
+        f"{Spread.of(loads['lm-eval']).median:.1f} s",
         "scores, runner": _scores(generate["runner"], choice["runner"]),
         "scores, lm-eval": _scores(generate["lm-eval"], choice["lm-eval"]),
     }
@@ -310,21 +324,21 @@ def _commits(runs: Sequence[Run]) -> Section:
     return Section("Seconds until an answer is safe", how, rows, header=("p50", "p95", "max"))
 
 
-def _persistence(kept: Sequence[Run], dropped: Sequence[Run]) -> Section:
+def _persistence(model: str, runs: Mapping[str, Sequence[Run]]) -> Section:
+    kept, dropped = runs["runner"], runs["runner, nothing kept"]
     ratio = Spread.of_ratios([run.whole for run in kept], [run.whole for run in dropped])
     how = (
         "The whole of a run, from loading the task to its results, with manifest, parts and results in a directory "
-        "(every object synced to disk) ÷ the same in memory. On the toy model, where a chunk takes a fraction of a "
-        "second, so that the share of its commit is as large as it gets."
+        "(every object synced to disk) ÷ the same in memory, in one process. The toy model does a chunk in a fraction "
+        "of a second, so that the share of a commit is as large there as it gets."
     )
-    rows = [Row("wall time", ratio, Goal(at_most=1.01))]
     commits = [seconds for run in kept for seconds in run.commit_seconds]
     beside = {
         "chunks a run": f"{len(kept[0].commit_seconds)}",
         "a run": f"{Spread.of(run.whole for run in kept).median:.1f} s",
         "seconds to commit a chunk, scoring included, p50": f"{percentile(commits, 0.5):.3f}",
     }
-    return Section("Cost of persistence", how, rows, beside)
+    return Section(f"Cost of persistence, {model}", how, [Row("wall time", ratio, Goal(at_most=1.01))], beside)
 
 
 MEASUREMENTS: Mapping[str, Callable[[Bench], list[Section]]] = {

@@ -131,13 +131,15 @@ class AsyncSide:
     def __init__(self, settings: VllmSettings) -> None:
         started = time.monotonic()
         from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
         args = {"model": str(settings.model), **engine_of(settings)}
         self._loop = asyncio.new_event_loop()
 
         async def start() -> Any:
-            return AsyncLLM.from_engine_args(AsyncEngineArgs(**args))
+            # The defaults of LLM, which are for throughput.
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**args), usage_context=UsageContext.LLM_CLASS)
 
         self._engine = self._loop.run_until_complete(start())
         self._load_seconds = time.monotonic() - started
