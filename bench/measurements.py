@@ -15,7 +15,7 @@ from bench.child import Child
 from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.reference_side import AsyncSide, ReferenceSide
 from bench.report import Row, Section
-from bench.runner_side import DIRECTORY, MEMORY, RunnerSide
+from bench.runner_side import DIRECTORY, MEMORY, RunnerSide, SharedSide
 from bench.sides import Run
 from bench.toy import ToyMaker
 from bench.workloads import CHOICE, GENERATE, Workload, write
@@ -31,7 +31,7 @@ class Size:
     """How much is measured."""
 
     launches: int
-    """How often the sides are loaded anew: processes differ by some per cent in speed for as long as they live."""
+    """How often the sides are loaded anew: processes differ in speed by some per cent for as long as they live."""
     rounds: int
     """Rounds in each launch, but for multiple choice, which gets one."""
     toy_rounds: int
@@ -112,31 +112,34 @@ def real_model(bench: Bench) -> list[Section]:
     """Runner, ``LLM.generate`` and lm-eval's back end on the real model."""
     work = write(bench.scratch / "real", bench.size.real_items, generated=bench.size.generated)
     settings = bench.settings(bench.model, 16)
-    generate, choice, loads = Runs(), Runs(), Runs()
+    loads = {}
+    for name, make, more in (("runner", RunnerSide, (work, bench.scratch / "load")), ("lm-eval", ReferenceSide, ())):
+        with bench.sides("loading", (make, (settings, *more))) as (side,):
+            loads[name] = side.call("load_seconds")
+    generate, choice = Runs(), Runs()
     prompt_tokens = 0.0
     for launch in range(bench.size.launches):
-        made = ((RunnerSide, (settings, work, bench.scratch / f"real-runs{launch}")), (ReferenceSide, (settings,)))
-        with bench.sides("real model", *made) as (runner, reference):
+        made = SharedSide, (settings, work, bench.scratch / f"real-runs{launch}")
+        with bench.sides("real model", made) as (side,):
             for kind in (GENERATE, CHOICE):
-                runner.call("run", work[f"warm-{kind}"], DIRECTORY)
-                reference.call("lm_eval", work[f"warm-{kind}"])
+                side.call("run", work[f"warm-{kind}"], DIRECTORY)
+                side.call("lm_eval", work[f"warm-{kind}"])
             sides = {
-                "LLM.generate": partial(reference.call, "raw", work[GENERATE]),
-                "runner": partial(runner.call, "run", work[GENERATE], DIRECTORY),
-                "runner, nothing kept": partial(runner.call, "run", work[GENERATE], MEMORY),
-                "lm-eval": partial(reference.call, "lm_eval", work[GENERATE]),
+                "LLM.generate": partial(side.call, "raw", work[GENERATE]),
+                "runner": partial(side.call, "run", work[GENERATE], DIRECTORY),
+                "runner, nothing kept": partial(side.call, "run", work[GENERATE], MEMORY),
+                "lm-eval": partial(side.call, "lm_eval", work[GENERATE]),
             }
             generate.add(bench.rounds("generate", sides, bench.size.rounds))
             sides = {
-                "runner": partial(runner.call, "run", work[CHOICE], DIRECTORY),
-                "lm-eval": partial(reference.call, "lm_eval", work[CHOICE]),
+                "runner": partial(side.call, "run", work[CHOICE], DIRECTORY),
+                "lm-eval": partial(side.call, "lm_eval", work[CHOICE]),
             }
             choice.add(bench.rounds("multiple choice", sides, 1))
-            loads.add({"runner": [runner.call("load_seconds")], "lm-eval": [reference.call("load_seconds")]})
-            prompt_tokens = reference.call("prompt_tokens", work[CHOICE])
+            prompt_tokens = side.call("prompt_tokens", work[CHOICE])
     return [
         _against_raw("Runner ÷ LLM.generate, real model", generate.taken, work[GENERATE]),
-        _against_lm_eval(generate.taken, choice.taken, work, loads.taken, prompt_tokens),
+        _against_lm_eval(generate.taken, choice.taken, work, loads, prompt_tokens),
         _commits(generate.taken["runner"]),
         _persistence("real model", generate.taken),
     ]
@@ -148,14 +151,14 @@ def toy_model(bench: Bench) -> list[Section]:
     settings = bench.settings(bench.toy(), 64)
     runs = Runs()
     for launch in range(bench.size.launches):
-        made = ((RunnerSide, (settings, work, bench.scratch / f"toy-runs{launch}")), (ReferenceSide, (settings,)))
-        with bench.sides("toy model", *made) as (runner, reference):
-            runner.call("run", work[f"warm-{GENERATE}"], DIRECTORY)
-            reference.call("raw", work[f"warm-{GENERATE}"])
+        made = SharedSide, (settings, work, bench.scratch / f"toy-runs{launch}")
+        with bench.sides("toy model", made) as (side,):
+            side.call("run", work[f"warm-{GENERATE}"], DIRECTORY)
+            side.call("raw", work[f"warm-{GENERATE}"])
             sides = {
-                "LLM.generate": partial(reference.call, "raw", work[GENERATE]),
-                "runner": partial(runner.call, "run", work[GENERATE], DIRECTORY),
-                "runner, nothing kept": partial(runner.call, "run", work[GENERATE], MEMORY),
+                "LLM.generate": partial(side.call, "raw", work[GENERATE]),
+                "runner": partial(side.call, "run", work[GENERATE], DIRECTORY),
+                "runner, nothing kept": partial(side.call, "run", work[GENERATE], MEMORY),
             }
             runs.add(bench.rounds("toy", sides, bench.size.toy_rounds))
     return [
@@ -243,8 +246,8 @@ def _against_raw(title: str, runs: Mapping[str, Sequence[Run]], work: Workload) 
     how = (
         f"{work.items} items of a generative task. The runner is one replica without Ray: leases from the dispatcher, "
         "manifest and parts in a directory, tokenizing, scoring in its own process and commits included; its time runs "
-        "from the first lease to the last commit. `LLM.generate` gets all prompts at once, already tokenized. Both are "
-        "in-process engines with the same arguments, prefix caches emptied before each run; loading is left out."
+        "from the first lease to the last commit. `LLM.generate` gets all prompts at once, already tokenized. Both use "
+        "the same loaded engine in the same thread of the same process; its prefix cache is emptied before each run."
     )
     beside = {
         "runner": f"{Spread.of(_rates(runner)).median:,.0f} generated tokens/s",
@@ -258,15 +261,15 @@ def _against_lm_eval(
     generate: Mapping[str, Sequence[Run]],
     choice: Mapping[str, Sequence[Run]],
     work: Mapping[str, Workload],
-    loads: Mapping[str, Sequence[float]],
+    loads: Mapping[str, float],
     prompt_tokens: float,
 ) -> Section:
     def wholes(runs: Sequence[Run]) -> list[float]:
         return [run.whole for run in runs]
 
     how = (
-        "`lm_eval.simple_evaluate` with its vLLM back end against the runner, both on a loaded engine with the same "
-        "arguments: from loading the task to the results, for the runner with manifest, parts and verification. "
+        "`lm_eval.simple_evaluate` with its vLLM back end against the runner, both on the same loaded engine: "
+        "from loading the task to the results, for the runner with manifest, parts and verification. "
         f"Generative: {work[GENERATE].items} items. Multiple choice: {work[CHOICE].items} items of four choices, about "
         f"{prompt_tokens:,.0f} prompt tokens each; the runner asks for all choices of an item in one request."
     )
@@ -287,8 +290,7 @@ def _against_lm_eval(
         f"{Spread.of(wholes(generate['lm-eval'])).median:.1f} s",
         "multiple choice": f"{Spread.of(wholes(choice['runner'])).median:.1f} s against "
         f"{Spread.of(wholes(choice['lm-eval'])).median:.1f} s",
-        "loading (not in the ratios)": f"{Spread.of(loads['runner']).median:.1f} s against "
-        f"{Spread.of(loads['lm-eval']).median:.1f} s",
+        "loading (not in the ratios)": f"{loads['runner']:.1f} s against {loads['lm-eval']:.1f} s",
         "scores, runner": _scores(generate["runner"], choice["runner"]),
         "scores, lm-eval": _scores(generate["lm-eval"], choice["lm-eval"]),
     }

@@ -80,6 +80,11 @@ class ReferenceSide:
         self._load_seconds = time.monotonic() - started
         self._calls = _Calls(settings)
 
+    @property
+    def llm(self) -> Any:
+        """vLLM's ``LLM`` inside lm-eval's model."""
+        return self._lm.model
+
     def load_seconds(self) -> float:
         """From the start of the process's work to an engine that can be asked."""
         return self._load_seconds

@@ -73,9 +73,9 @@ def render(sections: Sequence[Section], surroundings: Mapping[str, str], warning
     parts = [
         "# Benchmarks",
         "Written by `make bench`; do not edit. Every claim is a ratio of two things measured in turn in one run, in "
-        "rounds of alternating order (A B, B A, …), so that neither side has the quieter machine. Min, median and max are "
-        "over the rounds of all launches of the processes; the goal is held against the median. Absolute numbers are "
-        "of one machine and only there for orientation.",
+        "rounds of alternating order (A B, B A, …), so that neither side has the quieter machine. Min, median and max "
+        "are over the rounds of all launches of the processes; the goal is held against the median. Absolute numbers "
+        "are of one machine and only there for orientation.",
         table(["", "this run"], [[name, value] for name, value in surroundings.items()]),
         *(f"**Warning:** {warning}" for warning in warnings),
         *(render_section(section) for section in sections),

@@ -10,12 +10,13 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
+from bench.reference_side import ReferenceSide
 from bench.sides import Run
 from bench.workloads import Workload
 from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation, SuiteLocation
@@ -28,6 +29,7 @@ from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
 from evalrun_runner.fleet import Answered, FleetEvent, Joined
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records import Order, Outcome, Report
+from evalrun_runner.replica.pump import Pump
 from evalrun_runner.replica.replica import Replica, ReplicaSettings
 from evalrun_runner.replica.work import ChunkWork
 from evalrun_runner.store.base import ObjectStore
@@ -35,6 +37,7 @@ from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
 from evalrun_runner.store.open import StoreSpec
 
+T = TypeVar("T")
 DIRECTORY, MEMORY = "directory", "memory"
 
 
@@ -50,16 +53,67 @@ class _Redirect:
         return getattr(self.to, method)
 
 
-class _LoadedReplica(Replica):
-    """A replica whose engine can be reached, to empty its prefix cache between runs."""
+class _GivenEngine(VllmEngine):
+    """The runner's engine around a vLLM that is loaded already."""
 
-    engine: VllmEngine
+    def __init__(self, llm_engine: Any) -> None:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        self._params = SamplingParams
+        self._final_only = RequestOutputKind.FINAL_ONLY
+        self._engine = llm_engine
+        self.max_model_len = llm_engine.vllm_config.model_config.max_model_len
+        self.max_num_seqs = llm_engine.vllm_config.scheduler_config.max_num_seqs
+        self._calls = {}
+        self._internal = {}
+
+
+class _LoadedReplica(Replica):
+    """A replica whose engine can be reached: to empty its prefix cache, and to be used by others between runs."""
+
+    def __init__(self, settings: ReplicaSettings, start: Callable[[], Any] | None) -> None:
+        """``start`` gives the LLMEngine to use, in the engine's thread; None for one of the replica's own."""
+        super().__init__("bench", settings)
+        self._start = start
+        self._jobs: list[Callable[[], None]] = []
+        self.engine: VllmEngine
+
+    def in_engine_thread(self, job: Callable[[], T]) -> T:
+        """Do something while the replica idles, where its engine runs: threads differ in how OpenMP serves them."""
+        answers: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
+
+        def answered() -> None:
+            try:
+                answers.put(job())
+            except Exception as error:
+                answers.put(error)
+
+        with self._changed:
+            self._jobs.append(answered)
+            self._changed.notify_all()
+        answer = answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _make_engine(self) -> tuple[Engine, TextCodec]:
-        engine, codec = super()._make_engine()
+        if self._start is None:
+            engine, codec = super()._make_engine()
+        else:
+            assert isinstance(self._settings.engine, VllmSettings)
+            engine, codec = _GivenEngine(self._start()), TextCodec(load_tokenizer(self._settings.engine.model))
         assert isinstance(engine, VllmEngine)
         self.engine = engine
         return engine, codec
+
+    def _receive(self, pump: Pump) -> None:
+        super()._receive(pump)
+        while self._jobs:
+            self._jobs.pop()()
+
+    def _has_work(self) -> bool:
+        return super()._has_work() or bool(self._jobs)
 
 
 class _Clock:
@@ -158,11 +212,14 @@ class RunnerSide:
             for leaf in load_tasks(self._setting(workload)).leaves
         }
         with mock.patch("evalrun_runner.replica.replica.open_store", return_value=self._store):
-            self._replica = _LoadedReplica(
-                "bench", ReplicaSettings(StoreSpec(str(folder)), settings, recipes, settings.seed)
-            )
+            replica = ReplicaSettings(StoreSpec(str(folder)), settings, recipes, settings.seed)
+            self._replica = _LoadedReplica(replica, self._start())
         self._replica.load()
         self._load_seconds = time.monotonic() - started
+
+    def _start(self) -> Callable[[], Any] | None:
+        """What gives the replica its LLMEngine; None to let it load one."""
+        return None
 
     def load_seconds(self) -> float:
         """From the start of the process's work to an engine that can be asked."""
@@ -210,6 +267,29 @@ class RunnerSide:
             suites={workload.task: workload.suite},
             identity={},
         )
+
+
+class SharedSide(RunnerSide):
+    """All sides on one engine in one process: two processes differ by some per cent for as long as they live."""
+
+    def _start(self) -> Callable[[], Any]:
+        def start() -> Any:
+            self._reference = ReferenceSide(self._settings)
+            return self._reference.llm.llm_engine
+
+        return start
+
+    def raw(self, workload: Workload) -> Run:
+        """See ``ReferenceSide``."""
+        return self._replica.in_engine_thread(lambda: self._reference.raw(workload))
+
+    def lm_eval(self, workload: Workload) -> Run:
+        """See ``ReferenceSide``."""
+        return self._replica.in_engine_thread(lambda: self._reference.lm_eval(workload))
+
+    def prompt_tokens(self, workload: Workload) -> float:
+        """See ``ReferenceSide``."""
+        return self._reference.prompt_tokens(workload)
 
 
 def _item_ends(clock: _Clock) -> Any:
