@@ -16,6 +16,7 @@ from evalrun_api.problems import InvalidInput, Problem
 from evalrun_api.replicas import Replicas
 from evalrun_api.run import EvalRun, EvalRunSpec, Output
 from evalrun_api.runconfig import ModelLocation, RunConfig, RunLocation, StorageAccess, SuiteLocation
+from evalrun_api.runprogress import Head, RunProgress
 from evalrun_api.runresult import RunResult
 from evalrun_api.status import EvalRunStatus
 from evalrun_api.storage import AddressingStyle, Checksums, Storage
@@ -43,6 +44,7 @@ __all__ = [
     "Gate",
     "GateResult",
     "Generation",
+    "Head",
     "InvalidInput",
     "MockEngine",
     "ModelLocation",
@@ -58,6 +60,7 @@ __all__ = [
     "Replicas",
     "RunConfig",
     "RunLocation",
+    "RunProgress",
     "RunReference",
     "RunResult",
     "Score",

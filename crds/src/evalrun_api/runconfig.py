@@ -89,6 +89,8 @@ class RunConfig(Model):
     """The runs to compare with, one per gate in the spec's order; None where a gate has no baseline."""
     resume_from: RunLocation | None = None
     """The earlier run whose items are taken over."""
+    gpus_per_replica: Annotated[int, Field(ge=0)] = 0
+    """GPUs of each replica; 0: replicas run on CPU. The driver itself may have none either way."""
     allow_code: bool = False
     """The administrator, or --allow-code, allows code in suites of one's own."""
 

@@ -68,7 +68,9 @@ class EvalRunStatus(Reported):
     finished_at: datetime | None = None
     """When the run reached its end."""
     active_seconds: Number | None = None
-    """Seconds the run has been running, without suspensions; for policy.activeDeadlineSeconds."""
+    """Seconds the run was running before ``activeSince``, without suspensions; for policy.activeDeadlineSeconds."""
+    active_since: datetime | None = None
+    """Since when the run has been running without a suspension; absent: it is not."""
     charged_attempts: Number | None = None
     """Attempts that count against policy.maxAttempts."""
     progress: Progress | None = None
