@@ -1,0 +1,1 @@
+"""Backends: how an attempt becomes objects of a cluster."""

@@ -1,0 +1,5 @@
+"""The operator's decisions: pure functions of what was observed, the settings and the time."""
+
+from evalrun_operator.plan.plan import Plan, plan
+
+__all__ = ["Plan", "plan"]

@@ -1,0 +1,76 @@
+"""What a spec names outside itself: pure lists of it, to be looked up by ``observe``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from evalrun_api import EvalRunSpec, ModelScheme, Storage
+
+
+class ReferenceKind(StrEnum):
+    """What is named."""
+
+    SECRET = "Secret"  # noqa: S105 (a kind, no password)
+    CONFIG_MAP = "ConfigMap"
+    CLAIM = "PersistentVolumeClaim"
+    RUN = "EvalRun"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One object of the run's namespace that the spec names."""
+
+    kind: ReferenceKind
+    name: str
+    field: str
+    """Where the spec names it."""
+    key: str | None = None
+    """The key of a ConfigMap that is read."""
+
+
+def claim_of(uri: str) -> tuple[str, str]:
+    """The claim and the path in it of a ``pvc://claim/path``."""
+    claim, _, path = uri.removeprefix("pvc://").partition("/")
+    return claim, path
+
+
+def references(spec: EvalRunSpec) -> tuple[Reference, ...]:
+    """Everything that the spec names, in its order."""
+    return tuple(_references(spec))
+
+
+def _references(spec: EvalRunSpec) -> Iterator[Reference]:
+    yield from _storage(spec.model.storage, "spec.model.storage")
+    if spec.model.scheme is ModelScheme.PVC:
+        yield Reference(ReferenceKind.CLAIM, claim_of(spec.model.uri)[0], "spec.model.uri")
+    if spec.model.cache is not None:
+        claim = spec.model.cache.persistent_volume_claim.claim_name
+        yield Reference(ReferenceKind.CLAIM, claim, "spec.model.cache.persistentVolumeClaim.claimName")
+    for number, benchmark in enumerate(spec.benchmarks):
+        field, source = f"spec.benchmarks[{number}].source", benchmark.source
+        if source is None:
+            continue
+        if source.config_map is not None:
+            yield Reference(ReferenceKind.CONFIG_MAP, source.config_map.name, f"{field}.configMap.name")
+        if source.pvc is not None:
+            yield Reference(ReferenceKind.CLAIM, source.pvc.claim_name, f"{field}.pvc.claimName")
+        if source.s3 is not None:
+            yield from _storage(source.s3.storage, f"{field}.s3.storage")
+    yield from _storage(spec.output.storage, "spec.output.storage")
+    if spec.resume_from is not None and spec.resume_from.run_name is not None:
+        yield Reference(ReferenceKind.RUN, spec.resume_from.run_name, "spec.resumeFrom.runName")
+    for number, gate in enumerate(spec.gates):
+        if gate.baseline is not None and gate.baseline.run_name is not None:
+            yield Reference(ReferenceKind.RUN, gate.baseline.run_name, f"spec.gates[{number}].baseline.runName")
+
+
+def _storage(storage: Storage | None, field: str) -> Iterator[Reference]:
+    if storage is None:
+        return
+    if storage.credentials_secret_ref is not None:
+        yield Reference(ReferenceKind.SECRET, storage.credentials_secret_ref.name, f"{field}.credentialsSecretRef.name")
+    if storage.ca_bundle_ref is not None:
+        bundle = storage.ca_bundle_ref
+        yield Reference(ReferenceKind.CONFIG_MAP, bundle.name, f"{field}.caBundleRef.name", bundle.key)

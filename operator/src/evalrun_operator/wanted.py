@@ -1,0 +1,30 @@
+"""What should be there: the planner's word to a backend, in no cluster's terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Want(StrEnum):
+    """What becomes of a part of an attempt."""
+
+    RUN = "run"
+    """Made if it is not there."""
+    KEEP = "keep"
+    """Left as it is, there or not."""
+    GONE = "gone"
+    """Deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The children of one attempt. Attempts before it are cleared: their replicas go, a driver that ended stays."""
+
+    attempt: int
+    driver: Want = Want.KEEP
+    replicas: Want = Want.KEEP
+    count: int = 0
+    """Replicas, where ``replicas`` is RUN."""
+    seconds_left: int | None = None
+    """Of policy.activeDeadlineSeconds: a backstop for the time in which the operator is away."""
