@@ -1,0 +1,3 @@
+module evalrun.dev/tests/cluster/pause
+
+go 1.24.0

@@ -1,0 +1,9 @@
+"""The library's own tests use its fixtures."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.import_plugin("cluster.fixtures")

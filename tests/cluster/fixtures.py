@@ -1,0 +1,48 @@
+"""Fixtures of a real Kubernetes: `control_plane` (an API server alone) and `cluster` (with nodes).
+
+They are a pytest plugin, so that one cluster serves a whole session: a ``conftest.py`` registers it with
+``config.pluginmanager.import_plugin("cluster.fixtures")`` in its ``pytest_configure``. Where the machine cannot run a
+cluster the tests are skipped with the reason; in continuous integration (``CI`` is set) they fail with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cluster.binaries import missing_for_control_plane, missing_for_nodes
+from cluster.cluster import Cluster
+
+
+def require(reason: str | None) -> None:
+    """Nothing if there is no reason; else the end of the test, by failure in continuous integration."""
+    if reason is None:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[Cluster]:
+    """An API server with its controllers and no nodes: pods stay Pending, tests write their status."""
+    require(missing_for_control_plane())
+    with Cluster(nodes=0, name=f"control-plane-{os.getpid()}") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def cluster_arguments() -> dict[str, Any]:
+    """What `cluster` is made of, as arguments of `Cluster`; a conftest overrides it to give images."""
+    return {"nodes": 3, "gpus": 2}
+
+
+@pytest.fixture(scope="session")
+def cluster(cluster_arguments: dict[str, Any]) -> Iterator[Cluster]:
+    """A cluster with nodes that run pods."""
+    require(missing_for_nodes())
+    with Cluster(**cluster_arguments, name=f"cluster-{os.getpid()}") as started:
+        yield started

@@ -1,0 +1,196 @@
+"""Daemons that outlive the process that starts them and are found again from files: the parts of a cluster.
+
+A daemon is known by its process id and its start time, so that a recycled id is never killed for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster.errors import ClusterError
+
+# Joins the cgroups given before "--", says which process it is, and becomes the command.
+_ENTER = """
+pid=$1
+shift
+while [ "$1" != -- ]; do echo $$ >"$1" && shift; done
+shift
+echo $$ >"$pid.new" && mv "$pid.new" "$pid"
+exec "$@"
+"""
+_STEP_S = 0.02
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of this machine at one start."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """The process that has this id now; None if there is none, or only its remains."""
+        try:
+            # The name before the last ")" may hold spaces; then come the state and, 19 fields on, the start time.
+            state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if state in "ZX" else cls(pid, int(rest[18]))
+
+    @property
+    def alive(self) -> bool:
+        return Process.of(self.pid) == self
+
+    def signal(self, number: int) -> None:
+        """Nothing happens if the process is gone."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self, deadline_s: float = 10.0) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.signal(signal.SIGKILL)
+        until(lambda: not self.alive, deadline_s, lambda: f"process {self.pid} to end after SIGKILL")
+
+
+def until(condition: Callable[[], bool], deadline_s: float, what: Callable[[], str], step_s: float = _STEP_S) -> None:
+    """Wait for a condition that is cheap to ask.
+
+    Raises:
+        ClusterError: It did not hold within ``deadline_s`` seconds; says ``what()`` was waited for.
+    """
+    end = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end:
+            raise ClusterError(f"waited {deadline_s:g} s in vain for {what()}")
+        time.sleep(step_s)
+
+
+def run(*command: str | Path, input_text: str | None = None, deadline_s: float = 120.0) -> str:
+    """Run a command to its end; its standard output.
+
+    Raises:
+        ClusterError: It failed, was not there or took too long; carries what it said.
+    """
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words, input=input_text, capture_output=True, text=True, check=False, timeout=deadline_s, env=environment()
+        )
+    except FileNotFoundError:
+        raise ClusterError(f"there is no program {words[0]!r} on this machine") from None
+    except subprocess.TimeoutExpired as late:
+        raise ClusterError(f"{' '.join(words)} did not end within {deadline_s:g} s; it said {late.stderr!r}") from None
+    if done.returncode:
+        raise ClusterError(f"{' '.join(words)} failed with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """This process's, with the system's own programs on the PATH whatever the user's shell says."""
+    return {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"}
+
+
+@dataclass
+class Daemon:
+    """One program that can be started, killed, stopped and continued, from this process or another.
+
+    ``command`` is asked for at each start. ``cgroups`` are the ``cgroup.procs`` files it writes itself into. ``enter``
+    comes before the command and takes it into namespaces; ``host_pid`` finds the process id out here for the one that
+    the process has in there.
+    """
+
+    name: str
+    command: Callable[[], list[str]]
+    log: Path
+    pid_file: Path
+    cgroups: tuple[Path, ...] = ()
+    enter: Callable[[], list[str]] = field(default=list)
+    host_pid: Callable[[int], int | None] = field(default=lambda pid: pid)
+
+    @property
+    def process(self) -> Process | None:
+        """The running process; None if there is none."""
+        try:
+            pid, started = self.pid_file.read_text().split()
+        except FileNotFoundError:
+            return None
+        process = Process(int(pid), int(started))
+        return process if process.alive else None
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None
+
+    def start(self) -> None:
+        """Start it if it is not running; returns when the process is there, which is before it answers."""
+        if self.alive:
+            return
+        inner = self.pid_file.with_suffix(".inner")
+        inner.unlink(missing_ok=True)
+        words = ["sh", "-c", _ENTER, "sh", str(inner), *map(str, self.cgroups), "--", *self.command()]
+        with self.log.open("ab") as log:
+            # A session of its own and no parent: it outlives this process and is nobody's zombie.
+            subprocess.run(
+                ["setsid", "--fork", *self.enter(), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=True,
+                env=environment(),
+                cwd="/",
+            )
+        until(inner.exists, 10.0, lambda: f"{self.name} to start; {self.tail()}")
+        self._note(int(inner.read_text()))
+
+    def _note(self, inner_pid: int) -> None:
+        pid = self.host_pid(inner_pid)
+        process = None if pid is None else Process.of(pid)
+        if process is None:
+            raise ClusterError(f"{self.name} ended as soon as it had started; {self.tail()}")
+        self.pid_file.write_text(f"{process.pid} {process.started}")
+
+    def kill(self) -> None:
+        """SIGKILL; nothing happens if it is not running."""
+        if (process := self.process) is not None:
+            process.kill()
+
+    def stop(self) -> None:
+        """SIGSTOP: it is there, holds its connections, and does nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def cont(self) -> None:
+        """SIGCONT, after `stop`."""
+        self._signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log, for messages."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return f"the end of {self.log}:\n" + "\n".join(text.splitlines()[-lines:])
+
+    def _signal(self, number: int) -> None:
+        process = self.process
+        if process is None:
+            raise ClusterError(f"{self.name} is not running")
+        process.signal(number)
+
+
+def kill_all(processes: Iterable[Process]) -> None:
+    """SIGKILL to all, then wait for all."""
+    found = list(processes)
+    for process in found:
+        process.signal(signal.SIGKILL)
+    for process in found:
+        process.kill()

@@ -1,0 +1,156 @@
+"""What is written down about a cluster, so that any process can find it and take it down again."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from cluster.binaries import cache
+from cluster.controlplane import Endpoints, Flags
+from cluster.process import Process
+
+# The range for tests of networks (RFC 2544): no real network uses it. Every cluster gets its own 32nd of it, so that
+# clusters stand side by side and this machine can reach the pods and services of all.
+_RANGE = IPv4Network("198.18.0.0/15")
+_CLUSTER_PREFIX = 20
+INDEXES = 2 ** (_CLUSTER_PREFIX - _RANGE.prefixlen)
+MAX_NODES = 8
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The networks of cluster number ``index``, and its names on this machine (interfaces have at most 15 letters)."""
+
+    index: int
+
+    @property
+    def network(self) -> IPv4Network:
+        """All of this cluster; what this machine routes into it."""
+        return list(_RANGE.subnets(new_prefix=_CLUSTER_PREFIX))[self.index]
+
+    def _part(self, number: int) -> IPv4Network:
+        return list(self.network.subnets(new_prefix=24))[number]
+
+    @property
+    def fabric(self) -> IPv4Network:
+        """Control plane (.1) and nodes (.10 and up)."""
+        return self._part(0)
+
+    @property
+    def control_plane(self) -> str:
+        return str(self.fabric[1])
+
+    @property
+    def link(self) -> IPv4Network:
+        """Between this machine (.1) and the cluster (.2)."""
+        return self._part(1)
+
+    @property
+    def machine(self) -> str:
+        """This machine, as the cluster sees it."""
+        return str(self.link[1])
+
+    @property
+    def services(self) -> IPv4Network:
+        """ClusterIPs; 1,024 of them, which is more than a test makes."""
+        return list(self.network.subnets(new_prefix=22))[1]
+
+    def node(self, number: int) -> str:
+        return str(self.fabric[10 + number])
+
+    def pods(self, number: int) -> IPv4Network:
+        """The pods of one node."""
+        return self._part(8 + number)
+
+    @property
+    def name(self) -> str:
+        """Of the cluster's network namespace, its cgroup and this machine's end of the link."""
+        return f"evalrun{self.index}"
+
+
+@dataclass(frozen=True)
+class NodeOptions:
+    """The same for all nodes of a cluster.
+
+    ``gpus`` is the count of ``nvidia.com/gpu`` that each node offers (no device appears in a pod); ``memory_mib`` what
+    a node says it has for pods. ``lease_s`` is how long a kubelet's sign of life lasts.
+    """
+
+    gpus: int = 0
+    memory_mib: int = 6144
+    lease_s: int = 8
+
+
+@dataclass
+class State:
+    """One cluster's facts; ``index`` is None for a control plane alone, which lives on loopback."""
+
+    name: str
+    nodes: int
+    endpoints: Endpoints
+    index: int | None = None
+    options: NodeOptions = field(default_factory=NodeOptions)
+    flags: Flags = field(default_factory=Flags)
+    images: str | None = None
+    owner: tuple[int, int] | None = None
+    sysctls: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.name)
+
+    @property
+    def addresses(self) -> Addresses:
+        assert self.index is not None, "a control plane alone has no networks"
+        return Addresses(self.index)
+
+    @property
+    def abandoned(self) -> bool:
+        """It belonged to a process that is gone, a test's that was killed."""
+        return self.owner is not None and not Process(*self.owner).alive
+
+    def save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        new = self.folder / "cluster.json.new"
+        new.write_text(json.dumps(asdict(self), indent=1))
+        new.replace(self.folder / "cluster.json")
+
+    @classmethod
+    def load(cls, name: str) -> State | None:
+        """The cluster of that name; None if there is none."""
+        try:
+            raw = json.loads((folder_of(name) / "cluster.json").read_text())
+        except FileNotFoundError:
+            return None
+        flags = Flags(**{part: tuple(words) for part, words in raw.pop("flags").items()})
+        owner = raw.pop("owner")
+        return cls(
+            **{**raw, "endpoints": Endpoints(**raw["endpoints"]), "options": NodeOptions(**raw["options"])},
+            flags=flags,
+            owner=None if owner is None else (owner[0], owner[1]),
+        )
+
+
+def runs() -> Path:
+    """The folder of all clusters that are up."""
+    return cache() / "run"
+
+
+def folder_of(name: str) -> Path:
+    return runs() / name
+
+
+def known() -> list[State]:
+    """Every cluster that is up, or half up."""
+    states = [State.load(path.name) for path in sorted(runs().glob("*"))]
+    return [state for state in states if state is not None]
+
+
+def this_process() -> tuple[int, int]:
+    """The owner of what this process starts."""
+    process = Process.of(os.getpid())
+    assert process is not None
+    return process.pid, process.started
