@@ -21,11 +21,9 @@ from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.engine.tokens import first_line
 from evalrun_runner.errors import InputError, LedgerCorrupt, RunFailed, StoreError
 from evalrun_runner.fleet import Answered, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.ray_environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT
 from evalrun_runner.records import Order
 from evalrun_runner.replica.replica import Replica, ReplicaSettings
-
-OBJECT_STORE_BYTES = 128 << 20
-"""Results never pass through Ray's object store; the smallest that Ray accepts comfortably."""
 
 LOAD_SECONDS = 1800.0
 """A replica that has not loaded its engine by then is killed."""
@@ -37,11 +35,9 @@ START_TRIES = 3
 
 def _import_ray() -> Any:
     # A token guards every port of this Ray; it must be in the environment before ray is imported.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     import ray
 
     return ray

@@ -181,6 +181,8 @@ class Report:
     """How many more items it would take now, to keep its engine fed."""
     degraded: str | None = None
     """Why the store is in trouble, if it is: it commits nothing until that ends."""
+    leaving: bool = False
+    """Its last report: it was told to drain, has committed what was complete, and takes nothing more."""
 
 
 @dataclass(frozen=True, slots=True)

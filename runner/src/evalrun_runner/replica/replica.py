@@ -97,9 +97,13 @@ class _State:
     cancelled: list[int] = field(default_factory=list)
     to_open: int = 0
     isolated: _Isolated | None = None
+    held: set[int] = field(default_factory=set)
+    """Ids of the leases that were neither committed nor cancelled."""
     fed: bool = False
     """The last order brought leases: there may be more."""
     leaving: bool = False
+    draining: bool = False
+    """Its machine asks it to leave, not the driver."""
     failure: EvalRunError | None = None
 
 
@@ -143,15 +147,31 @@ class Replica:
         with self._changed:
             self._take(order)
             self._changed.wait_for(self._has_news, timeout=max(0.0, deadline - time.monotonic()))
-            if self._state.failure is not None:
+            draining = self._state.draining
+            # Where a drained replica could not commit, others will: what it held goes back either way.
+            if self._state.failure is not None and not draining:
                 raise self._state.failure
-        if order.done:
+        if order.done or draining:
             self._left.wait(FLUSH_SECONDS + 5.0)
         with self._changed:
             return self._report()
 
+    def drain(self) -> None:
+        """Take nothing more, and commit what is complete within some 20 s; the next report gives back the rest."""
+        with self._changed:
+            self._state.draining = True
+            self._leave()
+        self._left.wait(FLUSH_SECONDS + 5.0)
+
+    def _leave(self) -> None:
+        self._state.leaving = True
+        self._leases.put(None)
+        self._changed.notify_all()
+
     def _take(self, order: Order) -> None:
         state = self._state
+        state.held |= {lease.id for lease in order.leases}
+        state.held -= set(order.cancel)
         if state.isolated is not None and state.isolated.told:
             state.isolated.heard = True
         state.fed = bool(order.leases)
@@ -160,8 +180,7 @@ class Replica:
             self._leases.put(lease)
         state.cancelled.extend(order.cancel)
         if order.done:
-            state.leaving = True
-            self._leases.put(None)
+            self._leave()
         self._changed.notify_all()
 
     def _has_news(self) -> bool:
@@ -187,17 +206,20 @@ class Replica:
             isolated.told = True
         return Report(
             committed=committed,
+            returned=tuple(sorted(state.held)) if state.draining else (),
             announced=announced,
             tokens=0 if pump is None else pump.tokens,
             steps=0 if pump is None else pump.steps,
             busy=pump is not None and pump.busy,
             wants=self._wants(),
             degraded=self._store.trouble,
+            leaving=state.draining,
         )
 
     def _on_commit(self, committed: Committed) -> None:
         with self._changed:
             self._state.committed.append(committed)
+            self._state.held.discard(committed.lease)
             self._changed.notify_all()
 
     def _fail(self, error: EvalRunError) -> None:
