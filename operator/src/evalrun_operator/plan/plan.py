@@ -1,15 +1,38 @@
-"""Decide what a run's children and status should be."""
+"""Decide what a run's children and status should be. Level, not edge: from what is there, whatever came before.
+
+The order of ``_step`` is the policy: a result that is there is taken before anything else; wrong input ends the run;
+then come suspension, the deadline, and at last the attempts. An attempt is a driver and its replicas:
+
+- none there: the next one is made. Nothing is charged for it, whoever took the last one away (a suspension, a person).
+- its driver is not ready: only the driver runs, preflight costs no GPU.
+- its driver is ready: replicas run, as many as the spec asks for.
+- its driver failed: replicas go; the next attempt follows, charged or not, or the run ends (``ending``).
+
+Attempts are recorded after they were made, so that a crash in between repeats what has no effect twice. What an attempt
+is charged with is counted when the next one is recorded, from the drivers that lie in between.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
-from evalrun_api import EvalRunStatus
+from evalrun_api import ConditionType, EvalRunStatus, Phase, Reason, RunResult
 from evalrun_operator.changes import Event
-from evalrun_operator.observed import Observed
+from evalrun_operator.names import LABEL_QUEUE
+from evalrun_operator.observed import Attempt, Driver, DriverPhase, Missing, Observed
+from evalrun_operator.plan import findings as find
+from evalrun_operator.plan.ending import Ending, Verdict, ending_of, wait_before
+from evalrun_operator.plan.events import events
+from evalrun_operator.plan.findings import Finding, Findings
+from evalrun_operator.plan.status import new_status
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.wanted import Wanted
+from evalrun_operator.wanted import Want, Wanted
+
+LEAVING_SECONDS = 30.0
+"""For replicas to leave by themselves after the end of their run."""
+WORKING = {Phase.STARTING, Phase.RUNNING}
+"""Phases in which a driver has use for replicas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +49,339 @@ class Plan:
     """Seconds until the run is looked at again without an event, at the latest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One decision, before it is written into a status."""
+
+    phase: Phase
+    findings: Findings
+    wanted: Wanted | None = None
+    attempt: int = 0
+    charged: int = 0
+    """Attempts that count against policy.maxAttempts."""
+    running: bool = False
+    """Whether time counts against policy.activeDeadlineSeconds."""
+    ready: int = 0
+    """Replicas that answer."""
+    result: RunResult | None = None
+    """The run's end, if a driver said it."""
+    again_in: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Situation:
+    """What every decision looks at."""
+
+    observed: Observed
+    settings: OperatorSettings
+    now: datetime
+    number: int
+    """The present attempt; 0 before the first."""
+    charged: int
+    """Charged attempts before it."""
+    spent: float
+    """Seconds of running."""
+    status: EvalRunStatus = field(default_factory=EvalRunStatus)
+
+    @property
+    def attempt(self) -> Attempt:
+        """What is there of the present attempt."""
+        return self.observed.attempts.get(self.number, Attempt())
+
+    @property
+    def deadline(self) -> int | None:
+        """policy.activeDeadlineSeconds."""
+        return self.observed.run.spec.policy.active_deadline_seconds
+
+    @property
+    def deadline_over(self) -> bool:
+        """Whether the run has had its time."""
+        return self.deadline is not None and self.spent >= self.deadline
+
+    @property
+    def queue(self) -> str | None:
+        """The queue that admits the replicas."""
+        return self.observed.run.metadata.labels.get(LABEL_QUEUE)
+
+    def wanted(self, driver: Want, replicas: Want, number: int | None = None) -> Wanted:
+        """Children of the present attempt, or of another."""
+        # Under a queue a driver may wait for ever: its own backstop would take its replicas' place in the queue away.
+        left = None if self.deadline is None or self.queue else max(1, int(self.deadline - self.spent))
+        return Wanted(
+            self.number if number is None else number,
+            driver,
+            replicas,
+            count=self.observed.run.spec.replicas.count,
+            seconds_left=left,
+        )
+
+
 def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     """Decide."""
-    raise NotImplementedError
+    status = observed.run.status or EvalRunStatus()
+    situation = _situate(observed, settings, status, now)
+    if status.phase is not None and status.phase.finished:
+        return _after_the_end(situation)
+    step = _step(situation)
+    after = new_status(observed, step, situation.spent, now)
+    again_in = step.again_in
+    if situation.deadline is not None and step.running:
+        again_in = max(0.0, min(again_in, situation.deadline - situation.spent))
+    return Plan(step.wanted, after, events(status, after), again_in=again_in)
+
+
+def _situate(observed: Observed, settings: OperatorSettings, status: EvalRunStatus, now: datetime) -> _Situation:
+    since = 0.0 if status.active_since is None else (now - status.active_since) / timedelta(seconds=1)
+    situation = _Situation(
+        observed,
+        settings,
+        now,
+        number=observed.last_attempt,
+        charged=status.charged_attempts or 0,
+        spent=(status.active_seconds or 0) + max(0.0, since),
+        status=status,
+    )
+    charged = situation.charged
+    for number in range(status.attempt or 1, situation.number):
+        driver = observed.attempts.get(number, Attempt()).driver
+        if driver is not None and driver.phase.ended:
+            charged += ending_of(driver, deadline_over=situation.deadline_over).verdict is Verdict.RETRY
+    return replace(situation, charged=charged)
+
+
+def _step(situation: _Situation) -> Step:
+    """The policy, in its order."""
+    observed, driver = situation.observed, situation.attempt.driver
+    ending = None
+    if driver is not None and driver.phase.ended:
+        ending = ending_of(driver, deadline_over=situation.deadline_over)
+    if driver is not None and ending is not None and ending.verdict is Verdict.DONE:
+        return _succeeded(situation, driver)
+    if observed.invalid is not None:
+        return _failed(situation, Phase.INVALID, Reason.INVALID_SPEC, observed.invalid)
+    if observed.run.spec.policy.suspend:
+        return _suspended(situation)
+    if situation.deadline_over:
+        message = f"policy.activeDeadlineSeconds ({situation.deadline}) have passed; what is committed stays"
+        return _failed(situation, Phase.FAILED, Reason.DEADLINE_EXCEEDED, message)
+    if driver is None:
+        return _next_attempt(situation, situation.charged)
+    if ending is not None:
+        return _after(situation, driver, ending)
+    return _on_its_way(situation, driver)
+
+
+# The ends ---------------------------------------------------------------------------------------------------------
+
+
+def _succeeded(situation: _Situation, driver: Driver) -> Step:
+    assert driver.result is not None
+    return Step(
+        Phase.SUCCEEDED,
+        _admitted(situation, find.succeeded(driver.result)),
+        situation.wanted(Want.KEEP, Want.KEEP),
+        situation.number,
+        situation.charged,
+        result=driver.result,
+        again_in=LEAVING_SECONDS,
+    )
+
+
+def _failed(situation: _Situation, phase: Phase, reason: Reason, message: str, charged: int | None = None) -> Step:
+    accepted = find.false(reason, message) if phase is Phase.INVALID else find.ACCEPTED
+    driver = situation.attempt.driver
+    stays = driver is None or driver.phase.ended
+    return Step(
+        phase,
+        _admitted(situation, find.failed(reason, message, accepted=accepted)),
+        situation.wanted(Want.KEEP if stays else Want.GONE, Want.GONE),
+        situation.number,
+        situation.charged if charged is None else charged,
+        result=None if driver is None else driver.result,
+        again_in=LEAVING_SECONDS,
+    )
+
+
+def _after_the_end(situation: _Situation) -> Plan:
+    """A finished run is never started again; what still holds anything goes, and at last the run itself."""
+    status = situation.status
+    since = timedelta(0) if status.finished_at is None else situation.now - status.finished_at
+    passed = since / timedelta(seconds=1)
+    lives = situation.observed.run.spec.policy.ttl_seconds_after_finished
+    if lives is not None and passed >= lives:
+        return Plan(None, status, delete_run=True)
+    again_in = 3600.0 if lives is None else lives - passed
+    driver, replicas = situation.attempt.driver, situation.attempt.replicas
+    stray = driver is not None and not driver.phase.ended
+    holding = replicas is not None and not replicas.ended
+    if not stray and not holding:
+        return Plan(None, status, again_in=again_in)
+    if not stray and passed < LEAVING_SECONDS:
+        return Plan(None, status, again_in=min(again_in, LEAVING_SECONDS - passed))
+    wanted = situation.wanted(Want.GONE if stray else Want.KEEP, Want.GONE)
+    return Plan(wanted, status, again_in=min(again_in, LEAVING_SECONDS))
+
+
+# On the way -------------------------------------------------------------------------------------------------------
+
+
+def _suspended(situation: _Situation) -> Step:
+    driver = situation.attempt.driver
+    # A driver that failed stays: what it is charged with is counted when the run goes on.
+    ended = driver is not None and driver.phase.ended
+    return Step(
+        Phase.SUSPENDED,
+        _admitted(situation, find.suspended()),
+        situation.wanted(Want.KEEP if ended else Want.GONE, Want.GONE),
+        situation.number,
+        situation.charged,
+    )
+
+
+def _next_attempt(situation: _Situation, charged: int, why: Ending | None = None) -> Step:
+    """Make the attempt after the present one, once everything that the spec names is there."""
+    references = situation.observed.references
+    if references is not None and references.problems:
+        return _missing(situation, references.problems)
+    message = find.preflight_message(None)
+    if why is not None:
+        message = f"attempt {situation.number} failed ({why.reason}: {why.message}); another one goes on from there"
+    number = situation.number + 1
+    return Step(
+        Phase.STARTING,
+        _admitted(situation, find.going(Reason.RETRYING if why else Reason.PREFLIGHT, message)),
+        situation.wanted(Want.RUN, Want.KEEP, number),
+        number,
+        charged,
+        running=True,
+        again_in=situation.settings.progress_seconds,
+    )
+
+
+def _missing(situation: _Situation, problems: tuple[Missing, ...]) -> Step:
+    """Objects of one commit arrive in any order: for a while they may be missing."""
+    first = problems[0]
+    message = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
+    created = situation.observed.run.metadata.creation_timestamp or situation.now
+    condition = next((one for one in situation.status.conditions if one.type == ConditionType.ACCEPTED), None)
+    # Since creation, or in a later attempt since it was first found.
+    since = created if condition is None or situation.number == 0 else condition.last_transition_time
+    left = situation.settings.reference_grace_seconds - (situation.now - since) / timedelta(seconds=1)
+    if left <= 0 or first.reason is Reason.INVALID_SPEC:
+        return _failed(situation, Phase.INVALID, first.reason, message)
+    waiting = find.going(first.reason, message) | {ConditionType.ACCEPTED: find.false(first.reason, message)}
+    return Step(
+        Phase.PENDING,
+        _admitted(situation, waiting),
+        situation.wanted(Want.KEEP, Want.GONE),
+        situation.number,
+        situation.charged,
+        again_in=min(10.0, left),
+    )
+
+
+def _after(situation: _Situation, driver: Driver, ending: Ending) -> Step:
+    """The attempt ended without the run's results."""
+    match ending.verdict:
+        case Verdict.INVALID:
+            return _failed(situation, Phase.INVALID, ending.reason, ending.message)
+        case Verdict.FINAL:
+            return _failed(situation, Phase.FAILED, ending.reason, ending.message)
+        case Verdict.AGAIN:
+            return _next_attempt(situation, situation.charged)
+        case _:
+            return _retry(situation, driver, ending)
+
+
+def _retry(situation: _Situation, driver: Driver, ending: Ending) -> Step:
+    charged = situation.charged + 1
+    most = situation.observed.run.spec.policy.max_attempts
+    if charged >= most:
+        message = f"{charged} of {most} attempts failed; the last: {ending.reason}: {ending.message}"
+        return _failed(situation, Phase.FAILED, Reason.ATTEMPTS_EXHAUSTED, message, charged)
+    passed = 0.0 if driver.ended_at is None else (situation.now - driver.ended_at) / timedelta(seconds=1)
+    left = wait_before(charged) - max(0.0, passed)
+    if left <= 0:
+        return _next_attempt(situation, charged, ending)
+    message = f"attempt {situation.number} failed ({ending.reason}: {ending.message}); the next follows"
+    return Step(
+        Phase.STARTING,
+        _admitted(situation, find.going(Reason.RETRYING, message)),
+        situation.wanted(Want.KEEP, Want.GONE),
+        situation.number,
+        situation.charged,
+        running=True,
+        again_in=left,
+    )
+
+
+def _on_its_way(situation: _Situation, driver: Driver) -> Step:
+    if driver.phase is not DriverPhase.READY:
+        leaving = driver.phase is DriverPhase.LEAVING
+        return Step(
+            Phase.STARTING,
+            _admitted(situation, find.going(Reason.PREFLIGHT, find.preflight_message(driver))),
+            situation.wanted(Want.KEEP, Want.KEEP),
+            situation.number,
+            situation.charged,
+            running=not leaving,
+            again_in=2.0 if leaving else 30.0,
+        )
+    return _working(situation)
+
+
+def _working(situation: _Situation) -> Step:
+    """The driver is ready: replicas are worth their GPUs until it says that all is answered."""
+    spec, progress = situation.observed.run.spec, situation.observed.progress
+    replicas = situation.attempt.replicas
+    ready = 0 if progress is None else progress.replicas_ready
+    queued = replicas is not None and replicas.queued
+    phase = _phase(situation, queued=queued)
+    # A driver that cannot be heard may be at its end: replicas that have left are not called back on a guess.
+    use = replicas is None or (progress is not None and progress.phase in WORKING)
+    finding = find.replicas_finding(replicas, ready, spec.replicas.count, spec.replicas.resolved_min_count)
+    reason = {Phase.RUNNING: Reason.RUNNING, Phase.FINISHING: Reason.AGGREGATING}.get(phase, finding.reason)
+    message = finding.message if reason is finding.reason else _doing(situation)
+    return Step(
+        phase,
+        _admitted(situation, find.going(reason, message))
+        | {
+            ConditionType.REPLICAS_READY: finding,
+            ConditionType.STORAGE_DEGRADED: find.storage_finding(progress),
+        },
+        situation.wanted(Want.KEEP, Want.RUN if use else Want.KEEP),
+        situation.number,
+        situation.charged,
+        running=not queued,
+        ready=ready,
+        again_in=situation.settings.progress_seconds,
+    )
+
+
+def _phase(situation: _Situation, *, queued: bool) -> Phase:
+    progress, before = situation.observed.progress, situation.status.phase
+    if queued:
+        return Phase.QUEUED
+    if progress is not None and not progress.phase.finished:
+        return progress.phase
+    return before if before in {Phase.RUNNING, Phase.FINISHING} else Phase.STARTING
+
+
+def _doing(situation: _Situation) -> str:
+    progress = situation.observed.progress
+    if progress is None:
+        return "the driver does not answer; it is asked again"
+    note = f"; {progress.note}" if progress.note else ""
+    return f"items are being answered{note}" if progress.phase is Phase.RUNNING else f"{progress.phase.value}{note}"
+
+
+def _admitted(situation: _Situation, findings: Findings) -> dict[ConditionType, Finding]:
+    """With what is known of the queue."""
+    if situation.queue is None:
+        return dict(findings)
+    replicas = situation.attempt.replicas
+    if replicas is None or replicas.queued:
+        waiting = f"queue {situation.queue} has not admitted the replicas yet"
+        return dict(findings) | {ConditionType.ADMITTED: find.false(Reason.WAITING_FOR_ADMISSION, waiting)}
+    admitted = find.true(Reason.ADMITTED, f"queue {situation.queue} admitted the replicas")
+    return dict(findings) | {ConditionType.ADMITTED: admitted}

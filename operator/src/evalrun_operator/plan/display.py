@@ -1,0 +1,53 @@
+"""Strings for the columns of ``kubectl get``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from evalrun_api import Counts, GateResult, RunProgress, RunResult, Score
+from evalrun_api.status import Display, EvalRunStatus
+
+
+def progress_text(counts: Counts) -> str | None:
+    """``1,204/1,319``; None before anything is planned."""
+    return f"{counts.done:,}/{counts.planned:,}" if counts.planned else None
+
+
+def score_text(scores: tuple[Score, ...], gates: tuple[GateResult, ...]) -> str | None:
+    """The first gate's score, or the first benchmark's headline: ``0.6831±0.0128``."""
+    chosen = None
+    if gates:
+        first = gates[0]
+        wanted = (first.task, first.metric, first.filter)
+        chosen = next((score for score in scores if (score.task, score.metric, score.filter) == wanted), None)
+    chosen = chosen or next((score for score in scores if score.value is not None), None)
+    if chosen is None or chosen.value is None:
+        return None
+    return f"{chosen.value:.4f}" + ("" if chosen.stderr is None else f"±{chosen.stderr:.4f}")
+
+
+def eta_text(eta: datetime | None, now: datetime) -> str | None:
+    """Time left: ``40s``, ``12m``, ``3h05m``."""
+    if eta is None:
+        return None
+    left = max(0, int((eta - now) / timedelta(seconds=1)))
+    if left < 100:
+        return f"{left}s"
+    minutes = left // 60
+    return f"{minutes}m" if minutes < 100 else f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def display(
+    status: EvalRunStatus, model: str, progress: RunProgress | None, result: RunResult | None, now: datetime
+) -> Display:
+    """All columns, from the rest of the status."""
+    replicas = status.replicas
+    verdict = None if result is None or result.verdict is None else result.verdict.value
+    return Display(
+        model=model,
+        progress=None if status.progress is None else progress_text(status.progress),
+        score=score_text(status.scores, status.gates),
+        gate=verdict,
+        replicas=None if replicas is None else f"{replicas.ready}/{replicas.desired}",
+        eta=eta_text(progress.eta if progress else None, now),
+    )

@@ -1,0 +1,38 @@
+"""What is told in ``kubectl describe``: conditions that changed, where a person would want to know."""
+
+from __future__ import annotations
+
+from evalrun_api import Condition, ConditionStatus, ConditionType, EvalRunStatus
+from evalrun_operator.changes import Event
+
+_TOLD = {
+    (ConditionType.ACCEPTED, ConditionStatus.FALSE): True,
+    (ConditionType.ADMITTED, ConditionStatus.FALSE): False,
+    (ConditionType.REPLICAS_READY, ConditionStatus.TRUE): False,
+    (ConditionType.COMPLETE, ConditionStatus.TRUE): False,
+    (ConditionType.FAILED, ConditionStatus.TRUE): True,
+    (ConditionType.SUSPENDED, ConditionStatus.TRUE): False,
+    (ConditionType.STORAGE_DEGRADED, ConditionStatus.TRUE): True,
+    (ConditionType.GATE_PASSED, ConditionStatus.FALSE): True,
+}
+"""Conditions that are told when they come to be so, and whether as a warning."""
+
+
+def events(before: EvalRunStatus, after: EvalRunStatus) -> tuple[Event, ...]:
+    """The events of a change of status."""
+    recorded = {condition.type: condition for condition in before.conditions}
+    told = [
+        Event(condition.reason, condition.message, warning)
+        for condition in after.conditions
+        if (warning := _TOLD.get((ConditionType(condition.type), condition.status))) is not None
+        and _changed(recorded.get(condition.type), condition)
+    ]
+    if after.attempt and after.attempt != before.attempt:
+        retry = after.attempt > 1
+        message = next((one.message for one in after.conditions if one.type == ConditionType.COMPLETE), "")
+        told.insert(0, Event("AttemptStarted", f"attempt {after.attempt}: {message}", warning=retry))
+    return tuple(told)
+
+
+def _changed(before: Condition | None, after: Condition) -> bool:
+    return before is None or (before.status, before.reason) != (after.status, after.reason)

@@ -1,0 +1,82 @@
+"""From a decision to the status that is written."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from evalrun_api import Counts, EvalRunStatus, RunProgress, RunResult, Work
+from evalrun_api.status import MAX_SCORES, Progress, ReplicaStatus
+from evalrun_operator.observed import Observed
+from evalrun_operator.plan.display import display
+from evalrun_operator.plan.findings import conditions
+
+if TYPE_CHECKING:
+    from evalrun_operator.plan.plan import Step
+
+MAX_GATES = 100
+"""Gates in a status."""
+
+
+def new_status(observed: Observed, step: Step, spent: float, now: datetime) -> EvalRunStatus:
+    """The whole status. What nobody says anything new of stays as it was."""
+    run, progress, result = observed.run, observed.progress, step.result
+    before = run.status or EvalRunStatus()
+    finished = step.phase.finished
+    since = before.active_since
+    running = step.running and not finished
+    status = EvalRunStatus(
+        phase=step.phase,
+        observed_generation=run.metadata.generation,
+        attempt=step.attempt or None,
+        started_at=before.started_at or (now if step.attempt else None),
+        finished_at=now if finished else None,
+        # What has run up so far is put down only when the clock stops: between, the two fields stay as they are.
+        active_seconds=before.active_seconds if running else int(spent),
+        active_since=(since or now) if running else None,
+        charged_attempts=step.charged,
+        progress=_progress(before, progress, result),
+        work=_work(before, progress, result),
+        replicas=ReplicaStatus(desired=0 if finished else run.spec.replicas.count, ready=step.ready),
+        scores=before.scores if result is None else result.scores[:MAX_SCORES],
+        gates=before.gates if result is None else result.gates[:MAX_GATES],
+        results_uri=before.results_uri if result is None else result.results_uri or before.results_uri,
+        conditions=conditions(step.findings, before.conditions, run.metadata.generation, now),
+    )
+    shown = display(status, run.spec.model.resolved_name[:128], progress, result, now)
+    return status.model_copy(update={"display": shown})
+
+
+def _progress(before: EvalRunStatus, progress: RunProgress | None, result: RunResult | None) -> Progress | None:
+    if result is not None and result.counts.planned:
+        return _of(result.counts)
+    if progress is None:
+        return before.progress and _of(before.progress)
+    return _of(progress.counts).model_copy(
+        update={
+            "items_per_second": _short(progress.items_per_second),
+            "output_tokens_per_second": _short(progress.output_tokens_per_second),
+            "eta": None if progress.eta is None else progress.eta.replace(microsecond=0),
+        }
+    )
+
+
+def _of(counts: Counts) -> Progress:
+    return Progress(
+        planned=counts.planned,
+        ok=counts.ok,
+        failed=counts.failed,
+        quarantined=counts.quarantined,
+        percent=100 * counts.done // counts.planned if counts.planned else None,
+    )
+
+
+def _short(rate: float | None) -> float | None:
+    """Three digits tell enough."""
+    return None if rate is None else float(f"{rate:.3g}")
+
+
+def _work(before: EvalRunStatus, progress: RunProgress | None, result: RunResult | None) -> Work | None:
+    if result is not None:
+        return result.work
+    return before.work if progress is None else progress.work
