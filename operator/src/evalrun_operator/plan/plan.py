@@ -14,18 +14,19 @@ is charged with is counted when the next one is recorded, from the drivers that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from evalrun_api import ConditionType, EvalRunStatus, Phase, Reason, RunResult
+from evalrun_api import ConditionType, EvalRunStatus, Phase, Reason
 from evalrun_operator.changes import Event
-from evalrun_operator.names import LABEL_QUEUE
-from evalrun_operator.observed import Attempt, Driver, DriverPhase, Missing, Observed
+from evalrun_operator.observed import Driver, DriverPhase, Missing, Observed
 from evalrun_operator.plan import findings as find
 from evalrun_operator.plan.ending import Ending, Verdict, ending_of, wait_before
 from evalrun_operator.plan.events import events
 from evalrun_operator.plan.findings import Finding, Findings
+from evalrun_operator.plan.situation import Situation, situate
 from evalrun_operator.plan.status import new_status
+from evalrun_operator.plan.step import Step
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.wanted import Want, Wanted
 
@@ -49,77 +50,10 @@ class Plan:
     """Seconds until the run is looked at again without an event, at the latest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One decision, before it is written into a status."""
-
-    phase: Phase
-    findings: Findings
-    wanted: Wanted | None = None
-    attempt: int = 0
-    charged: int = 0
-    """Attempts that count against policy.maxAttempts."""
-    running: bool = False
-    """Whether time counts against policy.activeDeadlineSeconds."""
-    ready: int = 0
-    """Replicas that answer."""
-    result: RunResult | None = None
-    """The run's end, if a driver said it."""
-    again_in: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Situation:
-    """What every decision looks at."""
-
-    observed: Observed
-    settings: OperatorSettings
-    now: datetime
-    number: int
-    """The present attempt; 0 before the first."""
-    charged: int
-    """Charged attempts before it."""
-    spent: float
-    """Seconds of running."""
-    status: EvalRunStatus = field(default_factory=EvalRunStatus)
-
-    @property
-    def attempt(self) -> Attempt:
-        """What is there of the present attempt."""
-        return self.observed.attempts.get(self.number, Attempt())
-
-    @property
-    def deadline(self) -> int | None:
-        """policy.activeDeadlineSeconds."""
-        return self.observed.run.spec.policy.active_deadline_seconds
-
-    @property
-    def deadline_over(self) -> bool:
-        """Whether the run has had its time."""
-        return self.deadline is not None and self.spent >= self.deadline
-
-    @property
-    def queue(self) -> str | None:
-        """The queue that admits the replicas."""
-        return self.observed.run.metadata.labels.get(LABEL_QUEUE)
-
-    def wanted(self, driver: Want, replicas: Want, number: int | None = None) -> Wanted:
-        """Children of the present attempt, or of another."""
-        # Under a queue a driver may wait for ever: its own backstop would take its replicas' place in the queue away.
-        left = None if self.deadline is None or self.queue else max(1, int(self.deadline - self.spent))
-        return Wanted(
-            self.number if number is None else number,
-            driver,
-            replicas,
-            count=self.observed.run.spec.replicas.count,
-            seconds_left=left,
-        )
-
-
 def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     """Decide."""
     status = observed.run.status or EvalRunStatus()
-    situation = _situate(observed, settings, status, now)
+    situation = situate(observed, settings, status, now)
     if status.phase is not None and status.phase.finished:
         return _after_the_end(situation)
     step = _step(situation)
@@ -130,26 +64,7 @@ def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     return Plan(step.wanted, after, events(status, after), again_in=again_in)
 
 
-def _situate(observed: Observed, settings: OperatorSettings, status: EvalRunStatus, now: datetime) -> _Situation:
-    since = 0.0 if status.active_since is None else (now - status.active_since) / timedelta(seconds=1)
-    situation = _Situation(
-        observed,
-        settings,
-        now,
-        number=observed.last_attempt,
-        charged=status.charged_attempts or 0,
-        spent=(status.active_seconds or 0) + max(0.0, since),
-        status=status,
-    )
-    charged = situation.charged
-    for number in range(status.attempt or 1, situation.number):
-        driver = observed.attempts.get(number, Attempt()).driver
-        if driver is not None and driver.phase.ended:
-            charged += ending_of(driver, deadline_over=situation.deadline_over).verdict is Verdict.RETRY
-    return replace(situation, charged=charged)
-
-
-def _step(situation: _Situation) -> Step:
+def _step(situation: Situation) -> Step:
     """The policy, in its order."""
     observed, driver = situation.observed, situation.attempt.driver
     ending = None
@@ -174,7 +89,7 @@ def _step(situation: _Situation) -> Step:
 # The ends ---------------------------------------------------------------------------------------------------------
 
 
-def _succeeded(situation: _Situation, driver: Driver) -> Step:
+def _succeeded(situation: Situation, driver: Driver) -> Step:
     assert driver.result is not None
     return Step(
         Phase.SUCCEEDED,
@@ -187,7 +102,7 @@ def _succeeded(situation: _Situation, driver: Driver) -> Step:
     )
 
 
-def _failed(situation: _Situation, phase: Phase, reason: Reason, message: str, charged: int | None = None) -> Step:
+def _failed(situation: Situation, phase: Phase, reason: Reason, message: str, charged: int | None = None) -> Step:
     accepted = find.false(reason, message) if phase is Phase.INVALID else find.ACCEPTED
     driver = situation.attempt.driver
     stays = driver is None or driver.phase.ended
@@ -202,7 +117,7 @@ def _failed(situation: _Situation, phase: Phase, reason: Reason, message: str, c
     )
 
 
-def _after_the_end(situation: _Situation) -> Plan:
+def _after_the_end(situation: Situation) -> Plan:
     """A finished run is never started again; what still holds anything goes, and at last the run itself."""
     status = situation.status
     since = timedelta(0) if status.finished_at is None else situation.now - status.finished_at
@@ -225,7 +140,7 @@ def _after_the_end(situation: _Situation) -> Plan:
 # On the way -------------------------------------------------------------------------------------------------------
 
 
-def _suspended(situation: _Situation) -> Step:
+def _suspended(situation: Situation) -> Step:
     driver = situation.attempt.driver
     # A driver that failed stays: what it is charged with is counted when the run goes on.
     ended = driver is not None and driver.phase.ended
@@ -238,7 +153,7 @@ def _suspended(situation: _Situation) -> Step:
     )
 
 
-def _next_attempt(situation: _Situation, charged: int, why: Ending | None = None) -> Step:
+def _next_attempt(situation: Situation, charged: int, why: Ending | None = None) -> Step:
     """Make the attempt after the present one, once everything that the spec names is there."""
     references = situation.observed.references
     if references is not None and references.problems:
@@ -258,7 +173,7 @@ def _next_attempt(situation: _Situation, charged: int, why: Ending | None = None
     )
 
 
-def _missing(situation: _Situation, problems: tuple[Missing, ...]) -> Step:
+def _missing(situation: Situation, problems: tuple[Missing, ...]) -> Step:
     """Objects of one commit arrive in any order: for a while they may be missing."""
     first = problems[0]
     message = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
@@ -280,7 +195,7 @@ def _missing(situation: _Situation, problems: tuple[Missing, ...]) -> Step:
     )
 
 
-def _after(situation: _Situation, driver: Driver, ending: Ending) -> Step:
+def _after(situation: Situation, driver: Driver, ending: Ending) -> Step:
     """The attempt ended without the run's results."""
     match ending.verdict:
         case Verdict.INVALID:
@@ -293,7 +208,7 @@ def _after(situation: _Situation, driver: Driver, ending: Ending) -> Step:
             return _retry(situation, driver, ending)
 
 
-def _retry(situation: _Situation, driver: Driver, ending: Ending) -> Step:
+def _retry(situation: Situation, driver: Driver, ending: Ending) -> Step:
     charged = situation.charged + 1
     most = situation.observed.run.spec.policy.max_attempts
     if charged >= most:
@@ -315,7 +230,7 @@ def _retry(situation: _Situation, driver: Driver, ending: Ending) -> Step:
     )
 
 
-def _on_its_way(situation: _Situation, driver: Driver) -> Step:
+def _on_its_way(situation: Situation, driver: Driver) -> Step:
     if driver.phase is not DriverPhase.READY:
         leaving = driver.phase is DriverPhase.LEAVING
         return Step(
@@ -330,7 +245,7 @@ def _on_its_way(situation: _Situation, driver: Driver) -> Step:
     return _working(situation)
 
 
-def _working(situation: _Situation) -> Step:
+def _working(situation: Situation) -> Step:
     """The driver is ready: replicas are worth their GPUs until it says that all is answered."""
     spec, progress = situation.observed.run.spec, situation.observed.progress
     replicas = situation.attempt.replicas
@@ -358,7 +273,7 @@ def _working(situation: _Situation) -> Step:
     )
 
 
-def _phase(situation: _Situation, *, queued: bool) -> Phase:
+def _phase(situation: Situation, *, queued: bool) -> Phase:
     progress, before = situation.observed.progress, situation.status.phase
     if queued:
         return Phase.QUEUED
@@ -367,7 +282,7 @@ def _phase(situation: _Situation, *, queued: bool) -> Phase:
     return before if before in {Phase.RUNNING, Phase.FINISHING} else Phase.STARTING
 
 
-def _doing(situation: _Situation) -> str:
+def _doing(situation: Situation) -> str:
     progress = situation.observed.progress
     if progress is None:
         return "the driver does not answer; it is asked again"
@@ -375,7 +290,7 @@ def _doing(situation: _Situation) -> str:
     return f"items are being answered{note}" if progress.phase is Phase.RUNNING else f"{progress.phase.value}{note}"
 
 
-def _admitted(situation: _Situation, findings: Findings) -> dict[ConditionType, Finding]:
+def _admitted(situation: Situation, findings: Findings) -> dict[ConditionType, Finding]:
     """With what is known of the queue."""
     if situation.queue is None:
         return dict(findings)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from evalrun_api import Counts, EvalRunStatus, RunProgress, RunResult, Work
 from evalrun_api.status import MAX_SCORES, Progress, ReplicaStatus
 from evalrun_operator.observed import Observed
 from evalrun_operator.plan.display import display
 from evalrun_operator.plan.findings import conditions
-
-if TYPE_CHECKING:
-    from evalrun_operator.plan.plan import Step
+from evalrun_operator.plan.step import Step
 
 MAX_GATES = 100
 """Gates in a status."""

@@ -1,0 +1,81 @@
+"""What every decision looks at: a run, the present attempt, and what it has used up so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from evalrun_api import EvalRunStatus
+from evalrun_operator.names import LABEL_QUEUE
+from evalrun_operator.observed import Attempt, Observed
+from evalrun_operator.plan.ending import Verdict, ending_of
+from evalrun_operator.settings import OperatorSettings
+from evalrun_operator.wanted import Want, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What every decision looks at."""
+
+    observed: Observed
+    settings: OperatorSettings
+    now: datetime
+    number: int
+    """The present attempt; 0 before the first."""
+    charged: int
+    """Charged attempts before it."""
+    spent: float
+    """Seconds of running."""
+    status: EvalRunStatus = field(default_factory=EvalRunStatus)
+
+    @property
+    def attempt(self) -> Attempt:
+        """What is there of the present attempt."""
+        return self.observed.attempts.get(self.number, Attempt())
+
+    @property
+    def deadline(self) -> int | None:
+        """policy.activeDeadlineSeconds."""
+        return self.observed.run.spec.policy.active_deadline_seconds
+
+    @property
+    def deadline_over(self) -> bool:
+        """Whether the run has had its time."""
+        return self.deadline is not None and self.spent >= self.deadline
+
+    @property
+    def queue(self) -> str | None:
+        """The queue that admits the replicas."""
+        return self.observed.run.metadata.labels.get(LABEL_QUEUE)
+
+    def wanted(self, driver: Want, replicas: Want, number: int | None = None) -> Wanted:
+        """Children of the present attempt, or of another."""
+        # Under a queue a driver may wait for ever: its own backstop would take its replicas' place in the queue away.
+        left = None if self.deadline is None or self.queue else max(1, int(self.deadline - self.spent))
+        return Wanted(
+            self.number if number is None else number,
+            driver,
+            replicas,
+            count=self.observed.run.spec.replicas.count,
+            seconds_left=left,
+        )
+
+
+def situate(observed: Observed, settings: OperatorSettings, status: EvalRunStatus, now: datetime) -> Situation:
+    """Put together what is decided upon."""
+    since = 0.0 if status.active_since is None else (now - status.active_since) / timedelta(seconds=1)
+    situation = Situation(
+        observed,
+        settings,
+        now,
+        number=observed.last_attempt,
+        charged=status.charged_attempts or 0,
+        spent=(status.active_seconds or 0) + max(0.0, since),
+        status=status,
+    )
+    charged = situation.charged
+    for number in range(status.attempt or 1, situation.number):
+        driver = observed.attempts.get(number, Attempt()).driver
+        if driver is not None and driver.phase.ended:
+            charged += ending_of(driver, deadline_over=situation.deadline_over).verdict is Verdict.RETRY
+    return replace(situation, charged=charged)
