@@ -58,10 +58,10 @@ def _lines(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (QUICKSTART / name).read_text(encoding="utf-8").splitlines()]
 
 
-CHOICES = [Choice(**row) for row in _lines("everyday_choice/test.jsonl")]
-CHOICE_SHOTS = [Choice(**row) for row in _lines("everyday_choice/dev.jsonl")]
-SUMS = [Sum(**row) for row in _lines("word_sums/test.jsonl")]
-SUM_SHOTS = [Sum(**row) for row in _lines("word_sums/train.jsonl")]
+CHOICES = [Choice(**row) for row in _lines("everyday_choice.test.jsonl")]
+CHOICE_SHOTS = [Choice(**row) for row in _lines("everyday_choice.dev.jsonl")]
+SUMS = [Sum(**row) for row in _lines("word_sums.test.jsonl")]
+SUM_SHOTS = [Sum(**row) for row in _lines("word_sums.train.jsonl")]
 CHECKED = [item for item in CHOICES + CHOICE_SHOTS if item.check != REVIEWED]
 
 
