@@ -56,11 +56,12 @@ bench: install ## Ratios side by side, written to docs/benchmarks.md
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/python -m bench --model $(MODEL) --write docs/benchmarks.md
 
-generate: install ## Make what is generated: the CRD and the table of engine arguments
+generate: install ## Make what is generated: the CRD, the field reference, the table of engine arguments
 	$(BIN)/python crds/generate/engine_args.py > crds/src/evalrun_api/engine_args.py.new
 	mv crds/src/evalrun_api/engine_args.py.new crds/src/evalrun_api/engine_args.py
 	$(BIN)/ruff format --quiet crds/src/evalrun_api/engine_args.py
 	$(BIN)/python -m evalrun_api.crd > crds/evalrun.dev_evalruns.yaml
+	$(BIN)/python crds/generate/reference.py > docs/reference.md
 
 clean: ## Remove the environment and the caches of the tools
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
