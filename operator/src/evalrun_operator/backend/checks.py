@@ -1,0 +1,118 @@
+"""What a cluster would refuse of a spec that the schema let through: said before anything is made of it.
+
+The API server would answer each with 422, for ever; such a run is Invalid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from evalrun_api import EvalRun, EvalRunSpec, Reason
+from evalrun_api.base import OBJECT_NAME
+from evalrun_api.replicas import TaintEffect
+from evalrun_operator.backend.job_manifests import LABEL_PRIORITY
+from evalrun_operator.backend.resources import gpus_per_replica, is_gpu, quantity, replica_resources
+from evalrun_operator.names import LABEL_QUEUE
+from evalrun_operator.observed import Missing
+
+MAX_SPEC_BYTES = 900_000
+"""A ConfigMap holds 1 MiB, and the RunConfig is a little more than the spec."""
+
+_NATIVE = {"cpu", "memory", "ephemeral-storage"}
+_WORD = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+_VALUE = re.compile(rf"({_WORD})?")
+_DOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+_KEY = re.compile(rf"({_DOMAIN}/)?{_WORD}")
+
+
+def spec_problems(run: EvalRun) -> tuple[Missing, ...]:
+    """Everything that is wrong, in the order of the spec; all of it InvalidSpec."""
+    return tuple(
+        Missing(field, Reason.INVALID_SPEC, message)
+        for field, message in (*_queue(run), *_gpus(run.spec), *_resources(run.spec), *_places(run.spec), *_size(run))
+    )
+
+
+def _queue(run: EvalRun) -> Iterator[tuple[str, str]]:
+    for label in (LABEL_QUEUE, LABEL_PRIORITY):
+        value = run.metadata.labels.get(label)
+        if value and not re.fullmatch(OBJECT_NAME, value):
+            yield (
+                f"metadata.labels[{label}]",
+                f"{value!r} cannot be an object of Kueue: expected lower-case letters, digits, '-' and '.'",
+            )
+
+
+def _gpus(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
+    if spec.engine.vllm is None:
+        return
+    size, gpus = spec.engine.vllm.tensor_parallel_size, gpus_per_replica(spec)
+    # Without any GPU vLLM runs on the CPU, with a build that can.
+    if gpus != size and not (gpus == 0 and size == 1):
+        yield (
+            "spec.replicas.resources.limits",
+            f"a replica asks for {gpus} GPUs and spreads its model over {size} (spec.engine.vllm.tensorParallelSize): "
+            f"set the limit of nvidia.com/gpu to {size}, or leave resources out",
+        )
+
+
+def _resources(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
+    resources = replica_resources(spec)
+    for part, amounts in (("limits", resources.limits), ("requests", resources.requests)):
+        for name, amount in amounts.items():
+            field = f"spec.replicas.resources.{part}[{name}]"
+            if name not in _NATIVE and not _is_vendors(name):
+                yield (
+                    field,
+                    "is no resource of a replica: expected cpu, memory, ephemeral-storage, or a device as its vendor "
+                    "calls it, nvidia.com/gpu",
+                )
+            elif name not in _NATIVE and quantity(amount) % 1:
+                yield field, f"{amount} is no whole number: {'GPUs' if is_gpu(name) else 'devices'} are not divided"
+    for name, request in resources.requests.items():
+        limit = resources.limits.get(name)
+        field = f"spec.replicas.resources.requests[{name}]"
+        if name not in _NATIVE and (limit is None or quantity(limit) != quantity(request)):
+            yield field, f"{request} must equal its limit ({limit or 'none is set'}): devices cannot be overcommitted"
+        elif limit is not None and quantity(request) > quantity(limit):
+            yield field, f"{request} is above its limit, {limit}: lower it or raise the limit"
+
+
+def _places(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
+    for key, value in spec.replicas.node_selector.items():
+        field = f"spec.replicas.nodeSelector[{key}]"
+        if not _is_key(key):
+            yield field, "is no key of a label: expected a name, or example.com/name"
+        if not _VALUE.fullmatch(value):
+            yield field, f"{value!r} is no value of a label: letters, digits, '-', '_' and '.', at most 63"
+    for number, toleration in enumerate(spec.replicas.tolerations):
+        field = f"spec.replicas.tolerations[{number}]"
+        if toleration.key is not None and not _is_key(toleration.key):
+            yield f"{field}.key", f"{toleration.key!r} is no key of a taint: expected a name, or example.com/name"
+        if toleration.value is not None and not _VALUE.fullmatch(toleration.value):
+            yield f"{field}.value", f"{toleration.value!r} is no value of a taint: letters, digits, '-', '_' and '.'"
+        if toleration.toleration_seconds is not None and toleration.effect is not TaintEffect.NO_EXECUTE:
+            yield f"{field}.tolerationSeconds", "goes with effect: NoExecute only, no other taint ends a stay"
+
+
+def _size(run: EvalRun) -> Iterator[tuple[str, str]]:
+    size = len(run.spec.to_json().encode())
+    if size > MAX_SPEC_BYTES:
+        yield (
+            "spec",
+            f"has {size:,} bytes, and {MAX_SPEC_BYTES:,} fit into the ConfigMap of its pods: "
+            "put fewer benchmarks into a run, or shorten systemInstruction",
+        )
+
+
+def _is_key(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None and len(key.rpartition("/")[0]) <= 253
+
+
+def _is_vendors(resource: str) -> bool:
+    """Whether it is an extended resource, as the API server tells them."""
+    domain, slash, name = resource.partition("/")
+    ours = domain == "kubernetes.io" or domain.endswith(".kubernetes.io") or domain.startswith("requests.")
+    # "requests.<name>" is a label of a quota, and has to be one as well.
+    return bool(slash) and not ours and _is_key(resource) and len(f"requests.{domain}") <= 253 and bool(name)

@@ -1,0 +1,252 @@
+"""Jobs and pods as the API server has them, read once into plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from evalrun_api import KIND
+from evalrun_api.pods import LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_RUN, Component
+from evalrun_operator.backend import values as read
+from evalrun_operator.backend.protocol import Objects
+from evalrun_operator.changes import JOBS, PODS, Manifest
+from evalrun_operator.names import LABEL_QUEUE
+
+TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
+"""Keeps a pod until its Job has counted it."""
+FAILURE_COUNT = "batch.kubernetes.io/job-index-failure-count"
+"""On a pod: failures of its index before it."""
+IGNORED_FAILURE_COUNT = "batch.kubernetes.io/job-index-ignored-failure-count"
+"""On a pod: disruptions of its index before it; absent: none."""
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+"""On a pod of an Indexed Job: its index."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition that is True."""
+
+    reason: str
+    message: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A Job of a run."""
+
+    name: str
+    uid: str
+    attempt: int
+    component: Component
+    deleting: bool
+    suspended: bool
+    queue: str
+    """Kueue's queue; '' without."""
+    parallelism: int
+    completions: int
+    failed_indexes: str
+    """Indexes whose pods failed too often, as in ``1,3-5``."""
+    ended_at: datetime | None
+    conditions: Mapping[str, Condition]
+    """Those that are True, by type."""
+
+    @property
+    def complete(self) -> Condition | None:
+        """Why it is at its good end; the interim condition comes first, its pods are at their ends by then."""
+        return self.conditions.get("Complete") or self.conditions.get("SuccessCriteriaMet")
+
+    @property
+    def failed(self) -> Condition | None:
+        """Why it failed, with all pods at their ends."""
+        return self.conditions.get("Failed")
+
+    @property
+    def failing(self) -> Condition | None:
+        """Why it fails, perhaps with pods that are still on their way out."""
+        return self.failed or self.conditions.get("FailureTarget")
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """How a container ended."""
+
+    exit_code: int | None
+    reason: str
+    message: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of a run; ``waiting``, ``running`` and ``terminated`` are of its driver's or replica's container."""
+
+    name: str
+    uid: str
+    job: str
+    """The uid of its Job."""
+    created: datetime
+    deleting_at: datetime | None
+    """When it should have been gone: deletionTimestamp has its grace in it."""
+    phase: str
+    node: str
+    address: str
+    finalizers: tuple[str, ...]
+    index: int | None
+    failures: int
+    """Failures and disruptions of its index before it."""
+    ready: bool
+    disrupted: bool
+    """Condition DisruptionTarget: preempted, drained, evicted, or lost with its node."""
+    unschedulable: str
+    """Why no node takes it."""
+    note: str
+    """What the node says about it as a whole, as in an eviction."""
+    waiting: tuple[str, str]
+    """Reason and message of a container that cannot start."""
+    running: bool
+    terminated: Terminated | None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.phase in {"Succeeded", "Failed"}
+
+    @property
+    def active(self) -> bool:
+        """Whether it holds, or waits for, its resources and is not on its way out."""
+        return self.phase in {"Pending", "Running"} and self.deleting_at is None
+
+    @property
+    def ended_at(self) -> datetime:
+        """When its container ended; a pod without one ended when it was made."""
+        return (self.terminated.at if self.terminated else None) or self.created
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """A run's Jobs with their pods, oldest first."""
+
+    jobs: tuple[Job, ...] = ()
+    pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
+    """By the uid of their Job, also of Jobs that are gone."""
+
+    def of(self, job: Job) -> tuple[Pod, ...]:
+        """A Job's pods."""
+        return self.pods.get(job.uid, ())
+
+
+def children(objects: Objects) -> Children:
+    """Everything that is well-formed."""
+    pods: dict[str, list[Pod]] = {}
+    for pod in filter(None, map(_pod, objects.of(PODS))):
+        pods.setdefault(pod.job, []).append(pod)
+    return Children(
+        tuple(filter(None, map(_job, objects.of(JOBS)))),
+        {job: tuple(sorted(each, key=lambda pod: (pod.created, pod.name))) for job, each in pods.items()},
+    )
+
+
+def _job(manifest: Manifest) -> Job | None:
+    """A Job; None for one that is not ours: labels are anybody's, the owner is not."""
+    metadata, spec, status = (read.mapping(manifest, part) for part in ("metadata", "spec", "status"))
+    labels = read.mapping(metadata, "labels")
+    attempt, component = read.count(read.text(labels, LABEL_ATTEMPT)), read.text(labels, LABEL_COMPONENT)
+    name, uid = read.text(metadata, "name"), read.text(metadata, "uid")
+    ours = _owner(metadata, KIND) == read.text(labels, LABEL_RUN) != ""
+    if not (name and uid and ours and attempt and component in set(Component)):
+        return None
+    conditions = _true(read.mappings(status, "conditions"))
+    failed = conditions.get("Failed")
+    parallelism, completions = read.integer(spec, "parallelism"), read.integer(spec, "completions")
+    return Job(
+        name=name,
+        uid=uid,
+        attempt=attempt,
+        component=Component(component),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        suspended=read.flag(spec, "suspend"),
+        queue=read.text(labels, LABEL_QUEUE),
+        parallelism=1 if parallelism is None else parallelism,
+        completions=1 if completions is None else completions,
+        failed_indexes=read.text(status, "failedIndexes"),
+        ended_at=read.moment(status, "completionTime") or (failed.since if failed else None),
+        conditions=conditions,
+    )
+
+
+def _pod(manifest: Manifest) -> Pod | None:
+    """A pod of a Job."""
+    metadata, status = read.mapping(manifest, "metadata"), read.mapping(manifest, "status")
+    name, uid, job = read.text(metadata, "name"), read.text(metadata, "uid"), _owner(metadata, "Job")
+    if not (name and uid and job):
+        return None
+    annotations = read.mapping(metadata, "annotations")
+    conditions = read.mappings(status, "conditions")
+    true = _true(conditions)
+    # Other containers may have been put into the pod, as meshes do.
+    container = next(
+        (each for each in read.mappings(status, "containerStatuses") if read.text(each, "name") in set(Component)), {}
+    )
+    return Pod(
+        name=name,
+        uid=uid,
+        job=job,
+        created=read.moment(metadata, "creationTimestamp") or _LONG_AGO,
+        deleting_at=read.moment(metadata, "deletionTimestamp"),
+        phase=read.text(status, "phase"),
+        node=read.text(manifest, "spec", "nodeName"),
+        address=read.text(status, "podIP"),
+        finalizers=tuple(read.texts(metadata, "finalizers")),
+        index=read.count(read.text(annotations, COMPLETION_INDEX)),
+        failures=sum(read.count(read.text(annotations, key)) or 0 for key in (FAILURE_COUNT, IGNORED_FAILURE_COUNT)),
+        ready="Ready" in true,
+        disrupted="DisruptionTarget" in true,
+        unschedulable=_unschedulable(conditions),
+        note=": ".join(filter(None, (read.text(status, "reason"), read.text(status, "message")))),
+        waiting=(
+            read.text(container, "state", "waiting", "reason"),
+            read.text(container, "state", "waiting", "message"),
+        ),
+        running=bool(read.mapping(container, "state", "running")),
+        terminated=_terminated(read.mapping(container, "state", "terminated")),
+    )
+
+
+def _owner(metadata: Mapping[str, object], kind: str) -> str:
+    """The uid of the object's controller, if that is of the kind."""
+    for owner in read.mappings(metadata, "ownerReferences"):
+        if read.flag(owner, "controller") and read.text(owner, "kind") == kind:
+            return read.text(owner, "uid")
+    return ""
+
+
+def _true(conditions: Iterable[Mapping[str, object]]) -> dict[str, Condition]:
+    return {
+        read.text(each, "type"): Condition(
+            read.text(each, "reason"), read.text(each, "message"), read.moment(each, "lastTransitionTime")
+        )
+        for each in conditions
+        if read.text(each, "status") == "True"
+    }
+
+
+def _unschedulable(conditions: Iterable[Mapping[str, object]]) -> str:
+    for each in conditions:
+        if read.text(each, "type") == "PodScheduled" and read.text(each, "reason") == "Unschedulable":
+            return read.text(each, "message") or "no node takes it"
+    return ""
+
+
+def _terminated(state: Mapping[str, object]) -> Terminated | None:
+    if not state:
+        return None
+    return Terminated(
+        read.integer(state, "exitCode"),
+        read.text(state, "reason"),
+        read.text(state, "message"),
+        read.moment(state, "finishedAt"),
+    )

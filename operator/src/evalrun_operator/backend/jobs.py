@@ -1,0 +1,127 @@
+"""The first backend: plain Jobs. Pods finish and free their GPUs while the operator is down."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from evalrun_api import EvalRun
+from evalrun_api.pods import Component
+from evalrun_operator.backend import manifests
+from evalrun_operator.backend.children import Children, Job, children
+from evalrun_operator.backend.identity import Identity
+from evalrun_operator.backend.job_manifests import driver_job, replicas_job
+from evalrun_operator.backend.protocol import Objects
+from evalrun_operator.backend.repairs import repairs
+from evalrun_operator.backend.runconfig import runconfig
+from evalrun_operator.backend.seen import attempts
+from evalrun_operator.changes import (
+    CONFIG_MAPS,
+    JOBS,
+    NETWORK_POLICIES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    Change,
+    Create,
+    Delete,
+    Kind,
+    Patch,
+)
+from evalrun_operator.observed import Attempt, References
+from evalrun_operator.settings import OperatorSettings
+from evalrun_operator.wanted import Want, Wanted
+
+
+def random_token() -> str:
+    """A token for one run's Ray: 256 random bits."""
+    return secrets.token_hex(32)
+
+
+@dataclass(frozen=True, slots=True)
+class JobsBackend:
+    """A driver Job and an Indexed Job of replicas per attempt."""
+
+    settings: OperatorSettings
+    token: Callable[[], str] = random_token
+    """Makes a Ray token; the only thing here that is not the same twice."""
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Jobs, and the pods that they make."""
+        return (JOBS, PODS)
+
+    def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
+        """What is there, by attempt."""
+        return attempts(children(objects))
+
+    def changes(
+        self, run: EvalRun, wanted: Wanted, objects: Objects, references: References | None
+    ) -> tuple[Change, ...]:
+        """What has to be written; see ``Backend.changes``.
+
+        Raises ``KeyError`` where a driver is to be made and a run that the spec names is not in ``references``.
+        """
+        seen = children(objects)
+        return (
+            *_cleared(seen, wanted.attempt),
+            *self._driver(run, wanted, seen, references),
+            *self._replicas(run, wanted, seen),
+        )
+
+    def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
+        """Pods on nodes that are gone are given up; disruptions in a row delay nothing for minutes."""
+        return tuple(repairs(children(objects), objects.lost_nodes, now))
+
+    def _driver(self, run: EvalRun, wanted: Wanted, seen: Children, references: References | None) -> Iterator[Change]:
+        there = _find(seen, wanted.attempt, Component.DRIVER)
+        if wanted.driver is Want.GONE:
+            yield from _delete(there)
+        if wanted.driver is not Want.RUN or there is not None:
+            return
+        identity = Identity.of(run, wanted.attempt)
+        config = runconfig(run, wanted.attempt, self.settings, references)
+        yield Create(SECRETS, manifests.token_secret(identity, self.token()))
+        yield Create(CONFIG_MAPS, manifests.config_map(identity, config))
+        yield Create(SERVICES, manifests.service(identity))
+        if self.settings.network_policy.enabled:
+            yield Create(NETWORK_POLICIES, manifests.network_policy(identity, self.settings.network_policy))
+        # Last: a Job that is there means that all it needs is there, whenever the operator was killed.
+        yield Create(JOBS, driver_job(run, identity, self.settings, config, wanted.seconds_left))
+
+    def _replicas(self, run: EvalRun, wanted: Wanted, seen: Children) -> Iterator[Change]:
+        there = _find(seen, wanted.attempt, Component.REPLICA)
+        if wanted.replicas is Want.GONE:
+            yield from _delete(there)
+        if wanted.replicas is not Want.RUN:
+            return
+        if there is None:
+            identity = Identity.of(run, wanted.attempt)
+            yield Create(JOBS, replicas_job(run, identity, self.settings, wanted.count))
+        elif there.complete or there.failing:
+            # Nothing of it will run any more, and a Job cannot be started again.
+            yield from _delete(there)
+        elif not there.queue and (there.parallelism, there.completions) != (wanted.count, wanted.count):
+            # Both at once: an Indexed Job may only change so.
+            size = {"parallelism": wanted.count, "completions": wanted.count}
+            if not there.deleting:
+                yield Patch(JOBS, there.name, there.uid, {"spec": size})
+
+
+def _find(seen: Children, attempt: int, component: Component) -> Job | None:
+    return next((job for job in seen.jobs if job.attempt == attempt and job.component is component), None)
+
+
+def _cleared(seen: Children, attempt: int) -> Iterator[Change]:
+    """Former attempts: nothing of them runs. A driver that ended stays, for its log and for what it is charged with."""
+    for job in seen.jobs:
+        ended_driver = job.component is Component.DRIVER and (job.complete or job.failed)
+        if job.attempt < attempt and not ended_driver:
+            yield from _delete(job)
+
+
+def _delete(job: Job | None) -> Iterator[Change]:
+    if job is not None and not job.deleting:
+        yield Delete(JOBS, job.name, job.uid)

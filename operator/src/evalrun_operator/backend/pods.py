@@ -1,0 +1,178 @@
+"""The pods of a run, fit for a namespace with restricted pod security.
+
+A tenant's words come from the typed spec alone, field by field; nothing else of a pod is theirs to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from evalrun_api import EvalRun, StorageAccess
+from evalrun_api.pods import (
+    CACHE_DIR,
+    CONFIG_DIR,
+    CONFIG_KEY,
+    FLUSH_GRACE_SECONDS,
+    HTTP_PORT,
+    RAY_PORT,
+    TERMINATION_LOG,
+    TOKEN_KEY,
+    Component,
+    Environment,
+)
+from evalrun_api.replicas import Resources, TaintEffect, Toleration
+from evalrun_operator.backend.identity import Identity
+from evalrun_operator.backend.resources import replica_resources
+from evalrun_operator.backend.volumes import mounts, volumes
+from evalrun_operator.settings import OperatorSettings
+
+USER = 1000
+"""The images' user and group."""
+COMMANDS = {Component.DRIVER: "evalrun-driver", Component.REPLICA: "evalrun-replica"}
+
+_GONE_NODES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+def pod_template(
+    run: EvalRun,
+    identity: Identity,
+    settings: OperatorSettings,
+    component: Component,
+    stores: Iterable[StorageAccess],
+) -> dict[str, Any]:
+    """The template of a Job's pods, which reach ``stores``."""
+    parts = volumes(mounts(run.spec, stores, identity.config_map, settings.pods))
+    container = {
+        "name": component.value,
+        "image": settings.image.reference,
+        "imagePullPolicy": settings.image.pull_policy,
+        "command": [COMMANDS[component]],
+        "env": _environment(identity, settings, component),
+        "resources": _resources(
+            settings.driver.resources if component is Component.DRIVER else replica_resources(run.spec)
+        ),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": parts["volumeMounts"],
+        **(_DRIVER_ENDPOINT if component is Component.DRIVER else {}),
+    }
+    return {
+        "metadata": {
+            "labels": {**settings.pods.labels, **identity.labels(component)},
+            "annotations": {**settings.pods.annotations, **identity.annotations},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": FLUSH_GRACE_SECONDS,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            **_administrators_part(settings),
+            **_placement(run, settings, component),
+            "containers": [container],
+            "volumes": parts["volumes"],
+        },
+    }
+
+
+_DRIVER_ENDPOINT: Mapping[str, Any] = {
+    "ports": [{"name": "http", "containerPort": HTTP_PORT}, {"name": "ray", "containerPort": RAY_PORT}],
+    # Ready: preflight has passed. Replicas are made by that word, so it is asked for often and not soon taken back.
+    "readinessProbe": {
+        "httpGet": {"path": "/readyz", "port": HTTP_PORT},
+        "periodSeconds": 1,
+        "timeoutSeconds": 3,
+        "failureThreshold": 30,
+    },
+    # Planning and aggregation keep a processor busy: only one that says nothing for minutes is dead.
+    "livenessProbe": {
+        "httpGet": {"path": "/healthz", "port": HTTP_PORT},
+        "initialDelaySeconds": 120,
+        "periodSeconds": 15,
+        "timeoutSeconds": 10,
+        "failureThreshold": 12,
+    },
+}
+
+
+def _environment(identity: Identity, settings: OperatorSettings, component: Component) -> list[dict[str, Any]]:
+    token = {"secretKeyRef": {"name": identity.token_secret, "key": TOKEN_KEY}}
+    values: dict[str, Any] = {
+        "HOME": "/tmp/home",  # noqa: S108 (the pod's own)
+        "XDG_CACHE_HOME": CACHE_DIR,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        Environment.CONFIG: f"{CONFIG_DIR}/{CONFIG_KEY}",
+        Environment.IMAGE: settings.image.reference,
+        Environment.POD_NAME: {"fieldRef": {"fieldPath": "metadata.name"}},
+        Environment.POD_IP: {"fieldRef": {"fieldPath": "status.podIP"}},
+        Environment.NODE_NAME: {"fieldRef": {"fieldPath": "spec.nodeName"}},
+    }
+    if component is Component.REPLICA:
+        values[Environment.HEAD] = identity.head
+    return [
+        {"name": str(name), **({"value": value} if isinstance(value, str) else {"valueFrom": value})}
+        for name, value in values.items()
+    ]
+
+
+def _administrators_part(settings: OperatorSettings) -> dict[str, Any]:
+    part: dict[str, Any] = {}
+    if settings.pods.service_account_name is not None:
+        part["serviceAccountName"] = settings.pods.service_account_name
+    if settings.image.pull_secrets:
+        part["imagePullSecrets"] = [{"name": name} for name in settings.image.pull_secrets]
+    return part
+
+
+def _placement(run: EvalRun, settings: OperatorSettings, component: Component) -> dict[str, Any]:
+    """Where pods may run. Drivers go where the administrator says, and where the run's replicas may go, too."""
+    replicas = run.spec.replicas
+    tolerations, selector, runtime_class = replicas.tolerations, replicas.node_selector, replicas.runtime_class_name
+    if component is Component.DRIVER:
+        tolerations = (*tolerations, *settings.driver.tolerations)
+        selector, runtime_class = settings.driver.node_selector, None
+    part: dict[str, Any] = {"tolerations": _tolerations(tolerations, settings.pods.unreachable_seconds)}
+    if selector:
+        part["nodeSelector"] = dict(selector)
+    if replicas.priority_class_name is not None:
+        part["priorityClassName"] = replicas.priority_class_name
+    if runtime_class is not None:
+        part["runtimeClassName"] = runtime_class
+    return part
+
+
+def _tolerations(given: Sequence[Toleration], unreachable_seconds: int) -> list[dict[str, Any]]:
+    """Those given, and a short stay on nodes that are gone where nothing was said about it: the default is 5 min."""
+    unsaid = [key for key in _GONE_NODES if not any(_tolerates(toleration, key) for toleration in given)]
+    stays = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": unreachable_seconds}
+        for key in unsaid
+    ]
+    return [toleration.to_dict() for toleration in given] + stays
+
+
+def _tolerates(toleration: Toleration, key: str) -> bool:
+    return toleration.key in {None, key} and toleration.effect in {None, TaintEffect.NO_EXECUTE}
+
+
+def _resources(resources: Resources) -> dict[str, Any]:
+    parts: Iterable[tuple[str, Mapping[str, int | str]]] = (
+        ("limits", resources.limits),
+        ("requests", resources.requests),
+    )
+    # As strings: the API server makes them so, and what is written should be what is read.
+    return {part: {name: str(amount) for name, amount in values.items()} for part, values in parts if values}

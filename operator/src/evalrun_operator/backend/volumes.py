@@ -1,0 +1,116 @@
+"""What a run's pods see of the file system: a read-only root, and what is mounted into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from evalrun_api import EvalRun, EvalRunSpec, ModelScheme, RunConfig, StorageAccess
+from evalrun_api.pods import CA_DIR, CACHE_DIR, CONFIG_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
+from evalrun_operator.backend.runconfig import storage_access
+from evalrun_operator.references import claim_of
+from evalrun_operator.settings import Pods
+
+GROUP_READABLE = 0o440
+"""Mode of credentials: of root, read by the pods' own group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder of a pod."""
+
+    path: str
+    source: Mapping[str, Any]
+    """The volume's source, as in a pod's spec."""
+    read_only: bool = True
+
+
+def mounts(spec: EvalRunSpec, stores: Iterable[StorageAccess], config_map: str, settings: Pods) -> tuple[Mount, ...]:
+    """The folders of a pod that reaches these stores: it sees their Secrets and no other."""
+    return tuple(_mounts(spec, stores, config_map, settings))
+
+
+def stores_of(run: EvalRun) -> tuple[StorageAccess, ...]:
+    """The stores that every pod of a run reaches: output, model, suites."""
+    spec = run.spec
+    suites = (benchmark.source.s3.storage for benchmark in spec.benchmarks if benchmark.source and benchmark.source.s3)
+    return tuple(storage_access(storage) for storage in (spec.output.storage, spec.model.storage, *suites))
+
+
+def stores_of_driver(run: EvalRun, config: RunConfig) -> tuple[StorageAccess, ...]:
+    """Only the driver reads other runs as well."""
+    others = (config.resume_from, *config.baselines)
+    return (*stores_of(run), *(other.storage for other in others if other is not None))
+
+
+def volumes(mounts: Iterable[Mount]) -> dict[str, Any]:
+    """``volumes`` of a pod and ``volumeMounts`` of its container; one volume for all mounts of one source."""
+    sources: list[Mapping[str, Any]] = []
+    writable: set[int] = set()
+    placed = []
+    for mount in mounts:
+        if mount.source not in sources:
+            sources.append(mount.source)
+        number = sources.index(mount.source)
+        placed.append({"name": f"v{number}", "mountPath": mount.path, "readOnly": mount.read_only})
+        if not mount.read_only:
+            writable.add(number)
+    return {
+        "volumes": [
+            {"name": f"v{number}", **_volume(source, read_only=number not in writable)}
+            for number, source in enumerate(sources)
+        ],
+        "volumeMounts": placed,
+    }
+
+
+def _volume(source: Mapping[str, Any], *, read_only: bool) -> Mapping[str, Any]:
+    """A source, told where nothing is written to it: some volumes can be shared by nodes only so."""
+    claim = source.get("persistentVolumeClaim")
+    return {"persistentVolumeClaim": {**claim, "readOnly": True}} if claim and read_only else source
+
+
+def _mounts(spec: EvalRunSpec, stores: Iterable[StorageAccess], config_map: str, settings: Pods) -> Iterator[Mount]:
+    yield Mount(CONFIG_DIR, {"configMap": {"name": config_map}})
+    yield from _stores(stores)
+    for number, benchmark in enumerate(spec.benchmarks):
+        source = benchmark.source
+        if source is not None and source.config_map is not None:
+            yield Mount(f"{SUITES_DIR}/{number}", {"configMap": {"name": source.config_map.name}})
+        if source is not None and source.pvc is not None:
+            yield Mount(f"{SUITES_DIR}/{number}", _claim(source.pvc.claim_name))
+    if spec.model.scheme is ModelScheme.PVC:
+        claim, _ = claim_of(spec.model.uri)
+        yield Mount(f"{MODELS_DIR}/{claim}", _claim(claim))
+    yield Mount(CACHE_DIR, _cache(spec, settings), read_only=False)
+    yield Mount("/tmp", {"emptyDir": {"sizeLimit": settings.tmp_size_limit}}, read_only=False)  # noqa: S108 (its own)
+    shared_memory = {"emptyDir": {"medium": "Memory", "sizeLimit": settings.shared_memory}}
+    yield Mount("/dev/shm", shared_memory, read_only=False)  # noqa: S108 (the pod's own)
+
+
+def _stores(accesses: Iterable[StorageAccess]) -> Iterator[Mount]:
+    """Secrets and ConfigMaps, each once, where ``storage_access`` says that they lie."""
+    secrets: dict[str, None] = {}
+    bundles: dict[str, None] = {}
+    for access in accesses:
+        if access.credentials_dir is not None:
+            secrets.setdefault(PurePosixPath(access.credentials_dir).name)
+        if access.ca_bundle_file is not None:
+            bundles.setdefault(PurePosixPath(access.ca_bundle_file).parent.name)
+    for name in secrets:
+        yield Mount(f"{CREDENTIALS_DIR}/{name}", {"secret": {"secretName": name, "defaultMode": GROUP_READABLE}})
+    for name in bundles:
+        yield Mount(f"{CA_DIR}/{name}", {"configMap": {"name": name}})
+
+
+def _cache(spec: EvalRunSpec, settings: Pods) -> Mapping[str, Any]:
+    if spec.model.cache is not None:
+        return _claim(spec.model.cache.persistent_volume_claim.claim_name)
+    limit = settings.cache_size_limit
+    return {"emptyDir": {} if limit is None else {"sizeLimit": limit}}
+
+
+def _claim(name: str) -> Mapping[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": name}}
