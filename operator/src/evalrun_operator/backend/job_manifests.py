@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from evalrun_api import EvalRun, RunConfig
+from evalrun_api import EvalRun
 from evalrun_api.pods import Component, ExitCode
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.pods import pod_template
-from evalrun_operator.backend.volumes import stores_of, stores_of_driver
 from evalrun_operator.changes import Manifest
 from evalrun_operator.names import LABEL_QUEUE
 from evalrun_operator.settings import OperatorSettings
@@ -31,9 +30,7 @@ _IGNORE_DISRUPTIONS = {
 }
 
 
-def driver_job(
-    run: EvalRun, identity: Identity, settings: OperatorSettings, config: RunConfig, seconds_left: int | None
-) -> Manifest:
+def driver_job(run: EvalRun, identity: Identity, settings: OperatorSettings, seconds_left: int | None) -> Manifest:
     """Ray's head and the driver in one pod without a GPU. One failure is the attempt's; disruptions are none.
 
     ``seconds_left``: after so many the Job is ended by Kubernetes, operator up or down.
@@ -50,7 +47,7 @@ def driver_job(
                 _on_exit(Component.DRIVER, "Ignore", ExitCode.SUPERSEDED, ExitCode.STOPPED),
             ]
         },
-        "template": pod_template(run, identity, settings, Component.DRIVER, stores_of_driver(run, config)),
+        "template": pod_template(run, identity, settings, Component.DRIVER),
     }
     if seconds_left is not None:
         spec["activeDeadlineSeconds"] = max(1, seconds_left)
@@ -68,7 +65,7 @@ def replicas_job(run: EvalRun, identity: Identity, settings: OperatorSettings, c
         "podFailurePolicy": {
             "rules": [_IGNORE_DISRUPTIONS, _on_exit(Component.REPLICA, "Ignore", ExitCode.STOPPED)],
         },
-        "template": pod_template(run, identity, settings, Component.REPLICA, stores_of(run)),
+        "template": pod_template(run, identity, settings, Component.REPLICA),
     }
     queue = {key: run.metadata.labels[key] for key in (LABEL_QUEUE, LABEL_PRIORITY) if run.metadata.labels.get(key)}
     annotations = {}

@@ -89,7 +89,7 @@ class JobsBackend:
         if self.settings.network_policy.enabled:
             yield Create(NETWORK_POLICIES, manifests.network_policy(identity, self.settings.network_policy))
         # Last: a Job that is there means that all it needs is there, whenever the operator was killed.
-        yield Create(JOBS, driver_job(run, identity, self.settings, config, wanted.seconds_left))
+        yield Create(JOBS, driver_job(run, identity, self.settings, wanted.seconds_left))
 
     def _replicas(self, run: EvalRun, wanted: Wanted, seen: Children) -> Iterator[Change]:
         there = _find(seen, wanted.attempt, Component.REPLICA)

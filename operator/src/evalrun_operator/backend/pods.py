@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evalrun_api import EvalRun, StorageAccess
+from evalrun_api import EvalRun
 from evalrun_api.pods import (
     CACHE_DIR,
     CONFIG_DIR,
@@ -39,10 +39,9 @@ def pod_template(
     identity: Identity,
     settings: OperatorSettings,
     component: Component,
-    stores: Iterable[StorageAccess],
 ) -> dict[str, Any]:
-    """The template of a Job's pods, which reach ``stores``."""
-    parts = volumes(mounts(run.spec, stores, identity.config_map, settings.pods))
+    """The template of a Job's pods."""
+    parts = volumes(mounts(run, identity.config_map, settings.pods))
     container = {
         "name": component.value,
         "image": settings.image.reference,

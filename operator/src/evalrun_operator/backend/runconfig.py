@@ -40,7 +40,7 @@ def runconfig(run: EvalRun, attempt: int, settings: OperatorSettings, references
         uid=metadata.uid,
         attempt=attempt,
         spec=spec,
-        results=results(run),
+        results=RunLocation(uri=results_uri(run), storage=storage_access(spec.output.storage)),
         model=_model(spec.model),
         suites={
             benchmark.resolved_name: _suite(benchmark, number)
@@ -59,11 +59,6 @@ def results_uri(run: EvalRun) -> str:
     metadata = run.metadata
     assert metadata.uid is not None
     return f"{run.spec.output.uri.rstrip('/')}/{metadata.namespace}/{metadata.name}-{metadata.uid[:8]}/"
-
-
-def results(run: EvalRun) -> RunLocation:
-    """Where a run's results are and how to reach them: for the run itself, and for those that name it."""
-    return RunLocation(uri=results_uri(run), storage=storage_access(run.spec.output.storage))
 
 
 def storage_access(storage: Storage | None) -> StorageAccess:
@@ -106,10 +101,10 @@ def _suite(benchmark: Benchmark, number: int) -> SuiteLocation:
 
 
 def _run(reference: RunReference, run: EvalRun, references: References) -> RunLocation:
-    if reference.run_name is not None:
-        return references.runs[reference.run_name]
-    assert reference.uri is not None
-    return RunLocation(uri=reference.uri, storage=storage_access(run.spec.output.storage))
+    """Another run, by name or by address, is read with this run's own access: it gains no Secret by naming it."""
+    uri = references.runs[reference.run_name].uri if reference.run_name is not None else reference.uri
+    assert uri is not None
+    return RunLocation(uri=uri, storage=storage_access(run.spec.output.storage))
 
 
 def _file_uri(root: str, name: str, path: str) -> str:

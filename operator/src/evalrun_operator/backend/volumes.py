@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from evalrun_api import EvalRun, EvalRunSpec, ModelScheme, RunConfig, StorageAccess
+from evalrun_api import EvalRun, EvalRunSpec, ModelScheme, StorageAccess
 from evalrun_api.pods import CA_DIR, CACHE_DIR, CONFIG_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
 from evalrun_operator.backend.runconfig import storage_access
 from evalrun_operator.references import claim_of
@@ -27,22 +27,9 @@ class Mount:
     read_only: bool = True
 
 
-def mounts(spec: EvalRunSpec, stores: Iterable[StorageAccess], config_map: str, settings: Pods) -> tuple[Mount, ...]:
-    """The folders of a pod that reaches these stores: it sees their Secrets and no other."""
-    return tuple(_mounts(spec, stores, config_map, settings))
-
-
-def stores_of(run: EvalRun) -> tuple[StorageAccess, ...]:
-    """The stores that every pod of a run reaches: output, model, suites."""
-    spec = run.spec
-    suites = (benchmark.source.s3.storage for benchmark in spec.benchmarks if benchmark.source and benchmark.source.s3)
-    return tuple(storage_access(storage) for storage in (spec.output.storage, spec.model.storage, *suites))
-
-
-def stores_of_driver(run: EvalRun, config: RunConfig) -> tuple[StorageAccess, ...]:
-    """Only the driver reads other runs as well."""
-    others = (config.resume_from, *config.baselines)
-    return (*stores_of(run), *(other.storage for other in others if other is not None))
+def mounts(run: EvalRun, config_map: str, settings: Pods) -> tuple[Mount, ...]:
+    """The folders of a pod, driver's or replica's; of Secrets those of the stores that it reaches."""
+    return tuple(_mounts(run, config_map, settings))
 
 
 def volumes(mounts: Iterable[Mount]) -> dict[str, Any]:
@@ -72,9 +59,10 @@ def _volume(source: Mapping[str, Any], *, read_only: bool) -> Mapping[str, Any]:
     return {"persistentVolumeClaim": {**claim, "readOnly": True}} if claim and read_only else source
 
 
-def _mounts(spec: EvalRunSpec, stores: Iterable[StorageAccess], config_map: str, settings: Pods) -> Iterator[Mount]:
+def _mounts(run: EvalRun, config_map: str, settings: Pods) -> Iterator[Mount]:
+    spec = run.spec
     yield Mount(CONFIG_DIR, {"configMap": {"name": config_map}})
-    yield from _stores(stores)
+    yield from _stores(_accesses(spec))
     for number, benchmark in enumerate(spec.benchmarks):
         source = benchmark.source
         if source is not None and source.config_map is not None:
@@ -88,6 +76,15 @@ def _mounts(spec: EvalRunSpec, stores: Iterable[StorageAccess], config_map: str,
     yield Mount("/tmp", {"emptyDir": {"sizeLimit": settings.tmp_size_limit}}, read_only=False)  # noqa: S108 (its own)
     shared_memory = {"emptyDir": {"medium": "Memory", "sizeLimit": settings.shared_memory}}
     yield Mount("/dev/shm", shared_memory, read_only=False)  # noqa: S108 (the pod's own)
+
+
+def _accesses(spec: EvalRunSpec) -> Iterator[StorageAccess]:
+    """The stores of output, model and suites. Other runs are read as the output is."""
+    yield storage_access(spec.output.storage)
+    yield storage_access(spec.model.storage)
+    for benchmark in spec.benchmarks:
+        if benchmark.source is not None and benchmark.source.s3 is not None:
+            yield storage_access(benchmark.source.s3.storage)
 
 
 def _stores(accesses: Iterable[StorageAccess]) -> Iterator[Mount]:
