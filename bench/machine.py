@@ -7,7 +7,8 @@ import platform
 from datetime import UTC, datetime
 from importlib import metadata
 
-from evalrun_runner.driver.provenance import PACKAGES, hardware
+from evalrun_runner.driver.provenance import PACKAGES
+from evalrun_runner.machine import hardware
 
 QUIET_LOAD = 1.0
 """Processes that want a core beside the bench, from which on its numbers are doubtful."""

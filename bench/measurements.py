@@ -19,7 +19,8 @@ from bench.runner_side import DIRECTORY, MEMORY, RunnerSide, SharedSide
 from bench.sides import Run
 from bench.toy import ToyMaker
 from bench.workloads import CHOICE, GENERATE, Workload, write
-from evalrun_runner.engine.vllm import VllmSettings, has_gpu
+from evalrun_runner.engine.vllm import VllmSettings
+from evalrun_runner.machine import has_gpu
 
 SEED = 1234
 MAX_MODEL_LEN = 2048

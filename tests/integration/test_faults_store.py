@@ -6,12 +6,14 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.store.credentials import ACCESS_KEY, SECRET_KEY
 from evalrun_runner.store.s3 import S3Settings, S3Store
 from support.runs import Ground, Run, make_ground, parts, write_run
 from support.seaweed import FlakyProxy, Seaweed, free_ports
@@ -37,10 +39,7 @@ def secret(settings: S3Settings) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "s3-write", "labels": {"evalrun.dev/use": "storage"}},
-        "stringData": {
-            "AWS_ACCESS_KEY_ID": settings.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": settings.secret_access_key,
-        },
+        "stringData": {key: Path(str(settings.credentials_dir), key).read_text() for key in (ACCESS_KEY, SECRET_KEY)},
     }
 
 
@@ -92,7 +91,7 @@ def test_a_store_that_cannot_work_is_one_message_before_any_replica_starts(
         "keys": (seaweed.wrong_settings(), f"s3://{BUCKET}/", "does not know this access key"),
         "bucket": (seaweed.settings(), "s3://not-there/", "not-there"),
         "endpoint": (
-            S3Settings(f"http://127.0.0.1:{port}", access_key_id="a", secret_access_key="b"),
+            replace(seaweed.settings(), endpoint_url=f"http://127.0.0.1:{port}"),
             "s3://any/",
             str(port),
         ),

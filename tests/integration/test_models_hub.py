@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,8 @@ def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
 
-def source(
-    hub: HubServer, revision: str | None = None, digest: str | None = None, token: str | None = None
-) -> ModelSource:
-    return ModelSource("hf://org/small", revision, digest, token=token, endpoint=hub.endpoint)
+def source(hub: HubServer, revision: str | None = None, digest: str | None = None) -> ModelSource:
+    return ModelSource("hf://org/small", revision, digest, endpoint=hub.endpoint)
 
 
 def test_a_branch_is_resolved_to_a_commit_and_only_model_files_are_brought(hub: HubServer, tmp_path: Path) -> None:
@@ -108,7 +107,16 @@ def test_what_is_not_there_or_not_allowed_is_said(
 def test_a_token_opens_a_private_model(hub: HubServer, tmp_path: Path) -> None:
     hub.repos["org/small"] = Repo(token="secret")
     hub.repos["org/small"].commit(model_content())
-    assert fetch_model(source(hub, token="secret"), tmp_path).files
+    token = tmp_path / "HF_TOKEN"
+    token.write_text("secret\n")
+    private = replace(source(hub), token_file=str(token))
+    assert fetch_model(private, tmp_path).files
+    hub.repos["org/small"].token = "renewed"
+    hub.repos["org/small"].commit(model_content(seed=2))
+    with pytest.raises(InputError, match="is private"):
+        fetch_model(private, tmp_path)
+    token.write_text("renewed")
+    assert fetch_model(private, tmp_path).files
 
 
 def test_a_model_without_safetensors_is_refused_before_any_download(hub: HubServer, tmp_path: Path) -> None:

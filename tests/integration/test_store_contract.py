@@ -5,20 +5,23 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
 import pytest
+from botocore.credentials import ReadOnlyCredentials
 
 from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreUnavailable
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.store.credentials import FileCredentials
 from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
 from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.probe import probe_store
-from evalrun_runner.store.s3 import S3Settings, S3Store
-from support.seaweed import FlakyProxy, Seaweed
+from evalrun_runner.store.s3 import S3Store
+from support.seaweed import FlakyProxy, Seaweed, write_credentials
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +138,7 @@ def test_a_spec_crosses_processes(seaweed: Seaweed) -> None:
     store = open_store(spec)
     store.put("x", b"1")
     assert store.uri == spec.uri == "s3://evals/spec/"
-    assert "secret" not in repr(spec)
+    assert "writer-secret" not in repr(spec)
 
 
 class TestS3Faults:
@@ -159,12 +162,47 @@ class TestS3Faults:
         with pytest.raises(StoreDenied):
             probe_store(store)
 
-    def test_nobody_there(self) -> None:
-        store = S3Store(
-            "evals", "r", S3Settings(endpoint_url="http://127.0.0.1:1", access_key_id="a", secret_access_key="b")
-        )
+    def test_nobody_there(self, seaweed: Seaweed) -> None:
+        store = S3Store("evals", "r", replace(seaweed.settings(), endpoint_url="http://127.0.0.1:1"))
         with pytest.raises(StoreUnavailable, match="Check the endpoint"):
             store.get("a")
+
+    def test_keys_that_were_rotated_are_taken_from_their_files(self, tmp_path: Path) -> None:
+        with Seaweed(tmp_path / "own") as seaweed:
+            seaweed.create_bucket("evals")
+            settings = replace(seaweed.settings(), credentials_dir=str(tmp_path / "secret"))
+            write_credentials(tmp_path / "secret", ("writer-key", "writer-secret"))
+            store = S3Store("evals", "r", settings)
+            store.put("a", b"1")
+            seaweed.rotate(("new-key", "new-secret"))
+            with pytest.raises(StoreDenied, match="does not know this access key"):
+                store.get("a")
+            write_credentials(tmp_path / "secret", ("new-key", "new-secret"))
+            assert store.get("a") == b"1"
+            (tmp_path / "secret" / "AWS_SECRET_ACCESS_KEY").unlink()
+            with pytest.raises(StoreDenied, match="AWS_SECRET_ACCESS_KEY cannot be read"):
+                store.get("a")
+
+    def test_a_request_that_was_denied_while_the_files_changed_is_sent_again(
+        self, seaweed: Seaweed, proxy: FlakyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "secret"
+        write_credentials(folder, ("revoked-key", "revoked-secret"))
+        settings = replace(proxy.before(seaweed.settings()), credentials_dir=str(folder))
+        store = S3Store("evals", "renewed", settings)
+        read = FileCredentials.get_frozen_credentials
+
+        def sign_then_renew(credentials: FileCredentials) -> ReadOnlyCredentials:
+            signed_with = read(credentials)
+            write_credentials(folder, ("writer-key", "writer-secret"))
+            return signed_with
+
+        monkeypatch.setattr(FileCredentials, "get_frozen_credentials", sign_then_renew)
+        for call in (lambda: store.create("a", b"1"), lambda: store.exists("a"), lambda: list(store.list(""))):
+            write_credentials(folder, ("revoked-key", "revoked-secret"))
+            before = proxy.requests
+            assert call()
+            assert proxy.requests == before + 2
 
     def test_a_few_refusals_are_retried_many_are_told(self, seaweed: Seaweed, proxy: FlakyProxy) -> None:
         store = S3Store("evals", "flaky", proxy.before(seaweed.settings()))

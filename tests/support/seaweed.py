@@ -27,6 +27,7 @@ from typing import Self
 from botocore.exceptions import BotoCoreError, ClientError
 from mypy_boto3_s3.client import S3Client
 
+from evalrun_runner.store.credentials import ACCESS_KEY, SECRET_KEY
 from evalrun_runner.store.s3 import S3Settings, make_client
 
 _READY_S = 60.0
@@ -49,12 +50,7 @@ class Seaweed:
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.log = self._directory / "weed.log"
         self._identities = self._directory / "identities.json"
-        identities = [
-            _identity("admin", _ADMIN, ["Admin", "Read", "Write", "List"]),
-            _identity("writer", _WRITER, ["Read", "Write", "List"]),
-            _identity("reader", _READER, ["Read", "List"]),
-        ]
-        self._identities.write_text(json.dumps({"identities": identities}))
+        self._write_identities(_WRITER)
 
     def __enter__(self) -> Self:
         self.start()
@@ -77,15 +73,24 @@ class Seaweed:
 
     def settings(self) -> S3Settings:
         """Of the identity that may read, write and list; an administrator's PUT would make a missing bucket."""
-        return _settings(self.endpoint, _WRITER)
+        return self._settings("writer", _WRITER)
 
     def reader_settings(self) -> S3Settings:
         """Of the identity that may only read and list."""
-        return _settings(self.endpoint, _READER)
+        return self._settings("reader", _READER)
 
     def wrong_settings(self) -> S3Settings:
         """Of nobody that the server knows."""
-        return _settings(self.endpoint, ("nobody", "nothing"))
+        return self._settings("nobody", ("nobody", "nothing"))
+
+    def rotate(self, keys: tuple[str, str]) -> None:
+        """Revoke the writer's keys at once and take these instead; ``settings`` goes on naming the old ones."""
+        self._write_identities(keys)
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+        client = make_client(self._settings("rotated", keys))
+        old = make_client(self.settings())
+        wait_until(lambda: _accepted(client) and not _accepted(old), _READY_S, lambda: "the new keys are not taken")
 
     def create_bucket(self, name: str) -> None:
         """Make a bucket; names need three characters or more."""
@@ -142,8 +147,23 @@ class Seaweed:
         self.kill()
         self.start()
 
+    def _write_identities(self, writer: tuple[str, str]) -> None:
+        identities = [
+            _identity("admin", _ADMIN, ["Admin", "Read", "Write", "List"]),
+            _identity("writer", writer, ["Read", "Write", "List"]),
+            _identity("reader", _READER, ["Read", "List"]),
+        ]
+        self._identities.write_text(json.dumps({"identities": identities}))
+
+    def _settings(self, name: str, keys: tuple[str, str]) -> S3Settings:
+        folder = self._directory / "credentials" / name
+        write_credentials(folder, keys)
+        return S3Settings(
+            endpoint_url=self.endpoint, region="us-east-1", addressing_style="path", credentials_dir=str(folder)
+        )
+
     def _admin(self) -> S3Client:
-        return make_client(_settings(self.endpoint, _ADMIN))
+        return make_client(self._settings("admin", _ADMIN))
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -314,15 +334,27 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+def _accepted(client: S3Client) -> bool:
+    try:
+        client.list_objects_v2(Bucket="readiness")
+    except ClientError:
+        return False
+    return True
+
+
+def write_credentials(folder: Path, keys: tuple[str, str]) -> None:
+    """A folder as a mounted Secret is: links into a hidden one, which a renewal exchanges in one moment."""
+    content = folder / f"..{keys[0]}"
+    content.mkdir(parents=True, exist_ok=True)
+    for name, value in zip((ACCESS_KEY, SECRET_KEY), keys, strict=True):
+        if not (content / name).exists():
+            (content / name).write_text(value)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(Path("..data", name))
+    fresh = folder / "..fresh"
+    fresh.symlink_to(content.name)
+    fresh.replace(folder / "..data")
+
+
 def _identity(name: str, keys: tuple[str, str], actions: list[str]) -> dict[str, object]:
     return {"name": name, "credentials": [{"accessKey": keys[0], "secretKey": keys[1]}], "actions": actions}
-
-
-def _settings(endpoint: str, keys: tuple[str, str]) -> S3Settings:
-    return S3Settings(
-        endpoint_url=endpoint,
-        region="us-east-1",
-        addressing_style="path",
-        access_key_id=keys[0],
-        secret_access_key=keys[1],
-    )

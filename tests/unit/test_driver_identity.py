@@ -10,6 +10,7 @@ import pytest
 from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation
 from evalrun_runner.driver.identity import check_same_plan, folder_digest, identity_of
 from evalrun_runner.errors import InputError
+from evalrun_runner.models import ModelSource
 
 SPEC: dict[str, Any] = {
     "model": {"name": "m", "uri": "hf://org/m"},
@@ -29,7 +30,7 @@ def identity(suites: dict[str, Path] | None = None, digest: str | None = "sha256
         results=RunLocation(uri="file:///out"),
         model=ModelLocation(name="m", uri="hf://org/m"),
     )
-    return identity_of(config, digest, suites or {})
+    return identity_of(config, ModelSource("hf://org/m", digest=digest), suites or {})
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 
 RUN = "run.json"
 PLAN = "plan.json"
+MODEL = "model.json"
 RESULTS = "results.json"
 COMPLETE = "COMPLETE"
 MANIFEST = "manifest/"

@@ -128,7 +128,6 @@ def fetch(uri: str, output: Path, revision: str | None, digest: str | None) -> N
         revision=revision,
         digest=digest,
         storage=S3Settings(endpoint_url=os.environ.get("AWS_ENDPOINT_URL")) if uri.startswith("s3://") else None,
-        token=os.environ.get("HF_TOKEN"),
     )
     found = copy_model(source, output)
     print(f"{found.path}\n{found.digest}" + (f"\nrevision {found.revision}" if found.revision else ""))

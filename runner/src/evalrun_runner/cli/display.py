@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from evalrun_api import RunConfig, RunResult
-from evalrun_runner.driver.watching import View
+from evalrun_runner.driver.watching import View, line_of, rates_of
 from evalrun_runner.endpoint import Endpoint
 
 LINE_SECONDS = 10.0
@@ -61,7 +61,7 @@ class Display:
             self._draw(view)
         elif time.monotonic() >= self._next_line or view.progress is None:
             self._next_line = time.monotonic() + LINE_SECONDS
-            self.log(_line(view))
+            self.log(line_of(view))
 
     def _draw(self, view: View) -> None:
         if self._bar is None:
@@ -70,38 +70,7 @@ class Display:
         total = progress.planned if progress is not None and progress.planning_done else None
         done = progress.counts.total if progress is not None else 0
         description = f"{view.phase.value}{f' ({view.note})' if view.note else ''}"
-        self._progress.update(self._bar, description=description, completed=done, total=total, rates=_rates(view))
-
-
-def _line(view: View) -> str:
-    progress = view.progress
-    if progress is None:
-        return f"{view.phase.value}: {view.note}"
-    more = "" if progress.planning_done else "+"
-    note = f" ({view.note})" if view.note else ""
-    return f"{view.phase.value}{note}: {progress.counts.total:,}/{progress.planned:,}{more} items, {_rates(view)}"
-
-
-def _rates(view: View) -> str:
-    progress = view.progress
-    if progress is None:
-        return ""
-    parts = [f"{progress.items_per_s:,.1f} items/s", f"{progress.tokens_per_s:,.0f} tokens/s"]
-    if progress.eta_s is not None:
-        parts.append(f"ETA {_duration(progress.eta_s)}")
-    parts.append(f"replicas {view.replicas_ready}/{view.replicas_wanted}")
-    lost = progress.counts.failed + progress.counts.quarantined
-    if lost:
-        parts.append(f"{lost} without a score")
-    if view.degraded:
-        parts.append(f"the store is in trouble: {view.degraded[:120]}")
-    return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        self._progress.update(self._bar, description=description, completed=done, total=total, rates=rates_of(view))
 
 
 def print_results(result: RunResult) -> None:

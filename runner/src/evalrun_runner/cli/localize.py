@@ -23,6 +23,7 @@ from evalrun_api import (
 )
 from evalrun_api.parse import EvalRunFile, FileObject
 from evalrun_runner.errors import InputError
+from evalrun_runner.machine import has_gpu
 from evalrun_runner.storage import store_spec
 from evalrun_runner.store.open import StoreSpec, open_store
 
@@ -75,6 +76,7 @@ class Localizer:
                 for number, gate in enumerate(spec.gates)
             ),
             resume_from=spec.resume_from and self._run(spec.resume_from, "spec.resumeFrom"),
+            gpus_per_replica=spec.engine.vllm.tensor_parallel_size if spec.engine.vllm and has_gpu() else 0,
             allow_code=allow_code,
         )
 

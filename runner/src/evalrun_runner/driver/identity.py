@@ -13,16 +13,19 @@ from typing import Any
 from evalrun_api import RunConfig
 from evalrun_runner import layout
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.models.types import ModelSource
 from evalrun_runner.plan.chunks import ChunkSizing
 from evalrun_runner.store.base import ObjectStore
 
 Identity = Mapping[str, Any]
 
 
-def identity_of(config: RunConfig, model_digest: str | None, suites: Mapping[str, Path]) -> Identity:
+def identity_of(config: RunConfig, model: ModelSource | None, suites: Mapping[str, Path]) -> Identity:
     """Everything that answers depend on; not the number of replicas, nor output, gates and policy.
 
-    ``suites`` are the folders of the user's own suites, by benchmark: their content counts, not their place.
+    ``model`` is pinned by its digest, or else by a commit or a listing; None for the mock engine. ``suites`` are the
+    folders of the user's own suites, by benchmark: their content counts, not their place.
     """
     spec = config.spec
     benchmarks = []
@@ -32,12 +35,23 @@ def identity_of(config: RunConfig, model_digest: str | None, suites: Mapping[str
             entry["source"] = {"sha256": folder_digest(suites[benchmark.resolved_name])}
         benchmarks.append(entry)
     return {
-        "model": {"name": config.model.name, "digest": model_digest},
+        "model": {"name": config.model.name, **_model(model)},
         "engine": spec.engine.to_dict(),
         "benchmarks": benchmarks,
         "seed": spec.seed,
         "versions": versions_that_answer(),
     }
+
+
+def _model(source: ModelSource | None) -> dict[str, str | None]:
+    """The content where it is known without the weights, else how the origin names the version."""
+    if source is None or source.digest is not None:
+        return {"digest": source.digest if source else None}
+    return (
+        {"digest": None, "revision": source.revision}
+        if source.revision
+        else {"digest": None, "listing": source.listing}
+    )
 
 
 def versions_that_answer() -> dict[str, str]:
@@ -69,10 +83,16 @@ class Plan:
 
 
 def read_plan(store: ObjectStore) -> Plan | None:
-    """The plan of a run, None where nothing was planned. Raises ``LedgerCorrupt``."""
+    """The plan of a run, with the digest of the model that its replicas found; None where nothing was planned.
+
+    Raises ``LedgerCorrupt``.
+    """
     try:
         found = json.loads(store.get(layout.PLAN))
-        return Plan(dict(found["identity"]), ChunkSizing(**found["sizing"]))
+        identity = dict(found["identity"])
+        if (digest := Ledger(store).claimed_model()) is not None:
+            identity["model"] = {**identity["model"], "digest": digest}
+        return Plan(identity, ChunkSizing(**found["sizing"]))
     except ObjectMissing:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -109,10 +129,24 @@ OTHER_OUTPUT = "Give another output, or --fresh to write to a new folder beside 
 
 
 def check_same_plan(earlier: Identity, now: Identity, where: str, advice: str = OTHER_OUTPUT) -> None:
-    """Raises ``InputError`` that names the fields in which the plans differ, and gives the advice."""
-    differing = sorted(_differences(json.loads(json.dumps(earlier)), json.loads(json.dumps(now)), ""))
+    """Raises ``InputError`` that names the fields in which the plans differ, and gives the advice.
+
+    Models are compared by what both runs know: their content, or else the commit or the listing.
+    """
+    earlier, now = json.loads(json.dumps(earlier)), json.loads(json.dumps(now))
+    differing = sorted(_differences(_compared(earlier, now), _compared(now, earlier), ""))
     if differing:
         raise InputError(f"{where} holds another plan; these differ: {'; '.join(differing[:6])}. {advice}")
+
+
+def _compared(identity: Identity, other: Identity) -> Identity:
+    """The identity with that of its model which the other's can be compared with."""
+    mine, theirs = identity.get("model", {}), other.get("model", {})
+    if mine.get("digest") and theirs.get("digest"):
+        left_out = {"revision", "listing"}
+    else:
+        left_out = {"digest"} if {"revision", "listing"} & mine.keys() & theirs.keys() else set()
+    return {**identity, "model": {name: value for name, value in mine.items() if name not in left_out}}
 
 
 def _differences(earlier: Any, now: Any, path: str) -> list[str]:

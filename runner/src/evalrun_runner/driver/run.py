@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evalrun_api import Phase, RunConfig, RunResult, Work
+from evalrun_api import Phase, Reason, RunConfig, RunResult, Work
 from evalrun_runner import layout
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
@@ -18,17 +17,18 @@ from evalrun_runner.cluster import RayFleet, RaySettings
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.driver import finish
+from evalrun_runner.driver.host import Host
 from evalrun_runner.driver.identity import Plan, check_same_plan, claim_plan, read_plan
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.loop import Loop
 from evalrun_runner.driver.outcome import succeeded, too_many_failed
 from evalrun_runner.driver.planning import Planning
 from evalrun_runner.driver.prepare import Setting, chat_template, load_tasks, prepare
-from evalrun_runner.driver.provenance import attempt_record, first_record, now, read_run, sizing
+from evalrun_runner.driver.provenance import attempt_record, first_record, note_replicas, now, read_run, sizing
 from evalrun_runner.driver.taking_over import EarlierRun
 from evalrun_runner.driver.watching import View, Watcher
-from evalrun_runner.engine.vllm import VllmSettings, has_gpu, prepare_environment
-from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError
+from evalrun_runner.engine.vllm import VllmSettings
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, blaming
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records import Chunk, Counts
 from evalrun_runner.replica.replica import ReplicaSettings
@@ -50,6 +50,7 @@ class Options:
     """Seconds in the engine after which an item is given up as failed."""
     gentle: threading.Event = field(default_factory=threading.Event)
     """Set while ``stop`` is looked at; whoever sets ``stop`` otherwise has to interrupt the run himself."""
+    host: Host = field(default_factory=Host)
 
 
 REPAIRS = 3
@@ -62,21 +63,30 @@ def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
     Raises ``EvalRunError``: ``InputError`` before anything was asked of a model, ``RunFailed``, ``Interrupted``.
     """
     watcher.show(View(Phase.STARTING, "checking the store and the model"))
-    setting = prepare(config, watcher)
+    # What else can be wrong there (a suite, a secret, an address) says so itself.
+    with blaming(Reason.MODEL_INVALID):
+        setting = prepare(config)
     store = open_store(setting.store)
-    if (plan := read_plan(store)) is not None:
-        check_same_plan(plan.identity, setting.identity, config.results.uri)
+    with blaming(Reason.PLAN_MISMATCH):
+        if (plan := read_plan(store)) is not None:
+            check_same_plan(plan.identity, setting.identity, config.results.uri)
     if (result := _completed(setting, watcher)) is not None:
         return result
     watcher.show(View(Phase.STARTING, "loading the tasks"))
-    benchmarks = load_tasks(setting)
-    chat = chat_template(setting)
-    earlier = _earlier_run(setting, options)
-    # From here on the output is this plan's; all that can be found wrong with the input was found before.
-    plan = claim_plan(store, Plan(setting.identity, sizing() if earlier is None else earlier.sizing))
+    with blaming(Reason.TASK_INVALID):
+        benchmarks = load_tasks(setting)
+        chat = chat_template(setting)
+    with blaming(Reason.PLAN_MISMATCH):
+        earlier = _earlier_run(setting, options)
+        # From here on the output is this plan's; all that can be found wrong with the input was found before.
+        chunks = sizing(config.gpus_per_replica) if earlier is None else earlier.sizing
+        plan = claim_plan(store, Plan(setting.identity, chunks))
     driver = _Run(setting, plan, benchmarks, chat, earlier, options, watcher)
     # It has claimed its epoch: whoever completes the run from now on is seen, whoever did before is looked for here.
-    return _completed(setting, watcher) or driver.go()
+    if (result := _completed(setting, watcher)) is not None:
+        return result
+    options.host.preflight_passed()
+    return driver.go()
 
 
 def _completed(setting: Setting, watcher: Watcher) -> RunResult | None:
@@ -125,11 +135,12 @@ class _Run:
             dispatcher=self._dispatcher,
             planning=Planning(benchmarks, chat, self._ledger, self._epoch, plan.sizing, earlier),
             leadership=self._leadership,
-            wanted=self._config.spec.replicas.count,
-            start_fleet=self._start_fleet,
+            wanted=self._config.spec.replicas.count if options.ray_address is None else 0,
+            start_fleet=self._fleet,
             watcher=watcher,
             stop=options.stop,
             trouble=lambda: self._store.trouble,
+            check=options.host.check,
         )
 
     def go(self) -> RunResult:
@@ -157,6 +168,7 @@ class _Run:
             self._loop.run()
         plan = self._plan()
         for _ in range(REPAIRS):
+            self._watcher.show(View(Phase.FINISHING, "reading all parts back"))
             verified = finish.verify(plan, self._ledger)
             if not verified.damaged:
                 return plan, verified
@@ -184,13 +196,21 @@ class _Run:
             self._ledger.set_aside(chunk, self._epoch)
             self._dispatcher.reopen(chunk)
 
+    def _fleet(self) -> RayFleet:
+        self._options.host.wait_for_ray()
+        return self._start_fleet()
+
     def _start_fleet(self) -> RayFleet:
-        config, engine = self._config, self._setting.engine
-        count, cpus = config.spec.replicas.count, os.cpu_count() or 1
-        vllm = isinstance(engine, VllmSettings)
+        config, engine, model = self._config, self._setting.engine, self._setting.model
+        count, local = config.spec.replicas.count, self._options.ray_address is None
+        if isinstance(engine, VllmSettings) and local:
+            # In a cluster each has a pod of its own, and nothing to share.
+            engine = replace(engine, replicas_per_host=count)
         settings = ReplicaSettings(
             store=self._setting.store,
             engine=engine,
+            model=None if model is None else model.source,
+            cache_dir=config.model.cache_dir,
             recipes={leaf.name: leaf.recipe for leaf in self._benchmarks.leaves},
             seed=config.spec.seed,
             fast=self._setting.fast,
@@ -198,12 +218,9 @@ class _Run:
             carried=config.resume_from is not None,
             store_patience=self._options.store_patience,
         )
-        ray_settings = RaySettings(
-            address=self._options.ray_address,
-            gpus_per_replica=engine.tensor_parallel_size if isinstance(engine, VllmSettings) and has_gpu() else 0,
-            environment=prepare_environment(engine, cpus) if isinstance(engine, VllmSettings) else {},
-        )
-        self._watcher.log(f"starting {count} {'vLLM' if vllm else 'mock'} replicas{'' if has_gpu() else ' on CPU'}")
+        ray_settings = RaySettings(address=self._options.ray_address, gpus_per_replica=config.gpus_per_replica)
+        kind = "mock" if config.spec.engine.mock is not None else "vLLM"
+        self._watcher.log(f"starting {count} {kind} replicas{'' if config.gpus_per_replica else ' on CPU'}")
         return RayFleet(count, settings, ray_settings, writer=f"e{self._epoch}")
 
     def _free(self) -> None:
@@ -225,7 +242,7 @@ class _Run:
             raise
         finally:
             attempt["ended"] = now()
-            attempt["replicas"] = self._loop.facts
+            note_replicas(record, attempt, self._loop.facts)
             self._close_record(record, attempt)
 
     def _close_record(self, record: dict[str, Any], attempt: dict[str, Any]) -> None:

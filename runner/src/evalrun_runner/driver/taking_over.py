@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from evalrun_api import RunLocation
+from evalrun_api import Reason, RunLocation
 from evalrun_runner.driver.identity import Identity, check_same_plan, read_plan
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
@@ -29,12 +29,13 @@ class EarlierRun:
         store = open_store(store_spec(location))
         plan = read_plan(store)
         if plan is None:
-            raise InputError(f"spec.resumeFrom: {location.uri} holds no run (no plan.json in it)")
+            raise InputError(f"spec.resumeFrom: {location.uri} holds no run (no plan.json in it)", reason=Reason.NOT_FOUND)
         advice = "Take resumeFrom out, or name a run whose answers would be this one's"
         there = f"spec.resumeFrom: {location.uri}"
         check_same_plan(_comparable(plan.identity), _comparable(identity), there, advice)
         self._ledger = Ledger(PatientStore(store, patience))
         self.sizing = plan.sizing
+        self._model = Ledger(store).claimed_model()
         self._lock = threading.Lock()
         self.carried = 0
         """Items kept of chunks of which others are asked again."""
@@ -45,6 +46,9 @@ class EarlierRun:
             part = self._ledger.read_part(chunk)
         except (ObjectMissing, LedgerCorrupt):
             return None
+        if part.counts.ok and self._model is not None:
+            # What is taken over was made by this model: whoever adds to it has to have the same.
+            self._ours.claim_model(self._model)
         if part.counts.ok == chunk.items:
             return self._ours.commit_part(chunk, part.rows, part.writer).counts
         if part.counts.ok:

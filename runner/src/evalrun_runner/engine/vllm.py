@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evalrun_api.conditions import Reason
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
 from evalrun_runner.engine.tokens import first_line
 from evalrun_runner.errors import InputError
+from evalrun_runner.machine import available_memory, has_gpu
 
 GIB = 1 << 30
 ANSWERED = frozenset({"stop", "length", "repetition"})
@@ -26,6 +28,7 @@ class VllmSettings:
     """How to start vLLM. ``args`` are EngineArgs by vLLM's names, from the contract's allow-list."""
 
     model: Path
+    """Directory of the model on this machine; in the driver's hands that of its configuration and tokenizer."""
     seed: int
     tensor_parallel_size: int = 1
     max_model_len: int | None = None
@@ -35,7 +38,10 @@ class VllmSettings:
 
 
 def prepare_environment(settings: VllmSettings, cpus: int) -> dict[str, str]:
-    """Environment for a replica's process, to be set before vllm or torch is imported. ``cpus``: of its machine."""
+    """Environment for a replica's process, to be set before vllm or torch is imported.
+
+    ``cpus`` are those that the replicas on this machine may use together.
+    """
     environment = {
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -55,11 +61,6 @@ def prepare_environment(settings: VllmSettings, cpus: int) -> dict[str, str]:
             # log-probabilities, unseeded sampling): that takes seconds each and fails without a C++ compiler.
             environment["TORCH_COMPILE_DISABLE"] = "1"
     return environment
-
-
-def has_gpu() -> bool:
-    """Whether an NVIDIA device is there, without importing torch."""
-    return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
 
 
 def engine_args(settings: VllmSettings) -> dict[str, Any]:
@@ -83,8 +84,7 @@ def engine_args(settings: VllmSettings) -> dict[str, Any]:
 
 def _cpu_cache_bytes(replicas: int) -> int:
     """A quarter of the free memory shared by the replicas, at most 4 GiB each: vLLM's own default takes all of it."""
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(GIB // 4, min(4 * GIB, available // (4 * replicas)))
+    return max(GIB // 4, min(4 * GIB, available_memory() // (4 * replicas)))
 
 
 def _reason(error: BaseException) -> str:
@@ -108,12 +108,16 @@ class VllmEngine:
 
         self._params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
+        self.arguments = engine_args(settings)
         try:
             # vLLM's own checks against the model's configuration: they come before any weight is read. Its defaults
             # depend on who asks: those of LLM are for throughput, those of a server for latency.
-            checked = EngineArgs(**engine_args(settings)).create_engine_config(UsageContext.LLM_CLASS)
+            checked = EngineArgs(**self.arguments).create_engine_config(UsageContext.LLM_CLASS)
         except (ValueError, TypeError, OSError, KeyError, NotImplementedError, AssertionError) as error:
-            raise InputError(f"spec.engine.vllm: vLLM refuses these arguments: {_reason(error)}") from error
+            raise InputError(
+                f"spec.engine.vllm: vLLM refuses these arguments: {_reason(error)}",
+                reason=Reason.ENGINE_ARGUMENTS_INVALID,
+            ) from error
         self._engine = LLMEngine.from_vllm_config(checked, disable_log_stats=True)
         config = self._engine.vllm_config
         self.max_model_len: int = config.model_config.max_model_len

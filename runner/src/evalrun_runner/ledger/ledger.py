@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from evalrun_api.conditions import Reason
 from evalrun_runner import layout
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
 from evalrun_runner.ledger.manifest import (
@@ -81,6 +82,39 @@ class Ledger:
                 "This one leaves; what it committed stays and counts"
             )
 
+    # Model: by what the parts are made
+
+    def claim_model(self, digest: str) -> None:
+        """Make the digest of a model's content the run's, before it answers anything.
+
+        Raises ``InputError`` if the run was begun with another one, ``LedgerCorrupt``.
+        """
+        if self._store.create(layout.MODEL, json.dumps({"digest": digest}).encode()):
+            return
+        if (first := self.claimed_model()) != digest:
+            raise InputError(
+                f"{self._store.uri}: the model is not the one that this run was begun with.\n"
+                f"  begun with {first}\n"
+                f"  found now  {digest}\n"
+                "Bring back the model that was meant, or give another output",
+                reason=Reason.MODEL_INVALID,
+            )
+
+    def claimed_model(self) -> str | None:
+        """The digest of the model that the parts are made by, None before the first replica has loaded it.
+
+        Raises ``LedgerCorrupt``.
+        """
+        try:
+            return str(json.loads(self._store.get(layout.MODEL))["digest"])
+        except ObjectMissing:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise LedgerCorrupt(
+                f"{self._store.uri}{layout.MODEL} is damaged ({error!r}). Put a sound copy of it back, or give another "
+                "output"
+            ) from error
+
     # Manifest: what is planned
 
     def write_segment(self, items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
@@ -94,7 +128,7 @@ class Ledger:
             # Compared by content: another version of the Parquet library may write other bytes for the same plan.
             there = decode_chunks(self._store.get(key), self._where(key))
             if there != tuple(chunks):
-                raise InputError(self._another_plan(f"segment {number} of task {task}"))
+                raise InputError(self._another_plan(f"segment {number} of task {task}"), reason=Reason.PLAN_MISMATCH)
 
     def read_segment(self, task: str, number: int) -> Segment:
         """A whole segment. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
@@ -120,7 +154,8 @@ class Ledger:
         if not self._store.create(key, encode_index(index)):
             there = decode_index(self._store.get(key), self._where(key))
             if there != index:
-                raise InputError(self._another_plan(f"task {index.task}: {there.items} items, this plan {index.items}"))
+                what = f"task {index.task}: {there.items} items, this plan {index.items}"
+                raise InputError(self._another_plan(what), reason=Reason.PLAN_MISMATCH)
 
     def task_index(self, task: str) -> TaskIndex | None:
         """The index of a leaf task, None while its manifest is not whole. Raises ``LedgerCorrupt``."""

@@ -1,7 +1,17 @@
-"""Bringing a model to a local directory, whole and verified: ``fetch_model``."""
+"""Bringing a model to a local directory, whole and verified: ``fetch_model``; or looking at it first."""
 
 from evalrun_runner.models.digest import model_digest
 from evalrun_runner.models.fetch import fetch_model
-from evalrun_runner.models.types import FetchProgress, LocalModel, ModelSource, Stage
+from evalrun_runner.models.inspect import inspect_model
+from evalrun_runner.models.types import FetchProgress, InspectedModel, LocalModel, ModelSource, Stage
 
-__all__ = ["FetchProgress", "LocalModel", "ModelSource", "Stage", "fetch_model", "model_digest"]
+__all__ = [
+    "FetchProgress",
+    "InspectedModel",
+    "LocalModel",
+    "ModelSource",
+    "Stage",
+    "fetch_model",
+    "inspect_model",
+    "model_digest",
+]

@@ -3,7 +3,8 @@
 Below the cache's directory:
 
 - ``models/<key>/``: a whole model; it appears by a rename
-- ``models/<key>/.evalrun.json``: the names and sizes that it was completed with
+- ``settings/<key>/``: a model's configuration and tokenizer without its weights
+- ``models/<key>/.evalrun.json``: the names and sizes that it was completed with, and the listing of its origin
 - ``models/.partial-<key>/``: a download under way or interrupted; may be deleted when nothing runs
 - ``models/.<key>.lock``: held by the process that downloads; its death gives it free
 - ``digests/``: hashes of files, by size and modification time
@@ -20,6 +21,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from evalrun_runner.errors import InputError
@@ -27,30 +29,48 @@ from evalrun_runner.models.digest import names_in, write_atomically
 from evalrun_runner.models.files import is_model_file
 from evalrun_runner.models.types import RemoteFile
 
+MODELS, SETTINGS = "models", "settings"
 _RECORD = ".evalrun.json"
 _MARGIN = 256 << 20
 _MARGIN_SHARE = 20
 _log = logging.getLogger(__name__)
 
 
-class Entry:
-    """One model's place in the cache."""
+def default_cache() -> Path:
+    """Where models and suites are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun"
 
-    def __init__(self, cache: Path, uri: str, version: str) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What an entry was completed with."""
+
+    files: tuple[str, ...]
+    """Relative names of the files that are here."""
+    listing: tuple[RemoteFile, ...]
+    """The model's files at its origin."""
+
+
+class Entry:
+    """One model's place in the cache, whole (``MODELS``) or without its weights (``SETTINGS``)."""
+
+    def __init__(self, cache: Path, folder: str, uri: str, version: str) -> None:
         """``version`` is whatever changes when the model does."""
         name = re.sub(r"[^A-Za-z0-9.]+", "-", uri.rstrip("/").rsplit("/", 1)[-1]).strip("-.") or "model"
         key = f"{name[:40]}-{hashlib.sha256(os.fsencode(f'{uri} {version}')).hexdigest()[:16]}"
-        self.path = cache / "models" / key
-        self.partial = cache / "models" / f".partial-{key}"
-        self._lock = cache / "models" / f".{key}.lock"
+        self.path = cache / folder / key
+        self.partial = cache / folder / f".partial-{key}"
+        self._lock = cache / folder / f".{key}.lock"
 
-    def files(self) -> tuple[str, ...] | None:
-        """The names of the model's files if it is here and every file still has its size, else None."""
+    def record(self) -> Record | None:
+        """What is here, if it is and every file still has its size, else None."""
         record = self.path / _RECORD
         if not record.exists():
             return None
         try:
-            sizes: dict[str, int] = json.loads(record.read_bytes())["files"]
+            found = json.loads(record.read_bytes())
+            sizes: dict[str, int] = found["files"]
+            listing = tuple(RemoteFile(*file) for file in found["listing"])
         except (ValueError, TypeError, KeyError):
             _log.warning("%s is damaged; the model is brought again", record)
             return None
@@ -59,7 +79,7 @@ class Entry:
             if not path.is_file() or path.stat().st_size != size:
                 _log.warning("%s was changed or deleted in the cache; the model is brought again", path)
                 return None
-        return tuple(sizes)
+        return Record(tuple(sizes), listing)
 
     @contextmanager
     def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
@@ -80,12 +100,14 @@ class Entry:
         self.partial.mkdir(exist_ok=True)
         return self.partial
 
-    def complete(self, uri: str, revision: str | None) -> None:
+    def complete(self, uri: str, revision: str | None, listing: Sequence[RemoteFile]) -> Record:
         """Turn the download into the model. Only while locked."""
         sizes = {name: (self.partial / name).stat().st_size for name in names_in(self.partial) if is_model_file(name)}
-        record = {"uri": uri, "revision": revision, "files": sizes}
+        files = [astuple(file) for file in listing]
+        record = {"uri": uri, "revision": revision, "files": sizes, "listing": files}
         write_atomically(self.partial / _RECORD, json.dumps(record, indent=1).encode())
         self.partial.rename(self.path)
+        return Record(tuple(sizes), tuple(listing))
 
     def discard(self) -> None:
         """Delete a download that can never become a model. Only while locked."""
@@ -108,9 +130,10 @@ def check_space(files: Mapping[str, int], partial: Path) -> None:
         )
 
 
-def version_of(files: Sequence[RemoteFile]) -> str:
-    """A text that changes when any of the files does."""
-    return json.dumps(sorted((file.name, file.size, file.version) for file in files))
+def fingerprint(files: Sequence[RemoteFile]) -> str:
+    """``sha256:…`` of names, sizes and versions: changes when any of the files does."""
+    lines = json.dumps(sorted((file.name, file.size, file.version) for file in files))
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
 def _gb(size: int) -> str:

@@ -33,6 +33,24 @@ def check_settings(directory: Path) -> None:
             _json_object(path)
 
 
+def check_shards(directory: Path, names: Iterable[str], where: str) -> None:
+    """Check that every shard that the index in ``directory`` names is among ``names``.
+
+    Raises:
+        InputError: Names what is missing.
+    """
+    index = directory / WEIGHTS_INDEX
+    if not index.exists():
+        return
+    missing = sorted(_shards(index) - set(names))
+    if missing:
+        raise InputError(
+            f"{where} is incomplete: {WEIGHTS_INDEX} names {', '.join(missing[:3])}"
+            f"{f' and {len(missing) - 3} more' if len(missing) > len(missing[:3]) else ''}, which "
+            f"{'is' if len(missing) == 1 else 'are'} not there. Copy or download the model again."
+        )
+
+
 def check_weights(directory: Path, names: Iterable[str], where: str) -> None:
     """Check that every shard that the index names is there, and that no safetensors file is cut short.
 
@@ -40,15 +58,7 @@ def check_weights(directory: Path, names: Iterable[str], where: str) -> None:
         InputError: Names the file.
     """
     present = sorted(name for name in names if is_weights(name))
-    index = directory / WEIGHTS_INDEX
-    if index.exists():
-        missing = sorted(_shards(index) - set(present))
-        if missing:
-            raise InputError(
-                f"{where} is incomplete: {WEIGHTS_INDEX} names {', '.join(missing[:3])}"
-                f"{f' and {len(missing) - 3} more' if len(missing) > len(missing[:3]) else ''}, which "
-                f"{'is' if len(missing) == 1 else 'are'} not there. Copy or download the model again."
-            )
+    check_shards(directory, present, where)
     for name in present:
         check_safetensors(directory / name)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx2
+import huggingface_hub.constants
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     DisabledRepoError,
@@ -71,16 +72,16 @@ class HubOrigin:
             )
         self._asked = source.revision or "main"
         self._commit = self._asked if _COMMIT.fullmatch(self._asked) else None
-        self._token = source.token
+        self._token_file = source.token_file
         self._endpoint = source.endpoint or os.environ.get("HF_ENDPOINT") or None
         self._patience_s = patience_s
-        self._api = HfApi(endpoint=self._endpoint, token=self._token)
+        self._api = HfApi(endpoint=self._endpoint)
         self.where = f"hf://{self._repo} at {self._asked} ({self._api.endpoint})"
 
     def pin(self) -> str:
         """The commit that the revision means now; a commit is taken as it is, without asking the hub."""
         if self._commit is None:
-            info = self._ask(lambda: self._api.model_info(self._repo, revision=self._asked))
+            info = self._ask(lambda token: self._api.model_info(self._repo, revision=self._asked, token=token))
             if info.sha is None:
                 raise StoreUnavailable(f"{self.where}: the hub did not say which commit this is")
             self._commit = info.sha
@@ -89,7 +90,9 @@ class HubOrigin:
     def list(self) -> Listing:
         """All files of the commit. Raises InputError, StoreUnavailable."""
         commit = self.pin()
-        info = self._ask(lambda: self._api.model_info(self._repo, revision=commit, files_metadata=True))
+        info = self._ask(
+            lambda token: self._api.model_info(self._repo, revision=commit, files_metadata=True, token=token)
+        )
         return Listing(
             tuple(
                 RemoteFile(
@@ -115,22 +118,25 @@ class HubOrigin:
 
     def _download(self, file: RemoteFile, into: Path, transfer: Transfer) -> None:
         self._ask(
-            lambda: hf_hub_download(
+            lambda token: hf_hub_download(
                 self._repo,
                 file.name,
                 revision=self.pin(),
                 local_dir=into,
                 endpoint=self._endpoint,
-                token=self._token,
+                token=token,
                 tqdm_class=_counting(transfer),
             ),
             transfer.stopped,
         )
 
-    def _ask(self, call: Callable[[], T], stopped: threading.Event | None = None) -> T:
+    def _ask(self, call: Callable[[str | None], T], stopped: threading.Event | None = None) -> T:
+        """Call with the token of now; once more if it was renewed while the hub refused the one before."""
+
         def explained() -> T:
+            token = self._token()
             try:
-                return call()
+                return call(token)
             except (
                 OSError,  # among them most of the hub's own
                 HFValidationError,
@@ -139,9 +145,19 @@ class HubOrigin:
             ) as error:
                 if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the hub's
                     raise
+                if self._token() != token:
+                    return explained()
                 raise self._explained(error) from error
 
         return patiently(explained, self._patience_s, stopped)
+
+    def _token(self) -> str | None:
+        if self._token_file is None:
+            return None
+        try:
+            return Path(self._token_file).read_text().strip()
+        except OSError as error:
+            raise InputError(f"the token {self._token_file} cannot be read: {error.strerror}") from error
 
     def _explained(self, error: BaseException) -> EvalRunError:
         """What the user can do about an error of the hub's."""
@@ -156,6 +172,12 @@ class HubOrigin:
                 "Check the token (HF_TOKEN) and the endpoint (HF_ENDPOINT)."
             )
         return StoreUnavailable(f"{self.where}: {_first_line(error)}. Check the network and HF_ENDPOINT")
+
+
+def stay_offline() -> None:
+    """From now on nothing in this process asks the hub: an engine is given a directory and needs nothing else."""
+    # The library has read HF_HUB_OFFLINE when it was imported, which was before the model came from the hub.
+    huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
 def _is_transient(status: int) -> bool:

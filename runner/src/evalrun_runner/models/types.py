@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ from evalrun_runner.store.s3 import S3Settings
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Where a model is, and which one is meant. ``repr`` shows no secret."""
+    """Where a model is, and which one is meant. Holds no secrets, only where they lie; can be pickled."""
 
     uri: str
     """``file:///path``, ``s3://bucket/prefix/`` or ``hf://org/name``."""
@@ -23,10 +23,12 @@ class ModelSource:
     """hf only: a commit, a branch or a tag; None is ``main``. What is not a commit is resolved to one first."""
     digest: str | None = None
     """``sha256:…`` as in ``digest``; None accepts what is there."""
+    listing: str | None = None
+    """s3 only: ``sha256:…`` of the listing (``cache.fingerprint``), the model's version where its digest is unknown."""
     storage: S3Settings | None = None
     """s3 only; None takes boto3's own chain."""
-    token: str | None = field(default=None, repr=False)
-    """hf only; None takes what huggingface_hub finds (HF_TOKEN)."""
+    token_file: str | None = None
+    """hf only: file with the token, read for every request; None takes what huggingface_hub finds (HF_TOKEN)."""
     endpoint: str | None = None
     """hf only: the hub's address; None takes HF_ENDPOINT, or the public hub."""
 
@@ -39,6 +41,18 @@ class LocalModel:
     digest: str
     revision: str | None
     """hf: the commit; otherwise None."""
+    files: tuple[str, ...]
+    """Relative names of the model's files, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedModel:
+    """A model that was looked at without its weights."""
+
+    source: ModelSource
+    """The same model and no other: a branch is a commit now, and the digest or, where unknown, the listing is set."""
+    path: Path
+    """Local directory with its configuration and tokenizer; for ``file://`` the model itself."""
     files: tuple[str, ...]
     """Relative names of the model's files, sorted."""
 

@@ -8,20 +8,25 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalrun_api.conditions import Reason
 from evalrun_runner.engine.forms import Forms
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
 from evalrun_runner.engine.protocol import Engine
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
-from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
-from evalrun_runner.errors import EvalRunError, RunFailed
+from evalrun_runner.engine.vllm import VllmEngine, VllmSettings, prepare_environment
+from evalrun_runner.errors import EvalRunError, RunFailed, blaming
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
+from evalrun_runner.machine import hardware, usable_cpus
+from evalrun_runner.models.types import ModelSource
 from evalrun_runner.records import Committed, Lease, Order, Report
 from evalrun_runner.replica.committing import Committer
 from evalrun_runner.replica.intake import Intake
+from evalrun_runner.replica.model import bring_model
 from evalrun_runner.replica.pump import Pump
 from evalrun_runner.replica.scoring import ScoringProcess
 from evalrun_runner.replica.work import ChunkWork, ItemWork
@@ -49,6 +54,10 @@ class ReplicaSettings:
     engine: VllmSettings | MockSettings
     recipes: Mapping[str, TaskRecipe]
     seed: int
+    model: ModelSource | None = None
+    """What is brought to this machine for the engine; None: it is where the engine's settings say, or not needed."""
+    cache_dir: str | None = None
+    """Where to; None: this machine's own cache."""
     fast: bool = True
     """``numerics: fast``; False asks in lm-eval's own forms."""
     carried: bool = False
@@ -123,6 +132,7 @@ class Replica:
         self._left = threading.Event()
         self._pump: Pump | None = None
         self._max_num_seqs = 0
+        self._facts: dict[str, object] = {}
         engine = "vllm" if isinstance(settings.engine, VllmSettings) else "mock"
         self._committer = Committer(
             self._ledger,
@@ -133,13 +143,18 @@ class Replica:
         )
 
     def load(self) -> dict[str, object]:
-        """Load the engine; returns facts for the provenance. Raises ``EvalRunError``."""
+        """Bring the model and load the engine; returns facts for the provenance. Raises ``EvalRunError``.
+
+        Sets the environment of this process: nothing may have imported torch before.
+        """
+        if isinstance(self._settings.engine, VllmSettings):
+            os.environ.update(prepare_environment(self._settings.engine, usable_cpus()))
         self._committer.start()
         threading.Thread(target=self._guard(self._engine_loop), name="engine", daemon=True).start()
         self._loaded.wait()
         if self._state.failure is not None:
             raise self._state.failure
-        return {"pid": os.getpid(), "maxNumSeqs": self._max_num_seqs}
+        return {"pid": os.getpid(), "maxNumSeqs": self._max_num_seqs, "hardware": hardware(), **self._facts}
 
     def exchange(self, order: Order, wait: float) -> Report:
         """Take an order; answer when there is something to say, at the latest after ``wait`` seconds."""
@@ -269,9 +284,20 @@ class Replica:
     def _make_engine(self) -> tuple[Engine, TextCodec]:
         match self._settings.engine:
             case VllmSettings() as settings:
-                return VllmEngine(settings), TextCodec(load_tokenizer(settings.model))
+                if self._settings.model is not None:
+                    settings = replace(settings, model=self._bring(self._settings.model))
+                with blaming(Reason.MODEL_INVALID):
+                    engine = VllmEngine(settings)
+                    self._facts["engineArgs"] = engine.arguments
+                    return engine, TextCodec(load_tokenizer(settings.model))
             case MockSettings() as settings:
                 return MockEngine(settings), TextCodec(ByteTokenizer())
+
+    def _bring(self, source: ModelSource) -> Path:
+        model = bring_model(source, self._settings.cache_dir)
+        self._ledger.claim_model(model.digest)
+        self._facts["modelDigest"] = model.digest
+        return model.path
 
     def _receive(self, pump: Pump) -> None:
         """Take opened work and cancellations over; sleep while there is nothing to do."""

@@ -15,7 +15,7 @@ from evalrun_runner.store.s3 import S3Settings, S3Store
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """Where a run writes. Can be pickled: it is sent to the replicas, and each opens a store of its own.
+    """Where a run writes. Holds no secrets and can be pickled: each replica opens a store of its own.
 
     ``uri`` is ``s3://bucket/prefix/``, ``file:///path/`` or a plain path; a path is made absolute here, since the
     replicas have other working directories. Raises ``InputError`` for anything else.

@@ -6,6 +6,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
+from evalrun_api.conditions import Reason
 from evalrun_runner.errors import ObjectMissing, StoreDenied
 from evalrun_runner.store.base import ObjectStore
 
@@ -27,7 +28,8 @@ def probe_store(store: ObjectStore) -> None:
     if flaw is not None:
         raise StoreDenied(
             f"{store.uri} cannot be trusted as the ledger of a run: {flaw}. Use a store that knows conditional "
-            "creates (If-None-Match) and lists what was written, or a newer version of this one"
+            "creates (If-None-Match) and lists what was written, or a newer version of this one",
+            reason=Reason.STORAGE_UNSAFE,
         )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreUnavailable
+from evalrun_runner.store.credentials import FileCredentials, retry_when_renewed, use_in
 from evalrun_runner.store.keys import check_key
 from evalrun_runner.store.s3_errors import classify, is_conflict
 
@@ -22,7 +25,7 @@ _CREATE_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:
-    """How to reach a store; every field may be absent. Can be pickled; ``repr`` shows no secret."""
+    """How to reach a store; every field may be absent. Holds no secret, only where the files with them lie."""
 
     endpoint_url: str | None = None
     """``https://host:port`` of an S3-compatible store; None is AWS."""
@@ -31,10 +34,11 @@ class S3Settings:
     """``path`` puts the bucket into the path, which stores without wildcard DNS need."""
     ca_bundle: str | None = None
     """A PEM file of the authorities to trust for the endpoint; None is the system's."""
-    access_key_id: str | None = None
-    """None: boto3's own chain, from the environment to the pod's identity."""
-    secret_access_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
+    credentials_dir: str | None = None
+    """Folder with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_SESSION_TOKEN.
+
+    None: boto3's own chain, from the environment to the pod's identity.
+    """
     checksums: Literal["when_supported", "when_required"] = "when_required"
     """When the client sends checksums of its own; older stores refuse them. The ledger has its own either way."""
 
@@ -49,14 +53,15 @@ def make_client(settings: S3Settings) -> S3Client:
 
 def _client(settings: S3Settings) -> S3Client:
     # A session of its own: boto3's default one may not be used by two threads that make clients.
-    return boto3.session.Session().client(
+    session = botocore.session.Session()
+    credentials = None if settings.credentials_dir is None else FileCredentials(Path(settings.credentials_dir))
+    if credentials is not None:
+        use_in(session, credentials)
+    client = boto3.session.Session(botocore_session=session).client(
         "s3",
         endpoint_url=settings.endpoint_url,
         region_name=settings.region,
         verify=settings.ca_bundle,
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=settings.secret_access_key,
-        aws_session_token=settings.session_token,
         config=Config(
             connect_timeout=5,
             read_timeout=60,
@@ -67,6 +72,9 @@ def _client(settings: S3Settings) -> S3Client:
             response_checksum_validation=settings.checksums,
         ),
     )
+    if credentials is not None:
+        retry_when_renewed(client, credentials)
+    return client
 
 
 class S3Store:

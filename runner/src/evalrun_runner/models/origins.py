@@ -1,0 +1,86 @@
+"""From a model's address to where it lies."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from urllib.parse import unquote
+
+from evalrun_runner.errors import InputError, RunFailed
+from evalrun_runner.models.check import check_settings, check_weights
+from evalrun_runner.models.digest import names_in
+from evalrun_runner.models.files import model_files
+from evalrun_runner.models.hub import HubOrigin
+from evalrun_runner.models.s3 import S3Origin
+from evalrun_runner.models.types import Listing, ModelSource, Origin, RemoteFile
+
+PATIENCE_S = 120.0
+"""How long one piece of a download is tried again before it is given up, in seconds."""
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST})
+
+
+def find(source: ModelSource, patience_s: float) -> Path | Origin:
+    """The directory of a ``file://`` model, else its origin, of which nothing is asked yet. Raises InputError."""
+    scheme, separator, _ = source.uri.partition("://")
+    if scheme != "hf" and source.revision:
+        raise InputError(f"model.revision: only hf:// models have revisions, {source.uri} has none. Leave it out.")
+    match scheme if separator else "":
+        case "file":
+            return _directory(source.uri)
+        case "s3":
+            return S3Origin(source, patience_s)
+        case "hf":
+            return HubOrigin(source, patience_s)
+        case "pvc":
+            raise InputError(
+                f"model.uri: {source.uri} is a volume of a cluster, which this machine cannot mount. Run it in the "
+                "cluster, or name the model's directory as file:///path."
+            )
+    raise InputError(
+        f"model.uri: {source.uri!r} should begin with file:///, s3://, hf:// or, in a cluster, pvc://. "
+        "A directory is written file:///path."
+    )
+
+
+def check_directory(path: Path) -> tuple[str, ...]:
+    """The model's files in a directory, found whole; it is never copied nor written to. Raises InputError."""
+    names = names_in(path)
+    folders = [f"{each.name}/" for each in path.iterdir() if each.is_dir()]
+    chosen = model_files([*names, *folders], str(path))
+    check_settings(path)
+    check_weights(path, chosen, str(path))
+    return chosen
+
+
+def files_at(origin: Origin) -> tuple[RemoteFile, ...]:
+    """The model's files among all that the origin has. Raises InputError if they make no model."""
+    listing: Listing = origin.list()
+    names = frozenset(model_files([*(file.name for file in listing.files), *listing.folders], origin.where))
+    return tuple(file for file in listing.files if file.name in names)
+
+
+def explained(error: OSError, uri: str, cache: Path) -> InputError | RunFailed:
+    """What the user can do about an error of the disk's."""
+    place = error.filename or cache
+    if error.errno in _NO_SPACE:
+        return InputError(
+            f"No space left in {cache} while {uri} was brought there. Free space, or put the model cache on a larger "
+            "disk; what was downloaded is kept."
+        )
+    if error.errno in _FORBIDDEN:
+        return InputError(
+            f"{uri}: {place}: {error.strerror}. The model must be readable, and the model cache {cache} a directory "
+            "that you may write."
+        )
+    return RunFailed(f"{uri}: {place}: {error.strerror or error}. Check the disk that holds {cache}.")
+
+
+def _directory(uri: str) -> Path:
+    path = Path(unquote(uri.removeprefix("file://").removeprefix("localhost")))
+    if not path.is_absolute():
+        raise InputError(f"model.uri: {uri!r} is no absolute path; expected file:///path, with three slashes.")
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "is not there"
+        raise InputError(f"model.uri: {path} {what}; expected the directory of a model.")
+    return path
