@@ -108,20 +108,21 @@ base_image() {
 }
 
 with_buildah() {
-    local name=$1 work=$2 uv_cache base arguments
+    local name=$1 work=$2 log=$cache/$1.log uv_cache base arguments
     uv_cache=${UV_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/uv}
     mkdir -p "$uv_cache"
     base=$(base_image "$work")
     mapfile -t arguments < <(common_arguments "$name" "$work")
     b bud --isolation chroot --layers --format oci --build-arg "BASE_IMAGE=$base" \
-        --volume "$uv_cache:/uv-cache" --build-arg UV_CACHE_DIR=/uv-cache "${arguments[@]}" . 2>&1 | tee "$work/log" >&2
+        --volume "$uv_cache:/uv-cache" --build-arg UV_CACHE_DIR=/uv-cache "${arguments[@]}" . >"$log" 2>&1 || fail "$(tail -n 25 "$log")" "(all of it: $log)"
     # The layers that this build used stay, for the next one; those of older builds go.
-    sed -n -E 's/^--> (Using cache )?([0-9a-f]{11}).*/\2/p' "$work/log" >"$cache/$name.layers"
+    sed -n -E 's/^--> (Using cache )?([0-9a-f]{11}).*/\2/p' "$log" >"$cache/$name.layers"
     forget_old_layers
 }
 
 forget_old_layers() {
     local id removed=1
+    b rm --all >/dev/null # of builds that were interrupted
     while [[ $removed == 1 ]]; do
         removed=0
         while read -r id; do
@@ -132,16 +133,17 @@ forget_old_layers() {
 
 # The image as an OCI layout, made aside and renamed. What an older layout holds is linked, not written.
 write_layout() {
-    local name=$1 layout=$2 older new=$2.new manifest
+    local name=$1 layout=$2 new=$2.new older container manifest blob
     rm -rf "$new"
     mkdir -p "$new"
     older=$(layouts "$name" | head -n 1)
     [[ -z $older ]] || cp -al "$older/blobs" "$new/blobs"
-    b push --quiet --disable-compression --format oci "$(reference "$name")" "oci:$new:$(reference "$name")" >&2
+    # commit, not push: buildah's push would compress.
+    container=$(b from --pull-never "$(reference "$name")")
+    b commit --quiet --rm --disable-compression --format oci "$container" "oci:$new:$(reference "$name")" >/dev/null
     # containerd names an imported image by this annotation.
     sed -i 's|"org.opencontainers.image.ref.name":|"io.containerd.image.name":"'"$(reference "$name")"'",&|' "$new/index.json"
     manifest=$(grep -oE 'sha256:[0-9a-f]{64}' "$new/index.json" | cut -d: -f2)
-    local blob
     for blob in "$new"/blobs/sha256/*; do
         grep -qF "${blob##*/}" "$new/index.json" "$new/blobs/sha256/$manifest" || rm "$blob"
     done
