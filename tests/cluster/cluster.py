@@ -3,6 +3,10 @@
 with Cluster(nodes=0) as cluster:            # API server and controllers alone: five seconds, no root
     cluster.apply("…YAML…")
     cluster.wait_for(lambda: cluster.api.find("jobs", "x"), 10, "the Job x")
+
+with Cluster(nodes=3, gpus=2, images=[archive]) as cluster:
+    cluster.nodes[1].cut()
+    cluster.nodes[1].wait_lost()
 """
 
 from __future__ import annotations
@@ -10,54 +14,96 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cluster import cgroups, images, network, sysctls
 from cluster.api import Api, ApiError, ApiUnreachable
-from cluster.binaries import cache, missing_for_control_plane
+from cluster.binaries import cache, missing_for_control_plane, missing_for_nodes
 from cluster.client import Client
-from cluster.controlplane import API_SERVER, CONTROLLER_MANAGER, ETCD, ControlPlane, Endpoints, Flags
+from cluster.controlplane import API_SERVER, CONTROLLER_MANAGER, DNS, ETCD, SCHEDULER, ControlPlane, Endpoints, Flags
 from cluster.errors import ClusterError
-from cluster.process import Daemon, until
-from cluster.state import State, known, this_process
+from cluster.machine import Machine
+from cluster.node import Node
+from cluster.process import Daemon, kill_all
+from cluster.state import MAX_NODES, Addresses, NodeOptions, State, known, this_process
 
 _START_S = 60.0
+_POLL_S = 0.1
 
 
 class Cluster(Client):
-    """A cluster that is up; as a context manager it is taken down at the end, failed or not.
+    """A cluster; as a context manager it is up inside and taken down at the end, failed or not.
 
-    What its parts said stays in ``logs`` of the cache after that, for the last cluster of each name.
+    What its parts said stays in the cache's ``logs/<name>`` after that, for the last cluster of each name.
     """
 
+    #: The plugin that makes pods' networks knows no NetworkPolicy: tests check what is rendered, not what is enforced.
     enforces_network_policy = False
 
     def __init__(
-        self, nodes: int = 0, *, name: str = "test", flags: Flags | None = None, lasting: bool = False
+        self,
+        nodes: int = 0,
+        *,
+        name: str = "test",
+        gpus: int = 0,
+        node_memory_mib: int = 6144,
+        images: Sequence[Path] = (),
+        flags: Flags | None = None,
+        lasting: bool = False,
     ) -> None:
-        """Nothing is started yet.
+        """Take a name and networks; nothing runs yet.
 
         Args:
-            nodes: How many; 0 gives an API server with controllers, on which pods stay Pending.
-            name: Of its folder; a cluster of that name that a killed process left is taken down first.
+            nodes: How many; 0 gives an API server with controllers, on which pods stay Pending, and needs no root.
+            name: Of its folder. What a killed process left of any name is taken down first.
+            gpus: How many ``nvidia.com/gpu`` each node offers; no device appears in a pod.
+            node_memory_mib: What each node says it has for pods.
+            images: Archives (OCI or Docker) of the images that pods may use, besides `images.BUSYBOX_IMAGE`.
             flags: More flags for parts of the control plane.
             lasting: It belongs to no process: `down` is the caller's to do.
+
+        Raises:
+            ClusterError: The machine cannot run it, or one of that name is up; says what to do.
         """
+        if (reason := missing_for_nodes() if nodes else missing_for_control_plane()) is not None:
+            raise ClusterError(reason)
+        if nodes > MAX_NODES:
+            raise ClusterError(f"a test cluster has at most {MAX_NODES} nodes of its own, not {nodes}")
         sweep()
         if State.load(name) is not None:
             raise ClusterError(f"a test cluster {name!r} is up already; take it down with `make cluster-down`")
-        self.state = State(name, nodes, _loopback(), flags=flags or Flags(), owner=None if lasting else this_process())
+        self._archives = images
+        self.state = State(
+            name,
+            nodes,
+            _loopback(),
+            options=NodeOptions(gpus, node_memory_mib),
+            flags=flags or Flags(),
+            owner=None if lasting else this_process(),
+        )
+        if nodes:
+            addresses = network.reserve()
+            self.state.index = addresses.index
+            self.state.endpoints = _in_namespace(addresses)
+        self.state.save()
         self._bind()
 
     def _bind(self) -> None:
-        self.control_plane = ControlPlane(self.state.folder, self.state.endpoints, self.state.flags)
+        state = self.state
+        enter: Callable[[], list[str]] = list
+        groups: tuple[Path, ...] = ()
+        if state.nodes:
+            name = state.addresses.name
+            enter, groups = (lambda: network.inside(name)), cgroups.joined_by(f"{name}/control-plane")
+        self.control_plane = ControlPlane(state.folder, state.endpoints, state.flags, enter, groups)
         pki = self.control_plane.pki
         certificate = (str(pki.folder / "admin.crt"), str(pki.folder / "admin.key"))
-        api = Api(self.state.endpoints.server, str(pki.authority), certificate)
-        super().__init__(pki.folder / "admin.kubeconfig", api)
+        super().__init__(pki.folder / "admin.kubeconfig", Api(state.endpoints.server, str(pki.authority), certificate))
+        self.nodes = [Node(state, Machine(state, number, pki), self) for number in range(state.nodes)]
 
     @classmethod
     def attach(cls, name: str = "test") -> Self:
@@ -71,6 +117,7 @@ class Cluster(Client):
             raise ClusterError(f"there is no test cluster {name!r}: `make cluster` starts one")
         cluster = cls.__new__(cls)
         cluster.state = state
+        cluster._archives = ()
         cluster._bind()
         return cluster
 
@@ -97,46 +144,78 @@ class Cluster(Client):
         return self.state.folder / "log"
 
     def up(self) -> None:
-        """Start everything; returns when pods can be made.
+        """Start everything; returns when pods can be made, and, where there are nodes, run.
 
         Raises:
-            ClusterError: The machine cannot, or a part did not come up; says which and the end of its log.
+            ClusterError: A part did not come up; says which, and the end of its log.
         """
-        if (reason := missing_for_control_plane()) is not None:
-            raise ClusterError(reason)
-        self.state.save()
         self.control_plane.create()
+        if self.state.nodes:
+            self._make_machines()
         self.parts[ETCD].start()
         self.parts[API_SERVER].start()
+        for node in self.nodes:
+            node.machine.power_on()
         self.wait_api()
         self.parts[CONTROLLER_MANAGER].start()
-        self._wait_part(CONTROLLER_MANAGER, lambda: self.api.find("serviceaccounts", "default") is not None)
+        if self.state.nodes:
+            self.parts[SCHEDULER].start()
+            self.parts[DNS].start()
+            for node in self.nodes:
+                node.machine.start_agents()
+            for node in self.nodes:
+                node.wait_registered()
+                node.wait_ready()
+        self.parts[CONTROLLER_MANAGER].wait(self._has_service_accounts, _START_S, _POLL_S)
+
+    def _make_machines(self) -> None:
+        sysctls.note()
+        self.state.images = str(images.golden([images.pause_image(), images.busybox_image(), *self._archives]))
+        self.state.save()
+        network.create(self.state.addresses)
+        cgroups.create(f"{self.state.addresses.name}/control-plane")
+        for node in self.nodes:
+            node.machine.create()
 
     def wait_api(self, deadline_s: float = _START_S) -> None:
         """Wait until the API server is ready, after a start or a fault."""
-        self._wait_part(API_SERVER, self._api_ready, deadline_s)
+        self.parts[API_SERVER].wait(self._api_ready, deadline_s, _POLL_S)
+
+    def node(self, name: str) -> Node:
+        """The node of that name, as a pod's ``spec.nodeName`` gives it."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def add_image(self, archive: Path) -> None:
+        """Import one more image into every node of the running cluster (an archive of gigabytes takes minutes each)."""
+        for node in self.nodes:
+            node.machine.ctr(*images.import_words(archive), deadline_s=1800)
 
     def down(self) -> None:
-        """Take everything away: processes, files. Logs are kept in the cache."""
+        """Take everything away: processes, namespaces, control groups, files. Logs stay in the cache."""
         for daemon in self.parts.values():
             daemon.kill()
+        if self.state.nodes:
+            self._remove_machines()
         kept = cache() / "logs" / self.state.name
         shutil.rmtree(kept, ignore_errors=True)
         if self.logs.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             self.logs.replace(kept)
         shutil.rmtree(self.state.folder)
+        if not any(state.nodes for state in known()):
+            sysctls.restore()
 
-    def _wait_part(self, name: str, condition: Callable[[], bool], deadline_s: float = _START_S) -> None:
-        daemon = self.parts[name]
-        until(
-            lambda: condition() or not daemon.alive,
-            deadline_s,
-            lambda: f"{name} to be ready; {daemon.tail()}",
-            step_s=0.1,
-        )
-        if not daemon.alive:
-            raise ClusterError(f"{name} ended while it was waited for; {daemon.tail()}")
+    def _remove_machines(self) -> None:
+        group = self.state.addresses.name
+        for node in self.nodes:
+            node.machine.power_cut()
+        if cgroups.exists(group):
+            kill_all(cgroups.processes(group))
+            cgroups.remove(group)
+        network.remove(self.state.addresses, self.state.nodes)
+
+    def _has_service_accounts(self) -> bool:
+        return self.api.find("serviceaccounts", "default") is not None
 
     def _api_ready(self) -> bool:
         try:
@@ -151,6 +230,12 @@ def sweep() -> None:
         if state.abandoned:
             print(f"cluster: taking down {state.name!r}, whose process is gone", file=sys.stderr)
             Cluster.attach(state.name).down()
+
+
+def _in_namespace(addresses: Addresses) -> Endpoints:
+    """A control plane with nodes: in a network namespace of its own, where every port is free."""
+    services = addresses.services
+    return Endpoints(addresses.control_plane, 6443, 2379, 2380, str(services), str(services[1]), pod_reachable=True)
 
 
 def _loopback() -> Endpoints:

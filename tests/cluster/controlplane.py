@@ -172,5 +172,8 @@ def _corefile(address: str, kubeconfig: str) -> str:
     pods insecure
   }}
   cache 5
+  template ANY ANY . {{
+    rcode NXDOMAIN
+  }}
 }}
 """

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 util-linux mount openssl
-          buildah debootstrap)
+          buildah debootstrap busybox-static)
 wanted=()
 for package in "${packages[@]}"; do
     [[ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)" == "install ok installed" ]] || wanted+=("$package")

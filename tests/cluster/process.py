@@ -163,6 +163,27 @@ class Daemon:
         if (process := self.process) is not None:
             process.kill()
 
+    def wait(self, condition: Callable[[], bool], deadline_s: float, step_s: float = _STEP_S) -> None:
+        """Wait until it is ready in the sense of ``condition``.
+
+        Raises:
+            ClusterError: It ended, or took too long; carries the end of its log.
+        """
+        until(
+            lambda: condition() or not self.alive,
+            deadline_s,
+            lambda: f"{self.name} to be ready; {self.tail()}",
+            step_s,
+        )
+        if not self.alive:
+            raise ClusterError(f"{self.name} ended while it was waited for; {self.tail()}")
+
+    def terminate(self, deadline_s: float = 30.0) -> None:
+        """SIGTERM, and wait until it has ended by itself."""
+        if (process := self.process) is not None:
+            process.signal(signal.SIGTERM)
+            until(lambda: not process.alive, deadline_s, lambda: f"{self.name} to end; {self.tail()}")
+
     def stop(self) -> None:
         """SIGSTOP: it is there, holds its connections, and does nothing."""
         self._signal(signal.SIGSTOP)

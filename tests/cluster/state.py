@@ -66,6 +66,10 @@ class Addresses:
         return self._part(8 + number)
 
     @property
+    def all_pods(self) -> IPv4Network:
+        return list(self.network.subnets(new_prefix=21))[1]
+
+    @property
     def name(self) -> str:
         """Of the cluster's network namespace, its cgroup and this machine's end of the link."""
         return f"evalrun{self.index}"
@@ -96,7 +100,6 @@ class State:
     flags: Flags = field(default_factory=Flags)
     images: str | None = None
     owner: tuple[int, int] | None = None
-    sysctls: dict[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

