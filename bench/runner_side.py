@@ -174,8 +174,15 @@ class _OneReplica:
     def kill(self, replica: str) -> None:
         raise AssertionError(f"{replica} is to be killed: it hangs")
 
-    def replace(self, replica: str) -> None:
-        raise AssertionError(f"{replica} is gone")
+    def release(self, replica: str) -> None:
+        raise AssertionError(f"{replica} was asked to leave")
+
+    def add(self) -> None:
+        raise AssertionError("a replica is gone")
+
+    @property
+    def size(self) -> int:
+        return 1
 
     def shutdown(self) -> None:
         self._orders.put(None)

@@ -47,6 +47,7 @@ class Script:
     events: deque[FleetEvent] = field(default_factory=deque)
     sent: list[tuple[str, Order]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     polls: int = 0
     most_polls: int = 3_000
     started: int = 0
@@ -84,6 +85,13 @@ class Script:
         self.events.append(
             Gone(name, Departure.CRASHED, "no device", True) if name in self.stillborn else Joined(name, {"pid": 1})
         )
+
+    def release(self, replica: str) -> None:
+        self.released.append(replica)
+
+    @property
+    def size(self) -> int:
+        return self.started
 
     def shutdown(self) -> None:
         pass

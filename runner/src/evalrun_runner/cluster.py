@@ -21,6 +21,8 @@ from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.engine.tokens import first_line
 from evalrun_runner.errors import InputError, LedgerCorrupt, RunFailed, StoreError
 from evalrun_runner.fleet import Answered, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.nodes import Node, Nodes
+from evalrun_runner.pods.draining import DrainFolder
 from evalrun_runner.ray_environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT
 from evalrun_runner.records import Order
 from evalrun_runner.replica.replica import Replica, ReplicaSettings
@@ -29,6 +31,13 @@ LOAD_SECONDS = 1800.0
 """A replica that has not loaded its engine by then is killed."""
 NO_REPLACEMENT_MENDS = (InputError, StoreError, LedgerCorrupt)
 """What another replica would say as well; anything else may be this one's GPU or machine."""
+REPLICA_RESOURCE = "replica"
+"""What a node of a cluster offers that is there for a replica; the head offers none."""
+NODES_SECONDS = 1.0
+"""How often a cluster is asked for its nodes."""
+DRAIN_POLL_SECONDS = 0.2
+GOODBYE_SECONDS = 3.0
+"""For a drained replica's last report to be asked for, and once more for the driver to end it."""
 START_TRIES = 3
 """On a busy machine Ray's own helpers miss its fixed 15 s for their start."""
 
@@ -48,14 +57,31 @@ class ReplicaActor:
 
     def __init__(self, name: str, settings: ReplicaSettings) -> None:
         self._replica = Replica(name, settings)
+        self._said_goodbye = threading.Event()
 
     def load(self) -> dict[str, object]:
         """Load the engine."""
-        return {"host": socket.gethostname(), **self._replica.load()}
+        facts = self._replica.load()
+        if (folder := DrainFolder.of(os.environ)) is not None:
+            threading.Thread(target=self._drain_when_asked, args=(folder,), name="drain", daemon=True).start()
+            folder.serve()
+        return {"host": socket.gethostname(), **facts}
 
     def exchange(self, order: Order, wait: float) -> Any:
         """One round of the conversation with the driver."""
-        return self._replica.exchange(order, wait)
+        report = self._replica.exchange(order, wait)
+        if report.leaving:
+            self._said_goodbye.set()
+        return report
+
+    def _drain_when_asked(self, folder: DrainFolder) -> None:
+        while not folder.asked:
+            time.sleep(DRAIN_POLL_SECONDS)
+        self._replica.drain()
+        # The driver ends this process when it has heard; a driver that is gone does not.
+        if self._said_goodbye.wait(GOODBYE_SECONDS):
+            time.sleep(GOODBYE_SECONDS)
+        os._exit(0)
 
 
 @dataclass(slots=True)
@@ -78,7 +104,11 @@ class RaySettings:
 
 
 class RayFleet:
-    """A ``Fleet`` of Ray actors. ``writer`` prefixes the replicas' names, unique among all drivers of a run."""
+    """A ``Fleet`` of Ray actors. ``writer`` prefixes the replicas' names, unique among all drivers of a run.
+
+    On a Ray of its own it starts ``count`` of them. In a cluster there is one on each node with the resource
+    ``replica``, as nodes come and go; such a replica has its node to itself, GPUs included.
+    """
 
     def __init__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> None:
         self._ray = _import_ray()
@@ -89,10 +119,15 @@ class RayFleet:
         self._started = 0
         self._members: dict[str, _Member] = {}
         self._calls: dict[Any, str] = {}
+        self._nodes = None if ray_settings.address is None else Nodes()
+        self._next_look = 0.0
+        self._lost: list[Gone] = []
+        """Those that were found to be gone before Ray says so."""
         self._connect()
         self._actor = self._ray.remote(ReplicaActor)
-        for _ in range(count):
-            self.add()
+        if self._nodes is None:
+            for _ in range(count):
+                self.add()
 
     def _connect(self) -> None:
         local = self._ray_settings.address is None
@@ -129,27 +164,53 @@ class RayFleet:
                 f"needs {wanted} GPUs, this machine has {there:g}; set fewer replicas or a smaller tensorParallelSize"
             )
 
+    @property
+    def size(self) -> int:
+        """Replicas that were started and have not left, ready or not."""
+        return len(self._members)
+
     def add(self) -> None:
-        """Start one more."""
+        """Start one more; in a cluster only where a node waits for one."""
+        if self._nodes is None:
+            self._start(num_gpus=self._ray_settings.gpus_per_replica)
+        elif (node := self._nodes.vacant()) is not None:
+            self._start_on(node, self._nodes)
+
+    def _start_on(self, node: Node, nodes: Nodes) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        name = self._start(num_gpus=0, resources={REPLICA_RESOURCE: 1}, scheduling_strategy=affinity)
+        nodes.place(node, name)
+
+    def _start(self, **options: Any) -> str:
         name = f"{self._writer}-r{self._started}"
         self._started += 1
-        local = self._ray_settings.address is None
         actor = self._actor.options(
             name=name,
             num_cpus=0,
-            num_gpus=self._ray_settings.gpus_per_replica,
-            resources={} if local else {"replica": 1},
             max_restarts=0,
             max_task_retries=0,
             runtime_env={"env_vars": dict(self._ray_settings.environment)},
+            **options,
         ).remote(name, self._settings)
         self._members[name] = _Member(actor, time.monotonic())
         self._calls[actor.load.remote()] = name
+        return name
 
     def poll(self, timeout: float) -> Sequence[FleetEvent]:
         """What happened, waiting at most ``timeout`` seconds for something."""
         self._kill_those_that_never_load()
+        if self._nodes is not None and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + NODES_SECONDS
+            self._follow(self._nodes)
+        lost, self._lost = self._lost, []
+        return [*lost, *self._answers(0.0 if lost else timeout)]
+
+    def _answers(self, timeout: float) -> list[FleetEvent]:
         if not self._calls:
+            if self._nodes is not None:
+                time.sleep(timeout)  # for nodes to come
             return []
         calls = list(self._calls)
         ready, _ = self._ray.wait(calls, num_returns=1, timeout=timeout)
@@ -157,8 +218,29 @@ class RayFleet:
             ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
         return [self._event(call, self._calls.pop(call)) for call in ready]
 
+    def _follow(self, nodes: Nodes) -> None:
+        """A replica for each node that has come; those whose node has gone are gone."""
+        alive = [
+            Node(node["NodeID"], node["NodeManagerAddress"], node["NodeManagerPort"])
+            for node in self._ray.nodes()
+            if node["Alive"] and node["Resources"].get(REPLICA_RESOURCE)
+        ]
+        new, lost = nodes.see(alive)
+        for name in lost:
+            self._lose(name)
+        for node in new:
+            self._start_on(node, nodes)
+
+    def _lose(self, name: str) -> None:
+        """Count a replica as gone though its calls have not failed yet."""
+        if (member := self._members.get(name)) is None:
+            return
+        self._lost.append(Gone(name, Departure.LOST, "its node is gone", not member.joined))
+        self._calls = {call: replica for call, replica in self._calls.items() if replica != name}
+        self._forget(name, for_good=True)
+
     def _kill_those_that_never_load(self) -> None:
-        for name, member in self._members.items():
+        for name, member in list(self._members.items()):
             if not member.joined and not member.killed and time.monotonic() - member.started > LOAD_SECONDS:
                 self.kill(name)
 
@@ -174,8 +256,10 @@ class RayFleet:
                 return Refused(name, cause)
             return Gone(name, Departure.CRASHED, f"{type(cause).__name__}: {first_line(cause)}", not member.joined)
         except errors.RayError as error:
-            self._forget(name)
-            return Gone(name, _departure(member, error), _detail(error), not member.joined)
+            node = None if self._nodes is None else self._nodes.of(name)
+            departure = _departure(member, error, node)
+            self._forget(name, for_good=departure is Departure.LOST)
+            return Gone(name, departure, _detail(error), not member.joined)
         if not member.joined:
             member.joined = True
             member.pid = answer["pid"]
@@ -191,6 +275,10 @@ class RayFleet:
         """End a replica that is silent or hangs; comes back as ``Gone``."""
         if (member := self._members.get(replica)) is None:
             return
+        node = None if self._nodes is None else self._nodes.of(replica)
+        if node is not None and not node.answers():
+            self._lose(replica)
+            return
         member.killed = True
         self._ray.kill(member.actor, no_restart=True)
         if self._ray_settings.address is None and member.pid is not None:
@@ -198,8 +286,15 @@ class RayFleet:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(member.pid, signal.SIGKILL)
 
-    def _forget(self, name: str) -> None:
+    def release(self, replica: str) -> None:
+        """Let a replica go that has reported for the last time; its node gets no other one."""
+        if replica in self._members:
+            self._forget(replica, for_good=True)
+
+    def _forget(self, name: str, *, for_good: bool = False) -> None:
         member = self._members.pop(name)
+        if self._nodes is not None:
+            self._nodes.vacate(name, for_good=for_good)
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(member.actor, no_restart=True)
 
@@ -211,14 +306,13 @@ class RayFleet:
         self._ray.shutdown()
 
 
-def _departure(member: _Member, error: Exception) -> Departure:
-    if member.killed:
-        return Departure.KILLED_HUNG
+def _departure(member: _Member, error: Exception, node: Node | None) -> Departure:
     # Every message about a dead actor speaks of nodes; only these words say that the node was the cause.
     text = str(error)
-    if "node has died" in text or "actor's node was" in text:
+    node_died = "node has died" in text or "actor's node was" in text
+    if node_died or (node is not None and not node.answers()):
         return Departure.LOST
-    return Departure.CRASHED
+    return Departure.KILLED_HUNG if member.killed else Departure.CRASHED
 
 
 def _detail(error: Exception) -> str:

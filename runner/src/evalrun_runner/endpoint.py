@@ -1,59 +1,92 @@
-"""The driver over HTTP: ``/progress`` (JSON), ``/healthz``, ``/metrics``. Read-only; knows only the last view."""
+"""The driver over HTTP: ``/progress`` (JSON), ``/healthz``, ``/metrics``; in a cluster also ``/readyz`` and ``/head``.
+
+Read-only: it knows only the last view, and what the replicas' pods are told.
+"""
 
 from __future__ import annotations
 
-import json
+import sys
 import threading
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from evalrun_api import Phase, RunConfig
+from evalrun_api.outcomes import Counts, Work
+from evalrun_api.runprogress import RunProgress
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.watching import View
 from evalrun_runner.errors import InputError
+from evalrun_runner.metrics import Metrics
+from evalrun_runner.pods.board import HeadBoard
 
 STALE_SECONDS = 120.0
 """A driver that has shown nothing for this long is not healthy."""
 TIMEOUT_SECONDS = 10.0
+"""For a request to be sent."""
+LONGEST_WAIT = 60.0
+"""Seconds for which ``/head`` holds a request back, at most."""
+
+_TEXT, _JSON = "text/plain", "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer."""
+
+    status: int
+    kind: str
+    body: bytes
+
+    @classmethod
+    def text(cls, status: int, line: str) -> Page:
+        """A line of text."""
+        return cls(status, _TEXT, f"{line}\n".encode())
 
 
 class Endpoint:
     """Serves a run's progress on 127.0.0.1, or on ``host``. ``port`` 0 takes any free one.
 
-    Raises ``InputError`` if the port cannot be had.
+    ``board`` is what a cluster is told: readiness, and what replicas are to do. Raises ``InputError`` if the port
+    cannot be had.
     """
 
-    def __init__(self, config: RunConfig, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, config: RunConfig, port: int, host: str = "127.0.0.1", *, board: HeadBoard | None = None
+    ) -> None:
         self._view: View | None = None
+        self._progress: ProgressSnapshot | None = None
         self._shown = time.monotonic()
-        self._metrics = _Metrics(config)
+        self._metrics = Metrics(config)
+        self._board = board
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
             timeout = TIMEOUT_SECONDS
 
             def do_GET(self) -> None:
-                status, kind, body = endpoint._answer(self.path.partition("?")[0])
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
+                page = endpoint._answer(self.path)
+                self.send_response(page.status)
+                self.send_header("Content-Type", page.kind)
+                self.send_header("Content-Length", str(len(page.body)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(page.body)
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Scrapes are no news."""
 
         try:
-            self._server = ThreadingHTTPServer((host, port), Handler)
+            self._server = _Server((host, port), Handler)
         except (OSError, OverflowError) as error:
             raise InputError(
                 f"--port {port}: {host}:{port} cannot be served: {error}; give another port, or 0 for any that is free"
             ) from error
-        self._server.daemon_threads = True
 
     def start(self) -> str:
         """Serve in a thread; returns the URL."""
@@ -69,97 +102,79 @@ class Endpoint:
     def update(self, view: View) -> None:
         """Take the newest view."""
         self._view, self._shown = view, time.monotonic()
+        # What is busy with something else than items says nothing of them: what was known of them stays.
+        self._progress = view.progress or self._progress
         self._metrics.update(view)
 
-    def _answer(self, path: str) -> tuple[int, str, bytes]:
-        match path:
+    def progress(self) -> RunProgress:
+        """The run at this moment, in the words of the status of an EvalRun."""
+        return progress_of(self._view, self._progress)
+
+    def _answer(self, address: str) -> Page:
+        parts = urlsplit(address)
+        match parts.path:
             case "/progress":
-                return 200, "application/json", json.dumps(progress_json(self._view)).encode()
+                return Page(200, _JSON, self.progress().to_json().encode())
             case "/healthz":
-                age = time.monotonic() - self._shown
-                # Only the dispatch loop shows itself all the time; a download or an aggregation may take long.
-                healthy = age < STALE_SECONDS or self._view is None or self._view.phase is not Phase.RUNNING
-                text = "ok\n" if healthy else f"no progress was shown for {age:.0f} s\n"
-                return 200 if healthy else 503, "text/plain", text.encode()
+                return self._health()
             case "/metrics":
-                return 200, CONTENT_TYPE_LATEST, generate_latest(self._metrics.registry)
+                return Page(200, CONTENT_TYPE_LATEST, generate_latest(self._metrics.registry))
+            case "/readyz" if self._board is not None:
+                ready = self._board.ready
+                return Page.text(200 if ready else 503, "ready" if ready else "preflight has not passed yet")
+            case "/head" if self._board is not None:
+                return _head(self._board, parts.query)
             case _:
-                return 404, "text/plain", b"there are /progress, /healthz and /metrics\n"
+                more = "" if self._board is None else "/readyz, /head, "
+                return Page.text(404, f"there are {more}/progress, /healthz and /metrics")
+
+    def _health(self) -> Page:
+        age = time.monotonic() - self._shown
+        # Only the dispatch loop shows itself all the time; a download or an aggregation may take long.
+        healthy = age < STALE_SECONDS or self._view is None or self._view.progress is None
+        return Page.text(200 if healthy else 503, "ok" if healthy else f"no progress was shown for {age:.0f} s")
 
 
-def progress_json(view: View | None) -> dict[str, Any]:
-    """A view in the words of the status of an EvalRun."""
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    """A thousand replicas ask again at the same moment when a driver begins."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who hung up before the answer has no use for it, and asks again."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def _head(board: HeadBoard, query: str) -> Page:
+    given = {name: values[-1] for name, values in parse_qs(query).items()}
+    try:
+        wait = min(LONGEST_WAIT, float(given.get("wait", "0")))
+    except ValueError:
+        return Page.text(400, f"wait={given['wait']!r} is no number of seconds")
+    head = board.ask(given.get("pod", ""), given.get("known", ""), wait)
+    return Page(200, _JSON, head.to_json().encode())
+
+
+def progress_of(view: View | None, progress: ProgressSnapshot | None) -> RunProgress:
+    """A view, with what is known of the items, in the words of the status of an EvalRun."""
     if view is None:
-        return {"phase": "Starting"}
-    shown: dict[str, Any] = {
-        "phase": view.phase.value,
-        "note": view.note,
-        "replicas": {"desired": view.replicas_wanted, "ready": view.replicas_ready},
-        "storageDegraded": view.degraded,
-    }
-    if (progress := view.progress) is not None:
-        counts = progress.counts
-        shown["progress"] = {
-            "planned": progress.planned,
-            "planningDone": progress.planning_done,
-            "ok": counts.ok,
-            "failed": counts.failed,
-            "quarantined": counts.quarantined,
-            "percent": round(100 * counts.total / progress.planned, 1) if progress.planned else 0.0,
-            "itemsPerSecond": round(progress.items_per_s, 3),
-            "tokensPerSecond": round(progress.tokens_per_s, 3),
-            "etaSeconds": progress.eta_s,
+        return RunProgress(phase=Phase.STARTING)
+    shown = RunProgress(phase=view.phase, note=view.note, replicas_ready=view.replicas_ready, degraded=view.degraded)
+    if progress is None:
+        return shown
+    counts = progress.counts
+    busy = view.progress is not None
+    eta = None if progress.eta_s is None or not busy else datetime.now(UTC) + timedelta(seconds=progress.eta_s)
+    return shown.model_copy(
+        update={
+            "counts": Counts(
+                planned=progress.planned, ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined
+            ),
+            "planning_done": progress.planning_done,
+            "work": Work(kept=progress.kept, redone=progress.redone),
+            "items_per_second": round(progress.items_per_s, 3) if busy else None,
+            "output_tokens_per_second": round(progress.output_tokens_per_s, 3) if busy else None,
+            "eta": eta,
         }
-        shown["work"] = {"kept": progress.kept, "redone": progress.redone}
-        shown["leases"] = {"chunks": progress.leased_chunks, "items": progress.in_flight}
-    return shown
-
-
-class _Metrics:
-    """Prometheus metrics of one run; counters follow the dispatcher's own totals."""
-
-    def __init__(self, config: RunConfig) -> None:
-        self.registry = CollectorRegistry()
-        labels = {"run_namespace": config.namespace, "run": config.name, "model": config.model.name}
-        names = list(labels)
-
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(name, text, names, registry=self.registry).labels(**labels)
-
-        def counter(name: str, text: str) -> Counter:
-            return Counter(name, text, names, registry=self.registry).labels(**labels)
-
-        items = Gauge("evalrun_items", "Items by how they ended.", [*names, "status"], registry=self.registry)
-        self._items = {status: items.labels(**labels, status=status) for status in ("ok", "failed", "quarantined")}
-        self._planned = gauge("evalrun_items_planned", "Items planned so far.")
-        self._in_flight = gauge("evalrun_leased_chunks", "Chunks leased to replicas.")
-        self._ready = gauge("evalrun_replicas_ready", "Replicas that have loaded their engine.")
-        self._redone = gauge("evalrun_items_redone", "Items answered again because their first answers were lost.")
-        self._prompt = counter("evalrun_prompt_tokens", "Prompt tokens of committed items.")
-        self._output = counter("evalrun_output_tokens", "Generated tokens of committed items.")
-        self._commit = Histogram(
-            "evalrun_commit_seconds",
-            "Seconds from the end of a chunk's last item to its part in the store.",
-            names,
-            registry=self.registry,
-            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
-        ).labels(**labels)
-        self._seen_prompt = self._seen_output = 0
-
-    def update(self, view: View) -> None:
-        """Take the newest view."""
-        self._ready.set(view.replicas_ready)
-        for seconds in view.commit_seconds:
-            self._commit.observe(seconds)
-        if view.progress is not None:
-            self._update_progress(view.progress)
-
-    def _update_progress(self, progress: ProgressSnapshot) -> None:
-        for status, gauge in self._items.items():
-            gauge.set(getattr(progress.counts, status))
-        self._planned.set(progress.planned)
-        self._in_flight.set(progress.leased_chunks)
-        self._redone.set(progress.redone)
-        self._prompt.inc(progress.prompt_tokens - self._seen_prompt)
-        self._output.inc(progress.output_tokens - self._seen_output)
-        self._seen_prompt, self._seen_output = progress.prompt_tokens, progress.output_tokens
+    )

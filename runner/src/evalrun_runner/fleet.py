@@ -60,8 +60,15 @@ class Fleet(Protocol):
     def kill(self, replica: str) -> None:
         """End a replica that is silent or hangs; comes back as ``Gone``."""
 
+    def release(self, replica: str) -> None:
+        """Let a replica go that has reported for the last time: its machine asked it to leave."""
+
     def add(self) -> None:
-        """Start one more."""
+        """Start one more, if there is a place for it."""
+
+    @property
+    def size(self) -> int:
+        """Replicas that were started and have not left, ready or not."""
 
     def shutdown(self) -> None:
         """End all replicas and free what they hold."""

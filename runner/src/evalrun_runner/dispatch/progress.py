@@ -43,6 +43,8 @@ class ProgressSnapshot:
     items_per_s: float
     tokens_per_s: float
     """Processed by the engines, prompt and output."""
+    output_tokens_per_s: float
+    """Generated, of what was committed."""
     eta_s: float | None
     """Seconds left; None while it is not known."""
     replicas: Mapping[str, ReplicaProgress]
@@ -66,7 +68,7 @@ class Tally:
         self.counts += committed.counts
         self._prompt_tokens += committed.prompt_tokens
         self._output_tokens += committed.output_tokens
-        self._meter.add(now, items=committed.counts.total, cost=cost)
+        self._meter.add(now, items=committed.counts.total, output=committed.output_tokens, cost=cost)
 
     def undo(self, counts: Counts, *, kept: bool) -> None:
         """A part was set aside: what it counted must be done again."""
@@ -84,7 +86,7 @@ class Tally:
 
     def snapshot(self, table: ChunkTable, roster: Roster, *, planning_done: bool, now: float) -> ProgressSnapshot:
         """The run at this moment."""
-        items_per_s, tokens_per_s, cost_per_s = self._meter.rates(now)
+        items_per_s, tokens_per_s, output_per_s, cost_per_s = self._meter.rates(now)
         open_chunks = table.chunks_in(*OPEN)
         eta: float | None = None
         if planning_done and not open_chunks:
@@ -109,6 +111,7 @@ class Tally:
             output_tokens=self._output_tokens,
             items_per_s=items_per_s,
             tokens_per_s=tokens_per_s,
+            output_tokens_per_s=output_per_s,
             eta_s=eta,
             replicas=roster.history(),
         )
@@ -119,25 +122,32 @@ class Meter:
 
     def __init__(self, window_s: float) -> None:
         self._window = window_s
-        self._samples: deque[tuple[float, int, int, float]] = deque()
+        self._samples: deque[tuple[float, int, int, int, float]] = deque()
         self._items = 0
         self._tokens = 0
+        self._output = 0
         self._cost = 0.0
 
-    def add(self, now: float, *, items: int = 0, tokens: int = 0, cost: float = 0.0) -> None:
+    def add(self, now: float, *, items: int = 0, tokens: int = 0, output: int = 0, cost: float = 0.0) -> None:
         """Count what was just done."""
         if not self._samples or now - self._samples[-1][0] >= _SAMPLE_S:
-            self._samples.append((now, self._items, self._tokens, self._cost))
+            self._samples.append((now, self._items, self._tokens, self._output, self._cost))
         while len(self._samples) > 1 and now - self._samples[1][0] >= self._window:
             self._samples.popleft()
         self._items += items
         self._tokens += tokens
+        self._output += output
         self._cost += cost
 
-    def rates(self, now: float) -> tuple[float, float, float]:
-        """(items, tokens, cost) per second over the window; zeros before there is one."""
+    def rates(self, now: float) -> tuple[float, float, float, float]:
+        """(items, tokens, output tokens, cost) per second over the window; zeros before there is one."""
         if not self._samples or now <= self._samples[0][0]:
-            return (0.0, 0.0, 0.0)
-        since, items, tokens, cost = self._samples[0]
+            return (0.0, 0.0, 0.0, 0.0)
+        since, items, tokens, output, cost = self._samples[0]
         passed = now - since
-        return ((self._items - items) / passed, (self._tokens - tokens) / passed, (self._cost - cost) / passed)
+        return (
+            (self._items - items) / passed,
+            (self._tokens - tokens) / passed,
+            (self._output - output) / passed,
+            (self._cost - cost) / passed,
+        )

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from evalrun_api import Phase
+from evalrun_api import Phase, Reason
 from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.planning import Planned, Planning
 from evalrun_runner.driver.watching import View, Watcher
@@ -23,6 +24,8 @@ FLUSH_SECONDS = 30.0
 """For replicas to commit what is complete when the run is stopped."""
 LONGEST_PAUSE = 60.0
 """Seconds between a crash and its replacement, at most."""
+WAITING = "waiting for replicas"
+"""The note of a run without any replica: no capacity, or all were preempted. It waits."""
 CRASHES_IN_A_ROW = 5
 """Replicas that may leave one after another with nothing committed in between before the run gives up."""
 
@@ -35,11 +38,14 @@ class Loop:
     planning: Planning
     leadership: Leadership
     wanted: int
+    """Replicas that are started again when they leave; 0 where they come and go with a cluster's nodes."""
     start_fleet: Callable[[], Fleet]
     watcher: Watcher
     stop: threading.Event
     trouble: Callable[[], str | None] = lambda: None
     """Why the driver's own calls to the store wait, if they do."""
+    check: Callable[[], None] = lambda: None
+    """Raises what ends the run from outside: the cluster under the fleet is gone."""
     clock: Callable[[], float] = time.monotonic
     fleet: Fleet | None = None
     ready: set[str] = field(default_factory=set)
@@ -55,6 +61,8 @@ class Loop:
     _due: list[float] = field(default_factory=list)
     """When replacements are to be started."""
     _next_view: float = 0.0
+    _ran: bool = False
+    """Whether a replica was ever ready: the run is then running, though it may have to wait for others."""
 
     def run(self) -> None:
         """Until every chunk is committed. Raises ``RunFailed``, ``Superseded``, ``Interrupted``.
@@ -133,7 +141,9 @@ class Loop:
             case Answered(replica, report):
                 self._note(report)
                 order = self.dispatcher.report(replica, report, now)
-                if self.dispatcher.finished:
+                if report.leaving:
+                    self._drained(fleet, replica, report, now)
+                elif self.dispatcher.finished:
                     self._resting.add(replica)
                 else:
                     fleet.send(replica, order, REPORT_SECONDS)
@@ -141,6 +151,14 @@ class Loop:
                 self._gone(event, now)
             case Refused(_, error):
                 raise error
+
+    def _drained(self, fleet: Fleet, replica: str, report: Report, now: float) -> None:
+        self.ready.discard(replica)
+        self.dispatcher.leave(replica, Departure.DRAINED, now)
+        fleet.release(replica)
+        self.watcher.log(
+            f"replica {replica} was asked to leave by its machine; {len(report.returned)} chunks come back"
+        )
 
     def _gone(self, gone: Gone, now: float) -> None:
         self.ready.discard(gone.replica)
@@ -160,7 +178,8 @@ class Loop:
             self._failures += gone.departure.suspicious
         if self._failures > CRASHES_IN_A_ROW + len(self.dispatcher.quarantined):
             raise RunFailed(
-                f"{self._failures} replicas in a row left with nothing committed in between; the last: {gone.detail}"
+                f"{self._failures} replicas in a row left with nothing committed in between; the last: {gone.detail}",
+                reason=Reason.REPLICAS_FAILED,
             )
         # At once the first time; later ones wait, as what they lack (memory, a device) may be on its way back.
         tries = self._failures + self._failed_starts
@@ -180,13 +199,17 @@ class Loop:
 
     def _judge(self) -> None:
         if self.dispatcher.fatal is not None:
-            raise RunFailed(self.dispatcher.fatal)
+            raise RunFailed(self.dispatcher.fatal, reason=Reason.REPLICAS_FAILED)
         self.leadership.check()
+        self.check()
         counts = self.dispatcher.counts
         lost = counts.failed + counts.quarantined
         # A run that mostly fails is not worth its GPUs; one that fails here and there is finished, then judged.
         if self.dispatcher.over_cap and lost >= 50 and 2 * lost > counts.total:
-            raise RunFailed(f"{lost:,} of the first {counts.total:,} items failed: the run was given up")
+            raise RunFailed(
+                f"{lost:,} of the first {counts.total:,} items failed: the run was given up",
+                reason=Reason.TOO_MANY_FAILED_ITEMS,
+            )
 
     def _flush(self) -> None:
         """Tell every replica to commit what is complete and leave."""
@@ -198,7 +221,7 @@ class Loop:
                 match event:
                     case Answered(replica, report):
                         self.dispatcher.report(replica, report, self.clock())
-                        if replica in told:
+                        if replica in told or report.leaving:
                             staying.discard(replica)
                         else:
                             self.fleet.send(replica, Order(done=True), 0.0)
@@ -215,13 +238,15 @@ class Loop:
         self._next_view = now + 0.25
         seconds, self._commit_seconds = tuple(self._commit_seconds), []
         progress = self.dispatcher.progress(now)
+        size = 0 if self.fleet is None else self.fleet.size
+        self._ran = self._ran or bool(self.ready)
         self.watcher.show(
             View(
-                phase=Phase.RUNNING if self.ready else Phase.STARTING,
-                note="" if self.ready else "loading the model",
+                phase=Phase.RUNNING if self._ran else Phase.STARTING,
+                note="" if self.ready else "loading the model" if size else WAITING,
                 progress=progress,
                 replicas_ready=len(self.ready),
-                replicas_wanted=self.wanted,
+                replicas_wanted=max(self.wanted, size),
                 degraded=self.trouble()
                 or next((one.degraded for one in progress.replicas.values() if one.degraded), None),
                 commit_seconds=seconds,

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from evalrun_api import Reason
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.driver.taking_over import EarlierRun
-from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, blaming
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import TaskIndex
 from evalrun_runner.plan.chunks import ChunkSizing
@@ -118,7 +119,7 @@ class Planning:
     def _run(self) -> None:
         try:
             existing = set(self._ledger.committed_parts())
-            with ThreadPoolExecutor(READERS, thread_name_prefix="resume") as readers:
+            with blaming(Reason.TASK_INVALID), ThreadPoolExecutor(READERS, thread_name_prefix="resume") as readers:
                 for leaf in self._benchmarks.leaves:
                     for segment in self._segments(leaf):
                         self._ready.put(self._look_up(segment.chunks, existing, readers))

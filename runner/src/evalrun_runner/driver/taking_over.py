@@ -29,7 +29,8 @@ class EarlierRun:
         store = open_store(store_spec(location))
         plan = read_plan(store)
         if plan is None:
-            raise InputError(f"spec.resumeFrom: {location.uri} holds no run (no plan.json in it)", reason=Reason.NOT_FOUND)
+            what = f"spec.resumeFrom: {location.uri} holds no run (no plan.json in it)"
+            raise InputError(what, reason=Reason.NOT_FOUND)
         advice = "Take resumeFrom out, or name a run whose answers would be this one's"
         there = f"spec.resumeFrom: {location.uri}"
         check_same_plan(_comparable(plan.identity), _comparable(identity), there, advice)

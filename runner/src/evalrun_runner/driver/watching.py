@@ -32,3 +32,36 @@ class Watcher(Protocol):
 
     def log(self, line: str) -> None:
         """Something happened that a person would want to know."""
+
+
+def line_of(view: View) -> str:
+    """A view as one line."""
+    progress = view.progress
+    if progress is None:
+        return f"{view.phase.value}: {view.note}"
+    more = "" if progress.planning_done else "+"
+    note = f" ({view.note})" if view.note else ""
+    return f"{view.phase.value}{note}: {progress.counts.total:,}/{progress.planned:,}{more} items, {rates_of(view)}"
+
+
+def rates_of(view: View) -> str:
+    """How fast it goes, with how many replicas, and what is in its way."""
+    progress = view.progress
+    if progress is None:
+        return ""
+    parts = [f"{progress.items_per_s:,.1f} items/s", f"{progress.tokens_per_s:,.0f} tokens/s"]
+    if progress.eta_s is not None:
+        parts.append(f"ETA {_duration(progress.eta_s)}")
+    parts.append(f"replicas {view.replicas_ready}/{view.replicas_wanted}")
+    lost = progress.counts.failed + progress.counts.quarantined
+    if lost:
+        parts.append(f"{lost} without a score")
+    if view.degraded:
+        parts.append(f"the store is in trouble: {view.degraded[:120]}")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,156 @@
+"""``evalrun-driver``: the driver's pod. Serves its progress, keeps Ray's head, runs the run, says what came of it.
+
+Exit codes are those of ``evalrun_api.pods.ExitCode``; the last words are a RunResult in the termination message.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from types import FrameType
+
+from evalrun_api import RunConfig, RunResult
+from evalrun_api.pods import FLUSH_GRACE_SECONDS, HTTP_PORT, ExitCode, HeadState
+from evalrun_api.runprogress import RunProgress
+from evalrun_runner.driver.watching import View, line_of
+from evalrun_runner.endpoint import Endpoint
+from evalrun_runner.errors import Interrupted
+from evalrun_runner.pods.board import HeadBoard
+from evalrun_runner.pods.ending import Ending, ending_of_error, ending_of_result
+from evalrun_runner.pods.environment import PodEnvironment
+from evalrun_runner.pods.log import say
+from evalrun_runner.pods.processes import adopt_orphans
+from evalrun_runner.pods.ray_head import RayHead
+
+LINE_SECONDS = 10.0
+HEARD_SECONDS = 10.0
+"""For the replicas' pods to hear that all is done."""
+FLUSH_SECONDS = FLUSH_GRACE_SECONDS - 8.0
+"""After SIGTERM, for all there is to do; then the process ends whatever it hangs in."""
+AT_ONCE_SECONDS = 10.0
+"""The same where there is nothing to flush."""
+
+
+class PodWatcher:
+    """A ``Watcher``: the endpoint, and a line every ten seconds."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._next_line = 0.0
+
+    def log(self, line: str) -> None:
+        """Something happened."""
+        say(line)
+
+    def show(self, view: View) -> None:
+        """The run as it is now."""
+        self._endpoint.update(view)
+        if time.monotonic() >= self._next_line or view.progress is None:
+            self._next_line = time.monotonic() + LINE_SECONDS
+            say(line_of(view))
+
+
+class DriverPod:
+    """One driver process, from its configuration to its last words."""
+
+    def __init__(self, environment: PodEnvironment) -> None:
+        self._environment = environment
+        self._board = HeadBoard()
+        self._config: RunConfig | None = None
+        self._endpoint: Endpoint | None = None
+        self._head: RayHead | None = None
+        self._stop, self._gentle = threading.Event(), threading.Event()
+        self._ended = False
+
+    def run(self) -> ExitCode:
+        """Until the end; returns the exit code."""
+        try:
+            ending = ending_of_result(self._attempt())
+        # Whatever it is, the cluster hears of it in the last words.
+        except BaseException as error:  # noqa: BLE001
+            ending = self._ending_of(error)
+        self._ended = True
+        self._last_words(ending)
+        say(_summary(ending))
+        if ending.over:
+            self._board.announce(HeadState.DONE)
+            if deaf := self._board.wait_until_heard(HEARD_SECONDS):
+                say(f"{deaf} replicas' pods did not ask any more; they leave by themselves")
+        if self._head is not None:
+            self._head.end()
+        return ending.code
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """SIGTERM: flush what is complete where there is something to flush, else leave at once."""
+        if self._stop.is_set() or self._ended:
+            return
+        self._stop.set()
+        stopped = Interrupted("stopped by the platform; what is committed stays, and the run goes on from there")
+        # Should it hang from here on, these stay its last words.
+        self._last_words(self._ending_of(stopped))
+        seconds = FLUSH_SECONDS if self._gentle.is_set() else AT_ONCE_SECONDS
+        backstop = threading.Timer(seconds, os._exit, [ExitCode.STOPPED])
+        backstop.daemon = True
+        backstop.start()
+        if not self._gentle.is_set():
+            raise stopped
+        say("stopping as asked: what is complete is committed first")
+
+    def _attempt(self) -> RunResult:
+        config = self._config = RunConfig.from_json(self._environment.config.read_bytes())
+        self._endpoint = Endpoint(config, HTTP_PORT, "", board=self._board)
+        self._endpoint.start()
+        say(f"run {config.namespace}/{config.name}, attempt {config.attempt}, driver {self._board.instance}")
+        # Ray's head takes seconds to start, and so do the imports and the preflight.
+        head = self._head = RayHead(self._environment.address, self._board)
+        from evalrun_runner.driver.run import Options, run
+
+        options = Options(stop=self._stop, gentle=self._gentle, ray_address=head.address, host=head)
+        return run(config, options, PodWatcher(self._endpoint))
+
+    def _ending_of(self, error: BaseException) -> Ending:
+        ending = ending_of_error(error, self._config, self._progress(), in_preflight=not self._board.ready)
+        if ending.result.failure is not None and ending.result.failure.reason == "InternalError":
+            traceback.print_exception(error, file=sys.stderr)
+        return ending
+
+    def _progress(self) -> RunProgress:
+        from evalrun_api import Phase
+
+        return RunProgress(phase=Phase.STARTING) if self._endpoint is None else self._endpoint.progress()
+
+    def _last_words(self, ending: Ending) -> None:
+        try:
+            self._environment.termination_log.write_bytes(ending.result.fit())
+        except OSError as error:
+            say(f"the termination message cannot be written: {error}")
+
+
+def _summary(ending: Ending) -> str:
+    result = ending.result
+    counts = result.counts
+    why = "" if result.failure is None else f"\n{result.failure.reason}: {result.failure.message}"
+    scores = "".join(
+        f"\n{score.task} {score.metric},{score.filter}: {score.value} (n={score.n})" for score in result.scores[:20]
+    )
+    return (
+        f"{result.phase}, exit code {int(ending.code)}: planned {counts.planned:,}, {counts.ok:,} ok, "
+        f"{counts.failed:,} failed, {counts.quarantined:,} quarantined; {result.results_uri}{why}{scores}"
+    )
+
+
+def main() -> None:
+    """Entry point."""
+    pod = DriverPod(PodEnvironment.read())
+    signal.signal(signal.SIGTERM, pod.on_signal)
+    signal.signal(signal.SIGINT, pod.on_signal)
+    adopt_orphans()
+    code = pod.run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that wait for a store or for Ray are not waited for.
+    os._exit(code)

@@ -1,0 +1,37 @@
+"""What a pod tells its process, read once."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from evalrun_api.pods import CONFIG_DIR, CONFIG_KEY, TERMINATION_LOG, Environment
+
+
+@dataclass(frozen=True, slots=True)
+class PodEnvironment:
+    """The variables of ``evalrun_api.pods.Environment``, with what stands in where a pod does not say."""
+
+    pod: str
+    """Name of the pod; default: the host's."""
+    address: str
+    """Of the pod; default: what the host's name resolves to."""
+    head: str
+    """Host name of the driver's Service; empty in the driver's own pod."""
+    config: Path
+    termination_log: Path
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """From the process's environment."""
+        return cls(
+            pod=environment.get(Environment.POD_NAME) or socket.gethostname(),
+            address=environment.get(Environment.POD_IP) or socket.gethostbyname(socket.gethostname()),
+            head=environment.get(Environment.HEAD, ""),
+            config=Path(environment.get(Environment.CONFIG) or f"{CONFIG_DIR}/{CONFIG_KEY}"),
+            termination_log=Path(environment.get(Environment.TERMINATION_LOG) or TERMINATION_LOG),
+        )
