@@ -1,0 +1,127 @@
+"""The whole operator in one process: watches, workers, resync and health, started together and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import aiohttp
+import kopf
+
+from evalrun_operator.backend.protocol import Backend
+from evalrun_operator.changes import EVALRUNS
+from evalrun_operator.client import Client
+from evalrun_operator.connection import configuration
+from evalrun_operator.handlers import registry
+from evalrun_operator.health import Health, serve
+from evalrun_operator.intake import Intake
+from evalrun_operator.observe import Key, Observer
+from evalrun_operator.progress import ask_progress
+from evalrun_operator.reconcile import Reconciler
+from evalrun_operator.resync import Resync
+from evalrun_operator.settings import OperatorSettings
+from evalrun_operator.watched import Watched
+from evalrun_operator.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+"""For reconciles that are under way when the operator is asked to stop."""
+
+
+async def run(settings: OperatorSettings, backend: Backend) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        NoCluster: There is no API server, or it knows no EvalRuns.
+        Exception: A part ended by itself. The process should end too: only a new one is known to work.
+    """
+    found = await configuration()
+    async with Client(found) as client, aiohttp.ClientSession() as session:
+        queue: WorkQueue[Key] = WorkQueue()
+        watched = Watched()
+        kinds = (EVALRUNS, *backend.kinds)
+        namespaces = settings.watch.namespaces
+        resync = Resync(client, queue, watched, kinds, namespaces, settings.resync_seconds)
+        observer = Observer(client, backend, partial(ask_progress, session), now)
+        reconciler = Reconciler(client, backend, observer, settings, now)
+        handlers = registry(Intake(queue, watched), kinds, found)
+        async with serve(Health(queue, resync), settings.health_port) as port:
+            logger.info("working on %s; health on port %d", ", ".join(namespaces) or "all namespaces", port)
+            await _Parts(queue, resync, reconciler, Watches(handlers, namespaces)).run(settings.workers)
+
+
+@dataclass(frozen=True)
+class Watches:
+    """kopf, in this event loop."""
+
+    handlers: kopf.OperatorRegistry
+    namespaces: tuple[str, ...]
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Watch until told to stop. Raises whatever ends kopf."""
+        await kopf.operator(
+            registry=self.handlers,
+            standalone=True,
+            clusterwide=not self.namespaces,
+            namespaces=self.namespaces,
+            ready_flag=self.started,
+            stop_flag=self.stop,
+        )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What runs at the same time. The first that ends, ends all."""
+
+    queue: WorkQueue[Key]
+    resync: Resync
+    reconciler: Reconciler
+    watches: Watches
+
+    async def run(self, workers: int) -> None:
+        stop = asyncio.Event()
+        working = [_task(self.queue.run(self.reconciler.reconcile), f"worker-{n}") for n in range(workers)]
+        resync = _task(self.resync.run(), "resync")
+        # kopf ends what was started after it, so it comes last.
+        watching = _task(self.watches.run(), "watches")
+        asked = _task(self._asked_to_stop(stop), "stop")
+        every = [*working, resync, watching, asked]
+        try:
+            done, _ = await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
+            logger.info("stopping: %s ended", ", ".join(sorted(task.get_name() for task in done)))
+            self.queue.close()
+            await asyncio.wait(working, timeout=STOP_SECONDS)
+            self.watches.stop.set()
+            await asyncio.wait([watching], timeout=STOP_SECONDS)
+        finally:
+            for task in every:
+                task.cancel()
+            ends = await asyncio.gather(*every, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    async def _asked_to_stop(self, stop: asyncio.Event) -> None:
+        """Ends with a signal. kopf takes the signals for itself as it starts, so ours come after its own."""
+        await self.watches.started.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await stop.wait()
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    return asyncio.create_task(work, name=name)

@@ -1,0 +1,173 @@
+"""Everything that is written for a run, in one place: children first, then one status, then events."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from evalrun_api import EvalRun
+from evalrun_api.pods import LABEL_RUN
+from evalrun_operator.changes import EVALRUNS, EVENTS, SECRETS, Change, Create, Delete, Event, Patch
+from evalrun_operator.client import Client
+from evalrun_operator.errors import AlreadyExists, ChildRefused, Conflict, Forbidden, Invalid, NotFound
+from evalrun_operator.names import FIELD_MANAGER, run_labels, stem
+from evalrun_operator.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+EVENT_MESSAGE_LENGTH = 1024
+"""Kubernetes' limit."""
+
+
+async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: Plan, now: datetime) -> None:
+    """Write what differs, in this order; events only when all else is done.
+
+    Raises:
+        ChildRefused: A child cannot be made as it is. Nothing after it was written.
+        ApiError: A call failed. What was written stays; the next run of the same goes on from there.
+    """
+    for change in changes:
+        await apply_change(client, run, change)
+    if plan.delete_run:
+        await _delete(client, run, Delete(EVALRUNS, _name(run), _uid(run)))
+        return
+    if plan.status != run.status:
+        await _write_status(client, run, plan)
+    for event in plan.events:
+        await tell(client, run, event, now)
+
+
+async def apply_change(client: Client, run: EvalRun, change: Change) -> None:
+    """Write one change; one that is there already is fine."""
+    match change:
+        case Create():
+            await _create(client, run, change)
+        case Patch():
+            await _patch(client, run, change)
+        case Delete():
+            await _delete(client, run, change)
+
+
+async def _create(client: Client, run: EvalRun, change: Create) -> None:
+    name = change.manifest["metadata"]["name"]
+    try:
+        await client.create(change.kind, _namespace(run), change.manifest)
+        logger.info("%s/%s: made the %s %s", _namespace(run), _name(run), change.kind.kind, name)
+    except AlreadyExists as error:
+        await _expect_ours(client, run, change, name, error)
+    except (Invalid, Forbidden) as error:
+        raise ChildRefused(change.kind.kind, name, error) from error
+
+
+async def _expect_ours(client: Client, run: EvalRun, change: Create, name: str, error: AlreadyExists) -> None:
+    """A child that is there is the run's own, or one that is on its way out and will make room, or a stranger's."""
+    try:
+        metadata = (await client.get_metadata(change.kind, _namespace(run), name))["metadata"]
+    except NotFound:
+        raise Conflict(error.what, "it was there and is gone: once more", status=error.status) from error
+    except Forbidden:
+        if change.kind is SECRETS:
+            # The operator may make Secrets in every namespace and see them in few: its own has a name of its own.
+            return
+        raise
+    labels = metadata.get("labels") or {}
+    stranger = labels.get(LABEL_RUN) != _uid(run)
+    if stranger and run_labels(labels.get(LABEL_RUN, "")).items() <= labels.items():
+        message = "it is of an earlier run of this name, and about to be collected: once more when it is gone"
+        raise Conflict(error.what, message, status=error.status) from error
+    if stranger:
+        message = (
+            f"another {change.kind.kind} {name} is there, not of this run: delete it, or give the run another name"
+        )
+        raise ChildRefused(change.kind.kind, name, AlreadyExists(error.what, message, status=error.status)) from error
+    if metadata.get("deletionTimestamp"):
+        raise Conflict(error.what, "it is being deleted: once more when it is gone", status=error.status) from error
+
+
+async def _patch(client: Client, run: EvalRun, change: Patch) -> None:
+    try:
+        await client.patch(change.kind, _namespace(run), change.name, change.uid, change.body)
+        logger.info("%s/%s: changed the %s %s", _namespace(run), _name(run), change.kind.kind, change.name)
+    except NotFound:
+        return
+    except Invalid as error:
+        raise ChildRefused(change.kind.kind, change.name, error) from error
+
+
+async def _delete(client: Client, run: EvalRun, change: Delete) -> None:
+    """The precondition on the uid makes it harmless: gone, or another one of its name, is as good as deleted."""
+    try:
+        await client.delete(change.kind, _namespace(run), change.name, change.uid, change.grace_seconds)
+        logger.info("%s/%s: deleted the %s %s", _namespace(run), _name(run), change.kind.kind, change.name)
+    except (NotFound, Conflict):
+        return
+
+
+async def _write_status(client: Client, run: EvalRun, plan: Plan) -> None:
+    """Server-side apply, so that fields left out go. The version fences: nothing is decided on an older object.
+
+    That also keeps two operators apart that run at once for a moment, as in an upgrade that goes wrong.
+    """
+    body: dict[str, Any] = {"status": plan.status.to_dict()}
+    if run.metadata.resource_version:
+        body["metadata"] = {"resourceVersion": run.metadata.resource_version}
+    await client.apply_status(EVALRUNS, _namespace(run), _name(run), _uid(run), body)
+    before = run.status.phase if run.status else None
+    if plan.status.phase is not before:
+        logger.info("%s/%s: %s -> %s", _namespace(run), _name(run), before, plan.status.phase)
+
+
+async def tell(client: Client, run: EvalRun, event: Event, now: datetime) -> None:
+    """Write an event. One that was written lately is not written again: its name is made of what it says."""
+    attempt = run.status.attempt if run.status else None
+    said = repr((_uid(run), run.metadata.generation, attempt, event))
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    manifest: dict[str, Any] = {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.kind,
+        "metadata": {
+            "name": f"{stem(_name(run))}.{hashlib.sha256(said.encode()).hexdigest()[:16]}",
+            "namespace": _namespace(run),
+        },
+        "involvedObject": {
+            "apiVersion": EVALRUNS.api_version,
+            "kind": EVALRUNS.kind,
+            "name": _name(run),
+            "namespace": _namespace(run),
+            "uid": _uid(run),
+            "resourceVersion": run.metadata.resource_version,
+        },
+        "reason": event.reason,
+        "message": event.message[:EVENT_MESSAGE_LENGTH],
+        "type": "Warning" if event.warning else "Normal",
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+    }
+    try:
+        await client.create(EVENTS, _namespace(run), manifest)
+    except AlreadyExists:
+        return
+    except (Invalid, Forbidden) as error:
+        # As in a namespace that is being deleted: nobody is left to tell.
+        logger.warning("%s/%s: an event could not be written: %s", _namespace(run), _name(run), error)
+
+
+def _name(run: EvalRun) -> str:
+    assert run.metadata.name is not None
+    return run.metadata.name
+
+
+def _namespace(run: EvalRun) -> str:
+    assert run.metadata.namespace is not None
+    return run.metadata.namespace
+
+
+def _uid(run: EvalRun) -> str:
+    assert run.metadata.uid is not None
+    return run.metadata.uid

@@ -1,0 +1,62 @@
+"""Whether the operator works, not merely runs: what the kubelet asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from evalrun_operator.observe import Key
+from evalrun_operator.resync import Resync
+from evalrun_operator.workqueue import WorkQueue
+
+STALLED = 3
+"""Of the resync's periods."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """Answers for the whole operator."""
+
+    queue: WorkQueue[Key]
+    resync: Resync
+
+    def problems(self) -> Iterator[str]:
+        """Why only a new process would help."""
+        limit = STALLED * self.resync.period
+        if self.resync.silent is not None:
+            yield self.resync.silent
+        if (stalled := self.queue.stalled()) > limit:
+            yield f"{len(self.queue)} runs are due and none was reconciled for {stalled:.0f} s"
+        since = self.resync.failing_since
+        if since is not None and (failing := asyncio.get_running_loop().time() - since) > limit:
+            yield f"the API server has refused the resync for {failing:.0f} s"
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """500 if a restart is needed."""
+        return _answer(list(self.problems()))
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """500 until everything has been seen once."""
+        return _answer([] if self.resync.ready else ["the first resync is not done"])
+
+
+@asynccontextmanager
+async def serve(health: Health, port: int) -> AsyncIterator[int]:
+    """Serve /healthz and /readyz; gives the port, which the system chooses for 0."""
+    app = web.Application()
+    app.add_routes([web.get("/healthz", health.healthz), web.get("/readyz", health.readyz)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, port=port).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _answer(problems: list[str]) -> web.Response:
+    return web.Response(status=500 if problems else 200, text="\n".join(problems or ["ok"]) + "\n")

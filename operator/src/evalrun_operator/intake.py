@@ -1,0 +1,42 @@
+"""What watches deliver: proof that they work, and keys for the queue. Nothing else is done with an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalrun_api.pods import ANNOTATION_RUN_NAME, LABEL_RUN
+from evalrun_operator.changes import EVALRUNS, Kind
+from evalrun_operator.names import run_labels
+from evalrun_operator.observe import Key
+from evalrun_operator.watched import Watched
+from evalrun_operator.workqueue import WorkQueue
+
+CHILDREN = ",".join([*(f"{key}={value}" for key, value in run_labels("").items() if key != LABEL_RUN), LABEL_RUN])
+"""Label selector of all children of all runs: other people's pods are never read."""
+
+
+def key_of(kind: Kind, metadata: Mapping[str, Any]) -> Key | None:
+    """The run that an object is, or belongs to; None for one that somebody made to look like a child."""
+    name = metadata["name"] if kind is EVALRUNS else (metadata.get("annotations") or {}).get(ANNOTATION_RUN_NAME)
+    return Key(metadata["namespace"], name) if name else None
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Takes events in."""
+
+    queue: WorkQueue[Key]
+    watched: Watched
+
+    def take(self, kind: Kind, event: Mapping[str, Any]) -> None:
+        """An event as the API server tells it: ``type`` (None for what was there at the start) and ``object``."""
+        metadata = event["object"]["metadata"]
+        if event["type"] == "DELETED":
+            self.watched.gone(kind, metadata["uid"])
+        else:
+            self.watched.saw(kind, metadata["uid"], metadata["resourceVersion"])
+        key = key_of(kind, metadata)
+        if key is not None:
+            self.queue.add(key)

@@ -1,0 +1,136 @@
+"""Everything that is read of a run, in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from evalrun_api import EvalRun, RunProgress
+from evalrun_api.pods import LABEL_RUN
+from evalrun_operator.backend.protocol import Backend, Objects
+from evalrun_operator.changes import EVALRUNS, NODES, PODS, Manifest
+from evalrun_operator.client import Client
+from evalrun_operator.errors import Forbidden, NotFound
+from evalrun_operator.lookups import look_up
+from evalrun_operator.observed import Attempt, Driver, DriverPhase, Observed, References
+from evalrun_operator.parse import parse_run
+
+logger = logging.getLogger(__name__)
+
+
+class Key(NamedTuple):
+    """An EvalRun."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+AskProgress = Callable[[str], Awaitable[RunProgress | None]]
+"""Asks the driver at an address."""
+
+
+@dataclass
+class Observer:
+    """Reads runs. ``now`` is the clock that deletions of pods are held against."""
+
+    client: Client
+    backend: Backend
+    ask_progress: AskProgress
+    now: Callable[[], datetime]
+    _nodes_forbidden: bool = False
+
+    async def observe(self, key: Key) -> tuple[Observed, Objects] | None:
+        """One run and everything about it; None if it is gone or on its way out, with its children.
+
+        Raises ``ApiError`` if something could not be read, ``UnreadableStatus`` if it could not be understood.
+        """
+        try:
+            body = await self.client.get(EVALRUNS, key.namespace, key.name)
+        except NotFound:
+            return None
+        if body["metadata"].get("deletionTimestamp"):
+            return None
+        run, invalid = parse_run(body)
+        objects = await self._children(key.namespace, run.metadata.uid or "")
+        attempts = self.backend.attempts(objects)
+        driver = _present_driver(run, attempts)
+        progress, references = await asyncio.gather(
+            self._progress(driver), self._references(key.namespace, run, invalid, driver)
+        )
+        return Observed(run, attempts, progress, references, invalid), objects
+
+    async def _children(self, namespace: str, uid: str) -> Objects:
+        kinds = self.backend.kinds
+        selector = f"{LABEL_RUN}={uid}"
+        lists = await asyncio.gather(*(self.client.list_objects(kind, namespace, selector) for kind in kinds))
+        by_kind: dict[Any, Sequence[Manifest]] = dict(zip(kinds, lists, strict=True))
+        stuck = _nodes_of_stuck(by_kind.get(PODS, ()), self.now())
+        return Objects(by_kind, await self._lost(stuck))
+
+    async def _lost(self, nodes: Iterable[str]) -> frozenset[str]:
+        if self._nodes_forbidden:
+            return frozenset()
+        names = sorted(nodes)
+        found = await asyncio.gather(*(self._is_lost(name) for name in names))
+        return frozenset(name for name, lost in zip(names, found, strict=True) if lost)
+
+    async def _is_lost(self, name: str) -> bool:
+        try:
+            node = await self.client.get(NODES, None, name)
+        except NotFound:
+            return True
+        except Forbidden as error:
+            if not self._nodes_forbidden:
+                logger.warning(
+                    "pods on lost nodes are not force-deleted, as this operator may not get nodes (the chart grants it "
+                    "to cluster-wide installations): %s",
+                    error,
+                )
+            self._nodes_forbidden = True
+            return False
+        conditions = (node.get("status") or {}).get("conditions") or []
+        return not any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+    async def _progress(self, driver: Driver | None) -> RunProgress | None:
+        if driver is None or driver.phase is not DriverPhase.READY or driver.address is None:
+            return None
+        return await self.ask_progress(driver.address)
+
+    async def _references(
+        self, namespace: str, run: EvalRun, invalid: str | None, driver: Driver | None
+    ) -> References | None:
+        """Looked up only where an attempt may have to be made."""
+        finished = run.status is not None and run.status.phase is not None and run.status.phase.finished
+        if invalid is not None or finished or run.spec.policy.suspend:
+            return None
+        if driver is not None and not driver.phase.ended:
+            return None
+        return await look_up(self.client, namespace, run.spec)
+
+
+def _present_driver(run: EvalRun, attempts: Mapping[int, Attempt]) -> Driver | None:
+    number = Observed(run, attempts).last_attempt
+    return attempts.get(number, Attempt()).driver
+
+
+def _nodes_of_stuck(pods: Iterable[Manifest], now: datetime) -> set[str]:
+    """Nodes of pods that should have ended by now: deletionTimestamp is when the grace period is over."""
+    nodes = set()
+    for pod in pods:
+        deleted = pod["metadata"].get("deletionTimestamp")
+        node = (pod.get("spec") or {}).get("nodeName")
+        if deleted and node and now - _time(deleted) > timedelta(0):
+            nodes.add(node)
+    return nodes
+
+
+def _time(text: str) -> datetime:
+    """Kubernetes' times are UTC: ``2026-11-01T10:00:00Z``."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)

@@ -1,0 +1,108 @@
+"""Every so often all runs are looked at without an event, and the watches are held against what is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalrun_operator.changes import EVALRUNS, Kind
+from evalrun_operator.client import Client
+from evalrun_operator.errors import ApiError, NoCluster, NotFound, Unavailable
+from evalrun_operator.intake import CHILDREN, key_of
+from evalrun_operator.observe import Key
+from evalrun_operator.watched import Comparison, Watched
+from evalrun_operator.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 1 / 6
+"""Of the resync's period: how long what is overdue may still be on its way."""
+SPREAD = 1 / 4
+"""Of the resync's period, over which runs are looked at that no event was missed of."""
+
+
+@dataclass(slots=True)
+class Resync:
+    """Lists everything, metadata only, as fresh as the store; so that nothing missed stays missed for long.
+
+    ``ready``: it has succeeded once. ``silent``: a watch that does not deliver what is there; it stays set, as only a
+    new process can be trusted to watch again. ``failing_since``: the event loop's time, where the lists are refused;
+    an API server that is away is nothing that a restart would mend, and does not count.
+    """
+
+    client: Client
+    queue: WorkQueue[Key]
+    watched: Watched
+    kinds: tuple[Kind, ...]
+    """The watched ones, EvalRuns first."""
+    namespaces: tuple[str, ...]
+    """None: all."""
+    period: float
+    """Seconds."""
+    ready: bool = False
+    silent: str | None = None
+    failing_since: float | None = None
+
+    async def run(self) -> None:
+        """Do it for ever. Raises ``NoCluster`` if the API server knows no EvalRuns."""
+        while True:
+            try:
+                await self.once()
+                self.ready, self.failing_since = True, None
+            except NotFound as error:
+                raise NoCluster(f"the API server knows no EvalRuns, install the chart's CRDs: {error}") from error
+            except Unavailable as error:
+                logger.warning("resync: the API server does not answer: %s", error)
+                self.failing_since = None
+            except ApiError as error:
+                logger.error("resync: %s", error)
+                self.failing_since = self.failing_since or asyncio.get_running_loop().time()
+            await asyncio.sleep(self.period)
+
+    async def once(self) -> None:
+        """Enqueue all runs, those at once of which a watch is behind, and look for watches that are silent."""
+        seen = await asyncio.gather(*(self._compare(kind) for kind in self.kinds))
+        runs = {key for _, key in seen[0].keys if key is not None}
+        missed = {key for one in seen for uid, key in one.keys if key is not None and uid in one.comparison.behind}
+        for key in missed:
+            self.queue.add(key)
+        for key in runs - missed:
+            self.queue.add_after(key, random.uniform(0, self.period * SPREAD))
+        await self._judge(seen)
+
+    async def _compare(self, kind: Kind) -> _Seen:
+        turn = self.watched.turn(kind)
+        selector = "" if kind is EVALRUNS else CHILDREN
+        places: Iterable[str | None] = self.namespaces or (None,)
+        lists = await asyncio.gather(*(self.client.list_metadata(kind, place, selector) for place in places))
+        listed = [one["metadata"] for some in lists for one in some]
+        comparison = self.watched.compare(kind, _versions(listed), turn)
+        return _Seen(kind, comparison, tuple((one["uid"], key_of(kind, one)) for one in listed))
+
+    async def _judge(self, seen: Iterable[_Seen]) -> None:
+        overdue = [one for one in seen if one.comparison.overdue]
+        if not overdue:
+            return
+        await asyncio.sleep(self.period * PATIENCE)
+        for one in overdue:
+            still = self.watched.still_owed(one.kind, one.comparison.overdue)
+            if still:
+                keys = sorted({str(key) for uid, key in one.keys if uid in still})
+                self.silent = f"the watch of {one.kind.plural} is silent: {len(still)} changes were not delivered"
+                logger.error("%s, of %s", self.silent, ", ".join(keys[:10]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    kind: Kind
+    comparison: Comparison
+    keys: tuple[tuple[str, Key | None], ...]
+    """Of all that was listed: uid and run."""
+
+
+def _versions(listed: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {one["uid"]: one["resourceVersion"] for one in listed}
