@@ -1,0 +1,261 @@
+"""The CRD on a real API server: every rule refuses what breaks it, by name; nothing right is refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cluster.api import ApiError
+from cluster.cluster import Cluster
+
+Object = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+CRD = yaml.safe_load((ROOT / "crds" / "evalrun.dev_evalruns.yaml").read_text())
+SCHEMA = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+
+@pytest.fixture(scope="module")
+def server(control_plane: Cluster) -> Cluster:
+    control_plane.api.apply(CRD)
+    control_plane.wait_for(lambda: _serves_evalruns(control_plane), 20, "the CRD to be served")
+    return control_plane
+
+
+def _serves_evalruns(server: Cluster) -> bool:
+    conditions = server.api.get("customresourcedefinitions", "evalruns.evalrun.dev").get("status", {})
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions.get("conditions") or ())
+
+
+def run(name: str = "x", **spec: Any) -> Object:
+    return {
+        "apiVersion": "evalrun.dev/v1alpha1",
+        "kind": "EvalRun",
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"uri": "s3://models/tiny/"},
+            "engine": {"vllm": {}},
+            "benchmarks": [{"task": "gsm8k"}],
+            "output": {"uri": "s3://evals/"},
+        }
+        | spec,
+    }
+
+
+def benchmark(**fields: Any) -> Object:
+    return run(benchmarks=[{"task": "gsm8k", **fields}])
+
+
+def gate(**fields: Any) -> Object:
+    return run(gates=[{"task": "gsm8k", "metric": "exact_match", **fields}])
+
+
+def toleration(**fields: Any) -> Object:
+    return run(replicas={"tolerations": [fields]})
+
+
+REFUSED: dict[str, tuple[Object, str, str]] = {
+    "a revision of S3": (
+        run(model={"uri": "s3://models/tiny/", "revision": "main"}),
+        "spec.model.revision",
+        "revision goes with hf:// only",
+    ),
+    "credentials for a volume": (
+        run(model={"uri": "pvc://models/tiny", "storage": {}}),
+        "spec.model.storage",
+        "storage goes with s3:// and hf:// only",
+    ),
+    "a model above its claim": (run(model={"uri": "pvc://models/../x"}), "spec.model.uri", "no '..' in it"),
+    "two engines": (run(engine={"vllm": {}, "mock": {}}), "spec.engine", "exactly one engine is needed"),
+    "no engine": (run(engine={}), "spec.engine", "exactly one engine is needed"),
+    "more at least than at most": (
+        run(replicas={"count": 1, "minCount": 2}),
+        "spec.replicas.minCount",
+        "minCount must not be above count",
+    ),
+    "a toleration of what": (
+        toleration(operator="Equal"),
+        "spec.replicas.tolerations[0].operator",
+        "a toleration without key tolerates every taint",
+    ),
+    "a value of any": (
+        toleration(key="gpu", operator="Exists", value="a"),
+        "spec.replicas.tolerations[0].value",
+        "value goes with operator: Equal only",
+    ),
+    "turns without a template": (
+        benchmark(fewshotAsMultiturn=True),
+        "spec.benchmarks[0].fewshotAsMultiturn",
+        "fewshotAsMultiturn needs applyChatTemplate",
+    ),
+    "a warm greedy": (
+        benchmark(generation={"do_sample": False, "temperature": 0.7}),
+        "spec.benchmarks[0].generation.temperature",
+        "do_sample: false means greedy",
+    ),
+    "two sources": (
+        benchmark(source={"configMap": {"name": "a"}, "pvc": {"claimName": "b"}}),
+        "spec.benchmarks[0].source",
+        "exactly one source is needed",
+    ),
+    "a folder of a laptop": (
+        benchmark(source={"path": "./suite"}),
+        "spec.benchmarks[0].source.path",
+        "path is a folder of the machine that runs",
+    ),
+    "a suite above its claim": (
+        benchmark(source={"pvc": {"claimName": "a", "path": "../b"}}),
+        "spec.benchmarks[0].source.pvc.path",
+        "no '..' in it",
+    ),
+    "results in a pod": (run(output={"uri": "/results"}), "spec.output.uri", "in a cluster results go to S3"),
+    "credentials for a folder": (
+        run(output={"uri": "/results", "storage": {}}),
+        "spec.output.storage",
+        "storage goes with s3:// only",
+    ),
+    "results elsewhere": (run(output={"uri": "s3://evals/../x"}), "spec.output.uri", "no '..' in it"),
+    "no earlier run": (run(resumeFrom={}), "spec.resumeFrom", "exactly one reference to a run is needed"),
+    "an earlier run in a folder": (
+        run(resumeFrom={"uri": "/old"}),
+        "spec.resumeFrom.uri",
+        "in a cluster results lie on S3",
+    ),
+    "a gate that asks nothing": (gate(), "spec.gates[0]", "a gate needs at least one criterion"),
+    "a regression against nothing": (
+        gate(min=0.1, maxRegression=0.1),
+        "spec.gates[0].maxRegression",
+        "baseline and maxRegression go together",
+    ),
+    "a gate no score passes": (gate(min=0.9, max=0.1), "spec.gates[0].min", "min must not be above max"),
+    "two baselines": (
+        gate(baseline={"runName": "a", "uri": "s3://evals/a/"}, maxRegression=0.1),
+        "spec.gates[0].baseline",
+        "exactly one reference to a run is needed",
+    ),
+    "a baseline in a folder": (
+        gate(baseline={"uri": "/old"}, maxRegression=0.1),
+        "spec.gates[0].baseline.uri",
+        "in a cluster results lie on S3",
+    ),
+}
+"""Objects, the field and the words by which they are refused."""
+
+CHANGES: dict[str, Object] = {
+    "spec.model": {"model": {"uri": "s3://models/other/"}},
+    "spec.engine": {"engine": {"vllm": {"maxModelLen": 5}}},
+    "spec.benchmarks": {"benchmarks": [{"task": "mmlu"}]},
+    "spec.seed": {"seed": 5},
+    "spec.output": {"output": {"uri": "s3://other/"}},
+    "spec.resumeFrom": {"resumeFrom": {"runName": "old"}},
+    "spec.gates": {"gates": [{"task": "gsm8k", "metric": "acc", "min": 0.5}]},
+    "spec.replicas.resources": {"replicas": {"resources": {"limits": {"memory": "1Gi"}}}},
+    "spec.replicas.nodeSelector": {"replicas": {"nodeSelector": {"a": "b"}}},
+    "spec.replicas.tolerations": {"replicas": {"tolerations": [{"operator": "Exists"}]}},
+    "spec.replicas.priorityClassName": {"replicas": {"priorityClassName": "high"}},
+    "spec.replicas.runtimeClassName": {"replicas": {"runtimeClassName": "nvidia"}},
+    "spec.policy.maxAttempts": {"policy": {"maxAttempts": 9}},
+    "spec.policy.maxFailedItems": {"policy": {"maxFailedItems": 9}},
+}
+"""What cannot be changed, and a change of it."""
+
+
+def rules(schema: object) -> Iterator[Object]:
+    if isinstance(schema, dict):
+        yield from schema.get("x-kubernetes-validations", ())
+        for value in schema.values():
+            yield from rules(value)
+
+
+def test_every_rule_of_the_crd_is_tried_here() -> None:
+    words = [words for _, _, words in REFUSED.values()]
+    fields = {field.rpartition(".")[2] for field in CHANGES}
+    for rule in rules(SCHEMA):
+        if "oldSelf" in rule["rule"]:
+            assert rule["message"].split()[0] in fields
+        else:
+            assert any(one in rule["message"] for one in words), rule["message"]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_broken_rule_is_refused_by_name(server: Cluster, name: str) -> None:
+    body, field, words = REFUSED[name]
+    with pytest.raises(ApiError) as refused:
+        server.api.create(body)
+    causes = {(cause["field"], cause["message"]) for cause in refused.value.body["details"]["causes"]}
+    assert any(field == at and words in message for at, message in causes), causes
+    # kubectl prints the message: it alone must say enough.
+    assert field in refused.value.body["message"] and words in refused.value.body["message"]
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_what_is_fixed_cannot_be_changed(server: Cluster, field: str) -> None:
+    if server.api.find("evalruns", "fixed") is None:
+        server.api.create(run("fixed"))
+    with pytest.raises(ApiError, match="cannot be changed") as refused:
+        server.api.patch("evalruns", "fixed", {"spec": CHANGES[field]})
+    assert field in refused.value.body["message"]
+
+
+def test_what_may_change_can_be_changed(server: Cluster) -> None:
+    server.api.create(run("elastic"))
+    policy = {"suspend": True, "ttlSecondsAfterFinished": 5, "activeDeadlineSeconds": 60}
+    changed = server.api.patch(
+        "evalruns", "elastic", {"spec": {"policy": policy, "replicas": {"count": 3, "minCount": 2}}}
+    )
+    assert changed["spec"]["policy"].items() >= policy.items()
+    assert changed["spec"]["replicas"] == {"count": 3, "minCount": 2}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (run(engine={"vllm": {"args": {"worker_cls": "evil.Worker"}}}), "worker_cls"),
+        (run(benchmarks=[]), "spec.benchmarks"),
+        (run(replicas={"count": 0}), "spec.replicas.count"),
+        (run(replicas={"template": {"hostNetwork": True}}), "template"),
+        (run(model={"uri": "ftp://models"}), "spec.model.uri"),
+        (run(seed="many"), "spec.seed"),
+        (run(polcy={"suspend": True}), "polcy"),
+    ],
+)
+def test_fields_of_the_wrong_kind_or_name_are_refused_where_kubectl_asks(
+    server: Cluster, body: Object, words: str
+) -> None:
+    path = f"{server.api.resource('evalruns').path('default')}?fieldValidation=Strict"  # kubectl's own default
+    with pytest.raises(ApiError) as refused:
+        server.api.request("POST", path, body)
+    assert words in refused.value.body["message"]
+
+
+def test_every_example_for_a_cluster_is_taken(server: Cluster) -> None:
+    examples = sorted((ROOT / "examples" / "kubernetes").glob("*.yaml"))
+    assert examples
+    for file in examples:
+        for document in yaml.safe_load_all(file.read_text()):
+            body = copy.deepcopy(document)
+            body["metadata"].pop("namespace", None)
+            kind, path = body["kind"], server.api.resource(body["kind"]).path("default")
+            made = server.api.request("POST", f"{path}?dryRun=All&fieldValidation=Strict", body)
+            assert made["kind"] == kind, file
+
+
+def test_the_columns_are_readable(server: Cluster) -> None:
+    server.api.create(run("columns"))
+    display = {
+        "model": "tiny",
+        "progress": "1,204/1,319",
+        "score": "0.6831±0.0128",
+        "gate": "Passed",
+        "replicas": "8/8",
+    }
+    status = {"phase": "Running", "attempt": 1, "display": {**display, "eta": "12m"}}
+    server.api.patch("evalruns", "columns", {"status": status}, subresource="status")
+    header, line = server.kubectl("get", "evr", "columns").splitlines()
+    assert header.split() == ["NAME", "PHASE", "MODEL", "PROGRESS", "SCORE", "GATE", "REPLICAS", "ETA", "AGE"]
+    assert line.split()[:8] == ["columns", "Running", *display.values(), "12m"]
