@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,11 +103,13 @@ def busybox_image() -> Path:
 
 
 def identity(archive: Path) -> str:
-    """What is in an image archive: the hash of its table of contents, which names every layer by its own hash.
+    """What is in an image archive or layout: the hash of its table of contents, which names every layer by its hash.
 
     Raises:
-        ClusterError: It is no OCI or Docker archive.
+        ClusterError: It is no OCI or Docker archive, nor an OCI layout.
     """
+    if (archive / "index.json").is_file():
+        return hashlib.sha256((archive / "index.json").read_bytes()).hexdigest()
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -142,6 +145,27 @@ def clone(source: Path, root: Path) -> None:
         shutil.copy2(database, own)
 
 
+def _import(ctr: Sequence[str], archive: Path) -> None:
+    """Import an archive, or of a layout the blobs that are not there yet: a layer of gigabytes is read once."""
+    if archive.is_file():
+        run(*ctr, *import_words(archive), deadline_s=_IMPORT_S)
+        return
+    held = run(*ctr, "-n", "k8s.io", "content", "ls", "-q").split()
+    known = [f"--exclude=./blobs/sha256/{digest.removeprefix('sha256:')}" for digest in held]
+    words = ["tar", "-C", str(archive), *known, "-cf", "-", "."]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as tar:
+        done = subprocess.run(
+            [*ctr, *_IMAGES, "import", "-"],
+            stdin=tar.stdout,
+            capture_output=True,
+            text=True,
+            timeout=_IMPORT_S,
+            check=False,
+        )
+    if done.returncode or tar.returncode:
+        raise ClusterError(f"the image in {archive} could not be imported: {done.stderr[-2000:]}")
+
+
 def import_words(archive: Path) -> list[str]:
     """The words of ``ctr`` that import an archive."""
     return [*_IMAGES, "import", str(archive)]
@@ -166,7 +190,7 @@ def _make_golden(folder: Path, wanted: Mapping[str, Path]) -> None:
         now = {name: names for name, names in held.items() if name in wanted}
         for name in wanted.keys() - now.keys():
             before = _references(ctr)
-            run(*ctr, *import_words(wanted[name]), deadline_s=_IMPORT_S)
+            _import(ctr, wanted[name])
             now[name] = sorted(ref for ref, digest in _references(ctr).items() if before.get(ref) != digest)
         # Only now, so that what is new could share the layers of what it replaces.
         current = {ref for references in now.values() for ref in references}
