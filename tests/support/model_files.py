@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save
+
+from evalrun_runner.models.types import Listing, RemoteFile, Transfer
 
 FETCH = """
 import sys, threading
@@ -53,6 +57,38 @@ def write_files(directory: Path, content: dict[str, bytes]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return directory
+
+
+class FolderOrigin:
+    """An origin that is a dictionary."""
+
+    where = "memory"
+
+    def __init__(self, content: dict[str, bytes], revision: str | None = "1") -> None:
+        self.content, self.revision = content, revision
+        self.version = "v1"
+        self.sha256 = False
+        """Whether it knows the hashes of the weights, as the hub does."""
+        self.brought: list[str] = []
+
+    def pin(self) -> str | None:
+        """The revision."""
+        return self.revision
+
+    def list(self) -> Listing:
+        """All files."""
+        return Listing(tuple(self._file(name, data) for name, data in self.content.items()))
+
+    def download(self, files: Sequence[RemoteFile], into: Path, transfer: Transfer) -> None:
+        """Write them there."""
+        for file in files:
+            write_files(into, {file.name: self.content[file.name]})
+            transfer.advance(file.size)
+            self.brought.append(file.name)
+
+    def _file(self, name: str, data: bytes) -> RemoteFile:
+        known = self.sha256 and name.endswith(".safetensors")
+        return RemoteFile(name, len(data), self.version, hashlib.sha256(data).hexdigest() if known else None)
 
 
 class Fetcher:

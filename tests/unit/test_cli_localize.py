@@ -183,6 +183,14 @@ def test_fresh_is_the_first_sibling_without_a_run(here: Path) -> None:
     assert path_of(localized(here, file_of()).results.uri) == here / "out"
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+def test_replicas_have_gpus_where_this_machine_has(here: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+    monkeypatch.setattr("evalrun_runner.cli.localize.has_gpu", lambda: gpu)
+    two = {"vllm": {"tensorParallelSize": 2}}
+    assert localized(here, file_of(engine=two)).gpus_per_replica == (2 if gpu else 0)
+    assert localized(here, file_of()).gpus_per_replica == 0, "the mock engine needs none"
+
+
 def test_a_generated_name_is_a_name_here_too(here: Path) -> None:
     assert localized(here, file_of(metadata={"generateName": "nightly-"})).name == "nightly-local"
 

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation
-from evalrun_runner.driver.identity import check_same_plan, folder_digest, identity_of
+from evalrun_runner.driver.identity import Plan, check_same_plan, claim_plan, folder_digest, identity_of, read_plan
 from evalrun_runner.errors import InputError
+from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.models import ModelSource
+from evalrun_runner.plan.chunks import ChunkSizing
+from evalrun_runner.store.memory import MemoryStore
 
 SPEC: dict[str, Any] = {
     "model": {"name": "m", "uri": "hf://org/m"},
@@ -22,7 +25,13 @@ SPEC: dict[str, Any] = {
 }
 
 
-def identity(suites: dict[str, Path] | None = None, digest: str | None = "sha256:1", **spec: Any) -> Any:
+def identity(
+    suites: dict[str, Path] | None = None,
+    digest: str | None = "sha256:1",
+    revision: str | None = None,
+    listing: str | None = None,
+    **spec: Any,
+) -> Any:
     config = RunConfig(
         name="r",
         uid="u",
@@ -30,7 +39,7 @@ def identity(suites: dict[str, Path] | None = None, digest: str | None = "sha256
         results=RunLocation(uri="file:///out"),
         model=ModelLocation(name="m", uri="hf://org/m"),
     )
-    return identity_of(config, ModelSource("hf://org/m", digest=digest), suites or {})
+    return identity_of(config, ModelSource("hf://org/m", revision, digest, listing), suites or {})
 
 
 @pytest.mark.parametrize(
@@ -64,6 +73,35 @@ def test_a_difference_is_named_with_both_values(spec: dict[str, Any], named: str
         check_same_plan(identity(), identity(**spec), "file:///out")
     assert str(refused.value).startswith("file:///out holds another plan")
     assert "--fresh" in str(refused.value)
+
+
+def listed(version: str) -> Any:
+    return identity(digest=None, listing=version)
+
+
+def test_without_a_digest_the_listing_or_the_commit_tells_models_apart() -> None:
+    check_same_plan(listed("one"), listed("one"), "here")
+    with pytest.raises(InputError, match=r'model\.listing: "one" there, "two" now'):
+        check_same_plan(listed("one"), listed("two"), "here")
+    with pytest.raises(InputError, match=r'model\.revision: "c0ffee" there, "d00d" now'):
+        check_same_plan(identity(digest=None, revision="c0ffee"), identity(digest=None, revision="d00d"), "here")
+    with pytest.raises(InputError, match=r'model\.digest: "sha256:1" there, null now; model\.listing: null there'):
+        check_same_plan(identity(), listed("one"), "here")
+
+
+def test_what_the_replicas_found_counts_where_the_next_driver_knows_a_digest_too() -> None:
+    store = MemoryStore()
+    claim_plan(store, Plan(listed("one"), ChunkSizing()))
+    Ledger(store).claim_model("sha256:1")
+    there = read_plan(store)
+    assert there is not None
+    check_same_plan(there.identity, listed("one"), "here")
+    # The same content elsewhere, or written again.
+    check_same_plan(there.identity, identity(), "here")
+    with pytest.raises(InputError, match=r'model\.digest: "sha256:1" there, "sha256:2" now'):
+        check_same_plan(there.identity, identity(digest="sha256:2"), "here")
+    with pytest.raises(InputError, match=r'model\.listing: "one" there, "two" now'):
+        claim_plan(store, Plan(listed("two"), ChunkSizing()))
 
 
 def test_a_suites_content_counts_and_not_its_place(tmp_path: Path) -> None:

@@ -55,6 +55,24 @@ def ledger(store: MemoryStore) -> Ledger:
     return Ledger(store)
 
 
+class TestModel:
+    """By what the parts are made."""
+
+    def test_the_first_claim_is_the_runs(self, ledger: Ledger) -> None:
+        assert ledger.claimed_model() is None
+        for _ in range(2):
+            ledger.claim_model("sha256:1")
+        with pytest.raises(InputError, match="begun with sha256:1\n  found now  sha256:2"):
+            ledger.claim_model("sha256:2")
+        assert ledger.claimed_model() == "sha256:1"
+
+    @pytest.mark.parametrize("damaged", [b"", b"[]", b"{}"])
+    def test_a_damaged_claim_is_no_claim_of_nobody(self, store: MemoryStore, damaged: bytes) -> None:
+        store.put(layout.MODEL, damaged)
+        with pytest.raises(LedgerCorrupt, match=r"model\.json is damaged"):
+            Ledger(store).claim_model("sha256:1")
+
+
 class TestEpochs:
     """Which driver leads."""
 

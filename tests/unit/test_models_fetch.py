@@ -13,36 +13,14 @@ import pytest
 from evalrun_runner.errors import InputError
 from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest, origins
 from evalrun_runner.models.cache import MODELS, Entry, check_space
-from evalrun_runner.models.types import Listing, RemoteFile, Transfer
-from support.model_files import model_content, write_files
+from evalrun_runner.models.types import RemoteFile, Transfer
+from support.model_files import FolderOrigin, model_content, write_files
 
 
 class Usage(NamedTuple):
     total: int
     used: int
     free: int
-
-
-class FolderOrigin:
-    """An origin that is a dictionary."""
-
-    where = "memory"
-
-    def __init__(self, content: dict[str, bytes], revision: str | None = "1") -> None:
-        self.content, self.revision = content, revision
-        self.brought: list[str] = []
-
-    def pin(self) -> str | None:
-        return self.revision
-
-    def list(self) -> Listing:
-        return Listing(tuple(RemoteFile(name, len(data), "v1") for name, data in self.content.items()))
-
-    def download(self, files: Sequence[RemoteFile], into: Path, transfer: Transfer) -> None:
-        for file in files:
-            write_files(into, {file.name: self.content[file.name]})
-            transfer.advance(file.size)
-            self.brought.append(file.name)
 
 
 @pytest.fixture
