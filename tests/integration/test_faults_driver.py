@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from evalrun_api.outcomes import Work
 from support.runs import CHOICES, Ground, Run, damage, make_ground, parts, write_run
 
 
@@ -35,7 +36,7 @@ def test_a_run_that_is_killed_and_interrupted_again_and_again_ends_as_an_undistu
         # Ctrl-C.
         with Run(tmp_path, command) as run:
             ground.reached(run)
-            assert run.progress()["work"] == {"kept": ground.free_items, "redone": 0}
+            assert run.progress().work == Work(kept=ground.free_items)
             run.signal(signal.SIGINT)
             assert run.ended(60) == 130
             assert not run.replicas()

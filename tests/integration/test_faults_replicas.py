@@ -24,17 +24,17 @@ def test_a_killed_replica_is_replaced_and_its_chunks_alone_are_redone(ground: Gr
     with ground.closed(), Run(tmp_path, command) as run:
         ground.reached(run)
         shown = run.progress()
-        assert shown["phase"] == "Running"
-        assert shown["replicas"] == {"desired": 2, "ready": 2}
-        assert shown["storageDegraded"] is None
+        assert shown.phase == "Running"
+        assert shown.replicas_ready == 2
+        assert shown.degraded is None
         assert run.get("/healthz") == "ok\n"
         assert metrics(run)["evalrun_items", "ok"] == ground.free_items
         assert metrics(run)["evalrun_items_planned", None] == ground.planned
 
         committed = parts(output)
         os.kill(run.replicas()[0].pid, signal.SIGKILL)
-        run.until(lambda: run.progress()["replicas"]["ready"] == 1, "the driver to see the replica's death")
-        redone = run.progress()["work"]["redone"]
+        run.until(lambda: run.progress().replicas_ready == 1, "the driver to see the replica's death")
+        redone = run.progress().work.redone
         assert redone <= ground.held_items, "no more is redone than was in flight"
         # A part is damaged behind the run's back: found at the end, set aside, redone.
         damaged = sorted(committed)[0]
@@ -61,7 +61,7 @@ def test_when_all_replicas_are_lost_at_once_the_run_goes_on_with_others(ground: 
     command = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0"]
     with ground.closed(), Run(tmp_path, command, settings={"policy": {"silence_s": 6.0}}) as run:
         ground.reached(run)
-        in_flight = run.progress()["leases"]["items"]
+        in_flight = int(metrics(run)["evalrun_leased_items", None])
         assert 0 < in_flight <= ground.held_items
         killed, stopped = run.replicas()
         os.kill(stopped.pid, signal.SIGSTOP)

@@ -65,10 +65,10 @@ def test_a_run_outlives_a_store_that_refuses_answers_wrongly_and_is_killed(
             # 503 for a while, while replicas have parts to commit; then the store itself is gone.
             proxy.misbehaviour.down = True
             ground.open()
-            run.until(lambda: "SlowDown" in (run.progress()["storageDegraded"] or ""), "word of the store's trouble")
+            run.until(lambda: "SlowDown" in (run.progress().degraded or ""), "word of the store's trouble")
             seaweed.kill()
             proxy.misbehaviour.down = False
-            assert run.progress()["progress"]["ok"] == ground.free_items, "nothing counts that is not committed"
+            assert run.progress().counts.ok == ground.free_items, "nothing counts that is not committed"
             # What is committed now is answered with 500 a few times.
             proxy.misbehaviour.commit_then_500 = 4
             seaweed.start()
@@ -146,8 +146,8 @@ def test_a_full_disk_pauses_the_run_until_there_is_space(ground: Ground, tmp_pat
             ground.reached(run)
             fill(disk / "filler")
             ground.open()
-            run.until(lambda: "No space left" in (run.progress()["storageDegraded"] or ""), "word of the full disk")
-            assert run.progress()["progress"]["ok"] == ground.free_items
+            run.until(lambda: "No space left" in (run.progress().degraded or ""), "word of the full disk")
+            assert run.progress().counts.ok == ground.free_items
             (disk / "filler").unlink()
             assert run.ended() == 0, run.stderr
         assert (output / "results.json").read_bytes() == ground.results

@@ -73,7 +73,7 @@ class PodNetwork:
         folder = self._folder / f"driver-{len(self._pods)}"
         folder.mkdir(parents=True)
         (folder / CONFIG_KEY).write_text(config.to_json())
-        environment = {
+        environment: dict[str, str] = {
             Environment.CONFIG: str(folder / CONFIG_KEY),
             Environment.TERMINATION_LOG: str(folder / "termination-log"),
         }

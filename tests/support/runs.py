@@ -27,6 +27,7 @@ from typing import Any, Self
 import pytest
 import yaml
 
+from evalrun_api.runprogress import RunProgress
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.store.directory import DirectoryStore
 from support.seaweed import wait_until
@@ -218,10 +219,9 @@ class Run:
             body: str = answer.read().decode()
             return body
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> RunProgress:
         """``/progress``."""
-        shown: dict[str, Any] = json.loads(self.get("/progress"))
-        return shown
+        return RunProgress.from_json(self.get("/progress"))
 
     def processes(self) -> list[Process]:
         """What is alive of all it started, itself included."""
@@ -294,10 +294,9 @@ class Ground:
         """Wait until a run (with ``--port``) stands at the closed gate."""
         run.until(lambda: self.stands(run.progress()), f"two replicas, and {self.free_items} items committed")
 
-    def stands(self, shown: Mapping[str, Any]) -> bool:
+    def stands(self, shown: RunProgress) -> bool:
         """Whether ``/progress`` shows a run at the gate."""
-        progress = shown.get("progress")
-        return progress is not None and (progress["ok"], shown["replicas"]["ready"]) == (self.free_items, 2)
+        return (shown.counts.ok, shown.replicas_ready) == (self.free_items, 2)
 
 
 def make_ground(factory: pytest.TempPathFactory) -> Ground:

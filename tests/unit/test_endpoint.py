@@ -7,18 +7,25 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation
+from evalrun_api.outcomes import Counts as CountsShown
+from evalrun_api.outcomes import Work
+from evalrun_api.pods import HeadState
+from evalrun_api.runprogress import RunProgress
 from evalrun_runner import endpoint as module
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.watching import View
 from evalrun_runner.endpoint import Endpoint
 from evalrun_runner.errors import InputError
+from evalrun_runner.pods.board import HeadBoard
 from evalrun_runner.records import Counts
 
 CONFIG = RunConfig(
@@ -58,6 +65,7 @@ def progress(**fields: Any) -> ProgressSnapshot:
         "output_tokens": 500,
         "items_per_s": 4.0,
         "tokens_per_s": 123.4567,
+        "output_tokens_per_s": 45.6789,
         "eta_s": 25.0,
         "replicas": {},
     }
@@ -69,8 +77,8 @@ def view(**fields: Any) -> View:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[Endpoint, str]]:
-    endpoint = Endpoint(CONFIG, 0)
+def serving(board: HeadBoard | None = None) -> Iterator[tuple[Endpoint, str]]:
+    endpoint = Endpoint(CONFIG, 0, board=board)
     url = endpoint.start()
     try:
         yield endpoint, url
@@ -89,33 +97,64 @@ def get(url: str) -> tuple[int, str, str]:
 
 def test_progress_is_the_last_view_in_the_statuss_words() -> None:
     with serving() as (endpoint, url):
-        assert json.loads(get(f"{url}/progress")[2]) == {"phase": "Starting"}
+        assert RunProgress.from_json(get(f"{url}/progress")[2]) == RunProgress(phase=Phase.STARTING)
         endpoint.update(View(Phase.STARTING, "loading the tasks"))
-        assert json.loads(get(f"{url}/progress")[2])["note"] == "loading the tasks"
+        assert RunProgress.from_json(get(f"{url}/progress")[2]).note == "loading the tasks"
         endpoint.update(view(degraded="503"))
+        before = datetime.now(UTC)
         status, kind, body = get(f"{url}/progress?pretty=1")
         assert (status, kind) == (200, "application/json")
-        assert json.loads(body) == {
-            "phase": "Running",
-            "note": "",
-            "replicas": {"desired": 2, "ready": 1},
-            "storageDegraded": "503",
-            "progress": {
-                "planned": 200,
-                "planningDone": True,
-                "ok": 90,
-                "failed": 6,
-                "quarantined": 4,
-                "percent": 50.0,
-                "itemsPerSecond": 4.0,
-                "tokensPerSecond": 123.457,
-                "etaSeconds": 25.0,
-            },
-            "work": {"kept": 20, "redone": 3},
-            "leases": {"chunks": 2, "items": 32},
-        }
-        endpoint.update(View(Phase.RUNNING, "", progress(planned=0, counts=Counts(), eta_s=None), 0, 2))
-        assert json.loads(get(f"{url}/progress")[2])["progress"]["percent"] == 0.0
+        shown = RunProgress.from_json(body)
+        assert shown.eta is not None
+        assert timedelta(seconds=24) < shown.eta - before < timedelta(seconds=35)
+        assert shown.model_copy(update={"eta": None}) == RunProgress(
+            phase=Phase.RUNNING,
+            counts=CountsShown(planned=200, ok=90, failed=6, quarantined=4),
+            planning_done=True,
+            work=Work(kept=20, redone=3),
+            items_per_second=4.0,
+            output_tokens_per_second=45.679,
+            replicas_ready=1,
+            degraded="503",
+        )
+
+
+def test_who_aggregates_still_knows_its_counts() -> None:
+    with serving() as (endpoint, _):
+        endpoint.update(view())
+        endpoint.update(View(Phase.FINISHING, "aggregating"))
+        shown = endpoint.progress()
+    assert (shown.phase, shown.counts.ok, shown.items_per_second, shown.eta) == (Phase.FINISHING, 90, None, None)
+
+
+def test_a_cluster_is_told_when_the_run_is_ready_and_what_replicas_are_to_do() -> None:
+    board = HeadBoard()
+    with serving(board) as (_, url):
+        assert get(f"{url}/readyz")[0] == 503
+        board.preflight_passed()
+        assert get(f"{url}/readyz")[0] == 200
+        asked = {"instance": board.instance, "state": "starting"}
+        assert json.loads(get(f"{url}/head")[2]) == asked
+        assert json.loads(get(f"{url}/head?pod=a&known=starting&wait=0.01")[2]) == asked, "nothing has changed in time"
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(get, f"{url}/head?pod=a&known=starting&wait=25")
+            board.announce(HeadState.OPEN)
+            assert json.loads(waiting.result()[2])["state"] == "open"
+        assert get(f"{url}/head?wait=soon")[0] == 400
+
+
+def test_the_end_waits_for_those_that_ask_and_no_others() -> None:
+    board = HeadBoard()
+    board.announce(HeadState.DONE)
+    assert board.wait_until_heard(0.0) == 0, "nobody asked"
+    board = HeadBoard()
+    for pod in ("a", "b"):
+        board.ask(pod, "", 0.0)
+    board.announce(HeadState.DONE)
+    board.ask("a", "open", 0.0)
+    assert board.wait_until_heard(0.0) == 1
+    board.ask("b", "open", 0.0)
+    assert board.wait_until_heard(0.0) == 0
 
 
 def test_metrics_are_prometheus_and_counters_follow_the_totals() -> None:
@@ -132,6 +171,7 @@ def test_metrics_are_prometheus_and_counters_follow_the_totals() -> None:
         for name, expected in {
             "evalrun_items_planned": 200,
             "evalrun_leased_chunks": 2,
+            "evalrun_leased_items": 32,
             "evalrun_replicas_ready": 2,
             "evalrun_items_redone": 3,
             "evalrun_prompt_tokens_total": 1500,

@@ -26,7 +26,8 @@ class Metrics:
         items = Gauge("evalrun_items", "Items by how they ended.", [*names, "status"], registry=self.registry)
         self._items = {status: items.labels(**labels, status=status) for status in ("ok", "failed", "quarantined")}
         self._planned = gauge("evalrun_items_planned", "Items planned so far.")
-        self._in_flight = gauge("evalrun_leased_chunks", "Chunks leased to replicas.")
+        self._leased_chunks = gauge("evalrun_leased_chunks", "Chunks leased to replicas.")
+        self._leased_items = gauge("evalrun_leased_items", "Items of the chunks leased to replicas.")
         self._ready = gauge("evalrun_replicas_ready", "Replicas that have loaded their engine.")
         self._redone = gauge("evalrun_items_redone", "Items answered again because their first answers were lost.")
         self._prompt = counter("evalrun_prompt_tokens", "Prompt tokens of committed items.")
@@ -52,7 +53,8 @@ class Metrics:
         for status, gauge in self._items.items():
             gauge.set(getattr(progress.counts, status))
         self._planned.set(progress.planned)
-        self._in_flight.set(progress.leased_chunks)
+        self._leased_chunks.set(progress.leased_chunks)
+        self._leased_items.set(progress.in_flight)
         self._redone.set(progress.redone)
         self._prompt.inc(progress.prompt_tokens - self._seen_prompt)
         self._output.inc(progress.output_tokens - self._seen_output)
