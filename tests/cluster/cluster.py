@@ -20,12 +20,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cluster import cgroups, images, network, sysctls
+from cluster import cgroups, fake_nodes, images, network, sysctls
 from cluster.api import Api, ApiError, ApiUnreachable
 from cluster.binaries import cache, missing_for_control_plane, missing_for_nodes
 from cluster.client import Client
-from cluster.controlplane import API_SERVER, CONTROLLER_MANAGER, DNS, ETCD, SCHEDULER, ControlPlane, Endpoints, Flags
+from cluster.controlplane import (
+    API_SERVER,
+    CONTROLLER_MANAGER,
+    DNS,
+    ETCD,
+    FAKES,
+    SCHEDULER,
+    ControlPlane,
+    Endpoints,
+    Flags,
+)
 from cluster.errors import ClusterError
+from cluster.fake_nodes import FakeNodes
 from cluster.machine import Machine
 from cluster.node import Node
 from cluster.process import Daemon, kill_all
@@ -52,6 +63,7 @@ class Cluster(Client):
         gpus: int = 0,
         node_memory_mib: int = 6144,
         images: Sequence[Path] = (),
+        fakes: FakeNodes | None = None,
         flags: Flags | None = None,
         lasting: bool = False,
     ) -> None:
@@ -63,6 +75,7 @@ class Cluster(Client):
             gpus: How many ``nvidia.com/gpu`` each node offers; no device appears in a pod.
             node_memory_mib: What each node says it has for pods.
             images: Archives (OCI or Docker) of the images that pods may use, besides `images.BUSYBOX_IMAGE`.
+            fakes: Nodes on which nothing runs though it is said to, besides the real ones.
             flags: More flags for parts of the control plane.
             lasting: It belongs to no process: `down` is the caller's to do.
 
@@ -77,6 +90,7 @@ class Cluster(Client):
         if State.load(name) is not None:
             raise ClusterError(f"a test cluster {name!r} is up already; take it down with `make cluster-down`")
         self._archives = images
+        self._fakes = fakes
         self.state = State(
             name,
             nodes,
@@ -117,7 +131,7 @@ class Cluster(Client):
             raise ClusterError(f"there is no test cluster {name!r}: `make cluster` starts one")
         cluster = cls.__new__(cls)
         cluster.state = state
-        cluster._archives = ()
+        cluster._archives, cluster._fakes = (), None
         cluster._bind()
         return cluster
 
@@ -158,8 +172,13 @@ class Cluster(Client):
             node.machine.power_on()
         self.wait_api()
         self.parts[CONTROLLER_MANAGER].start()
-        if self.state.nodes:
+        if self.state.nodes or self._fakes:
             self.parts[SCHEDULER].start()
+        if self._fakes:
+            (self.state.folder / "stages.yaml").write_text(fake_nodes.stages(self._fakes))
+            self.parts[FAKES].start()
+            fake_nodes.create(self, self._fakes)
+        if self.state.nodes:
             self.parts[DNS].start()
             for node in self.nodes:
                 node.machine.start_agents()

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.binaries import COREDNS, KUBE, binary
+from cluster import fake_nodes
+from cluster.binaries import COREDNS, KUBE, KWOK, binary
 from cluster.pki import Pki
 from cluster.process import Daemon
 
-ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER, DNS = "etcd", "apiserver", "controller-manager", "scheduler", "coredns"
+ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER = "etcd", "apiserver", "controller-manager", "scheduler"
+DNS, FAKES = "coredns", "kwok"
 _KUBECONFIGS = {
     "admin": "/O=system:masters/CN=admin",
     CONTROLLER_MANAGER: "/CN=system:kube-controller-manager",
@@ -74,6 +76,7 @@ class ControlPlane:
             CONTROLLER_MANAGER: self._controller_manager,
             SCHEDULER: self._scheduler,
             DNS: self._dns,
+            FAKES: self._fakes,
         }
         self.parts = {
             name: Daemon(name, command, folder / "log" / f"{name}.log", folder / "pid" / name, cgroups, enter)
@@ -157,6 +160,9 @@ class ControlPlane:
             *("--leader-elect=false", "--secure-port=0"),
             *self.flags.scheduler,
         ]
+
+    def _fakes(self) -> list[str]:
+        return fake_nodes.command(binary(KWOK), Path(self._kubeconfig("admin")), self.folder / "stages.yaml")
 
     def _dns(self) -> list[str]:
         return [str(binary(COREDNS)), "-conf", str(self.folder / "Corefile")]
