@@ -22,7 +22,8 @@ SCHEMA = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["
 
 @pytest.fixture(scope="module")
 def server(control_plane: Cluster) -> Cluster:
-    control_plane.api.apply(CRD)
+    # As users install it: kubectl reads YAML 1.1, where some words are no strings.
+    control_plane.kubectl("apply", "--server-side", "--filename", str(ROOT / "crds" / "evalrun.dev_evalruns.yaml"))
     control_plane.wait_for(lambda: _serves_evalruns(control_plane), 20, "the CRD to be served")
     return control_plane
 
@@ -243,6 +244,13 @@ def test_every_example_for_a_cluster_is_taken(server: Cluster) -> None:
             kind, path = body["kind"], server.api.resource(body["kind"]).path("default")
             made = server.api.request("POST", f"{path}?dryRun=All&fieldValidation=Strict", body)
             assert made["kind"] == kind, file
+
+
+def test_a_whole_status_is_kept(server: Cluster) -> None:
+    server.api.create(run("finished"))
+    score = {"task": "gsm8k", "metric": "acc", "filter": "none", "value": 0.5, "stderr": 0.1, "n": 120}
+    kept = server.api.patch("evalruns", "finished", {"status": {"scores": [score]}}, subresource="status")
+    assert kept["status"]["scores"] == [score]
 
 
 def test_the_columns_are_readable(server: Cluster) -> None:

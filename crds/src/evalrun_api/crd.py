@@ -132,6 +132,13 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # kubectl reads YAML 1.1 to the letter, where n is a boolean: a score's field ``n`` would be called ``false``.
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="'" if data in {"y", "Y", "n", "N"} else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
 
 def to_yaml(definition: Mapping[str, Any]) -> str:
     """A definition as the YAML file of this repository."""

@@ -119,8 +119,8 @@ class _Parts:
 
 
 def now() -> datetime:
-    """The clock."""
-    return datetime.now(UTC)
+    """The clock; whole seconds, as Kubernetes writes times."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
