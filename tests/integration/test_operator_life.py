@@ -1,0 +1,184 @@
+"""Lives of EvalRuns on a real API server with real controllers; nodes are played by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.cluster import Cluster
+from evalrun_api import Failure, Phase, Reason, RunResult
+from evalrun_api.pods import Component, ExitCode
+from support.operator_scene import RUNNING, SUCCEEDED, Scene, condition, with_evalruns
+from support.operators import OperatorProcess
+from support.playing_kubelet import PlayingDriver
+
+
+@pytest.fixture
+def scene(control_plane: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Scene:
+    name = request.node.name.removeprefix("test_").replace("_", "-")[:50].strip("-")
+    with_evalruns(control_plane).create_namespace(name)
+    return Scene(control_plane, name, tmp_path)
+
+
+@pytest.fixture
+def operator(scene: Scene) -> Iterator[OperatorProcess]:
+    with scene.operator() as process:
+        process.wait_ready()
+        yield process
+
+
+def test_a_run_from_apply_to_its_scores(scene: Scene, operator: OperatorProcess) -> None:
+    scene.apply()
+    (driver,) = scene.kubelet.wait_pods(Component.DRIVER)
+    assert scene.jobs() == ["nightly-a1-driver"], "no GPU is asked for before preflight has passed"
+
+    with PlayingDriver("127.0.11.1", RUNNING) as progress:
+        scene.kubelet.runs(driver, ready=True, address=progress.address)
+        for replica in scene.kubelet.wait_pods(Component.REPLICA, 2):
+            scene.kubelet.runs(replica, ready=True)
+        status = scene.wait_phase(Phase.RUNNING)
+        assert status["progress"]["ok"] == 7 and status["display"]["progress"] == "7/20"
+        assert status["replicas"] == {"desired": 2, "ready": 2}
+
+    for replica in scene.kubelet.wait_pods(Component.REPLICA, 2):
+        scene.kubelet.ends(replica, 0)
+    scene.kubelet.driver_ends(SUCCEEDED)
+    status = scene.wait_phase(Phase.SUCCEEDED)
+    assert status["scores"] == SUCCEEDED.to_dict()["scores"]
+    assert status["resultsUri"] == SUCCEEDED.results_uri
+    assert condition(status, "Complete") == ("True", "Succeeded")
+    assert status["attempt"] == 1
+    assert {"AttemptStarted", "ReplicasReady"} & set(scene.events()), scene.events()
+    scene.cluster.kubectl("wait", "--for=condition=Complete", "evr/nightly", "-n", scene.namespace, "--timeout=5s")
+
+
+def test_suspending_takes_all_pods_away_and_resuming_goes_on_uncharged(scene: Scene, operator: OperatorProcess) -> None:
+    scene.apply()
+    (driver,) = scene.kubelet.wait_pods(Component.DRIVER)
+    scene.kubelet.runs(driver, ready=True)
+    scene.kubelet.wait_pods(Component.REPLICA, 2)
+    scene.edit(policy={"suspend": True})
+    scene.wait_phase(Phase.SUSPENDED)
+    scene.wait(lambda: not scene.jobs(), "all Jobs to be gone")
+    scene.kubelet.wait_gone(Component.DRIVER)
+    scene.kubelet.wait_gone(Component.REPLICA)
+
+    scene.edit(policy={"suspend": False})
+    scene.wait(lambda: scene.jobs(), "a driver")
+    status = scene.wait_phase(Phase.STARTING)
+    assert status["chargedAttempts"] == 0
+
+
+def test_a_failed_driver_is_followed_by_the_next_attempt_and_then_by_the_end(
+    scene: Scene, operator: OperatorProcess
+) -> None:
+    failed = RunResult(phase=Phase.FAILED, failure=Failure(reason=Reason.REPLICAS_FAILED, message="they died"))
+    scene.apply(policy={"maxAttempts": 2})
+    for attempt in (1, 2):
+        scene.kubelet.driver_ends(failed, ExitCode.FAILED, attempt)
+    status = scene.wait_phase(Phase.FAILED)
+    assert condition(status, "Failed") == ("True", "AttemptsExhausted")
+    assert status["attempt"] == 2
+
+
+def test_replicas_grow_and_shrink(scene: Scene, operator: OperatorProcess) -> None:
+    scene.apply()
+    (driver,) = scene.kubelet.wait_pods(Component.DRIVER)
+    with PlayingDriver("127.0.11.2", RUNNING) as progress:
+        scene.kubelet.runs(driver, ready=True, address=progress.address)
+        scene.kubelet.wait_pods(Component.REPLICA, 2)
+        scene.edit(replicas={"count": 3})
+        scene.kubelet.wait_pods(Component.REPLICA, 3)
+        scene.edit(replicas={"count": 1})
+        scene.kubelet.wait_pods(Component.REPLICA, 1)
+
+
+def test_a_deleted_run_takes_everything_along_and_a_new_one_of_its_name_starts(
+    scene: Scene, operator: OperatorProcess
+) -> None:
+    first = scene.apply()
+    scene.kubelet.wait_pods(Component.DRIVER)
+    before = scene.children()
+    scene.cluster.api.delete("evr", "nightly", scene.namespace)
+    second = scene.apply()
+    assert first["metadata"]["uid"] != second["metadata"]["uid"]
+    scene.wait(lambda: not (before & scene.children()), "the first one's children to be collected")
+    scene.wait_phase(Phase.STARTING)
+    assert {name for _, name, _ in scene.children()} >= {"nightly-a1-driver"}
+
+
+def test_a_run_that_is_deleted_while_the_operator_is_away_leaves_nothing(
+    scene: Scene, operator: OperatorProcess
+) -> None:
+    scene.apply()
+    scene.kubelet.wait_pods(Component.DRIVER)
+    assert operator.stop() == 0
+    scene.cluster.api.delete("evr", "nightly", scene.namespace)
+    scene.wait(lambda: not scene.children(), "garbage collection")
+
+
+def test_what_happened_while_the_operator_was_away_is_found_on_its_return(
+    scene: Scene, operator: OperatorProcess
+) -> None:
+    scene.apply()
+    scene.kubelet.wait_pods(Component.DRIVER)
+    scene.wait_phase(Phase.STARTING)
+    operator.kill()
+    scene.kubelet.driver_ends(SUCCEEDED)
+    operator.start()
+    assert scene.wait_phase(Phase.SUCCEEDED)["attempt"] == 1
+
+
+def test_a_finished_run_is_deleted_when_its_time_is_over_and_not_before(
+    scene: Scene, operator: OperatorProcess
+) -> None:
+    scene.apply(policy={"ttlSecondsAfterFinished": 3})
+    scene.kubelet.driver_ends(SUCCEEDED)
+    scene.wait_phase(Phase.SUCCEEDED)
+    scene.cluster.wait_gone("evr", "nightly", 20, scene.namespace)
+
+
+def test_a_secret_without_the_label_is_not_used_until_its_owner_allows_it(
+    scene: Scene, operator: OperatorProcess
+) -> None:
+    scene.secret("keys", allowed=False)
+    scene.apply(output={"uri": "s3://evals/", "storage": {"credentialsSecretRef": {"name": "keys"}}})
+    status = scene.wait_phase(Phase.PENDING)
+    assert condition(status, "Accepted") == ("False", "SecretNotAllowed")
+    assert not scene.jobs()
+    labels = {"metadata": {"labels": {"evalrun.dev/use": "storage"}}}
+    scene.cluster.api.patch("secrets", "keys", labels, scene.namespace)
+    scene.kubelet.wait_pods(Component.DRIVER)
+    assert "do-not-tell" not in operator.said()
+
+
+def test_a_missing_object_ends_the_run_when_its_grace_is_over(scene: Scene) -> None:
+    with scene.operator(referenceGraceSeconds=1):
+        scene.apply(benchmarks=[{"task": "mine", "source": {"configMap": {"name": "not-there"}}}])
+        status = scene.wait_phase(Phase.INVALID)
+    assert condition(status, "Accepted") == ("False", "NotFound")
+
+
+def test_a_spec_that_breaks_a_rule_which_the_api_server_cannot_check_is_invalid(
+    scene: Scene, operator: OperatorProcess
+) -> None:
+    scene.apply(benchmarks=[{"task": "gsm8k"}, {"task": "gsm8k"}])
+    status = scene.wait_phase(Phase.INVALID)
+    assert condition(status, "Accepted") == ("False", "InvalidSpec")
+    assert not scene.jobs()
+
+
+def test_a_quota_that_refuses_a_child_is_told_and_waited_for(scene: Scene, operator: OperatorProcess) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    scene.cluster.api.create({**quota, "spec": {"hard": {"count/jobs.batch": "0"}}}, scene.namespace)
+    scene.wait(
+        lambda: scene.cluster.api.get("resourcequotas", "none", scene.namespace).get("status", {}).get("hard"),
+        "the quota to be known",
+    )
+    scene.apply()
+    scene.wait(lambda: "ChildRefused" in scene.events(), "an event about the quota")
+    assert "exceeded quota" in operator.said("ChildRefused|refused")
+    scene.cluster.api.delete("resourcequotas", "none", scene.namespace)
+    scene.wait_phase(Phase.STARTING)

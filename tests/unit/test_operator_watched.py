@@ -1,0 +1,247 @@
+"""The proof that watches work, and what a resync makes of it; in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from evalrun_operator.changes import EVALRUNS, JOBS, PODS, Kind
+from evalrun_operator.errors import ApiError, Forbidden, NoCluster, NotFound, Unavailable
+from evalrun_operator.health import Health
+from evalrun_operator.intake import CHILDREN, Intake, key_of
+from evalrun_operator.observe import Key
+from evalrun_operator.resync import Resync
+from evalrun_operator.watched import Watched
+from evalrun_operator.workqueue import WorkQueue
+from support import virtual_time
+
+
+class Sight:
+    """A watch and lists of pods, told as sentences."""
+
+    def __init__(self) -> None:
+        self.watched = Watched()
+
+    def delivers(self, **versions: str) -> Sight:
+        for uid, version in versions.items():
+            self.watched.saw(PODS, uid, version)
+        return self
+
+    def lists(self, **versions: str) -> tuple[set[str], set[str]]:
+        """What is behind, what is overdue."""
+        compared = self.watched.compare(PODS, versions, self.watched.turn(PODS))
+        return set(compared.behind), set(compared.overdue)
+
+
+def test_a_watch_that_delivers_owes_nothing() -> None:
+    sight = Sight().delivers(a="1", b="2")
+    assert sight.lists(a="1", b="2") == (set(), set())
+
+
+def test_what_is_on_its_way_is_no_proof_against_a_watch() -> None:
+    sight = Sight().delivers(a="1")
+    assert sight.lists(a="2") == ({"a"}, set())
+    assert sight.delivers(a="2").lists(a="2") == (set(), set())
+
+
+def test_what_was_not_delivered_between_two_lists_is_overdue() -> None:
+    sight = Sight().delivers(a="1")
+    assert sight.lists(a="2") == ({"a"}, set())
+    assert sight.lists(a="3") == ({"a"}, {"a"})
+    assert sight.watched.still_owed(PODS, frozenset("a")) == {"a"}
+    assert sight.delivers(a="3").watched.still_owed(PODS, frozenset("a")) == frozenset()
+
+
+def test_an_object_that_changes_all_the_time_is_never_overdue_with_a_watch_that_lags() -> None:
+    sight = Sight()
+    for version in range(10):
+        assert sight.lists(a=str(version + 1))[1] == set()
+        sight.delivers(a=str(version))
+
+
+def test_a_watch_may_be_ahead_of_a_list() -> None:
+    sight = Sight().delivers(a="2")
+    assert sight.lists(a="1") == ({"a"}, set())
+    assert sight.lists(a="2") == (set(), set())
+
+
+def test_a_new_object_that_is_never_delivered_is_overdue() -> None:
+    sight = Sight().delivers(a="1")
+    sight.lists(a="1", new="5")
+    assert sight.lists(a="1", new="5") == ({"new"}, {"new"})
+
+
+def test_an_object_that_went_away_is_owed_no_more() -> None:
+    sight = Sight()
+    sight.lists(a="1")
+    sight.watched.gone(PODS, "a")
+    assert sight.watched.still_owed(PODS, frozenset("a")) == frozenset()
+    assert sight.lists() == (set(), set())
+
+
+def test_one_made_while_the_list_was_on_its_way_is_not_forgotten() -> None:
+    watched = Watched()
+    turn = watched.turn(PODS)
+    watched.saw(PODS, "new", "7")
+    watched.compare(PODS, {}, turn)
+    assert watched.compare(PODS, {"new": "7"}, watched.turn(PODS)).behind == frozenset()
+
+
+# Resync -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Server:
+    """Lists what there is; the watches of ``deaf`` kinds deliver nothing."""
+
+    objects: dict[tuple[Kind, str], dict[str, Any]] = field(default_factory=dict)
+    deaf: set[Kind] = field(default_factory=set)
+    error: ApiError | None = None
+    intake: Intake | None = None
+    asked: list[tuple[Kind, str | None, str]] = field(default_factory=list)
+    version: int = 0
+
+    async def list_metadata(self, kind: Kind, namespace: str | None, selector: str = "") -> list[dict[str, Any]]:
+        self.asked.append((kind, namespace, selector))
+        if self.error is not None:
+            raise self.error
+        return [{"metadata": dict(one)} for (other, _), one in self.objects.items() if other is kind]
+
+    def change(self, kind: Kind, name: str, run: str = "x") -> None:
+        self.version += 1
+        metadata = {"name": name, "namespace": "team", "uid": f"u-{name}", "resourceVersion": str(self.version)}
+        self.objects[kind, name] = metadata | {"annotations": {"evalrun.dev/run-name": run}}
+        if kind not in self.deaf and self.intake is not None:
+            self.intake.take(kind, {"type": "MODIFIED", "object": {"metadata": self.objects[kind, name]}})
+
+
+def play(
+    scene: Callable[[Server, Resync, Health], Awaitable[None]], namespaces: tuple[str, ...] = ()
+) -> list[tuple[Key, float]]:
+    """A scene with a resync each minute and a worker that notes when it was asked for what."""
+    worked: list[tuple[Key, float]] = []
+
+    async def work(key: Key) -> float | None:
+        worked.append((key, asyncio.get_running_loop().time()))
+        return None
+
+    async def run() -> None:
+        server, watched = Server(), Watched()
+        queue: WorkQueue[Key] = WorkQueue()
+        server.intake = Intake(queue, watched)
+        resync = Resync(server, queue, watched, (EVALRUNS, JOBS, PODS), namespaces, 60.0)  # type: ignore[arg-type]
+        tasks = [asyncio.create_task(queue.run(work)), asyncio.create_task(resync.run())]
+        try:
+            await scene(server, resync, Health(queue, resync))
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    virtual_time.run(run())
+    return worked
+
+
+def test_every_run_is_looked_at_without_an_event_and_one_with_a_missed_event_at_once() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        for name in ("x", "y"):
+            server.change(EVALRUNS, name)
+        await asyncio.sleep(30)
+        server.deaf = {JOBS}
+        server.change(JOBS, "x-a1-driver")
+        await asyncio.sleep(45)
+        assert resync.silent is None
+
+    worked = play(scene)
+    x, y = Key("team", "x"), Key("team", "y")
+    assert (x, 60.0) in worked, "its Job's event was missed"
+    assert any(key == y and 60.0 < when <= 75.0 for key, when in worked)
+
+
+def test_a_silent_watch_is_found_within_three_minutes_of_its_first_missed_event() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.change(EVALRUNS, "x")
+        server.change(PODS, "p")
+        await asyncio.sleep(61)
+        server.deaf = {PODS}
+        server.change(PODS, "p")
+        await asyncio.sleep(150)
+        server.change(EVALRUNS, "x")
+        assert list(health.problems()) == ["the watch of pods is silent: 1 changes were not delivered"]
+        assert (await health.healthz(web.Request)).status == 500  # type: ignore[arg-type]
+
+    play(scene)
+
+
+def test_watches_that_work_are_never_called_silent() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        for step in range(2000):
+            server.change(PODS, f"p{step % 7}")
+            server.change(EVALRUNS, "x")
+            await asyncio.sleep(0.7)
+            assert list(health.problems()) == []
+        assert (await health.healthz(web.Request)).status == 200  # type: ignore[arg-type]
+
+    play(scene)
+
+
+def test_an_api_server_that_is_away_is_no_reason_to_restart_and_one_that_refuses_is() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.error = Unavailable("list", "connection refused")
+        await asyncio.sleep(1000)
+        assert list(health.problems()) == []
+        server.error = Forbidden("list", "no", status=403)
+        await asyncio.sleep(300)
+        assert [problem for problem in health.problems() if "refused the resync" in problem]
+        server.error = None
+        await asyncio.sleep(61)
+        assert list(health.problems()) == []
+
+    play(scene)
+
+
+def test_readiness_comes_with_the_first_resync() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.error = Unavailable("list", "connection refused")
+        await asyncio.sleep(1)
+        server.error = None
+        await asyncio.sleep(60)
+        assert (await health.readyz(web.Request)).status == 200  # type: ignore[arg-type]
+
+    play(scene)
+
+
+def test_without_the_crd_the_operator_says_so_and_ends() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.error = NotFound("list", "the server could not find the requested resource", status=404)
+        await asyncio.sleep(61)
+
+    with pytest.raises(NoCluster, match="install the chart's CRDs"):
+        play(scene)
+
+
+def test_only_children_of_runs_are_listed_and_only_where_the_operator_watches() -> None:
+    seen: list[tuple[Kind, str | None, str]] = []
+
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        await asyncio.sleep(1)
+        seen.extend(server.asked)
+
+    play(scene, ("team", "other"))
+    places = [(kind, place) for kind in (EVALRUNS, JOBS, PODS) for place in ("team", "other")]
+    assert seen == [(kind, place, "" if kind is EVALRUNS else CHILDREN) for kind, place in places]
+    assert "managed-by=evalrun-operator" in CHILDREN
+
+
+def test_a_stranger_that_looks_like_a_child_belongs_to_no_run() -> None:
+    assert key_of(PODS, {"name": "p", "namespace": "team"}) is None
+    assert key_of(PODS, {"name": "p", "namespace": "team", "annotations": None}) is None
+    assert key_of(EVALRUNS, {"name": "x", "namespace": "team"}) == Key("team", "x")
