@@ -1,0 +1,44 @@
+{{/* What the operator does in a namespace of runs, and nothing else. Children go with their EvalRun by garbage collection. */}}
+{{- define "evalrun.rules" -}}
+- apiGroups: [evalrun.dev]
+  resources: [evalruns]
+  verbs: [get, list, watch, delete] # delete: ttlSecondsAfterFinished
+- apiGroups: [evalrun.dev]
+  resources: [evalruns/status]
+  verbs: [get, patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, patch, delete] # of Jobs that are stuck on lost nodes; never create
+- apiGroups: [""]
+  resources: [configmaps, services]
+  verbs: [get, create]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, create]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create] # the token of a run's Ray
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{/* To see whether a Secret may be used by runs; RBAC knows no right to metadata alone. */}}
+{{- define "evalrun.secretReader" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+{{- end -}}
+
+{{/* To see that a node is lost. */}}
+{{- define "evalrun.nodeReader" -}}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get]
+{{- end -}}

@@ -1,0 +1,45 @@
+{{/* The operator's settings: evalrun_operator.settings.OperatorSettings, field by field. */}}
+{{- define "evalrun.settings" -}}
+watch:
+  namespaces: {{ toJson .Values.watch.namespaces }}
+image:
+  reference: {{ include "evalrun.image" (list . .Values.runner.image) | quote }}
+  pullPolicy: {{ .Values.runner.image.pullPolicy }}
+  pullSecrets: {{ toJson .Values.runner.image.pullSecrets }}
+driver:
+  resources:
+    {{- toYaml .Values.runner.driver.resources | nindent 4 }}
+  nodeSelector: {{ toJson .Values.runner.driver.nodeSelector }}
+  tolerations: {{ toJson .Values.runner.driver.tolerations }}
+pods:
+  {{- with .Values.runner.pods.serviceAccountName }}
+  serviceAccountName: {{ . | quote }}
+  {{- end }}
+  labels: {{ toJson .Values.runner.pods.labels }}
+  annotations: {{ toJson .Values.runner.pods.annotations }}
+  {{- with .Values.runner.pods.cacheSizeLimit }}
+  cacheSizeLimit: {{ . | quote }}
+  {{- end }}
+  tmpSizeLimit: {{ .Values.runner.pods.tmpSizeLimit | quote }}
+  sharedMemory: {{ .Values.runner.pods.sharedMemory | quote }}
+  unreachableSeconds: {{ int .Values.runner.pods.unreachableSeconds }}
+networkPolicy:
+  enabled: {{ .Values.networkPolicy.enabled }}
+  metricsFrom:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ .Release.Namespace }}
+      podSelector:
+        matchLabels:
+          {{- include "evalrun.selector" . | nindent 10 }}
+    {{- with .Values.networkPolicy.metricsFrom }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  egress: {{ toJson .Values.networkPolicy.egress }}
+allowCode: {{ .Values.runner.allowCode }}
+referenceGraceSeconds: {{ .Values.operator.referenceGraceSeconds }}
+progressSeconds: {{ .Values.operator.progressSeconds }}
+resyncSeconds: {{ .Values.operator.resyncSeconds }}
+workers: {{ int .Values.operator.workers }}
+healthPort: 8081
+{{- end -}}

@@ -1,0 +1,125 @@
+"""Write the README of the Helm chart: what stands above each value in values.yaml, as a table.
+
+``python scripts/chart_readme.py > helm/evalrun/README.md``
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CHART = Path(__file__).parents[1] / "helm" / "evalrun"
+_KEY = re.compile(r"(?P<indent> *)(?P<key>[A-Za-z]\w*):")
+
+HEAD = """\
+<!-- Generated from values.yaml by `make generate`: do not edit. -->
+# {name} {version}
+
+{description}. Kubernetes {kubernetes}.
+
+```
+helm install evalrun helm/evalrun --namespace evalrun-system --create-namespace \\
+  --set 'secrets.namespaces={{team-a,team-b}}'
+```
+
+In some namespaces only, with Roles in each of them and no right in the whole cluster (the CustomResourceDefinition is
+applied by an administrator before):
+
+```
+helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{team-a}}' --set crds.install=false
+```
+
+## What it installs
+
+- The operator: one pod, `Recreate`, uid 1000, read-only root file system, no privileges. While it is away runs go on.
+- Its rights: EvalRuns, Jobs, pods (never to create one), ConfigMaps, Services, NetworkPolicies, events; Secrets to create,
+  and to read only in `secrets.namespaces` or `watch.namespaces`. It may get nodes, to tell that one is lost.
+- EvalRuns in Kubernetes' own roles `view`, `edit` and `admin`, by aggregation.
+- A NetworkPolicy for the operator. Those of runs are made by the operator, from `networkPolicy`.
+
+## Upgrades
+
+`helm upgrade` brings the CustomResourceDefinition along: it is a template, as Helm never upgrades what is in a chart's
+`crds/`. Versions of the API are only added; objects stay as they are. The operator is replaced by the new one
+(`Recreate`); running Jobs are not touched and go on with the image they began with.
+
+`helm uninstall` leaves the CustomResourceDefinition, with all EvalRuns and their pods (`helm.sh/resource-policy: keep`).
+A release of the same name and namespace takes it up again; another one needs `--take-ownership`. To remove everything,
+results in the store excepted: `kubectl delete crd evalruns.evalrun.dev`.
+
+Where somebody else may not install CustomResourceDefinitions by Helm: `crds.install=false`, and before each upgrade
+`kubectl apply --server-side -f crds/evalrun.dev_evalruns.yaml`.
+
+## Values
+
+| value | default | |
+|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A key of values.yaml that has a comment above it."""
+
+    path: tuple[str, ...]
+    comment: str
+
+
+def documented(text: str) -> Iterator[Value]:
+    """The keys with a comment right above them, in the file's order."""
+    path: list[str] = []
+    comment: list[str] = []
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("#"):
+            comment.append(stripped.removeprefix("#").strip())
+            continue
+        if (found := _KEY.match(line)) is not None:
+            del path[len(found["indent"]) // 2 :]
+            path.append(found["key"])
+            if comment:
+                yield Value(tuple(path), " ".join(comment))
+        comment = []
+
+
+def at(values: Any, path: tuple[str, ...]) -> Any:
+    """The value at a path."""
+    for key in path:
+        values = values[key]
+    return values
+
+
+def rows(text: str) -> Iterator[str]:
+    """Lines of the table: a section for a key whose own keys are documented, a value for any other."""
+    values = yaml.safe_load(text)
+    every = list(documented(text))
+    sections = {value.path[:-1] for value in every}
+    for value in every:
+        name, comment = ".".join(value.path), value.comment.replace("|", "\\|")
+        if value.path in sections:
+            yield f"| **{name}** | | **{comment}** |"
+        else:
+            yield f"| `{name}` | `{json.dumps(at(values, value.path), ensure_ascii=False)}` | {comment} |"
+
+
+def readme() -> str:
+    """The whole page."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    head = HEAD.format(
+        name=chart["name"],
+        version=chart["version"],
+        description=chart["description"],
+        kubernetes=chart["kubeVersion"].removesuffix("-0").replace(">=", "≥ "),
+    )
+    return head + "\n".join(rows((CHART / "values.yaml").read_text())) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(readme())
