@@ -208,6 +208,11 @@ def test_replicas_are_counted_by_what_they_hold_and_by_what_runs() -> None:
     assert (seen.count, seen.active, seen.running, seen.ended, seen.queued) == (3, 3, 1, False, False)
 
 
+def test_indexes_that_are_closed_are_no_replicas() -> None:
+    of = job("replica", status={"completedIndexes": "0"}, spec={"parallelism": 4, "completions": 4})
+    assert replicas(of, pod(of, index=1)).count == 3
+
+
 def test_replicas_wait_in_a_queue_while_it_holds_them_back() -> None:
     queue = {"kueue.x-k8s.io/queue-name": "q"}
     waiting = replicas(job("replica", labels=queue, spec={"suspend": True}))
@@ -251,6 +256,7 @@ WORDS_OF_MANIFESTS = """
     metadata labels annotations ownerReferences spec status conditions containerStatuses name uid kind controller
     state terminated waiting running exitCode reason message phase type finishedAt creationTimestamp deletionTimestamp
     lastTransitionTime completionTime parallelism completions suspend nodeName podIP finalizers failedIndexes
+    completedIndexes
     evalrun.dev/run evalrun.dev/attempt evalrun.dev/component kueue.x-k8s.io/queue-name
     batch.kubernetes.io/job-completion-index batch.kubernetes.io/job-index-failure-count
     batch.kubernetes.io/job-index-ignored-failure-count

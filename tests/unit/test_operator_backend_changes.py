@@ -68,6 +68,19 @@ def test_replicas_grow_and_shrink_in_both_numbers_at_once(count: int) -> None:
     assert patch == Patch(JOBS, there["metadata"]["name"], there["metadata"]["uid"], {"spec": size})
 
 
+@pytest.mark.parametrize(
+    ("closed", "count", "size"),
+    [("1", 3, 4), ("0-1", 3, 5), ("0,2", 1, 3), ("", 3, 3), ("7", 3, 3), ("x,-,1-,²", 3, 4), ("0-9", 3, 6)],
+)
+def test_a_replica_that_found_no_driver_and_left_has_another_in_its_stead(closed: str, count: int, size: int) -> None:
+    there = job("replica", status={"completedIndexes": closed})
+    some = changes(Wanted(1, Want.KEEP, Want.RUN, count=count), objects(there))
+    assert [change.body for change in some if isinstance(change, Patch)] == (
+        [{"spec": {"parallelism": size, "completions": size}}] if size != 3 else []
+    )
+    assert changes(Wanted(1), objects(there)) == ()
+
+
 def test_kueue_alone_sets_the_size_of_what_it_queues() -> None:
     there = job("replica", labels={"kueue.x-k8s.io/queue-name": "q"})
     assert changes(Wanted(1, Want.KEEP, Want.RUN, count=5), objects(there)) == ()

@@ -48,6 +48,8 @@ class Job:
     """Kueue's queue; '' without."""
     parallelism: int
     completions: int
+    closed: int
+    """Indexes that are done: a pod of theirs left with 0, and no other follows."""
     failed_indexes: str
     """Indexes whose pods failed too often, as in ``1,3-5``."""
     ended_at: datetime | None
@@ -161,7 +163,7 @@ def _job(manifest: Manifest) -> Job | None:
         return None
     conditions = _true(read.mappings(status, "conditions"))
     failed = conditions.get("Failed")
-    parallelism, completions = read.integer(spec, "parallelism"), read.integer(spec, "completions")
+    parallelism, completions = (read.integer(spec, size) for size in ("parallelism", "completions"))
     return Job(
         name=name,
         uid=uid,
@@ -172,6 +174,7 @@ def _job(manifest: Manifest) -> Job | None:
         queue=read.text(labels, LABEL_QUEUE),
         parallelism=1 if parallelism is None else parallelism,
         completions=1 if completions is None else completions,
+        closed=_indexes(read.text(status, "completedIndexes"), completions or 0),
         failed_indexes=read.text(status, "failedIndexes"),
         ended_at=read.moment(status, "completionTime") or (failed.since if failed else None),
         conditions=conditions,
@@ -214,6 +217,17 @@ def _pod(manifest: Manifest) -> Pod | None:
         running=bool(read.mapping(container, "state", "running")),
         terminated=_terminated(read.mapping(container, "state", "terminated")),
     )
+
+
+def _indexes(text: str, completions: int) -> int:
+    """How many indexes below ``completions`` a text such as ``1,3-5`` names."""
+    named = 0
+    for interval in text.split(","):
+        first, _, last = interval.partition("-")
+        low, high = read.count(first), read.count(last or first)
+        if low is not None and high is not None:
+            named += max(0, min(high, completions - 1) - low + 1)
+    return min(named, max(0, completions))
 
 
 def _owner(metadata: Mapping[str, object], kind: str) -> str:

@@ -34,6 +34,9 @@ from evalrun_operator.observed import Attempt, References
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.wanted import Want, Wanted
 
+MOST_INDEXES = 100_000
+"""Of an Indexed Job with a back-off per index."""
+
 
 def random_token() -> str:
     """A token for one run's Ray: 256 random bits."""
@@ -103,11 +106,19 @@ class JobsBackend:
         elif there.complete or there.failing:
             # Nothing of it will run any more, and a Job cannot be started again.
             yield from _delete(there)
-        elif not there.queue and (there.parallelism, there.completions) != (wanted.count, wanted.count):
-            # Both at once: an Indexed Job may only change so.
-            size = {"parallelism": wanted.count, "completions": wanted.count}
-            if not there.deleting:
-                yield Patch(JOBS, there.name, there.uid, {"spec": size})
+        elif not there.queue and not there.deleting:
+            yield from _resize(there, wanted.count)
+
+
+def _resize(job: Job, count: int) -> Iterator[Change]:
+    """Grow or shrink to ``count`` replicas; both numbers at once, an Indexed Job may only change so.
+
+    The index of a replica that left with 0, as those do that found no driver for long, is closed for good; while
+    replicas are wanted there is one more in its stead.
+    """
+    size = min(count + job.closed, MOST_INDEXES)
+    if (job.parallelism, job.completions) != (size, size):
+        yield Patch(JOBS, job.name, job.uid, {"spec": {"parallelism": size, "completions": size}})
 
 
 def _find(seen: Children, attempt: int, component: Component) -> Job | None:

@@ -120,7 +120,7 @@ def _driver_detail(job: Job, phase: DriverPhase, present: Pod | None, last: Pod 
 def _replicas(job: Job, pods: Sequence[Pod]) -> Replicas:
     active = [pod for pod in pods if pod.active]
     return Replicas(
-        count=job.parallelism,
+        count=max(0, job.parallelism - job.closed),
         active=len(active),
         running=sum(pod.phase == "Running" and pod.ready for pod in active),
         ended=bool(job.complete or job.failing),
@@ -141,7 +141,7 @@ def _replicas_detail(job: Job, active: Sequence[Pod], pods: Sequence[Pod]) -> st
         said.append(f"replicas that failed too often are not started again: {job.failed_indexes}")
     problems = Counter(filter(None, map(_problem, active)))
     for problem, times in problems.most_common(1):
-        said.append(f"{times} of {job.parallelism} cannot start: {problem}")
+        said.append(f"{times} of {max(0, job.parallelism - job.closed)} cannot start: {problem}")
     waited_for = {pod.index for pod in pods} - {pod.index for pod in active}
     failed = [pod for pod in pods if pod.phase == "Failed" and pod.index in waited_for]
     if failed and not problems:
