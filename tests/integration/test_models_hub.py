@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evalrun_runner.errors import InputError, StoreUnavailable
-from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest
+from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, inspect_model, model_digest
 from support.model_files import Fetcher, model_content, write_files
 from support.model_hub import HubServer, Repo
 
@@ -59,6 +59,24 @@ def test_a_second_fetch_downloads_nothing_and_a_commit_asks_nothing(hub: HubServ
     assert hub.requests == requests + 1
     assert fetch_model(source(hub, revision=commit), tmp_path) == first
     assert hub.requests == requests + 1
+
+
+def test_looking_at_a_model_pins_its_commit_and_its_content_without_the_weights(hub: HubServer, tmp_path: Path) -> None:
+    content = model_content()
+    repo = hub.repos["org/small"]
+    commit = repo.commit(content)
+    model = inspect_model(source(hub), tmp_path / "driver")
+    assert model.files == tuple(sorted(content))
+    assert (model.source.revision, model.source.digest) == (
+        commit,
+        model_digest(write_files(tmp_path / "copy", content)),
+    )
+    assert set(hub.gets) == {name for name in content if name not in {SHARD_1, SHARD_2}}
+    requests = hub.requests
+    assert inspect_model(model.source, tmp_path / "driver") == model
+    assert hub.requests == requests, "a commit that was looked at needs no hub"
+    repo.commit(model_content(seed=2))
+    assert fetch_model(model.source, tmp_path / "replica").digest == model.source.digest
 
 
 def test_a_moved_branch_is_another_model_and_the_old_commit_stays(hub: HubServer, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from mypy_boto3_s3.client import S3Client
 
 from evalrun_runner.errors import InputError, StoreUnavailable
-from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest, s3
+from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, inspect_model, model_digest, s3
 from evalrun_runner.store.s3 import make_client
 from support.model_files import Fetcher, model_content, write_files
 from support.seaweed import FlakyProxy, Seaweed
@@ -84,6 +84,23 @@ def test_a_second_fetch_lists_and_downloads_nothing(
     before = proxy.requests
     assert fetch_model(through(proxy, source), tmp_path) == first
     assert proxy.requests == before + 1
+
+
+def test_looking_at_a_model_lists_it_and_reads_what_is_no_weights(
+    client: S3Client, source: ModelSource, proxy: FlakyProxy, tmp_path: Path
+) -> None:
+    content = model_content()
+    upload(client, source, content)
+    model = inspect_model(through(proxy, source), tmp_path / "driver")
+    small = [name for name in content if not name.endswith(".safetensors")]
+    assert proxy.requests == 1 + len(small)
+    assert model.files == tuple(sorted(content))
+    assert model.source.digest is None
+    assert inspect_model(source, tmp_path / "driver").source.listing == model.source.listing
+    assert fetch_model(model.source, tmp_path / "replica").digest
+    upload(client, source, model_content(seed=2))
+    with pytest.raises(InputError, match="was changed since this run looked at it first"):
+        fetch_model(model.source, tmp_path / "late")
 
 
 def test_an_overwritten_model_is_another_one(client: S3Client, source: ModelSource, tmp_path: Path) -> None:

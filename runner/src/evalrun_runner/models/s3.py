@@ -22,6 +22,10 @@ RANGE = 16 << 20
 THREADS = 8
 
 
+class _DeniedMeanwhile(StoreUnavailable):
+    """Access was denied to whom it was granted a moment ago: keys are being renewed, and their files may be late."""
+
+
 class S3Origin:
     """The objects below a prefix."""
 
@@ -33,6 +37,7 @@ class S3Origin:
         prefix = prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._patience_s = patience_s
+        self._was_allowed = False
         settings = source.storage or S3Settings()
         self._client = make_client(settings)
         self.where = f"s3://{self._bucket}/{self._prefix} (endpoint {settings.endpoint_url or 'AWS'})"
@@ -94,7 +99,10 @@ class S3Origin:
             if position != stop:
                 raise StoreUnavailable(f"{self.where}: {file.name}: {stop - position} bytes did not arrive")
 
-        patiently(read_on, self._patience_s, transfer.stopped)
+        try:
+            patiently(read_on, self._patience_s, transfer.stopped)
+        except _DeniedMeanwhile as error:
+            raise InputError(f"model.uri: {error}") from error
         download.mark(start)
 
     def _stream(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
@@ -107,6 +115,7 @@ class S3Origin:
             )
             if answer["ContentLength"] != stop - start:
                 raise StoreUnavailable(f"{self.where}: {file.name}: the store did not send the range asked for")
+            self._was_allowed = True
             yield from iter(partial(answer["Body"].read, BLOCK), b"")
         except (ClientError, BotoCoreError) as error:
             raise self._explained(error, file.name, reading=True) from error
@@ -119,6 +128,8 @@ class S3Origin:
                 f"{self.where}: {name} was changed or deleted while the model was downloaded. "
                 "Wait until whoever writes this model has finished, then try again."
             )
+        if reading and self._was_allowed and isinstance(meant, StoreDenied):
+            return _DeniedMeanwhile(str(meant))
         if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == "AccessDenied":
             return InputError(
                 f"{self.where}: access denied. The credentials need to list this prefix and to get its objects "

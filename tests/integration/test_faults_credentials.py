@@ -1,0 +1,125 @@
+"""Keys are rotated in mid-run and in mid-download: what runs goes on with the new ones, with no restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evalrun_runner.errors import InputError
+from evalrun_runner.models import FetchProgress, ModelSource, fetch_model, inspect_model, model_digest, s3
+from evalrun_runner.store.credentials import ACCESS_KEY, SECRET_KEY
+from evalrun_runner.store.s3 import S3Settings, S3Store, make_client
+from support.model_files import model_content, write_files
+from support.runs import Ground, Run, make_ground, write_run
+from support.seaweed import Seaweed, write_credentials
+
+BUCKET = "evals"
+PATIENT = {"options": {"store_patience": 120.0}}
+URI = f"s3://{BUCKET}/m/"
+OLD, NEW = ("writer-key", "writer-secret"), ("renewed-key", "renewed-secret")
+
+
+@pytest.fixture
+def seaweed(tmp_path: Path) -> Iterator[Seaweed]:
+    with Seaweed(tmp_path / "store") as server:
+        server.create_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture
+def settings(seaweed: Seaweed, tmp_path: Path) -> S3Settings:
+    write_credentials(tmp_path / "secret", OLD)
+    return replace(seaweed.settings(), credentials_dir=str(tmp_path / "secret"))
+
+
+def upload(settings: S3Settings) -> dict[str, bytes]:
+    content = model_content()
+    client = make_client(settings)
+    for name, data in content.items():
+        client.put_object(Bucket=BUCKET, Key=f"m/{name}", Body=data)
+    return content
+
+
+def test_a_run_goes_on_when_its_keys_are_renewed(
+    seaweed: Seaweed, settings: S3Settings, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ground: Ground = make_ground(tmp_path_factory)
+    keys = dict(zip((ACCESS_KEY, SECRET_KEY), OLD, strict=True))
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s3-write", "labels": {"evalrun.dev/use": "storage"}},
+        "stringData": keys,
+    }
+    storage = {
+        "endpointURL": seaweed.endpoint,
+        "region": "us-east-1",
+        "addressingStyle": "path",
+        "credentialsSecretRef": {"name": "s3-write"},
+    }
+    output = {"uri": f"s3://{BUCKET}/rotated/", "storage": storage}
+    file = write_run(tmp_path / "run.yaml", ground.suite, secret, output=output)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    arguments = ["run", file, "--output", f"s3://{BUCKET}/rotated/", "--port", "0"]
+    # Sockets of Ray do not fit below a long path.
+    surroundings = {"TMPDIR": str(scratch), "RAY_TMPDIR": "/tmp"}
+    with ground.closed(), Run(tmp_path, arguments, settings=PATIENT, environment=surroundings) as run:
+        ground.reached(run)
+        seaweed.rotate(NEW)
+        ground.open()
+        run.until(lambda: "does not know this access key" in run.get("/progress"), "word of the revoked keys")
+        (mounted,) = scratch.glob("evalrun-*/Secret/s3-write")
+        for name, value in zip((ACCESS_KEY, SECRET_KEY), NEW, strict=True):
+            fresh = mounted / f".{name}"
+            fresh.write_text(value)
+            fresh.replace(mounted / name)
+        assert run.ended() == 0, run.stderr
+    write_credentials(tmp_path / "secret", NEW)
+    store = S3Store(BUCKET, "rotated", settings)
+    assert store.get("results.json") == ground.results
+    said = run.stderr + run.stdout + store.get("run.json").decode()
+    assert not [value for value in (OLD[1], NEW[1]) if value in said]
+    assert f"{ground.planned} ok + 0 failed + 0 quarantined; 0 kept from before, 0 redone" in run.stdout
+
+
+def test_a_download_goes_on_when_its_keys_are_renewed(
+    seaweed: Seaweed, settings: S3Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "RANGE", 1 << 16)
+    content = upload(settings)
+    source = inspect_model(ModelSource(URI, storage=settings), tmp_path / "driver").source
+    rotated: list[bool] = []
+
+    def rotate(progress: FetchProgress) -> None:
+        if progress.done > 100_000 and not rotated:
+            rotated.append(True)
+            # Other threads are denied before their files are renewed.
+            seaweed.rotate(NEW)
+            write_credentials(tmp_path / "secret", NEW)
+
+    model = fetch_model(source, tmp_path / "cache", progress=rotate)
+    assert rotated
+    assert model.digest == model_digest(write_files(tmp_path / "copy", content))
+    write_credentials(tmp_path / "secret", OLD)
+    with pytest.raises(InputError, match="does not know this access key"):
+        inspect_model(source, tmp_path / "driver")
+
+
+def test_keys_that_are_revoked_for_good_in_mid_download_are_the_users_to_mend(
+    seaweed: Seaweed, settings: S3Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "RANGE", 1 << 16)
+    upload(settings)
+    revoked: list[bool] = []
+
+    def revoke(progress: FetchProgress) -> None:
+        if progress.done > 100_000 and not revoked:
+            revoked.append(True)
+            seaweed.rotate(NEW)
+
+    with pytest.raises(InputError, match=r"model\.uri: .*does not know this access key.*tried"):
+        fetch_model(ModelSource(URI, storage=settings), tmp_path / "cache", progress=revoke, patience_s=1.0)
