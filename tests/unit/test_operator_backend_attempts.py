@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalrun_api import Counts, Phase, Reason, RunResult
@@ -275,6 +275,7 @@ ANYTHING = st.recursive(
     LEAVES, lambda some: st.lists(some, max_size=3) | st.dictionaries(KEYS, some, max_size=6), max_leaves=25
 )
 NOW = datetime(2026, 1, 1, 13, tzinfo=UTC)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def survives(there: Objects) -> None:
@@ -286,11 +287,13 @@ def survives(there: Objects) -> None:
         jobs.changes(make_run().build(), Wanted(2, want, want, count=3), there, None)
 
 
+@UNHURRIED
 @given(st.lists(st.dictionaries(KEYS, ANYTHING), max_size=3), st.lists(st.dictionaries(KEYS, ANYTHING), max_size=3))
 def test_children_of_any_shape_are_survived(jobs: list[dict[str, Any]], pods: list[dict[str, Any]]) -> None:
     survives(Objects({JOBS: jobs, PODS: pods}, frozenset({"node-1"})))
 
 
+@UNHURRIED
 @given(st.data())
 def test_children_of_which_any_part_is_something_else_are_survived(data: st.DataObject) -> None:
     of = job(
