@@ -66,7 +66,7 @@ def test_suspending_takes_all_pods_away_and_resuming_goes_on_uncharged(scene: Sc
     scene.kubelet.wait_gone(Component.REPLICA)
 
     scene.edit(policy={"suspend": False})
-    scene.wait(lambda: scene.jobs(), "a driver")
+    scene.wait(scene.jobs, "a driver")
     status = scene.wait_phase(Phase.STARTING)
     assert status["chargedAttempts"] == 0
 

@@ -17,7 +17,7 @@ from support.playing_kubelet import PlayingKubelet
 
 Object = dict[str, Any]
 CRD = Path(__file__).parents[2] / "crds" / "evalrun.dev_evalruns.yaml"
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 SUCCEEDED = RunResult(
     phase=Phase.SUCCEEDED,
@@ -57,7 +57,7 @@ class Scene:
     def operator(
         self, kubeconfig: Path | None = None, module: str = "evalrun_operator", **more: Any
     ) -> OperatorProcess:
-        """An operator for this namespace only, quicker than in production; ``environment`` and settings are ``more``."""
+        """An operator for this namespace only, quicker than in production; ``more``: ``environment``, settings."""
         environment = more.pop("environment", {})
         settings = {"watch": {"namespaces": [self.namespace]}, "resyncSeconds": 5, "progressSeconds": 0.5, **more}
         return OperatorProcess(self.folder, kubeconfig or self.cluster.kubeconfig, settings, module, environment)

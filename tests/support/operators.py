@@ -19,7 +19,7 @@ import yaml
 
 from cluster.process import until
 
-START_S = 30.0
+START_S = 60.0
 
 
 @dataclass

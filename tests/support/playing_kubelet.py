@@ -18,7 +18,7 @@ from evalrun_api import RunProgress, RunResult
 from evalrun_api.pods import HTTP_PORT, LABEL_ATTEMPT, LABEL_COMPONENT, Component
 
 Object = dict[str, Any]
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ class Worker:
     """Notes when it ran; its answers and errors are given beforehand, by key."""
 
     seconds: float = 0.0
-    answers: dict[str, list[float | None | Exception]] = field(default_factory=dict)
+    answers: dict[str, list[float | Exception | None]] = field(default_factory=dict)
     began: list[tuple[str, float]] = field(default_factory=list)
 
     async def __call__(self, key: str) -> float | None:
@@ -111,7 +112,7 @@ def test_failures_come_back_later_each_time_up_to_a_minute() -> None:
 
     failing = Worker(answers={"x": [Conflict("apply", "changed") for _ in range(11)]})
     times = [when for _, when in play(scene, failing, delays=Delays(rest=0.1))]
-    gaps = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in pairwise(times)]
     assert gaps == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60])
 
 
