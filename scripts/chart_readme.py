@@ -39,8 +39,8 @@ helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{t
 ## What it installs
 
 - The operator: one pod, `Recreate`, uid 1000, read-only root file system, no privileges. While it is away runs go on.
-- Its rights: EvalRuns, Jobs, pods (never to create one), ConfigMaps, Services, NetworkPolicies, events; Secrets to create,
-  and to read only in `secrets.namespaces` or `watch.namespaces`. It may get nodes, to tell that one is lost.
+- Its rights: EvalRuns, Jobs, pods (never to create one), ConfigMaps, Services, NetworkPolicies, events; Secrets to
+  create, and to read only in `secrets.namespaces` or `watch.namespaces`. It may get nodes, to tell that one is lost.
 - EvalRuns in Kubernetes' own roles `view`, `edit` and `admin`, by aggregation.
 - A NetworkPolicy for the operator. Those of runs are made by the operator, from `networkPolicy`.
 
@@ -50,9 +50,9 @@ helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{t
 `crds/`. Versions of the API are only added; objects stay as they are. The operator is replaced by the new one
 (`Recreate`); running Jobs are not touched and go on with the image they began with.
 
-`helm uninstall` leaves the CustomResourceDefinition, with all EvalRuns and their pods (`helm.sh/resource-policy: keep`).
-A release of the same name and namespace takes it up again; another one needs `--take-ownership`. To remove everything,
-results in the store excepted: `kubectl delete crd evalruns.evalrun.dev`.
+`helm uninstall` leaves the CustomResourceDefinition, with all EvalRuns and their pods (`helm.sh/resource-policy:
+keep`). A release of the same name and namespace takes it up again; another one needs `--take-ownership`. To remove
+everything, results in the store excepted: `kubectl delete crd evalruns.evalrun.dev`.
 
 Where somebody else may not install CustomResourceDefinitions by Helm: `crds.install=false`, and before each upgrade
 `kubectl apply --server-side -f crds/evalrun.dev_evalruns.yaml`.

@@ -173,7 +173,15 @@ build() {
 image() {
     local name=$1 layout
     layout=$cache/evalrun-$name-$(key "$name")
-    [[ -d $layout ]] || build "$name" "$layout"
+    if [[ ! -d $layout ]]; then
+        build "$name" "$layout"
+        # Edited meanwhile: what was built is not what the name says.
+        if [[ $layout != "$cache/evalrun-$name-$(key "$name")" ]]; then
+            rm -rf "$layout"
+            image "$name"
+            return
+        fi
+    fi
     [[ -d $layout ]] || layout=-
     echo "$name $(reference "$name") $layout"
 }

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -17,9 +18,9 @@ from typing import Any
 
 import pytest
 import yaml
+
 from cluster.binaries import HELM, binary
 from cluster.errors import ClusterError
-
 from evalrun_operator.lookups import SECRET_READER
 from evalrun_operator.settings import NetworkPolicy, OperatorSettings, load_settings
 
@@ -225,8 +226,6 @@ def page() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
