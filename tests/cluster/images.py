@@ -87,7 +87,7 @@ def pause_image() -> Path:
 def busybox_image() -> Path:
     """A shell and the usual tools in two megabytes, for the pods of tests.
 
-    Names are for ``nslookup``: a static program cannot resolve them, so ``wget`` takes addresses only.
+    Debian's static ``wget`` dies of its option -T; the rest is sound.
 
     Raises:
         ClusterError: Debian's package busybox-static is not here.

@@ -1,0 +1,237 @@
+"""The test cluster itself, on the real thing: what it runs, the faults it makes, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster import cgroups, seaweed
+from cluster.api import ApiUnreachable, Object
+from cluster.binaries import missing_for_nodes
+from cluster.cluster import Cluster, sweep
+from cluster.controlplane import API_SERVER, CONTROLLER_MANAGER
+from cluster.errors import ClusterError
+from cluster.fixtures import require
+from cluster.images import BUSYBOX_IMAGE
+from cluster.machine import KUBELET
+from cluster.node import GPU
+from cluster.process import environment
+from cluster.state import Addresses, State
+
+pytestmark = [pytest.mark.slow]
+_FOREVER = "trap 'exit 143' TERM; sleep 10000 & wait"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Two nodes of its own for this module, which breaks them."""
+    require(missing_for_nodes())
+    with Cluster(nodes=2, gpus=2, name="library") as started:
+        yield started
+
+
+def make_pod(cluster: Cluster, name: str, script: str = _FOREVER, node: int | None = None, gpus: int = 0) -> Object:
+    resources = {"limits": {GPU: str(gpus)}} if gpus else {}
+    container = {"name": "main", "image": BUSYBOX_IMAGE, "command": ["sh", "-c", script], "resources": resources}
+    spec: Object = {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 3}
+    if node is not None:
+        spec["nodeSelector"] = {"kubernetes.io/hostname": cluster.nodes[node].name}
+    meta = {"name": name, "labels": {"app": name}}
+    return cluster.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+
+
+def test_a_pod_runs_answers_exec_and_has_logs(cluster: Cluster) -> None:
+    make_pod(cluster, "hello", f"echo hello from the log; {_FOREVER}")
+    cluster.wait_pod("hello")
+    assert cluster.kubectl("exec", "hello", "--", "echo", "hello", "inside").strip() == "hello inside"
+    assert cluster.kubectl("logs", "hello").strip() == "hello from the log"
+
+
+def test_a_service_is_found_by_name_and_reached_from_pods_and_from_here(cluster: Cluster) -> None:
+    serve = "mkdir /tmp/www; hostname >/tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"
+    for number, node in enumerate(cluster.nodes):
+        make_pod(cluster, f"web-{number}", serve, node=number)
+        cluster.api.patch("pods", f"web-{number}", {"metadata": {"labels": {"app": "web"}}})
+        assert cluster.wait_pod(f"web-{number}")["spec"]["nodeName"] == node.name
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    address = cluster.api.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})[
+        "spec"
+    ]["clusterIP"]
+
+    looked_up = cluster.kubectl("exec", "web-0", "--", "nslookup", "web.default.svc.cluster.local")
+    assert address in looked_up
+    both = {"web-0\n", "web-1\n"}
+    ask = f"for i in 1 2 3 4 5 6 7 8 9 10 11 12; do wget -qO- http://web.default.svc; done"
+
+    def here() -> set[str]:
+        try:
+            return {urllib.request.urlopen(f"http://{address}", timeout=5).read().decode() for _ in range(8)}
+        except OSError:  # kube-proxy has not heard of it yet
+            return set()
+
+    cluster.wait_for(lambda: here() == both, 20, "both pods to answer this process")
+    for pod in ("web-0", "web-1"):  # also the pod that is asked itself, and its neighbour on another node
+        answers = cluster.kubectl("exec", pod, "--", "sh", "-c", ask)
+        assert set(answers.splitlines(keepends=True)) == both
+
+
+def test_gpus_are_counted_and_survive_the_kubelet(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    node.parts[KUBELET].kill()
+    node.start_agents()
+    assert node.status()["status"]["allocatable"][GPU] == "2"
+    for name in ("gpu-1", "gpu-2"):
+        make_pod(cluster, name, gpus=2)
+    placed = {cluster.wait_pod(name)["spec"]["nodeName"] for name in ("gpu-1", "gpu-2")}
+    assert placed == {"node-0", "node-1"}
+    make_pod(cluster, "gpu-3", gpus=1)
+
+    def refused() -> bool:
+        conditions = cluster.api.get("pods", "gpu-3")["status"].get("conditions", [])
+        return any("Insufficient nvidia.com/gpu" in one.get("message", "") for one in conditions)
+
+    cluster.wait_for(refused, 20, "the third pod to find no GPU")
+    cluster.kubectl("delete", "pod", "gpu-1", "gpu-2", "gpu-3")
+
+
+def test_a_process_in_a_pod_is_killed_from_outside(cluster: Cluster) -> None:
+    make_pod(cluster, "victim", node=0)
+    pod = cluster.wait_pod("victim")
+    cluster.nodes[0].kill_container(pod, where=lambda line: "trap" in line)
+    ended = cluster.wait_pod("victim", phase="Failed")
+    assert ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
+
+
+def test_a_node_that_is_cut_off_is_lost_and_comes_back_with_its_pods(cluster: Cluster) -> None:
+    make_pod(cluster, "far", node=1)
+    before = cluster.wait_pod("far")
+    node = cluster.nodes[1]
+    node.cut()
+    node.wait_lost(30)
+    assert node.machine.container_processes(before["status"]["containerStatuses"][0]["containerID"])
+    node.heal()
+    node.wait_ready()
+    after = cluster.wait_pod("far")
+    assert after["status"]["containerStatuses"] == before["status"]["containerStatuses"]
+
+
+def test_a_node_that_loses_power_boots_again_and_runs_pods(cluster: Cluster) -> None:
+    node = cluster.nodes[1]
+    node.crash()
+    assert not node.machine.running
+    node.wait_lost(30)
+    node.boot()
+    assert node.status()["status"]["allocatable"][GPU] == "2"
+    make_pod(cluster, "reborn", node=1)
+    cluster.wait_pod("reborn")
+    assert cluster.kubectl("exec", "reborn", "--", "echo", "yes").strip() == "yes"
+
+
+def test_a_drained_node_takes_no_pods_until_it_is_uncordoned(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    node.drain()
+    assert not [
+        p for p in cluster.api.list("pods", fields=f"spec.nodeName={node.name}") if p["status"]["phase"] == "Running"
+    ]
+    node.uncordon()
+    node.wait_ready()
+
+
+def test_the_api_server_is_killed_stopped_and_returns_while_pods_go_on(cluster: Cluster) -> None:
+    make_pod(cluster, "steady", node=1)
+    before = cluster.wait_pod("steady")["status"]["containerStatuses"]
+    server = cluster.parts[API_SERVER]
+    server.kill()
+    with pytest.raises(ApiUnreachable):
+        cluster.api.get("pods", "steady")
+    server.start()
+    cluster.wait_api()
+    server.stop()
+    with pytest.raises(ApiUnreachable):
+        cluster.api.request("GET", "/readyz", deadline_s=1)
+    server.cont()
+    cluster.wait_api()
+    assert cluster.api.get("pods", "steady")["status"]["containerStatuses"] == before
+    cluster.parts[CONTROLLER_MANAGER].restart()
+    cluster.create_namespace("after-restart")
+
+
+def test_a_service_account_has_its_own_rights_only(cluster: Cluster) -> None:
+    cluster.create_namespace("tenant")
+    tenant = cluster.as_service_account("tenant", "default")
+    with pytest.raises(ClusterError, match="Forbidden"):
+        tenant.kubectl("get", "pods")
+    cluster.kubectl(
+        "create", "rolebinding", "viewer", "--clusterrole=view", "--serviceaccount=tenant:default", "-n", "tenant"
+    )
+    tenant.wait_for(lambda: tenant.kubectl("auth", "can-i", "list", "pods") == "yes\n", 10, "the role to count")
+    assert tenant.api.list("pods", "tenant") == []
+    with pytest.raises(ClusterError, match="Forbidden"):
+        tenant.kubectl("get", "secrets")
+
+
+def test_an_image_is_added_to_a_running_cluster_and_serves_s3(cluster: Cluster) -> None:
+    cluster.add_image(seaweed.image())
+    store = seaweed.Seaweed(cluster)
+    store.start()
+    with urllib.request.urlopen(f"{store.outside}/healthz", timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_helm_speaks_to_the_cluster(cluster: Cluster) -> None:
+    assert cluster.helm("list", "--output", "json").strip() == "[]"
+
+
+def test_waiting_in_vain_says_what_was_waited_for_and_shows_the_cluster(cluster: Cluster) -> None:
+    make_pod(cluster, "talker", "echo my last words; exit 7")
+    cluster.wait_pod("talker", phase="Failed")
+    with pytest.raises(ClusterError) as caught:
+        cluster.wait_for(lambda: False, 0.3, "the moon", "default")
+    for words in ("waited 0.3 s in vain for: the moon", "talker", "my last words"):
+        assert words in str(caught.value)
+
+
+_START_AND_DIE = """
+import os, sys
+from cluster.cluster import Cluster
+cluster = Cluster(nodes=1, name="killed")
+cluster.up()
+print(cluster.state.index, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_nothing_is_left_of_a_cluster_whose_process_was_killed(cluster: Cluster) -> None:
+    environ = {**environment(), "PYTHONPATH": str(Path(__file__).parents[1])}
+    died = subprocess.run(
+        [sys.executable, "-c", _START_AND_DIE], env=environ, capture_output=True, text=True, check=False
+    )
+    assert died.returncode == -9, died.stderr
+    left = Addresses(int(died.stdout))
+    assert left.index != cluster.state.index, "two clusters stand side by side"
+    assert cgroups.processes(left.name)
+
+    sweep()
+
+    assert State.load("killed") is None
+    assert not cgroups.exists(left.name)
+    assert left.name not in Path("/proc/self/mounts").read_text()
+    assert "/run/killed/" not in Path("/proc/self/mounts").read_text()
+    assert not Path(f"/sys/class/net/{left.name}").exists()
+    namespaces = subprocess.run(["ip", "netns", "list"], env=environ, capture_output=True, text=True, check=True).stdout
+    assert left.name not in namespaces
+    assert cluster.state.addresses.name in namespaces
+    commands = [path.read_bytes() for path in _command_lines()]
+    assert not [command for command in commands if b"/run/killed/" in command]
+    cluster.wait_api()
+
+
+def _command_lines() -> Iterator[Path]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        if path.exists():
+            yield path
