@@ -112,7 +112,8 @@ class Observer:
             return None
         if driver is not None and not driver.phase.ended:
             return None
-        return await look_up(self.client, namespace, run.spec)
+        problems = self.backend.problems(run)
+        return References(problems) if problems else await look_up(self.client, namespace, run.spec)
 
 
 def _present_driver(run: EvalRun, attempts: Mapping[int, Attempt]) -> Driver | None:

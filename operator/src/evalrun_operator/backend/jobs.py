@@ -10,6 +10,7 @@ from datetime import datetime
 from evalrun_api import EvalRun
 from evalrun_api.pods import Component
 from evalrun_operator.backend import manifests
+from evalrun_operator.backend.checks import spec_problems
 from evalrun_operator.backend.children import Children, Job, children
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.job_manifests import driver_job, replicas_job
@@ -30,7 +31,7 @@ from evalrun_operator.changes import (
     Kind,
     Patch,
 )
-from evalrun_operator.observed import Attempt, References
+from evalrun_operator.observed import Attempt, Missing, References
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.wanted import Want, Wanted
 
@@ -55,6 +56,10 @@ class JobsBackend:
     def kinds(self) -> tuple[Kind, ...]:
         """Jobs, and the pods that they make."""
         return (JOBS, PODS)
+
+    def problems(self, run: EvalRun) -> tuple[Missing, ...]:
+        """What the cluster would refuse of children made from this spec."""
+        return spec_problems(run)
 
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
         """What is there, by attempt."""

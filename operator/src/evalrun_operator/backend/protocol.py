@@ -9,7 +9,7 @@ from typing import Protocol
 
 from evalrun_api import EvalRun
 from evalrun_operator.changes import Change, Kind, Manifest
-from evalrun_operator.observed import Attempt, References
+from evalrun_operator.observed import Attempt, Missing, References
 from evalrun_operator.wanted import Wanted
 
 
@@ -33,6 +33,9 @@ class Backend(Protocol):
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds that are read, by the run's label, and watched."""
+
+    def problems(self, run: EvalRun) -> tuple[Missing, ...]:
+        """What the cluster would refuse of children made from this spec; InvalidSpec, all of it."""
 
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
         """What is there, by attempt."""
