@@ -45,7 +45,7 @@ class PodNetwork:
 
     def __init__(self, folder: Path) -> None:
         number = os.getpid() % 250
-        self._name = f"evr{os.getpid() % 100000}"
+        self.name = f"evr{os.getpid() % 100000}"
         self._subnet = f"10.213.{number}"
         self._folder = folder
         self._token = secrets.token_hex(32)
@@ -54,9 +54,9 @@ class PodNetwork:
 
     def __enter__(self) -> Self:
         RAY_FOLDER.mkdir(exist_ok=True)
-        _ip("link", "add", self._name, "type", "bridge")
-        _ip("address", "add", f"{self._subnet}.1/24", "dev", self._name)
-        _ip("link", "set", self._name, "up")
+        _ip("link", "add", self.name, "type", "bridge")
+        _ip("address", "add", f"{self._subnet}.1/24", "dev", self.name)
+        _ip("link", "set", self.name, "up")
         return self
 
     def __exit__(
@@ -65,8 +65,8 @@ class PodNetwork:
         for pod in self._pods:
             pod.kill()
         for host in self._addresses:
-            _ip("netns", "delete", f"{self._name}-{host}")
-        _ip("link", "delete", self._name)
+            _ip("netns", "delete", f"{self.name}-{host}")
+        _ip("link", "delete", self.name)
 
     def driver(self, config: RunConfig, *, host: int = 2) -> DriverPod:
         """Start a driver's pod; the next one at the same address stands for its replacement behind the Service."""
@@ -92,7 +92,7 @@ class PodNetwork:
 
     def cut(self, pod: Pod) -> None:
         """Nothing reaches the pod any more, and nothing comes from it: its node is cut off."""
-        _ip("link", "set", f"{self._name}.{pod.address.rpartition('.')[2]}", "down")
+        _ip("link", "set", f"{self.name}.{pod.address.rpartition('.')[2]}", "down")
 
     def _environment(self, name: str, host: int, more: Mapping[str, str]) -> dict[str, str]:
         return {
@@ -106,13 +106,13 @@ class PodNetwork:
 
     def _namespace(self, host: int) -> str:
         """The network namespace of an address, made when it is first used."""
-        name = f"{self._name}-{host}"
+        name = f"{self.name}-{host}"
         if host not in self._addresses:
-            link = f"{self._name}.{host}"
+            link = f"{self.name}.{host}"
             _ip("netns", "add", name)
             self._addresses.append(host)
             _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
-            _ip("link", "set", link, "master", self._name, "up")
+            _ip("link", "set", link, "master", self.name, "up")
             _ip("-n", name, "address", "add", f"{self._subnet}.{host}/24", "dev", "eth0")
             for device in ("lo", "eth0"):
                 _ip("-n", name, "link", "set", device, "up")
@@ -210,6 +210,11 @@ class DriverPod(Pod):
                 return error.code, error.read().decode()
         except OSError as error:
             return 0, str(error)
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether it ever said that its preflight had passed."""
+        return "preflight has passed" in self.log
 
     @property
     def ready(self) -> bool:

@@ -20,11 +20,16 @@ def adopt_orphans() -> None:
 
 
 class Tree:
-    """A process with all its descendants; those that outlive it count as long as we are their ancestor."""
+    """A process, the session that it leads, and what descends from that: also what outlives the first process.
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
+    ``alone``: this process of ours has no children but this tree. Then every orphan that comes to us is of the tree,
+    and is buried; nobody else does it.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], output: Path, *, alone: bool) -> None:
         """Start it, in a session of its own, its words going to a file."""
         self._output = output
+        self._alone = alone
         with output.open("wb") as out:
             self._process = subprocess.Popen(  # noqa: S603  (the command is ours)
                 command,
@@ -37,7 +42,9 @@ class Tree:
 
     @property
     def exit_code(self) -> int | None:
-        """The first process's, None while it runs."""
+        """The first process's, None while it runs. To be asked now and then: it also buries what has ended."""
+        if self._alone:
+            self._bury()
         return self._process.poll()
 
     def said(self, lines: int = 12) -> str:
@@ -45,7 +52,7 @@ class Tree:
         return "\n".join(self._output.read_text(errors="replace").splitlines()[-lines:])
 
     def end(self, grace: float) -> None:
-        """SIGTERM to the first process, ``grace`` seconds, then SIGKILL to every descendant of ours; returns after."""
+        """SIGTERM to the first process, ``grace`` seconds, then SIGKILL to all that is left; waits for their end."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -53,15 +60,14 @@ class Tree:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        while left := descendants(os.getpid()):
+        while left := members(self._process.pid, os.getpid() if self._alone else None):
             for pid in left:
                 _kill(pid)
-            self.reap()
             time.sleep(POLL_SECONDS)
-        self.reap()
+        if self._alone:
+            self._bury()
 
-    def reap(self) -> None:
-        """Bury all children of ours that have ended: to be called now and then, as nobody else does it for orphans."""
+    def _bury(self) -> None:
         while (ended := _ended_child()) is not None:
             if ended == self._process.pid:
                 self._process.poll()
@@ -69,25 +75,28 @@ class Tree:
                 os.waitpid(ended, os.WNOHANG)
 
 
-def descendants(ancestor: int) -> list[int]:
-    """Living processes below a process, zombies not counted; the nearest first."""
-    children: dict[int, list[int]] = {}
+def members(session: int, parent: int | None = None) -> list[int]:
+    """Living processes of a session, the children of ``parent``, and all their descendants; no zombies."""
+    parents: dict[int, list[int]] = {}
+    generation = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (parent := _parent(int(entry.name))) is not None:
-            children.setdefault(parent, []).append(int(entry.name))
-    found, generation = list[int](), [ancestor]
+        if entry.name.isdecimal() and (found := _parent_and_session(int(entry.name))) is not None:
+            parents.setdefault(found[0], []).append(int(entry.name))
+            if found[1] == session or found[0] == parent:
+                generation.append(int(entry.name))
+    all_of_them: dict[int, None] = {}
     while generation:
-        generation = [child for process in generation for child in children.get(process, [])]
-        found += generation
-    return found
+        all_of_them.update(dict.fromkeys(generation))
+        generation = [child for pid in generation for child in parents.get(pid, []) if child not in all_of_them]
+    return list(all_of_them)
 
 
-def _parent(pid: int) -> int | None:
+def _parent_and_session(pid: int) -> tuple[int, int] | None:
     try:
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        state, parent, _, session = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:4]
     except (FileNotFoundError, ProcessLookupError):
         return None  # it has just ended
-    return None if state == "Z" else int(parent)
+    return None if state == "Z" else (int(parent), int(session))
 
 
 def _kill(pid: int) -> None:

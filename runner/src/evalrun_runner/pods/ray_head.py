@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 
+from evalrun_api.conditions import Reason
 from evalrun_api.pods import RAY_PORT, HeadState
 from evalrun_runner.driver.host import Host
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.pods.board import HeadBoard
+from evalrun_runner.pods.log import say
 from evalrun_runner.pods.ray_node import RayNode, head_command
 
-START_SECONDS = 180.0
-"""For Ray's head to start; it takes 6 to 12 s on two busy cores."""
+START_TRIES = 3
+"""Ray gives its own start 30 s and its helpers 15 s, which a busy machine misses; usually it takes 6 to 12 s."""
 LOOK_SECONDS = 0.1
 
 
@@ -20,37 +22,58 @@ class RayHead(Host):
 
     def __init__(self, address: str, board: HeadBoard) -> None:
         self.address = f"{address}:{RAY_PORT}"
+        self._command = head_command(address)
         self._board = board
-        self._node = RayNode(head_command(address))
-        self._ended = threading.Event()
+        self._ending = threading.Event()
+        self._passed, self._there = threading.Event(), threading.Event()
+        self._failure: str | None = None
+        self._thread = threading.Thread(target=self._keep, name="ray", daemon=True)
+        self._thread.start()
 
     def preflight_passed(self) -> None:
-        """Say so, and let replicas in as soon as Ray is there."""
+        """Say so; replicas are let in as soon as Ray is there."""
+        say("preflight has passed")
         self._board.preflight_passed()
-        threading.Thread(target=self._open, name="opening", daemon=True).start()
+        self._passed.set()
 
     def wait_for_ray(self) -> None:
         """Return once Ray's head is there. Raises ``RunFailed``."""
-        pause = threading.Event()
-        for _ in range(round(START_SECONDS / LOOK_SECONDS)):
+        while not self._there.wait(LOOK_SECONDS):
             self.check()
-            if self._node.started:
-                return
-            pause.wait(LOOK_SECONDS)
-        raise RunFailed(f"Ray's head did not start within {START_SECONDS:.0f} s:\n{self._node.said()}")
 
     def check(self) -> None:
         """Raises ``RunFailed`` if Ray's head is gone: replicas and driver have lost each other then."""
-        if (code := self._node.exit_code) is not None:
-            raise RunFailed(f"Ray's head ended by itself with {code}:\n{self._node.said()}")
+        if self._failure is not None:
+            raise RunFailed(self._failure, reason=Reason.DRIVER_FAILED)
 
     def end(self) -> None:
         """End Ray; nobody joins any more."""
-        self._ended.set()
-        self._node.end(0.0)
+        self._ending.set()
+        self._thread.join()
 
-    def _open(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
-            if self._node.started:
-                self._board.announce(HeadState.OPEN)
+    def _keep(self) -> None:
+        """Start Ray, let replicas in, and see to its end."""
+        for tries_left in reversed(range(START_TRIES)):
+            node = RayNode(self._command, alone=False)
+            code = self._run(node)
+            words = node.said().strip().rpartition("\n")[2]
+            node.end(0.0)
+            if code is None:
                 return
+            if self._there.is_set() or not tries_left:
+                self._failure = f"Ray's head ended by itself with exit code {code}: {words}"
+                return
+            say(f"Ray's head did not start ({words}): once more")
+
+    def _run(self, node: RayNode) -> int | None:
+        """Until it ends by itself, with its exit code, or is to be ended, with None."""
+        announced = False
+        while not self._ending.wait(LOOK_SECONDS):
+            if (code := node.exit_code) is not None:
+                return code
+            if not self._there.is_set() and node.started:
+                self._there.set()
+            if not announced and self._there.is_set() and self._passed.is_set():
+                self._board.announce(HeadState.OPEN)
+                announced = True
+        return None

@@ -8,8 +8,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from evalrun_api.pods import RAY_PORT, RAY_PORTS
 from evalrun_runner.pods.draining import VARIABLE, DrainFolder
@@ -61,10 +59,10 @@ def _start(address: str) -> list[str]:
 
 
 class RayNode:
-    """A Ray node of this pod. Leaving the context ends it, with all that runs on it."""
+    """A Ray node of this pod."""
 
-    def __init__(self, command: list[str], environment: Mapping[str, str] = os.environ) -> None:
-        """Start it; ``started`` says when it is there."""
+    def __init__(self, command: list[str], environment: Mapping[str, str] = os.environ, *, alone: bool) -> None:
+        """Start it; ``started`` says when it is there. ``alone``: this process has no other children."""
         self._folder = tempfile.TemporaryDirectory(prefix="evalrun-ray-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         self.draining = DrainFolder(folder)
@@ -75,15 +73,7 @@ class RayNode:
             **environment,
             VARIABLE: str(folder),
         }
-        self._tree = Tree(command, whole, folder / "ray.log")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end(0.0)
+        self._tree = Tree(command, whole, folder / "ray.log", alone=alone)
 
     @property
     def started(self) -> bool:
@@ -92,12 +82,8 @@ class RayNode:
 
     @property
     def exit_code(self) -> int | None:
-        """Of ``ray start``; None while it runs."""
+        """Of ``ray start``; None while it runs. To be asked now and then (see ``Tree``)."""
         return self._tree.exit_code
-
-    def reap(self) -> None:
-        """Bury what has ended in this pod; only where this process has no other children."""
-        self._tree.reap()
 
     def said(self, lines: int = 12) -> str:
         """The last lines of what ``ray start`` said."""

@@ -74,15 +74,13 @@ class ReplicaPod:
         )
 
     def _wait(self) -> None:
-        if self._node is not None:
-            self._node.reap()
         self._follower.news.wait(LOOK_SECONDS)
         self._follower.news.clear()
 
     def _join(self, answer: Answer) -> None:
         say(f"joining driver {answer.head.instance} at {answer.address}")
         self._joined, self._since = answer.head.instance, time.monotonic()
-        self._node = RayNode(replica_command(self._environment.address, answer.address))
+        self._node = RayNode(replica_command(self._environment.address, answer.address), alone=True)
 
     def _part(self) -> None:
         node, answer = self._node, self._follower.answer
@@ -113,8 +111,7 @@ class ReplicaPod:
         say("the replica commits what is complete")
         self._node.draining.ask()
         deadline = time.monotonic() + seconds
-        while self._node.draining.serving and time.monotonic() < deadline:
-            self._node.reap()
+        while self._node.draining.serving and self._node.exit_code is None and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         say("the replica has left" if not self._node.draining.serving else f"the replica did not leave in {seconds} s")
 
