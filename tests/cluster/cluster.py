@@ -14,15 +14,15 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cluster import cgroups, fake_nodes, images, network, sysctls
 from cluster.api import Api, ApiError, ApiUnreachable
-from cluster.binaries import cache, missing_for_control_plane, missing_for_nodes
+from cluster.binaries import cache, locked, missing_for_control_plane, missing_for_nodes
 from cluster.client import Client
 from cluster.controlplane import (
     API_SERVER,
@@ -44,6 +44,7 @@ from cluster.state import MAX_NODES, Addresses, NodeOptions, State, known, this_
 
 _START_S = 60.0
 _POLL_S = 0.1
+_LOGS_KEPT = 10
 
 
 class Cluster(Client):
@@ -200,6 +201,14 @@ class Cluster(Client):
         """Wait until the API server is ready, after a start or a fault."""
         self.parts[API_SERVER].wait(self._api_ready, deadline_s, _POLL_S)
 
+    @contextmanager
+    def api_server_away(self) -> Iterator[None]:
+        """No API server inside the block, killed as by a lost machine; ready again after it."""
+        self.parts[API_SERVER].kill()
+        yield
+        self.parts[API_SERVER].start()
+        self.wait_api()
+
     def node(self, name: str) -> Node:
         """The node of that name, as a pod's ``spec.nodeName`` gives it."""
         return next(node for node in self.nodes if node.name == name)
@@ -211,15 +220,17 @@ class Cluster(Client):
 
     def down(self) -> None:
         """Take everything away: processes, namespaces, control groups, files. Logs stay in the cache."""
+        with locked("down"):
+            if self.state.folder.exists():
+                self._down()
+
+    def _down(self) -> None:
         for daemon in self.parts.values():
             daemon.kill()
         if self.state.nodes:
             self._remove_machines()
-        kept = cache() / "logs" / self.state.name
-        shutil.rmtree(kept, ignore_errors=True)
         if self.logs.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            self.logs.replace(kept)
+            _keep_logs(self.logs, self.state.name)
         shutil.rmtree(self.state.folder)
         if not any(state.nodes for state in known()):
             sysctls.restore()
@@ -241,6 +252,16 @@ class Cluster(Client):
             return bool(self.api.request("GET", "/readyz", deadline_s=5) == "ok")
         except (ApiUnreachable, ApiError):
             return False
+
+
+def _keep_logs(logs: Path, name: str) -> None:
+    kept = cache() / "logs" / name
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    logs.replace(kept)
+    kept.touch()
+    for old in sorted(kept.parent.iterdir(), key=lambda path: -path.stat().st_mtime)[_LOGS_KEPT:]:
+        shutil.rmtree(old)
 
 
 def sweep() -> None:

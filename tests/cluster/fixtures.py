@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from cluster import kind
 from cluster.binaries import missing_for_control_plane, missing_for_nodes
 from cluster.cluster import Cluster
+from cluster.kind import KindCluster
 
 
 def require(reason: str | None) -> None:
@@ -41,8 +43,12 @@ def cluster_arguments() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def cluster(cluster_arguments: dict[str, Any]) -> Iterator[Cluster]:
-    """A cluster with nodes that run pods."""
+def cluster(cluster_arguments: dict[str, Any]) -> Iterator[Cluster | KindCluster]:
+    """A cluster with nodes that run pods; kind's where ``CLUSTER=kind``."""
+    if kind.wanted():
+        with KindCluster(**cluster_arguments) as made:
+            yield made
+        return
     require(missing_for_nodes())
     with Cluster(**cluster_arguments, name=f"cluster-{os.getpid()}") as started:
         yield started

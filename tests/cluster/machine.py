@@ -22,6 +22,9 @@ from cluster.state import State
 CONTAINERD, KUBELET, PROXY = "containerd", "kubelet", "kube-proxy"
 _INIT = "init"
 
+# How soon a client notices that its connection is dead; by default a healed node is silent for another half minute.
+_NOTICE = ("env", "HTTP2_READ_IDLE_TIMEOUT_SECONDS=3", "HTTP2_PING_TIMEOUT_SECONDS=2")
+
 # Process 1. Everything that programs keep at fixed places is the node's own; what a reboot keeps is below its folder.
 # /run and the kubelet's folder are shared mounts, or pods' volumes would not reach their containers.
 _BOOT = """
@@ -187,13 +190,19 @@ class Machine:
     def _kubelet(self) -> list[str]:
         config = self.pki.folder / f"kubelet-{self.number}.kubeconfig"
         return [
-            *(str(binary(KUBE)), "kubelet", f"--config={self.folder / 'kubelet.yaml'}", f"--kubeconfig={config}"),
+            *(
+                *_NOTICE,
+                str(binary(KUBE)),
+                "kubelet",
+                f"--config={self.folder / 'kubelet.yaml'}",
+                f"--kubeconfig={config}",
+            ),
             *(f"--hostname-override={self.name}", f"--node-ip={self.address}", "--v=2"),
         ]
 
     def _proxy(self) -> list[str]:
         return [
-            *(str(binary(KUBE)), "proxy", f"--kubeconfig={self.pki.folder / 'proxy.kubeconfig'}"),
+            *(*_NOTICE, str(binary(KUBE)), "proxy", f"--kubeconfig={self.pki.folder / 'proxy.kubeconfig'}"),
             *(f"--hostname-override={self.name}", f"--cluster-cidr={self.state.addresses.all_pods}"),
             *("--proxy-mode=iptables", "--conntrack-max-per-core=0"),  # the machine's own limit is not ours to set
         ]
