@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from evalrun_api import Phase
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy
 from evalrun_runner.driver.leadership import Leadership
-from evalrun_runner.driver.loop import CRASHES_IN_A_ROW, FLUSH_SECONDS, Loop
+from evalrun_runner.driver.loop import CRASHES_IN_A_ROW, FLUSH_SECONDS, WAITING, Loop
 from evalrun_runner.driver.planning import Planned, Planning
 from evalrun_runner.driver.watching import View
 from evalrun_runner.errors import InputError, Interrupted, RunFailed, Superseded
@@ -48,6 +49,8 @@ class Script:
     sent: list[tuple[str, Order]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
+    here: set[str] = field(default_factory=set)
+    comes_at: float = 0.0
     polls: int = 0
     most_polls: int = 3_000
     started: int = 0
@@ -65,6 +68,7 @@ class Script:
         self.clock.now += timeout
         events = [*self.events]
         self.events.clear()
+        self.here -= {event.replica for event in events if isinstance(event, Gone)}
         return events
 
     def send(self, replica: str, order: Order, wait: float) -> None:
@@ -82,16 +86,18 @@ class Script:
     def add(self) -> None:
         name = f"r{self.started}"
         self.started += 1
+        self.here.add(name)
         self.events.append(
             Gone(name, Departure.CRASHED, "no device", True) if name in self.stillborn else Joined(name, {"pid": 1})
         )
 
     def release(self, replica: str) -> None:
         self.released.append(replica)
+        self.here.discard(replica)
 
     @property
     def size(self) -> int:
-        return self.started
+        return len(self.here)
 
     def shutdown(self) -> None:
         pass
@@ -216,6 +222,73 @@ def test_a_replica_that_dies_is_replaced_and_its_chunk_leased_again() -> None:
     assert scene.dispatcher.counts == Counts(ok=30)
     assert scene.script.started == 2
     assert scene.watched.lines == ["replica r0 is gone (crashed): exit code 137"]
+
+
+def test_what_a_drained_replica_gives_back_is_done_by_another_and_charged_to_nobody() -> None:
+    def does(replica: str, order: Order) -> Report | FleetEvent:
+        if replica == "r0" and order.leases:
+            return Report(returned=tuple(lease.id for lease in order.leases), leaving=True)
+        return works(replica, order)
+
+    scene = Scene(does, members=2)
+    scene.loop.run()
+    assert scene.dispatcher.counts == Counts(ok=30)
+    assert (scene.script.released, scene.script.started, scene.script.killed) == (["r0"], 2, [])
+    assert scene.dispatcher.progress(0).redone == 0, "nothing was lost that had been answered"
+    assert scene.watched.lines[0].startswith("replica r0 was asked to leave by its machine")
+    assert scene.loop._failures == 0
+    assert not any(replica == "r0" for replica, _ in scene.script.sent[3:]), "it is asked nothing more"
+
+
+def test_a_run_without_replicas_waits_and_says_so() -> None:
+    """Nodes go for a long time, one after the other, and come back: nobody's fault."""
+    left: list[str] = []
+
+    def does(replica: str, order: Order) -> Report | FleetEvent:
+        if len(left) <= 2 * CRASHES_IN_A_ROW:
+            left.append(replica)
+            return Gone(replica, Departure.LOST, "its node is gone", False)
+        return works(replica, order)
+
+    scene = Scene(does)
+    scene.loop.wanted = 0
+    script = scene.script
+    script.members = 0
+    add, script.comes_at = script.add, 0.0
+
+    def later() -> None:
+        script.comes_at = scene.clock.now + 300
+
+    script.add = later  # type: ignore[method-assign]  # no node waits for a replica when one is asked for
+    poll = script.poll
+
+    def polled(timeout: float) -> list[FleetEvent]:
+        if scene.clock.now >= script.comes_at:
+            script.comes_at = math.inf
+            add()
+        return poll(timeout)
+
+    script.poll = polled  # type: ignore[method-assign]  # nodes come by themselves
+    script.most_polls = 10**6
+    scene.loop.run()
+    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.clock.now > 300 * 2 * CRASHES_IN_A_ROW
+    notes = [view.note for view in scene.watched.views if not view.replicas_ready]
+    assert notes.count(WAITING) > 1_000
+    phases = [view.phase for view in scene.watched.views]
+    assert phases[phases.index(Phase.RUNNING) :].count(Phase.STARTING) == 0, "a run that waits has not begun anew"
+
+
+def test_what_ends_the_run_from_outside_is_heard() -> None:
+    scene = Scene(lambda replica, order: Report())
+
+    def check() -> None:
+        if scene.script.polls > 5:
+            raise RunFailed("Ray's head is gone")
+
+    scene.loop.check = check
+    with pytest.raises(RunFailed, match="Ray's head is gone"):
+        scene.loop.run()
 
 
 def test_replicas_that_die_in_a_row_end_the_run() -> None:

@@ -308,6 +308,33 @@ def test_done_commits_what_is_complete_and_leaves_the_rest(scene: Callable[..., 
     assert time.monotonic() - before < 5
 
 
+def test_a_drained_replica_commits_what_is_complete_and_gives_the_rest_back(scene: Callable[..., Scene]) -> None:
+    here = scene("odd")
+    replica = here.replica()
+    # The other chunk of the two stalls for ever; the driver is waiting for a report meanwhile.
+    reports(replica, Order((here.lease(0), here.lease(1))), until=lambda report: report.wants == 71)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(replica.exchange, Order(), WAIT)
+        replica.drain()
+        last = waiting.result()
+    if not last.leaving:
+        last = replica.exchange(Order(), 0.0)
+    assert (last.leaving, last.returned, last.wants) == (True, (100,), 0)
+    assert list(here.ledger.committed_parts()) == [here.chunks[1].id]
+
+
+def test_a_drained_replica_whose_store_is_away_gives_everything_back(scene: Callable[..., Scene]) -> None:
+    store = Flaky()
+    here = scene(store=store)
+    replica = here.replica()
+    store.away.set()
+    reports(replica, Order((here.lease(0),)), until=lambda report: report.degraded is not None)
+    replica._stop_waiting.set()
+    replica.drain()
+    last = replica.exchange(Order(), 0.0)
+    assert (last.leaving, last.returned, last.committed) == (True, (100,), ())
+
+
 def test_of_two_replicas_on_one_chunk_one_wins_and_both_agree(scene: Callable[..., Scene]) -> None:
     here = scene()
     replicas = [here.replica("r1"), here.replica("r2")]

@@ -169,7 +169,8 @@ class Replica:
         if order.done or draining:
             self._left.wait(FLUSH_SECONDS + 5.0)
         with self._changed:
-            return self._report()
+            # Only a report that has waited for what was being committed may be the last one.
+            return self._report(last=draining)
 
     def drain(self) -> None:
         """Take nothing more, and commit what is complete within some 20 s; the next report gives back the rest."""
@@ -211,7 +212,7 @@ class Replica:
         held = state.to_open + sum(len(work.ready) for work in state.opened) + pump.waiting_items + pump.running_items
         return max(0, self._max_num_seqs + BACKLOG_ITEMS - held)
 
-    def _report(self) -> Report:
+    def _report(self, *, last: bool) -> Report:
         state, pump = self._state, self._pump
         committed, state.committed = tuple(state.committed), []
         isolated = state.isolated
@@ -221,14 +222,14 @@ class Replica:
             isolated.told = True
         return Report(
             committed=committed,
-            returned=tuple(sorted(state.held)) if state.draining else (),
+            returned=tuple(sorted(state.held)) if last else (),
             announced=announced,
             tokens=0 if pump is None else pump.tokens,
             steps=0 if pump is None else pump.steps,
             busy=pump is not None and pump.busy,
             wants=self._wants(),
             degraded=self._store.trouble,
-            leaving=state.draining,
+            leaving=last,
         )
 
     def _on_commit(self, committed: Committed) -> None:
