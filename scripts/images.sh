@@ -12,6 +12,7 @@
 # The machine's package index (UV_DEFAULT_INDEX, PIP_INDEX_URL or pip.conf), proxy, certificates (SSL_CERT_FILE) and uv cache
 # are used for building and are not kept in the image.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/evalrun/images
@@ -77,6 +78,7 @@ common_arguments() {
 
 with_docker() {
     local name=$1 secrets=$2 arguments
+    say "building $name with Docker"
     mapfile -t arguments < <(common_arguments "$name" "$secrets")
     [[ -z ${BASE_IMAGE:-} ]] || arguments+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
     DOCKER_BUILDKIT=1 docker build "${arguments[@]}" . >&2
@@ -110,6 +112,7 @@ base_image() {
 with_buildah() {
     local name=$1 work=$2 log=$cache/$1.log uv_cache base arguments
     uv_cache=${UV_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/uv}
+    say "building $name with buildah; progress is in $log"
     mkdir -p "$uv_cache"
     base=$(base_image "$work")
     mapfile -t arguments < <(common_arguments "$name" "$work")
@@ -161,10 +164,12 @@ build() {
     # shellcheck disable=SC2064 # this work directory, now
     trap "rm -rf '$work'" EXIT
     write_secrets "$work"
-    say "building $name with $with"
     case $with in
         docker) with_docker "$name" "$work" ;;
-        buildah) with_buildah "$name" "$work" && write_layout "$name" "$2" ;;
+        buildah)
+            with_buildah "$name" "$work"
+            write_layout "$name" "$2"
+            ;;
         *) fail "IMAGES_TOOL is docker or buildah, not $with" ;;
     esac
     rm -rf "$work"
