@@ -75,7 +75,8 @@ class Cluster(Client):
             name: Of its folder. What a killed process left of any name is taken down first.
             gpus: How many ``nvidia.com/gpu`` each node offers; no device appears in a pod.
             node_memory_mib: What each node says it has for pods.
-            images: Archives (OCI or Docker) of the images that pods may use, besides `images.BUSYBOX_IMAGE`.
+            images: Archives of the images that pods may use besides `images.BUSYBOX_IMAGE`: tar files (OCI or
+                Docker), or directories of OCI layouts.
             fakes: Nodes on which nothing runs though it is said to, besides the real ones.
             flags: More flags for parts of the control plane.
             lasting: It belongs to no process: `down` is the caller's to do.
@@ -190,12 +191,12 @@ class Cluster(Client):
 
     def _make_machines(self) -> None:
         sysctls.note()
-        self.state.images = str(images.golden([images.pause_image(), images.busybox_image(), *self._archives]))
-        self.state.save()
         network.create(self.state.addresses)
         cgroups.create(f"{self.state.addresses.name}/control-plane")
         for node in self.nodes:
             node.machine.create()
+        archives = [images.pause_image(), images.busybox_image(), *self._archives]
+        images.give(archives, [node.machine.image_root for node in self.nodes])
 
     def wait_api(self, deadline_s: float = _START_S) -> None:
         """Wait until the API server is ready, after a start or a fault."""
@@ -216,7 +217,7 @@ class Cluster(Client):
     def add_image(self, archive: Path) -> None:
         """Import one more image into every node of the running cluster (an archive of gigabytes takes minutes each)."""
         for node in self.nodes:
-            node.machine.ctr(*images.import_words(archive), deadline_s=1800)
+            images.load(node.machine.ctr_words(), archive)
 
     def down(self) -> None:
         """Take everything away: processes, namespaces, control groups, files. Logs stay in the cache."""

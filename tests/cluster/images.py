@@ -1,8 +1,10 @@
 """Images without a registry: written here or built elsewhere, imported once, given to every node by hard links.
 
-A *golden* folder is a containerd root into which archives were imported. A node's root is a copy of hard links of it:
+A *golden* folder is a containerd root into which images were imported. A node's root is a copy of hard links of it:
 committed layers are never written to, so only containerd's two databases are really copied. That takes a quarter of a
 second and no room, where an import takes minutes.
+
+An *archive* here is the tar of an OCI or Docker image, or the directory of an OCI layout.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +28,7 @@ from cluster.process import Daemon, run
 PAUSE_IMAGE = "localhost/evalrun-test/pause:1"
 BUSYBOX_IMAGE = "localhost/evalrun-test/busybox:1"
 _IMPORT_S = 1800.0
-_GOLDEN_KEPT = 4
+_GOLDEN_KEPT = 6
 _IMAGES = ("-n", "k8s.io", "images")
 _NAME = "io.containerd.image.name"
 
@@ -103,14 +105,14 @@ def busybox_image() -> Path:
 
 
 def identity(archive: Path) -> str:
-    """What is in an image archive or layout: the hash of its table of contents, which names every layer by its hash.
+    """What is in an image archive: the hash of its table of contents, which names every layer by its own hash.
 
     Raises:
-        ClusterError: It is no OCI or Docker archive, nor an OCI layout.
+        ClusterError: It is no OCI or Docker archive.
     """
-    if (archive / "index.json").is_file():
-        return hashlib.sha256((archive / "index.json").read_bytes()).hexdigest()
     try:
+        if archive.is_dir():
+            return hashlib.sha256((archive / "index.json").read_bytes()).hexdigest()
         with tarfile.open(archive) as tar:
             for member in tar:
                 if member.name.removeprefix("./") in ("index.json", "manifest.json"):
@@ -122,21 +124,40 @@ def identity(archive: Path) -> str:
     raise ClusterError(f"{archive} is neither an OCI nor a Docker image archive: it has no index.json or manifest.json")
 
 
-def golden(archives: Sequence[Path]) -> Path:
-    """The containerd root with exactly these images; imports what no earlier one holds: minutes for gigabytes."""
+def give(archives: Sequence[Path], roots: Sequence[Path]) -> None:
+    """Make each of ``roots`` a containerd root that holds exactly these images.
+
+    Imports what no golden folder holds yet, which takes minutes for gigabytes.
+    """
     wanted = {identity(archive): archive for archive in archives}
     key = hashlib.sha256(json.dumps(sorted(wanted)).encode()).hexdigest()[:16]
     folder = _goldens() / key
+    # The lock also keeps other processes from forgetting the folder before it is copied.
     with locked("golden"):
         if not folder.exists():
             _make_golden(folder, wanted)
         (folder / "used").touch()
-        _forget_old(keep=folder)
-    return folder / "root"
+        _forget_outdated(folder)
+        for root in roots:
+            _clone(folder / "root", root)
 
 
-def clone(source: Path, root: Path) -> None:
-    """Make ``root`` a containerd root with the images of ``source``."""
+def load(ctr: Sequence[str], archive: Path, leave_out: Set[str] = frozenset()) -> None:
+    """Import an archive through the words that talk to a containerd; ``leave_out`` are blobs that it has already."""
+    if not archive.is_dir():
+        run(*ctr, *_IMAGES, "import", archive, deadline_s=_IMPORT_S)
+        return
+    blobs = [f"blobs/sha256/{path.name}" for path in _blobs(archive) if path.name not in leave_out]
+    pipe = 'set -o pipefail; tar -C "$1" --files-from=- -cf - | "${@:2}"'
+    files = "\n".join(["oci-layout", "index.json", *blobs])
+    run("bash", "-c", pipe, "bash", archive, *ctr, *_IMAGES, "import", "-", input_text=files, deadline_s=_IMPORT_S)
+
+
+def _goldens() -> Path:
+    return cache() / "golden"
+
+
+def _clone(source: Path, root: Path) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     run("cp", "-al", source, root)
     for database in source.glob("io.containerd.*/*.db"):
@@ -145,52 +166,21 @@ def clone(source: Path, root: Path) -> None:
         shutil.copy2(database, own)
 
 
-def _import(ctr: Sequence[str], archive: Path) -> None:
-    """Import an archive, or of a layout the blobs that are not there yet: a layer of gigabytes is read once."""
-    if archive.is_file():
-        run(*ctr, *import_words(archive), deadline_s=_IMPORT_S)
-        return
-    held = run(*ctr, "-n", "k8s.io", "content", "ls", "-q").split()
-    known = [f"--exclude=./blobs/sha256/{digest.removeprefix('sha256:')}" for digest in held]
-    words = ["tar", "-C", str(archive), *known, "-cf", "-", "."]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as tar:
-        done = subprocess.run(
-            [*ctr, *_IMAGES, "import", "-"],
-            stdin=tar.stdout,
-            capture_output=True,
-            text=True,
-            timeout=_IMPORT_S,
-            check=False,
-        )
-    if done.returncode or tar.returncode:
-        raise ClusterError(f"the image in {archive} could not be imported: {done.stderr[-2000:]}")
-
-
-def import_words(archive: Path) -> list[str]:
-    """The words of ``ctr`` that import an archive."""
-    return [*_IMAGES, "import", str(archive)]
-
-
-def _references(ctr: Sequence[str]) -> dict[str, str]:
-    """The digest of each image by its name."""
-    lines = run(*ctr, *_IMAGES, "ls").splitlines()[1:]
-    return {line.split()[0]: line.split()[2] for line in lines}
-
-
-def _goldens() -> Path:
-    return cache() / "golden"
+def _blobs(layout: Path) -> list[Path]:
+    return sorted((layout / "blobs" / "sha256").iterdir())
 
 
 def _make_golden(folder: Path, wanted: Mapping[str, Path]) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    held = _seed(partial / "root", set(wanted))
-    with _containerd(partial / "root") as ctr:
+    root = partial / "root"
+    held = _seed(root, set(wanted))
+    with _containerd(root) as ctr:
         now = {name: names for name, names in held.items() if name in wanted}
         for name in wanted.keys() - now.keys():
             before = _references(ctr)
-            _import(ctr, wanted[name])
+            _import(ctr, wanted[name], root)
             now[name] = sorted(ref for ref, digest in _references(ctr).items() if before.get(ref) != digest)
         # Only now, so that what is new could share the layers of what it replaces.
         current = {ref for references in now.values() for ref in references}
@@ -200,26 +190,50 @@ def _make_golden(folder: Path, wanted: Mapping[str, Path]) -> None:
     partial.replace(folder)
 
 
-def _seed(root: Path, wanted: set[str]) -> dict[str, list[str]]:
+def _import(ctr: Sequence[str], archive: Path, root: Path) -> None:
+    """Import into a golden folder, without copying what can be shared with a layout's own files."""
+    store = root / "io.containerd.content.v1.content" / "blobs" / "sha256"
+    store.mkdir(parents=True, exist_ok=True)
+    there = {path.name for path in store.iterdir()}
+    if archive.is_dir() and archive.stat().st_dev == store.stat().st_dev:
+        for blob in _blobs(archive):
+            if blob.name not in there:
+                os.link(blob, store / blob.name)
+    load(ctr, archive, there)
+
+
+def _references(ctr: Sequence[str]) -> dict[str, str]:
+    """The digest of each image by its name."""
+    lines = run(*ctr, *_IMAGES, "ls").splitlines()[1:]
+    return {line.split()[0]: line.split()[2] for line in lines}
+
+
+def _held() -> dict[Path, dict[str, list[str]]]:
+    """What each golden folder holds: the names of images by identity."""
+    files = [path for path in _goldens().glob("*/images.json") if not path.parent.name.endswith(".partial")]
+    return {path.parent: json.loads(path.read_text()) for path in files}
+
+
+def _seed(root: Path, wanted: Set[str]) -> dict[str, list[str]]:
     """Begin with the golden folder that shares most with what is wanted, or was used last; the images it holds."""
-    earlier = [path for path in _goldens().glob("*/images.json") if not path.parent.name.endswith(".partial")]
-    if not earlier:
+    held = _held()
+    if not held:
         return {}
-
-    def closeness(path: Path) -> tuple[int, float]:
-        return len(wanted & json.loads(path.read_text()).keys()), path.with_name("used").stat().st_mtime
-
-    best = max(earlier, key=closeness)
-    clone(best.with_name("root"), root)
-    held: dict[str, list[str]] = json.loads(best.read_text())
-    return held
+    best = max(held, key=lambda folder: (len(wanted & held[folder].keys()), (folder / "used").stat().st_mtime))
+    _clone(best / "root", root)
+    return held[best]
 
 
-def _forget_old(keep: Path) -> None:
-    folders = sorted(_goldens().glob("*/used"), key=lambda path: -path.stat().st_mtime)
-    for path in folders[_GOLDEN_KEPT:]:
-        if path.parent != keep:
-            shutil.rmtree(path.parent)
+def _forget_outdated(current: Path) -> None:
+    """Forget folders that hold another build of an image that ``current`` holds, and all but the last used few."""
+    held = _held()
+    newest = {reference: name for name, references in held[current].items() for reference in references}
+    by_use = sorted(held, key=lambda folder: -(folder / "used").stat().st_mtime)
+    for place, folder in enumerate(by_use):
+        images = {reference: name for name, references in held[folder].items() for reference in references}
+        outdated = any(newest.get(reference, name) != name for reference, name in images.items())
+        if folder != current and (outdated or place >= _GOLDEN_KEPT):
+            shutil.rmtree(folder)
 
 
 @contextmanager

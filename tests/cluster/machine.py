@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import cgroups, images, network, settings
+from cluster import cgroups, network, settings
 from cluster.binaries import KUBE, binary
 from cluster.errors import ClusterError
 from cluster.pki import Pki
@@ -88,11 +88,9 @@ class Machine:
         return {name: self._daemon(name, command, self._inside) for name, command in commands.items()}
 
     def create(self) -> None:
-        """Its disk, with all images, and its settings."""
+        """Its disk and its settings; its images are given to `image_root`."""
         for name in ("kubelet", "cni", "pod-logs", "pid"):
             (self.folder / name).mkdir(parents=True)
-        assert self.state.images is not None
-        images.clone(Path(self.state.images), self._images)
         certificate = f"kubelet-{self.number}"
         self.pki.certificate(
             certificate, f"/O=system:nodes/CN=system:node:{self.name}", f"DNS:{self.name},IP:{self.address}"
@@ -101,7 +99,7 @@ class Machine:
         (self.folder / "net.d").mkdir()
         network_settings = settings.pod_network(self.state.addresses.pods(self.number))
         (self.folder / "net.d" / "10-pods.conflist").write_text(json.dumps(network_settings))
-        (self.folder / "containerd.toml").write_text(settings.containerd(self._images, self.folder / "net.d"))
+        (self.folder / "containerd.toml").write_text(settings.containerd(self.image_root, self.folder / "net.d"))
         dns = self.state.endpoints.address
         (self.folder / "resolv.conf").write_text(f"nameserver {dns}\n")
         agent = settings.kubelet(self.group, dns, self.pki.folder / certificate, self.pki.authority, self.state.options)
@@ -109,7 +107,8 @@ class Machine:
         (self.folder / "kubelet.yaml").write_text(json.dumps(agent, indent=1))
 
     @property
-    def _images(self) -> Path:
+    def image_root(self) -> Path:
+        """Where its containerd keeps images and containers."""
         return self.folder / CONTAINERD
 
     def power_on(self) -> None:
@@ -150,9 +149,9 @@ class Machine:
         """The words that give a person a shell on the node."""
         return [*self._inside(), "bash"]
 
-    def ctr(self, *words: str, deadline_s: float = 120.0) -> str:
-        """Talk to the node's containerd."""
-        return self.run("ctr", *words, deadline_s=deadline_s)
+    def ctr_words(self) -> list[str]:
+        """The words that talk to the node's containerd, from out here."""
+        return [*self._inside(), "ctr"]
 
     def container_processes(self, container_id: str) -> list[Process]:
         """The processes of a container, ``containerd://<id>`` or the id alone; first its main one.

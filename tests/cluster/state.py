@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -98,7 +98,6 @@ class State:
     index: int | None = None
     options: NodeOptions = field(default_factory=NodeOptions)
     flags: Flags = field(default_factory=Flags)
-    images: str | None = None
     owner: tuple[int, int] | None = None
 
     @property
@@ -128,6 +127,7 @@ class State:
             raw = json.loads((folder_of(name) / "cluster.json").read_text())
         except FileNotFoundError:
             return None
+        raw = {key: raw[key] for key in raw if key in {one.name for one in fields(cls)}}  # another version wrote it
         flags = Flags(**{part: tuple(words) for part, words in raw.pop("flags").items()})
         owner = raw.pop("owner")
         return cls(
