@@ -2,40 +2,150 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from evalrun_api import Phase, RunConfig
+from evalrun_api import Phase, Reason, RunConfig, RunLocation, StorageAccess
+from evalrun_api.outcomes import Work
+from evalrun_api.pods import ExitCode
+from evalrun_api.storage import AddressingStyle
 from evalrun_runner.cli.files import parse
 from evalrun_runner.cli.localize import Localizer
-from support.pods import PodNetwork, needs_namespaces
+from support.pods import DriverPod, PodNetwork, needs_namespaces
 from support.runs import write_run, write_suite
+from support.seaweed import Seaweed
 
-pytestmark = [needs_namespaces, pytest.mark.slow]
+pytestmark = [needs_namespaces, pytest.mark.slow, pytest.mark.timeout(600)]
 
-SUMS = 96
+REPLICA = "ray::ReplicaActor"
+
+SUMS = 512
+FREE = 384
+"""Those of the sums that wait at no gate: the first ones, some of them in a chunk with others that do."""
+SURE = 300
+"""So many of them are committed whatever the chunks."""
 
 
-def make_config(folder: Path, questions: list[str], **spec: Any) -> RunConfig:
+class Gated:
+    """A suite of sums of which the later ones wait at a gate, so that a run stops in its middle until it is let on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._gate = folder / "gate"
+        self._gate.touch()
+        word = f" [mock:hold:{self._gate}]"
+        self.config = make_config(folder, [f"{n} + {n} =?{word if n >= FREE else ''}" for n in range(SUMS)])
+
+    def open(self) -> None:
+        self._gate.unlink()
+
+
+def make_config(folder: Path, questions: list[str]) -> RunConfig:
     """The RunConfig that the operator would make of a run of the mock engine."""
     suite = write_suite(folder / "suite", questions)
-    parsed = parse(str(write_run(folder / "run.yaml", suite, **spec)), ())
+    parsed = parse(str(write_run(folder / "run.yaml", suite)), ())
     scratch = folder / "scratch"
     scratch.mkdir()
-    return Localizer(parsed, folder, scratch).config(str(folder / "output"), fresh=False, allow_code=False)
+    return Localizer(parsed, folder, scratch).config(None, fresh=False, allow_code=False)
 
 
-def test_a_run_through_two_pods(tmp_path: Path) -> None:
-    config = make_config(tmp_path, [f"What is {n} and {n}?" for n in range(SUMS)])
+def test_replicas_come_and_go_and_the_driver_is_replaced(tmp_path: Path) -> None:
+    gated = Gated(tmp_path)
     with PodNetwork(tmp_path / "pods") as network:
-        driver = network.driver(config)
-        replicas = [network.replica() for _ in range(2)]
-        try:
-            assert driver.ended() == 0, driver.log
-            assert [replica.ended(20) for replica in replicas] == [0, 0]
-        finally:
-            print(driver.log, *(r.log for r in replicas), sep="\n------\n")
+        driver = network.driver(gated.config)
+        first, second = network.replica(), network.replica()
+        driver.reached(SURE, replicas=2)
+        assert driver.ready
+        # One more pod is one more replica.
+        third = network.replica()
+        driver.reached(SURE, replicas=3)
+
+        # A pod is asked to leave.
+        third.signal(signal.SIGTERM)
+        assert third.ended(60) == ExitCode.STOPPED
+        assert "the replica has left" in third.log
+        driver.until("was asked to leave by its machine")
+        driver.reached(SURE, replicas=2)
+
+        # A replica's process dies: another one takes its place in the same pod.
+        died = second.pid_of(REPLICA)
+        os.kill(died, signal.SIGKILL)
+        driver.until("is gone (crashed)")
+        second.wait(lambda: any(REPLICA in title for title in second.processes()), "has another replica")
+        driver.reached(SURE, replicas=2)
+
+        # The driver dies without a word; the one that takes its place goes on with the same pods.
+        kept = committed(driver)
+        driver.kill()
+        driver = network.driver(gated.config)
+        driver.reached(SURE, replicas=2)
+        assert "another driver answers" in first.log
+        # A pod is gone at once, with all that is in it: its node lost its power.
+        second.kill()
+        driver.until("is gone (lost)")
+        driver.reached(SURE, replicas=1)
+        gated.open()
+        assert driver.ended() == ExitCode.DONE, driver.log
+        assert first.ended(20) == 0, first.log
         result = driver.result
         assert (result.phase, result.counts.ok) == (Phase.SUCCEEDED, SUMS)
+        assert result.work.kept == kept
+
+        # A run that is complete says its result again, and is never ready.
+        again = network.driver(gated.config)
+        assert again.ended() == ExitCode.DONE
+        assert (again.result.scores, again.result.work) == (result.scores, Work(kept=SUMS))
+        assert not again.was_ready
+
+
+def committed(driver: DriverPod) -> int:
+    shown = driver.progress()
+    assert shown is not None
+    return shown.counts.ok
+
+
+def test_a_driver_that_is_stopped_flushes_and_its_replicas_wait_for_the_next(tmp_path: Path) -> None:
+    gated = Gated(tmp_path)
+    with PodNetwork(tmp_path / "pods") as network:
+        driver = network.driver(gated.config)
+        driver.wait(lambda: driver.ready, "is ready")
+        driver.wait(lambda: (shown := driver.progress()) and shown.note == "waiting for replicas", "waits for replicas")
+        assert driver.get("/healthz") == (200, "ok\n")
+        replica = network.replica()
+        driver.reached(SURE, replicas=1)
+        driver.signal(signal.SIGTERM)
+        assert driver.ended(60) == ExitCode.STOPPED
+        result = driver.result
+        assert (result.phase, result.results_uri) == (Phase.SUSPENDED, gated.config.results.uri)
+        assert result.failure is not None
+        assert result.failure.reason is Reason.INTERRUPTED
+        assert result.counts.ok >= SURE
+        # Nobody told the replica to leave; asked to, it does so at once.
+        assert replica.running
+        replica.signal(signal.SIGTERM)
+        assert replica.ended(30) == ExitCode.STOPPED
+
+
+def test_what_only_a_run_can_find_ends_it_before_it_is_ready(tmp_path: Path) -> None:
+    with Seaweed(tmp_path) as seaweed, PodNetwork(tmp_path / "pods", store=seaweed.port) as network:
+        storage = StorageAccess(
+            endpoint_url=network.store,
+            region="us-east-1",
+            addressing_style=AddressingStyle.PATH,
+            credentials_dir=seaweed.settings().credentials_dir,
+        )
+        results = RunLocation(uri="s3://no-such-bucket/runs/", storage=storage)
+        config = make_config(tmp_path, ["1 + 1 =?"]).model_copy(update={"results": results})
+        driver = network.driver(config)
+        replica = network.replica()
+        assert driver.ended() == ExitCode.INVALID, driver.log
+        assert not driver.was_ready
+        result = driver.result
+        assert result.phase is Phase.INVALID
+        assert result.failure is not None
+        assert result.failure.reason is Reason.STORAGE_DENIED
+        assert "no-such-bucket" in result.failure.message
+        assert "the driver says that all is done" in replica.log
+        assert replica.ended(20) == 0

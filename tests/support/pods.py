@@ -13,9 +13,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import select
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -43,8 +47,11 @@ needs_namespaces = pytest.mark.skipif(
 class PodNetwork:
     """A bridge with a pod at each address. On exit from the context all pods are killed and nothing is left."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, store: int | None = None) -> None:
+        """``folder`` takes logs and last words; ``store`` is a port of this machine's loopback that pods may reach."""
         number = os.getpid() % 250
+        self._store_port = store
+        self._relay: _Relay | None = None
         self.name = f"evr{os.getpid() % 100000}"
         self._subnet = f"10.213.{number}"
         self._folder = folder
@@ -57,6 +64,9 @@ class PodNetwork:
         _ip("link", "add", self.name, "type", "bridge")
         _ip("address", "add", f"{self._subnet}.1/24", "dev", self.name)
         _ip("link", "set", self.name, "up")
+        if self._store_port is not None:
+            self._relay = _Relay(f"{self._subnet}.1", self._store_port)
+            threading.Thread(target=self._relay.serve_forever, args=[0.05], daemon=True).start()
         return self
 
     def __exit__(
@@ -64,6 +74,9 @@ class PodNetwork:
     ) -> None:
         for pod in self._pods:
             pod.kill()
+        if self._relay is not None:
+            self._relay.shutdown()
+            self._relay.server_close()
         for host in self._addresses:
             _ip("netns", "delete", f"{self.name}-{host}")
         _ip("link", "delete", self.name)
@@ -89,6 +102,13 @@ class PodNetwork:
         pod = Pod(self._namespace(host), "evalrun-replica", self._folder / name, environment)
         self._pods.append(pod)
         return pod
+
+    @property
+    def store(self) -> str:
+        """Where pods reach the store."""
+        assert self._relay is not None, "the network was made without a store"
+        host, port = self._relay.server_address[:2]
+        return f"http://{host!s}:{port}"
 
     def cut(self, pod: Pod) -> None:
         """Nothing reaches the pod any more, and nothing comes from it: its node is cut off."""
@@ -245,6 +265,31 @@ class DriverPod(Pod):
         """``/head``."""
         head: dict[str, Any] = json.loads(self.get("/head")[1])
         return head
+
+
+class _Relay(socketserver.ThreadingTCPServer):
+    """Connections to an address of the bridge, handed on to a port of loopback."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: str, port: int) -> None:
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with socket.create_connection(("127.0.0.1", port)) as upstream:
+                    ends = {self.request: upstream, upstream: self.request}
+                    while ready := select.select([*ends], [], [], 60)[0]:
+                        for end in ready:
+                            if not (data := end.recv(1 << 16)):
+                                return
+                            ends[end].sendall(data)
+
+        super().__init__((address, 0), Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who hung up is no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _ip(*arguments: str) -> None:
