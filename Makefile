@@ -16,10 +16,10 @@ EXTRA ?= $(shell scripts/which_extra.sh)
 MODEL := $(CACHE)/models/smollm2-135m-instruct
 BIN := .venv/bin
 
-.PHONY: help install quickstart test lint unit integration parity bench generate clean
+.PHONY: help install quickstart test lint unit integration parity images e2e bench generate clean
 
 help: ## Say what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(CACHE)/uv-$(UV_VERSION)/bin/uv:
 	$(PYTHON) -m venv $(CACHE)/uv-$(UV_VERSION)
@@ -52,16 +52,28 @@ parity: install ## A live model through lm-eval's own vLLM back end and through 
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/pytest -q -m engine tests/integration
 
+images: ## Build the images of operator and runner, with Docker or buildah
+	scripts/images.sh
+
+e2e: install ## A real Kubernetes on this machine, the chart on it, and runs whose parts are killed (half an hour)
+	$(BIN)/python scripts/small_model.py --output $(MODEL)
+	$(BIN)/pytest -q tests/cluster tests/e2e
+
+include tests/cluster/cluster.mk
+
 bench: install ## Ratios side by side, written to docs/benchmarks.md
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/python -m bench --model $(MODEL) --write docs/benchmarks.md
 
-generate: install ## Make what is generated: the CRD, the field reference, the table of engine arguments
+generate: install ## Make what is generated: CRD, field reference, table of engine arguments, the chart's copies
 	$(BIN)/python crds/generate/engine_args.py > crds/src/evalrun_api/engine_args.py.new
 	mv crds/src/evalrun_api/engine_args.py.new crds/src/evalrun_api/engine_args.py
 	$(BIN)/ruff format --quiet crds/src/evalrun_api/engine_args.py
 	$(BIN)/python -m evalrun_api.crd > crds/evalrun.dev_evalruns.yaml
 	$(BIN)/python crds/generate/reference.py > docs/reference.md
+	cp crds/evalrun.dev_evalruns.yaml helm/evalrun/files/
+	$(BIN)/python scripts/chart_readme.py > helm/evalrun/README.md.new
+	mv helm/evalrun/README.md.new helm/evalrun/README.md
 
 clean: ## Remove the environment and the caches of the tools
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

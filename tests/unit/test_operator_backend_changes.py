@@ -15,8 +15,6 @@ from unit.operator_backend_cases import FINALIZER, REFERENCES, backend, job, obj
 
 RUN = make_run().with_replicas(3).build()
 NOW = datetime(2026, 1, 1, 13, tzinfo=UTC)
-FAILURES = "batch.kubernetes.io/job-index-failure-count"
-IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 
 
 def changes(wanted: Wanted, there: Objects | None = None) -> tuple[Change, ...]:
@@ -161,7 +159,8 @@ def test_a_repair_that_was_cut_short_goes_on() -> None:
 )
 def test_a_pod_that_may_still_end_by_itself_is_left_alone(lost: str, changed: dict[str, Any]) -> None:
     of = job("replica")
-    assert backend().repairs(objects(of, pod(of, **changed), lost=frozenset({lost})), NOW) == ()
+    repairs = backend().repairs(objects(of, pod(of, **changed), lost=frozenset({lost})), NOW)
+    assert not any(isinstance(change, Delete) for change in repairs)
 
 
 def test_pods_of_a_job_that_is_gone_are_freed_as_well() -> None:
@@ -172,40 +171,39 @@ def test_pods_of_a_job_that_is_gone_are_freed_as_well() -> None:
 # Mended: back-off -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("component", ["driver", "replica"])
 @pytest.mark.parametrize(
     "how",
-    [{"true": ["DisruptionTarget"], "exit_code": 137}, {"exit_code": 143}, {"true": ["DisruptionTarget"]}],
-    ids=["preempted", "drained", "gone with its node"],
+    [
+        {"phase": "Failed", "true": ["DisruptionTarget"], "exit_code": 137},
+        {"phase": "Failed", "exit_code": 143},
+        {"phase": "Failed", "true": ["DisruptionTarget"]},
+        {"phase": "Running", "deleted": ago(-50)},
+    ],
+    ids=["preempted", "drained", "gone with its node", "being deleted"],
 )
-def test_disruptions_in_a_row_delay_the_next_pod_no_longer_than_the_first(how: dict[str, Any]) -> None:
-    of = job("replica")
-    ended = pod(of, "Failed", index=1, annotations={FAILURES: "0", IGNORED: "4"}, **how)
-    (patch,) = backend().repairs(objects(of, pod(of, index=0), ended), NOW)
+def test_a_disruption_is_not_held_against_the_next_pod(component: str, how: dict[str, Any]) -> None:
+    of = job(component)
+    ended = pod(of, finalizers=["mine", FINALIZER], **how)
+    (patch,) = backend().repairs(objects(of, ended), NOW)
     assert isinstance(patch, Patch)
     assert patch.name == ended["metadata"]["name"]
-    assert patch.body == {"metadata": {"annotations": {FAILURES: "0", IGNORED: "0"}}}
+    assert patch.body == {"metadata": {"finalizers": ["mine"]}}
 
 
 @pytest.mark.parametrize(
     "changed",
     [
         {"exit_code": 1},
-        {"exit_code": 143, "annotations": {FAILURES: "0"}},
         {"exit_code": 143, "finalizers": []},
         {"exit_code": 143, "index": 7},
+        {"phase": "Succeeded", "exit_code": 0, "deleted": ago(-50)},
     ],
-    ids=["it crashed", "no delay yet", "replaced already", "not needed any more"],
+    ids=["it crashed", "done already", "not needed any more", "it has done its work"],
 )
-def test_other_pods_wait_as_kubernetes_lets_them(changed: dict[str, Any]) -> None:
+def test_other_pods_are_counted_as_kubernetes_does(changed: dict[str, Any]) -> None:
     of = job("replica")
-    changed = {"annotations": {FAILURES: "0", IGNORED: "4"}, **changed}
-    assert backend().repairs(objects(of, pod(of, "Failed", **changed)), NOW) == ()
-
-
-def test_a_pod_that_has_its_replacement_is_history() -> None:
-    of = job("replica")
-    ended = pod(of, "Failed", exit_code=143, annotations={IGNORED: "4"})
-    assert backend().repairs(objects(of, ended, pod(of, "Pending", name="next")), NOW) == ()
+    assert backend().repairs(objects(of, pod(of, **{"phase": "Failed", **changed})), NOW) == ()
 
 
 @pytest.mark.parametrize(
@@ -213,5 +211,5 @@ def test_a_pod_that_has_its_replacement_is_history() -> None:
 )
 def test_a_job_that_makes_no_pods_needs_no_mending(changed: dict[str, Any]) -> None:
     of = job("replica", **changed)
-    ended = pod(of, "Failed", exit_code=143, annotations={IGNORED: "4"})
+    ended = pod(of, "Failed", exit_code=143)
     assert backend().repairs(objects(of, ended), NOW) == ()

@@ -245,3 +245,25 @@ def test_a_stranger_that_looks_like_a_child_belongs_to_no_run() -> None:
     assert key_of(PODS, {"name": "p", "namespace": "team"}) is None
     assert key_of(PODS, {"name": "p", "namespace": "team", "annotations": None}) is None
     assert key_of(EVALRUNS, {"name": "x", "namespace": "team"}) == Key("team", "x")
+
+
+def test_the_operators_own_status_is_no_news_and_what_a_user_wants_is() -> None:
+    added: list[Key] = []
+
+    class Queue:
+        def add(self, key: Key) -> None:
+            added.append(key)
+
+    intake = Intake(Queue(), Watched())  # type: ignore[arg-type]
+
+    def event(version: int, kind: str | None = "MODIFIED", **metadata: Any) -> int:
+        base = {"name": "x", "namespace": "team", "uid": "u", "generation": 1, "resourceVersion": str(version)}
+        intake.take(EVALRUNS, {"type": kind, "object": {"metadata": base | metadata}})
+        return len(added)
+
+    assert event(1, None) == 1
+    assert event(2) == 1, "a status"
+    assert event(3, generation=2) == 2, "a spec"
+    assert event(4, generation=2, labels={"kueue.x-k8s.io/queue-name": "q"}) == 3
+    assert event(5, "DELETED", generation=2) == 4
+    assert event(6, "ADDED") == 5, "another one of its name"

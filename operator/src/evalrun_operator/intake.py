@@ -1,9 +1,13 @@
-"""What watches deliver: proof that they work, and keys for the queue. Nothing else is done with an event."""
+"""What watches deliver: proof that they work, and keys for the queue. Nothing else is done with an event.
+
+The operator's own writes come back as events, too. A status that it wrote is no news: taken for some, every look at a
+run whose progress moves would bring the next one at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from evalrun_api.pods import ANNOTATION_RUN_NAME, LABEL_RUN
@@ -29,6 +33,8 @@ class Intake:
 
     queue: WorkQueue[Key]
     watched: Watched
+    _wishes: dict[str, object] = field(default_factory=dict)
+    """What users want of each run, by uid."""
 
     def take(self, kind: Kind, event: Mapping[str, Any]) -> None:
         """An event as the API server tells it: ``type`` (None for what was there at the start) and ``object``."""
@@ -38,5 +44,18 @@ class Intake:
         else:
             self.watched.saw(kind, metadata["uid"], metadata["resourceVersion"])
         key = key_of(kind, metadata)
-        if key is not None:
+        if key is not None and self._is_news(kind, event):
             self.queue.add(key)
+
+    def _is_news(self, kind: Kind, event: Mapping[str, Any]) -> bool:
+        """Whether more than a run's status changed."""
+        if kind is not EVALRUNS:
+            return True
+        metadata = event["object"]["metadata"]
+        if event["type"] == "DELETED":
+            self._wishes.pop(metadata["uid"], None)
+            return True
+        wish = (metadata.get("generation"), metadata.get("labels"), metadata.get("deletionTimestamp"))
+        before = self._wishes.get(metadata["uid"])
+        self._wishes[metadata["uid"]] = wish
+        return wish != before

@@ -15,10 +15,6 @@ from evalrun_operator.names import LABEL_QUEUE
 
 TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
 """Keeps a pod until its Job has counted it."""
-FAILURE_COUNT = "batch.kubernetes.io/job-index-failure-count"
-"""On a pod: failures of its index before it."""
-IGNORED_FAILURE_COUNT = "batch.kubernetes.io/job-index-ignored-failure-count"
-"""On a pod: disruptions of its index before it; absent: none."""
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """On a pod of an Indexed Job: its index."""
 
@@ -98,8 +94,6 @@ class Pod:
     address: str
     finalizers: tuple[str, ...]
     index: int | None
-    failures: int
-    """Failures and disruptions of its index before it."""
     ready: bool
     disrupted: bool
     """Condition DisruptionTarget: preempted, drained, evicted, or lost with its node."""
@@ -205,7 +199,6 @@ def _pod(manifest: Manifest) -> Pod | None:
         address=read.text(status, "podIP"),
         finalizers=tuple(read.texts(metadata, "finalizers")),
         index=read.count(read.text(annotations, COMPLETION_INDEX)),
-        failures=sum(read.count(read.text(annotations, key)) or 0 for key in (FAILURE_COUNT, IGNORED_FAILURE_COUNT)),
         ready="Ready" in true,
         disrupted="DisruptionTarget" in true,
         unschedulable=_unschedulable(conditions),

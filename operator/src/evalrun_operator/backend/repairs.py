@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from evalrun_api.pods import Component, ExitCode
-from evalrun_operator.backend.children import (
-    FAILURE_COUNT,
-    IGNORED_FAILURE_COUNT,
-    TRACKING_FINALIZER,
-    Children,
-    Job,
-    Pod,
-)
+from evalrun_api.pods import ExitCode
+from evalrun_operator.backend.children import TRACKING_FINALIZER, Children, Job, Pod
 from evalrun_operator.changes import PODS, Change, Delete, Patch
 
 LOST_AFTER = timedelta(seconds=60)
@@ -27,10 +20,10 @@ def repairs(seen: Children, lost_nodes: frozenset[str], now: datetime) -> Iterat
             if _is_lost(pod, lost_nodes, now):
                 yield from _give_up(pod)
     for job in seen.jobs:
-        if job.component is Component.REPLICA and not (job.deleting or job.suspended or job.complete or job.failing):
+        if not (job.deleting or job.suspended or job.complete or job.failing):
             for pod in seen.of(job):
-                if _waits_for_nothing(pod, job, seen.of(job)):
-                    yield _without_back_off(pod)
+                if _delays_its_replacement(pod, job) and not _is_lost(pod, lost_nodes, now):
+                    yield _uncounted(pod)
 
 
 def _is_lost(pod: Pod, lost_nodes: frozenset[str], now: datetime) -> bool:
@@ -41,29 +34,29 @@ def _give_up(pod: Pod) -> Iterator[Change]:
     """Delete a pod without its node's word.
 
     Its Job would keep it: with a podFailurePolicy a Job counts, and replaces, a pod only when it is over, which nobody
-    will ever say of this one. Without the Job's finalizer the pod is gone at once and its index is free.
+    will ever say of this one. Without the Job's finalizer the pod is gone at once and its place is free.
     """
     if TRACKING_FINALIZER in pod.finalizers:
-        others = [each for each in pod.finalizers if each != TRACKING_FINALIZER]
-        yield Patch(PODS, pod.name, pod.uid, {"metadata": {"finalizers": others}})
+        yield _uncounted(pod)
     yield Delete(PODS, pod.name, pod.uid, grace_seconds=0)
 
 
-def _waits_for_nothing(pod: Pod, job: Job, pods: tuple[Pod, ...]) -> bool:
-    """Whether a disrupted replica's replacement is delayed beyond the least, 10 s, by disruptions before it.
+def _delays_its_replacement(pod: Pod, job: Job) -> bool:
+    """Whether a pod was disrupted and its Job is going to hold that against the next one.
 
-    The Job controller doubles the delay with every failure of an index in a row and counts disruptions, too.
+    The Job controller doubles a delay of 10 s with every end in a row and counts disruptions, too: its podFailurePolicy
+    only keeps them from failing the Job. What it never counts it does not wait for: measured on 1.34, replacements of
+    a pod that is deleted again and again come after 11, 21, 41 and 81 s, and after 2 s each without the finalizer.
     """
-    if pod.phase != "Failed" or pod.failures == 0 or TRACKING_FINALIZER not in pod.finalizers:
+    if TRACKING_FINALIZER not in pod.finalizers or pod.phase == "Succeeded":
         return False
-    if pod.index is None or pod.index >= job.completions:
-        return False
-    if any(other.index == pod.index and not other.over for other in pods):
-        return False
-    return pod.disrupted or (pod.terminated is not None and pod.terminated.exit_code == ExitCode.STOPPED)
+    if pod.index is not None and pod.index >= job.completions:
+        return False  # the Job itself is letting it go
+    stopped = pod.terminated is not None and pod.terminated.exit_code == ExitCode.STOPPED
+    return pod.deleting_at is not None or (pod.phase == "Failed" and (pod.disrupted or stopped))
 
 
-def _without_back_off(pod: Pod) -> Change:
-    """A replica that worked until it was disrupted starts anew, as after a success."""
-    counts = {FAILURE_COUNT: "0", IGNORED_FAILURE_COUNT: "0"}
-    return Patch(PODS, pod.name, pod.uid, {"metadata": {"annotations": counts}})
+def _uncounted(pod: Pod) -> Change:
+    """Take the Job's finalizer off."""
+    others = [each for each in pod.finalizers if each != TRACKING_FINALIZER]
+    return Patch(PODS, pod.name, pod.uid, {"metadata": {"finalizers": others}})

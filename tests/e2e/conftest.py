@@ -1,0 +1,43 @@
+"""One cluster for all tests here: three nodes, the project's images, a store, the chart.
+
+``EVALRUN_E2E_CLUSTER=name`` uses the one of that name that is up (``make cluster``): a test takes seconds then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from cluster import seaweed
+from cluster.binaries import missing_for_nodes
+from cluster.cluster import Cluster
+from cluster.fixtures import require
+from cluster.seaweed import Seaweed
+from support.e2e import SYSTEM, Platform, Run, image_layouts
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    """The cluster with everything installed."""
+    if name := os.environ.get("EVALRUN_E2E_CLUSTER"):
+        there = Cluster.attach(name)
+        found = Platform(there, Seaweed(there))
+        if there.api.find("deployments", "evalrun", SYSTEM) is None:
+            found.install()
+        yield found
+        return
+    require(missing_for_nodes())
+    with Cluster(nodes=3, gpus=2, images=[seaweed.image(), *image_layouts()], name=f"e2e-{os.getpid()}") as cluster:
+        found = Platform(cluster, Seaweed(cluster))
+        found.install()
+        yield found
+
+
+@pytest.fixture(scope="session")
+def undisturbed(platform: Platform) -> Run:
+    """A run that nothing happened to: what every other one is compared with."""
+    run = platform.run("undisturbed")
+    run.ended_well()
+    return run

@@ -1,0 +1,224 @@
+"""Faults by killing real parts; each run ends with everything exactly once, and the scores of an undisturbed one."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from cluster.controlplane import API_SERVER
+from evalrun_api.pods import Component
+from support.e2e import NAMESPACE, Platform, Run
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def same_scores(run: Run, undisturbed: Run) -> None:
+    """I5: the same item set, the same manifest, the same scores."""
+    assert run.manifest_digest() == undisturbed.manifest_digest()
+    assert run.results()["results"] == undisturbed.results()["results"]
+
+
+def kill(run: Run, component: Component) -> None:
+    """SIGKILL to every process of a pod."""
+    pod = run.pod(component)
+    run.node_of(pod).kill_container(pod)
+
+
+def test_a_replica_and_then_the_driver_are_killed(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("killed", seconds=40)
+    run.until_items(60)
+    kill(run, Component.REPLICA)
+    run.until_items(200)
+    before = run.committed()
+    kill(run, Component.DRIVER)
+    run.until(lambda: run.status.get("attempt") == 2, "a second attempt", 60)
+    status = run.ended_well()
+    assert status["chargedAttempts"] == 1
+    after = run.committed()
+    assert before.items() <= after.items(), "what is committed stays as it is"
+    # I4: what was committed is not asked again.
+    kept = status["work"]["kept"]
+    assert kept >= 200
+    same_scores(run, undisturbed)
+
+
+def test_the_drivers_pod_is_deleted(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("driver-deleted", seconds=30)
+    run.until_items(100)
+    replicas = {pod["metadata"]["uid"] for pod in run.pods(Component.REPLICA)}
+    platform.cluster.kubectl("-n", NAMESPACE, "delete", "pod", run.pod(Component.DRIVER)["metadata"]["name"])
+    status = run.ended_well()
+    assert (status["attempt"], status["chargedAttempts"]) == (1, 0), "a disruption is nobody's fault"
+    left = {pod["metadata"]["uid"] for pod in run.pods(Component.REPLICA, over=True)}
+    assert replicas == left, "replicas wait for the new driver in the same pods"
+    same_scores(run, undisturbed)
+
+
+def test_a_node_is_drained(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("drained", seconds=40, count=3)
+    run.until_items(60)
+    node = run.node_of(run.pod(Component.REPLICA))
+    try:
+        node.drain(f"--pod-selector=evalrun.dev/run={run.uid}")
+    finally:
+        node.uncordon()
+    status = run.ended_well()
+    assert status["chargedAttempts"] == 0
+    same_scores(run, undisturbed)
+
+
+def test_all_replicas_are_gone_for_a_while(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("starved", seconds=30)
+    run.until_items(100)
+    nodes = platform.cluster.nodes
+    for node in nodes:
+        platform.cluster.kubectl("cordon", node.name)
+    try:
+        for pod in run.pods(Component.REPLICA):
+            platform.cluster.api.delete("pods", pod["metadata"]["name"], NAMESPACE)
+        run.until(lambda: run.condition("ReplicasReady")[:2] == ("False", "WaitingForReplicas"), "no replicas", 90)
+        assert "nschedul" in run.condition("ReplicasReady")[2]
+        assert run.status["phase"] not in {"Failed", "Succeeded"}
+    finally:
+        for node in nodes:
+            node.uncordon()
+    assert run.ended_well()["chargedAttempts"] == 0
+    same_scores(run, undisturbed)
+
+
+def test_suspend_and_resume_redo_nothing(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("suspended", seconds=30)
+    run.until_items(150)
+    run.patch(policy={"suspend": True})
+    run.until_phase("Suspended")
+    run.until(lambda: not run.pods(Component.REPLICA) and not run.pods(Component.DRIVER), "no pods", 60)
+    before = run.committed()
+    assert before
+    run.patch(policy={"suspend": False})
+    status = run.ended_well()
+    assert (status["attempt"], status["chargedAttempts"]) == (2, 0)
+    assert before.items() <= run.committed().items()
+    assert status["work"]["kept"] >= 150
+    same_scores(run, undisturbed)
+
+
+def test_replicas_grow_and_shrink_in_mid_run(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("elastic", seconds=60, count=1)
+    run.until_items(40)
+    first = run.pod(Component.REPLICA)["metadata"]["uid"]
+    run.patch(replicas={"count": 3})
+    run.until(lambda: (found := run.progress()) is not None and found.replicas_ready == 3, "three replicas", 90)
+    run.patch(replicas={"count": 1})
+    run.until(lambda: len(run.pods(Component.REPLICA)) == 1, "one replica", 90)
+    assert run.pod(Component.REPLICA)["metadata"]["uid"] == first
+    status = run.ended_well()
+    assert (status["attempt"], status["chargedAttempts"]) == (1, 0)
+    same_scores(run, undisturbed)
+
+
+def test_the_operator_is_away_while_a_run_ends(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("unattended", seconds=15)
+    run.until_items(60)
+    platform.stop_operator()
+    try:
+        # I3: GPUs go free with nobody there.
+        run.until(run.ledger.is_complete, "COMPLETE", 120)
+        run.until_no_gpu_pods(120)
+        assert run.status["phase"] != "Succeeded"
+    finally:
+        platform.start_operator()
+    run.ended_well()
+    same_scores(run, undisturbed)
+
+
+def test_the_operator_is_upgraded_in_mid_run(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("upgraded", seconds=25)
+    run.until_items(60)
+    pods = {pod["metadata"]["uid"] for kind in Component for pod in run.pods(kind)}
+    # As a new version would: another operator, and other pods for the runs that it makes.
+    platform.upgrade(**{"operator.podAnnotations.version": "next", "runner.pods.labels.made-by": "next"})
+    platform.operator_ready()
+    run.ended_well()
+    assert {pod["metadata"]["uid"] for kind in Component for pod in run.pods(kind, over=True)} == pods
+    same_scores(run, undisturbed)
+
+
+def test_the_api_server_is_away_for_a_minute(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("no-api-server", seconds=75)
+    run.until_items(60)
+    ledger, server = run.ledger, platform.cluster.parts[API_SERVER]
+    before = len(list(ledger.committed_parts()))
+    server.kill()
+    away = time.monotonic()
+    try:
+        # The run goes on: nothing in it asks the API server for anything.
+        platform.cluster.wait_for(
+            lambda: len(list(ledger.committed_parts())) > before + 5 and time.monotonic() - away > 60,
+            120,
+            "commits without an API server",
+        )
+    finally:
+        server.start()
+        platform.cluster.wait_api()
+    shown = run.status["progress"]["ok"]
+    run.until(lambda: run.status["progress"]["ok"] > shown, "status to catch up", 60)
+    assert run.ended_well()["attempt"] == 1
+    same_scores(run, undisturbed)
+
+
+def test_a_run_deleted_in_mid_run_frees_everything(platform: Platform) -> None:
+    run = platform.run("deleted", seconds=60)
+    run.until_items(60)
+    uid, ledger = run.uid, run.ledger
+    platform.stop_operator()
+    try:
+        platform.cluster.kubectl("-n", NAMESPACE, "delete", "evr", "deleted", "--wait=true")
+        gone = f"evalrun.dev/run={uid}"
+        platform.cluster.wait_for(
+            lambda: not platform.cluster.api.list("pods", NAMESPACE, gone), 120, "its pods to be gone", NAMESPACE
+        )
+        kinds = ("jobs", "configmaps", "services", "secrets", "networkpolicies")
+        platform.cluster.wait_for(
+            lambda: not any(platform.cluster.api.list(kind, NAMESPACE, gone) for kind in kinds),
+            60,
+            "all its children to be gone",
+            NAMESPACE,
+        )
+    finally:
+        platform.start_operator()
+    assert len(list(ledger.committed_parts())) > 0, "results stay"
+    assert not ledger.is_complete()
+
+
+def test_a_lost_termination_message_is_said_again(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("unheard", seconds=10)
+    run.until_items(30)
+    platform.stop_operator()
+    try:
+        run.until(lambda: not run.pods(Component.DRIVER), "the driver's end", 120)
+        for pod in run.pods(Component.DRIVER, over=True):
+            platform.cluster.api.delete("pods", pod["metadata"]["name"], NAMESPACE, grace_s=0)
+    finally:
+        platform.start_operator()
+    status = run.ended_well()
+    assert (status["attempt"], status["chargedAttempts"]) == (2, 0)
+    assert "unheard-a2-replicas" not in run.jobs(), "to say a result again takes no GPU"
+    same_scores(run, undisturbed)
+
+
+def test_a_finished_run_is_never_started_again(platform: Platform, undisturbed: Run) -> None:
+    run = platform.run("finished")
+    run.ended_well()
+    for job in run.jobs():
+        platform.cluster.kubectl("-n", NAMESPACE, "delete", "job", job)
+    platform.stop_operator()
+    platform.start_operator()
+    generation = run.object()["metadata"]["generation"]
+    run.patch(replicas={"count": 5}, policy={"suspend": True})
+    run.until(lambda: run.object()["metadata"]["generation"] > generation, "the change")
+    platform.cluster.kubectl("-n", NAMESPACE, "annotate", "evr", "finished", "touched=yes")
+    platform.stop_operator()
+    platform.start_operator()
+    assert run.jobs() == set()
+    assert run.status["phase"] == "Succeeded"

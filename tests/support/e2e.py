@@ -1,0 +1,357 @@
+"""A cluster with EvalRun installed as its users install it, and runs on it, watched from outside.
+
+The pods are the project's own images, the operator comes from the chart, the store is SeaweedFS in a pod. Runs whose
+faults are tried have the mock engine, which costs no processor: what is tried is Kubernetes' part, not a model's.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from cluster.client import condition
+from cluster.cluster import Cluster
+from cluster.node import Node
+from cluster.seaweed import Seaweed
+from evalrun_api import RunProgress
+from evalrun_api.pods import HTTP_PORT, LABEL_COMPONENT, LABEL_RUN, Component
+from evalrun_runner.layout import PARTS
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.records import ItemStatus
+from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.store.open import StoreSpec, open_store
+from evalrun_runner.store.s3 import S3Settings
+
+Object = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+SYSTEM, NAMESPACE = "evalrun-system", "evals"
+OPERATOR_IMAGE, RUNNER_IMAGE = "localhost/evalrun-operator", "localhost/evalrun-runner"
+SUITE = "sums"
+ITEMS = 600
+TOKENS_PER_ITEM = 15
+"""About, of the mock engine's answers."""
+END_SECONDS = 300.0
+
+
+def image_layouts() -> list[Path]:
+    """The project's images, built if anything in them changed."""
+    built = subprocess.run([ROOT / "scripts" / "images.sh", "all"], stdout=subprocess.PIPE, text=True, check=True)
+    return [Path(line.split()[2]) for line in built.stdout.splitlines()]
+
+
+def suite_config_map(items: int = ITEMS, name: str = SUITE) -> Object:
+    """A suite of short questions, as a ConfigMap."""
+    rows = [{"question": f"What is {n} and {n % 7}?", "answer": str(n % 20)} for n in range(items)]
+    task = {
+        "task": "sums",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": "sums.jsonl"}},
+        "test_split": "test",
+        "output_type": "generate_until",
+        "doc_to_text": "Question: {{question}}\nAnswer:",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {"until": ["Question:"], "do_sample": False, "max_gen_toks": 256},
+        "filter_list": [
+            {"name": "number", "filter": [{"function": "regex", "regex_pattern": "(\\d+)"}, {"function": "take_first"}]}
+        ],
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1.0},
+    }
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": {"sums.yaml": json.dumps(task), "sums.jsonl": lines},
+    }
+
+
+@dataclass
+class Platform:
+    """A cluster with everything on it."""
+
+    cluster: Cluster
+    seaweed: Seaweed
+    values: dict[str, str] = field(default_factory=dict)
+
+    # Installing ---------------------------------------------------------------------------------------------------
+
+    def install(self) -> None:
+        """The store, a namespace for runs with what they name, and the chart."""
+        self.seaweed.start()
+        for bucket in ("evals", "checkpoints"):
+            self.s3.create_bucket(Bucket=bucket)
+        self.cluster.create_namespace(NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"})
+        alias = f"s3.{self.seaweed.endpoint.split('://s3.')[1].split('.svc')[0]}.svc.cluster.local"
+        self.cluster.kubectl("-n", NAMESPACE, "create", "service", "externalname", "s3", f"--external-name={alias}")
+        self.storage_secret("s3", self.seaweed.key, self.seaweed.secret)
+        self.cluster.api.create(suite_config_map(), NAMESPACE)
+        self.upgrade()
+        self.operator_ready()
+
+    def upgrade(self, **values: str) -> None:
+        """``helm upgrade --install`` of the project's chart."""
+        self.values |= values
+        words = [word for name, value in self.values.items() for word in ("--set-string", f"{name}={value}")]
+        self.cluster.helm(
+            *("upgrade", "--install", "evalrun", str(ROOT / "helm" / "evalrun")),
+            *("--namespace", SYSTEM, "--create-namespace", "--values", str(ROOT / "tests" / "e2e" / "values.yaml")),
+            *words,
+        )
+
+    def storage_secret(self, name: str, key: str, secret: str, *, labelled: bool = True) -> None:
+        """Keys of the store, for runs."""
+        labels = {"evalrun.dev/use": "storage"} if labelled else {}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "labels": labels},
+            "stringData": {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret},
+        }
+        self.cluster.api.create(body, NAMESPACE)
+
+    # The operator ---------------------------------------------------------------------------------------------------
+
+    def operator_ready(self) -> None:
+        """Wait until the present operator works."""
+
+        def rolled_out() -> bool:
+            deployment = self.cluster.api.get("deployments", "evalrun", SYSTEM)
+            status = deployment["status"]
+            current = status.get("observedGeneration") == deployment["metadata"]["generation"]
+            return current and condition(deployment, "Available") == "True" and status.get("updatedReplicas") == 1
+
+        self.cluster.wait_for(rolled_out, 90, "the operator to work", SYSTEM)
+
+    def stop_operator(self) -> None:
+        """Scale it to nothing and wait until it is gone."""
+        self.cluster.kubectl("-n", SYSTEM, "scale", "deployment/evalrun", "--replicas=0")
+        self.cluster.wait_for(lambda: not self.operator_pods(), 60, "the operator to be gone", SYSTEM)
+
+    def start_operator(self) -> None:
+        """Bring it back."""
+        self.cluster.kubectl("-n", SYSTEM, "scale", "deployment/evalrun", "--replicas=1")
+        self.operator_ready()
+
+    def operator_pods(self) -> list[Object]:
+        """Its pods."""
+        return self.cluster.api.list("pods", SYSTEM, labels="app.kubernetes.io/name=evalrun-operator")
+
+    # Runs -----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def s3(self) -> Any:
+        """A client of the store, from outside the cluster."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.seaweed.outside,
+            aws_access_key_id=self.seaweed.key,
+            aws_secret_access_key=self.seaweed.secret,
+            region_name="us-east-1",
+        )
+
+    def store(self, uri: str) -> ObjectStore:
+        """A run's results, from outside the cluster."""
+        settings = S3Settings(
+            endpoint_url=self.seaweed.outside,
+            region="us-east-1",
+            addressing_style="path",
+            access_key_id=self.seaweed.key,
+            secret_access_key=self.seaweed.secret,
+        )
+        return open_store(StoreSpec(uri, settings))
+
+    def run(self, name: str, *, seconds: float | None = None, count: int = 2, **spec: Any) -> Run:
+        """Apply a run of the mock engine with a GPU for each replica; it lasts about ``seconds`` with ``count``."""
+        mock = {} if seconds is None else {"tokensPerSecond": round(ITEMS * TOKENS_PER_ITEM / count / seconds, 1)}
+        storage = {
+            "endpointURL": f"http://s3.{NAMESPACE}.svc:8333",
+            "addressingStyle": "path",
+            "credentialsSecretRef": {"name": "s3"},
+        }
+        body = {
+            "apiVersion": "evalrun.dev/v1alpha1",
+            "kind": "EvalRun",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {
+                "model": {"name": "mock", "uri": "hf://test/mock"},
+                "engine": {"mock": mock},
+                "replicas": {
+                    "count": count,
+                    "resources": {
+                        "requests": {"cpu": "50m", "memory": "256Mi"},
+                        "limits": {"nvidia.com/gpu": 1, "memory": "2Gi"},
+                    },
+                },
+                "benchmarks": [{"task": "sums", "source": {"configMap": {"name": SUITE}}}],
+                "output": {"uri": "s3://evals/", "storage": storage},
+                **spec,
+            },
+        }
+        self.cluster.apply(json.dumps(body), NAMESPACE)
+        return Run(self, name)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An EvalRun on the platform."""
+
+    platform: Platform
+    name: str
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster it runs on."""
+        return self.platform.cluster
+
+    def object(self) -> Object:
+        """As the API server has it."""
+        return self.cluster.api.get("evalruns", self.name, NAMESPACE)
+
+    @property
+    def status(self) -> Object:
+        """Its status."""
+        status: Object = self.object().get("status") or {}
+        return status
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+        return str(self.object()["metadata"]["uid"])
+
+    def patch(self, **spec: Any) -> None:
+        """Change its spec."""
+        self.cluster.api.patch("evalruns", self.name, {"spec": spec}, NAMESPACE)
+
+    def condition(self, kind: str) -> tuple[str, str, str]:
+        """Status, reason and message of a condition."""
+        for one in self.status.get("conditions", ()):
+            if one["type"] == kind:
+                return one["status"], one["reason"], one.get("message", "")
+        return "", "", ""
+
+    # Waiting --------------------------------------------------------------------------------------------------------
+
+    def until(self, holds: Callable[[], Any], what: str, seconds: float = END_SECONDS) -> Any:
+        """Wait for something; on failure everything about the namespace is shown."""
+        return self.cluster.wait_for(holds, seconds, f"{self.name}: {what}; status {self._shown()}", NAMESPACE)
+
+    def _shown(self) -> str:
+        status = self.status
+        return json.dumps({key: status.get(key) for key in ("phase", "attempt", "progress", "display")})
+
+    def until_phase(self, *phases: str, seconds: float = END_SECONDS) -> Object:
+        """Wait for one of these phases; the status."""
+        self.until(lambda: self.status.get("phase") in phases, f"phase {' or '.join(phases)}", seconds)
+        return self.status
+
+    def until_items(self, items: int, seconds: float = END_SECONDS) -> None:
+        """Wait until so many items are committed; asked of the driver itself, with or without an operator."""
+
+        def reached() -> bool:
+            progress = self.progress()
+            return progress is not None and progress.counts.done >= items
+
+        self.until(reached, f"{items} items", seconds)
+
+    def progress(self) -> RunProgress | None:
+        """What its driver says; None while none answers."""
+        for pod in self.pods(Component.DRIVER):
+            if address := pod["status"].get("podIP"):
+                try:
+                    asked = ["curl", "-sf", "-m", "3", f"http://{address}:{HTTP_PORT}/progress"]
+                    return RunProgress.from_json(subprocess.run(asked, capture_output=True, check=True).stdout)
+                except subprocess.CalledProcessError:
+                    continue
+        return None
+
+    # Its pods -------------------------------------------------------------------------------------------------------
+
+    def pods(self, component: Component, *, over: bool = False) -> list[Object]:
+        """Its pods, oldest first; those that are over only if asked for."""
+        pods = self.cluster.api.list("pods", NAMESPACE, f"{LABEL_RUN}={self.uid},{LABEL_COMPONENT}={component.value}")
+        pods.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+        return [pod for pod in pods if over or pod["status"].get("phase") not in {"Succeeded", "Failed"}]
+
+    def pod(self, component: Component) -> Object:
+        """The newest one that runs."""
+        running = [pod for pod in self.pods(component) if pod["status"]["phase"] == "Running"]
+        return running[-1]
+
+    def node_of(self, pod: Object) -> Node:
+        """Where a pod runs."""
+        return self.cluster.node(pod["spec"]["nodeName"])
+
+    def until_no_gpu_pods(self, seconds: float = 60.0) -> None:
+        """Wait until it holds no GPUs."""
+        self.until(lambda: not self.pods(Component.REPLICA), "no GPU pods", seconds)
+
+    def jobs(self) -> set[str]:
+        """Names of its Jobs."""
+        return {job["metadata"]["name"] for job in self.cluster.api.list("jobs", NAMESPACE, f"{LABEL_RUN}={self.uid}")}
+
+    # What it came to ------------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """Its ledger."""
+        return Ledger(self.store)
+
+    @property
+    def store(self) -> ObjectStore:
+        """Where its results lie."""
+        return self.platform.store(self.results_uri)
+
+    @property
+    def results_uri(self) -> str:
+        """Where its results lie, also before it says so."""
+        return f"s3://evals/{NAMESPACE}/{self.name}-{self.uid[:8]}/"
+
+    def results(self) -> Object:
+        """results.json of a complete run."""
+        results: Object = json.loads(self.ledger.completed_results())
+        return results
+
+    def manifest_digest(self) -> str:
+        """The digest of every planned item."""
+        index = self.ledger.task_index("sums")
+        assert index is not None
+        return index.digest
+
+    def committed(self) -> dict[str, bytes]:
+        """The committed parts' bytes, by key."""
+        store = self.store
+        return {key: store.get(key) for key in store.list(PARTS)}
+
+    def ended_well(self, items: int = ITEMS, *, seconds: float = END_SECONDS) -> Object:
+        """Wait for its success and check the published invariants I1 to I3; the status."""
+        status = self.until_phase("Succeeded", "Failed", "Invalid", seconds=seconds)
+        assert status["phase"] == "Succeeded", json.dumps(status, indent=1)
+        assert self.condition("Complete")[0] == "True"
+        counts = status["progress"]
+        assert counts["planned"] == items == counts["ok"] + counts["failed"] + counts["quarantined"]
+        self._check_ledger(items)
+        results = self.results()
+        for score in status["scores"]:
+            assert score["value"] == results["results"][score["task"]][f"{score['metric']},{score['filter']}"]
+        self.until_no_gpu_pods(120)
+        return status
+
+    def _check_ledger(self, items: int) -> None:
+        """Every planned item has exactly one committed result."""
+        ledger = self.ledger
+        index = ledger.task_index("sums")
+        assert index is not None and index.items == items
+        chunks = [chunk for number in range(index.segments) for chunk in ledger.read_chunks("sums", number)]
+        assert {(chunk.task, chunk.number) for chunk in chunks} == set(ledger.committed_parts())
+        rows = [row for chunk in chunks for row in ledger.read_part(chunk).rows]
+        assert len(rows) == items
+        assert all(row.outcome.status is ItemStatus.OK for row in rows)
