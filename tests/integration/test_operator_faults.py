@@ -1,4 +1,4 @@
-"""An operator that dies, is deaf, or has no API server: runs converge, nothing is made twice, health tells the truth."""
+"""An operator that dies, is deaf, or has no API server: runs converge, nothing is made twice, health does not lie."""
 
 from __future__ import annotations
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cluster.cluster import Cluster
-from evalrun_api import Failure, Phase, Reason, RunResult
+from evalrun_api import Counts, Failure, Phase, Reason, RunResult
 from evalrun_api.pods import Component, ExitCode
 from support.operator_scene import RUNNING, SUCCEEDED, Scene, condition, with_evalruns
 from support.operators import OperatorProcess
@@ -52,6 +53,20 @@ def test_a_run_from_apply_to_its_scores(scene: Scene, operator: OperatorProcess)
     assert status["attempt"] == 1
     assert {"AttemptStarted", "ReplicasReady"} & set(scene.events()), scene.events()
     scene.cluster.kubectl("wait", "--for=condition=Complete", "evr/nightly", "-n", scene.namespace, "--timeout=5s")
+
+
+def test_progress_that_moves_all_the_time_is_written_now_and_then(scene: Scene) -> None:
+    with scene.operator(progressSeconds=1.5) as operator, PlayingDriver("127.0.11.3", RUNNING) as moving:
+        operator.wait_ready()
+        moving.on_ask = lambda: RUNNING.model_copy(update={"counts": Counts(planned=10**6, ok=moving.asked)})
+        scene.apply()
+        (driver,) = scene.kubelet.wait_pods(Component.DRIVER)
+        scene.kubelet.runs(driver, ready=True, address=moving.address)
+        scene.wait(lambda: scene.status().get("progress", {}).get("ok", 0) >= 3, "some progress")
+        seen = scene.status()["progress"]["ok"]
+        begun = time.monotonic()
+        scene.wait(lambda: scene.status()["progress"]["ok"] >= seen + 3, "three more statuses")
+        assert time.monotonic() - begun > 2 * 1.5
 
 
 def test_suspending_takes_all_pods_away_and_resuming_goes_on_uncharged(scene: Scene, operator: OperatorProcess) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -96,6 +97,8 @@ class PlayingDriver:
     address: str
     progress: RunProgress
     asked: int = 0
+    on_ask: Callable[[], RunProgress] | None = None
+    """What it says instead, each time."""
     _server: ThreadingHTTPServer | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
@@ -104,7 +107,8 @@ class PlayingDriver:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 driver.asked += 1
-                body = driver.progress.to_json().encode() if self.path == "/progress" else b"{}"
+                progress = driver.on_ask() if driver.on_ask else driver.progress
+                body = progress.to_json().encode() if self.path == "/progress" else b"{}"
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))

@@ -1,0 +1,86 @@
+"""An API server of dictionaries behind the operator's client: for the order of writes, and for errors on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalrun_operator.changes import Kind
+from evalrun_operator.errors import AlreadyExists, ApiError, Conflict, NotFound
+
+Object = dict[str, Any]
+
+
+@dataclass
+class FakeApi:
+    """The methods of ``Client``. ``log`` has every write; ``errors`` are raised instead, by verb and kind."""
+
+    objects: dict[tuple[str, str], Object] = field(default_factory=dict)
+    errors: dict[tuple[str, str], ApiError] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    events: list[Object] = field(default_factory=list)
+
+    def having(self, kind: Kind, name: str, **fields: Any) -> FakeApi:
+        """With this object; metadata beside its name goes into ``metadata``."""
+        metadata = {"name": name, "uid": f"u-{name}", "resourceVersion": "1"} | fields.pop("metadata", {})
+        self.objects[kind.kind, name] = {"metadata": metadata, **fields}
+        return self
+
+    def failing(self, verb: str, kind: Kind, error: ApiError) -> FakeApi:
+        self.errors[verb, kind.kind] = error
+        return self
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Object:
+        return self._get("get", kind, name)
+
+    async def get_metadata(self, kind: Kind, namespace: str | None, name: str) -> Object:
+        return {"metadata": self._get("metadata", kind, name)["metadata"]}
+
+    async def list_objects(self, kind: Kind, namespace: str | None, selector: str = "") -> list[Object]:
+        self._maybe_fail("list", kind)
+        self.read.append(f"list {kind.kind} {namespace} {selector}")
+        return [one for (other, _), one in self.objects.items() if other == kind.kind]
+
+    async def create(self, kind: Kind, namespace: str, manifest: Mapping[str, Any]) -> Object:
+        self._maybe_fail("create", kind)
+        name = manifest["metadata"]["name"]
+        if (kind.kind, name) in self.objects:
+            raise AlreadyExists(f"create {kind.kind}", "already exists", status=409)
+        if kind.kind == "Event":
+            self.events.append(dict(manifest))
+            self.log.append(f"event {manifest['reason']}")
+        else:
+            self.log.append(f"create {kind.kind} {name}")
+        self.objects[kind.kind, name] = dict(manifest)
+        return dict(manifest)
+
+    async def apply_status(self, kind: Kind, namespace: str, name: str, uid: str, body: Mapping[str, Any]) -> Object:
+        self._maybe_fail("apply", kind)
+        self.log.append(f"status {body['status'].get('phase')} at {body['metadata']['resourceVersion']}")
+        return dict(body)
+
+    async def patch(self, kind: Kind, namespace: str, name: str, uid: str, body: Mapping[str, Any]) -> Object:
+        self._maybe_fail("patch", kind)
+        self.log.append(f"patch {kind.kind} {name}")
+        return dict(body)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> None:
+        self._maybe_fail("delete", kind)
+        self.log.append(f"delete {kind.kind} {name} {uid} {grace_seconds}")
+
+    def _get(self, verb: str, kind: Kind, name: str) -> Object:
+        self._maybe_fail(verb, kind)
+        self.read.append(f"{verb} {kind.kind} {name}")
+        if (kind.kind, name) not in self.objects:
+            raise NotFound(f"get {kind.kind} {name}", "not found", status=404)
+        return self.objects[kind.kind, name]
+
+    def _maybe_fail(self, verb: str, kind: Kind) -> None:
+        if error := self.errors.get((verb, kind.kind)):
+            raise error
+
+
+def conflict() -> Conflict:
+    return Conflict("apply", "the object has been modified", status=409)
