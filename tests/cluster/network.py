@@ -56,7 +56,7 @@ def create(addresses: Addresses) -> None:
     _ip(name, "link", "set", "lo", "up")
     _ip(name, "addr", "add", f"{link[2]}/{link.prefixlen}", "dev", "machine")
     _ip(name, "link", "set", "machine", "up")
-    _ip(name, "link", "add", _BRIDGE, "type", "bridge")
+    _ip(name, "link", "add", _BRIDGE, "address", _hardware(0), "type", "bridge")
     _ip(name, "addr", "add", f"{addresses.control_plane}/{addresses.fabric.prefixlen}", "dev", _BRIDGE)
     _ip(name, "link", "set", _BRIDGE, "up")
     _sysctl(name, "net.ipv4.ip_forward", "1")
@@ -69,7 +69,8 @@ def create_node(addresses: Addresses, number: int, nodes: int) -> None:
     """The namespace of one node: attached to the bridge, with routes to the pods of all others."""
     outer, inner = addresses.name, node_namespace(addresses, number)
     run("ip", "netns", "add", inner)
-    _ip(outer, "link", "add", f"node-{number}", "type", "veth", "peer", "name", "eth0", "netns", inner)
+    inner_end = ("name", "eth0", "address", _hardware(1 + number), "netns", inner)
+    _ip(outer, "link", "add", f"node-{number}", "type", "veth", "peer", *inner_end)
     _ip(outer, "link", "set", f"node-{number}", "master", _BRIDGE, "up")
     _ip(outer, "route", "replace", str(addresses.pods(number)), "via", addresses.node(number))
     _ip(inner, "link", "set", "lo", "up")
@@ -115,6 +116,15 @@ def remove(addresses: Addresses, nodes: int) -> None:
 def _remove_namespace(name: str) -> None:
     if (_NAMESPACES / name).exists():
         run("ip", "netns", "del", name)
+
+
+def _hardware(number: int) -> str:
+    """A hardware address that stays.
+
+    A bridge left alone takes another when a node comes or goes, and so does a node that boots; all others would go on
+    sending to the one they know, for half a minute.
+    """
+    return f"02:00:00:00:00:{number:02x}"
 
 
 def _has_link(addresses: Addresses) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,12 +67,12 @@ class Node:
         self.wait_ready(deadline_s)
 
     def start_agents(self, deadline_s: float = _READY_S) -> None:
-        """Start kubelet and kube-proxy if they do not run; returns when the kubelet has registered."""
-        since = datetime.datetime.now(datetime.UTC)
-        starts = not self.parts[KUBELET].alive
-        self.machine.start_agents()
-        if starts:
-            self.wait_registered(since, deadline_s)
+        """Start kubelet and kube-proxy if the kubelet does not run; returns when it has registered."""
+        kubelet = self.parts[KUBELET]
+        if not kubelet.alive:
+            said_before = kubelet.said()
+            self.machine.start_agents()
+            self.wait_registered(said_before, deadline_s)
 
     def cut(self) -> None:
         """Pull its network cable: containers go on running, Kubernetes loses sight of them."""
@@ -127,18 +126,14 @@ class Node:
             process.signal(number)
         return found
 
-    def wait_registered(self, since: datetime.datetime | None = None, deadline_s: float = _READY_S) -> None:
-        """Wait until the kubelet, started after ``since``, has said what its node has; then say that it has GPUs too.
+    def wait_registered(self, said_before: int = 0, deadline_s: float = _READY_S) -> None:
+        """Wait until the kubelet says that it has registered its node, then say that the node has GPUs too.
 
-        A kubelet that starts takes back what others said of its node, so this is done after every start.
+        A kubelet that registers takes back what others said of its node, so this is done after every start;
+        ``said_before`` is where its log ended before that.
         """
-
-        def registered() -> bool:
-            node = self.client.api.find("nodes", self.name)
-            beats = [one["lastHeartbeatTime"] for one in node["status"].get("conditions", [])] if node else []
-            return any(since is None or datetime.datetime.fromisoformat(beat) > since for beat in beats)
-
-        self.client.wait_for(registered, deadline_s, f"the kubelet of {self.name} to register")
+        kubelet = self.parts[KUBELET]
+        kubelet.wait(lambda: "Successfully registered node" in kubelet.text(said_before), deadline_s, step_s=0.1)
         if self.state.options.gpus:
             count = {GPU: str(self.state.options.gpus)}
             body = {"status": {"capacity": count, "allocatable": count}}

@@ -196,10 +196,21 @@ class Daemon:
         self.kill()
         self.start()
 
+    def said(self) -> int:
+        """How much its log holds, in bytes: where what it says next begins."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def text(self, start: int = 0) -> str:
+        """Its log from a place on."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(start)
+            return log.read().decode(errors="replace")
+
     def tail(self, lines: int = 15) -> str:
         """The end of its log, for messages."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return f"the end of {self.log}:\n" + "\n".join(text.splitlines()[-lines:])
+        return f"the end of {self.log}:\n" + "\n".join(self.text().splitlines()[-lines:])
 
     def _signal(self, number: int) -> None:
         process = self.process

@@ -66,6 +66,9 @@ def kubelet(group: str, dns: str, certificate: Path, authority: Path, options: N
         "failCgroupV1": False,
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "nodeLeaseDurationSeconds": options.lease_s,
+        # It looks often, so that a healed node is soon Ready, and speaks only of changes.
+        "nodeStatusUpdateFrequency": "2s",
+        "nodeStatusReportFrequency": "5m",
         "failSwapOn": False,
         "clusterDNS": [dns],
         "clusterDomain": "cluster.local",
