@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,19 @@ def test_an_end_by_itself_is_its_exit_code_and_its_last_words(tmp_path: Path) ->
     wait_until(lambda: tree.exit_code is not None, 10, tree.said)
     assert (tree.exit_code, tree.said(2)) == (7, "29\n30")
     tree.end(1.0)
+
+
+def test_a_replica_that_moves_in_ends_the_one_that_hangs_there(tmp_path: Path) -> None:
+    with subprocess.Popen(["sh", "-c", "sleep 100 & wait"]) as hung:
+        (tmp_path / "replica").write_text(str(hung.pid))
+        wait_until(lambda: len(members(None, hung.pid)) == 1, 10, lambda: "no child")
+        (child,) = members(None, hung.pid)
+        hung.send_signal(signal.SIGSTOP)
+        DrainFolder(tmp_path).move_in()
+        assert hung.wait(10) == -signal.SIGKILL
+        wait_until(lambda: not alive(child), 10, lambda: "its child is still there")
+    assert (tmp_path / "replica").read_text() == str(os.getpid())
+    DrainFolder(tmp_path).move_in()
 
 
 def test_a_pod_and_its_replica_meet_in_a_folder(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ REPLICA_RESOURCE = "replica"
 """What a node of a cluster offers that is there for a replica; the head offers none."""
 NODES_SECONDS = 1.0
 """How often a cluster is asked for its nodes."""
+SILENT_SECONDS = 20.0
+"""How often nodes whose replica was lost are asked whether they are there after all."""
 DRAIN_POLL_SECONDS = 0.2
 GOODBYE_SECONDS = 3.0
 """For a drained replica's last report to be asked for, and once more for the driver to end it."""
@@ -61,8 +63,11 @@ class ReplicaActor:
 
     def load(self) -> dict[str, object]:
         """Load the engine."""
+        folder = DrainFolder.of(os.environ)
+        if folder is not None:
+            folder.move_in()
         facts = self._replica.load()
-        if (folder := DrainFolder.of(os.environ)) is not None:
+        if folder is not None:
             threading.Thread(target=self._drain_when_asked, args=(folder,), name="drain", daemon=True).start()
             folder.serve()
         return {"host": socket.gethostname(), **facts}
@@ -120,7 +125,7 @@ class RayFleet:
         self._members: dict[str, _Member] = {}
         self._calls: dict[Any, str] = {}
         self._nodes = None if ray_settings.address is None else Nodes()
-        self._next_look = 0.0
+        self._next_look = self._next_probe = 0.0
         self._lost: list[Gone] = []
         """Those that were found to be gone before Ray says so."""
         self._connect()
@@ -228,6 +233,9 @@ class RayFleet:
         new, lost = nodes.see(alive)
         for name in lost:
             self._lose(name)
+        if time.monotonic() >= self._next_probe:
+            self._next_probe = time.monotonic() + SILENT_SECONDS
+            new += [node for node in nodes.silent() if node.answers()]
         for node in new:
             self._start_on(node, nodes)
 
@@ -237,7 +245,7 @@ class RayFleet:
             return
         self._lost.append(Gone(name, Departure.LOST, "its node is gone", not member.joined))
         self._calls = {call: replica for call, replica in self._calls.items() if replica != name}
-        self._forget(name, for_good=True)
+        self._forget(name, Departure.LOST)
 
     def _kill_those_that_never_load(self) -> None:
         for name, member in list(self._members.items()):
@@ -258,7 +266,7 @@ class RayFleet:
         except errors.RayError as error:
             node = None if self._nodes is None else self._nodes.of(name)
             departure = _departure(member, error, node)
-            self._forget(name, for_good=departure is Departure.LOST)
+            self._forget(name, departure)
             return Gone(name, departure, _detail(error), not member.joined)
         if not member.joined:
             member.joined = True
@@ -289,12 +297,18 @@ class RayFleet:
     def release(self, replica: str) -> None:
         """Let a replica go that has reported for the last time; its node gets no other one."""
         if replica in self._members:
-            self._forget(replica, for_good=True)
+            self._forget(replica, Departure.DRAINED)
 
-    def _forget(self, name: str, *, for_good: bool = False) -> None:
+    def _forget(self, name: str, departure: Departure = Departure.CRASHED) -> None:
         member = self._members.pop(name)
         if self._nodes is not None:
-            self._nodes.vacate(name, for_good=for_good)
+            match departure:
+                case Departure.LOST:
+                    self._nodes.lose(name)
+                case Departure.DRAINED:
+                    self._nodes.release(name)
+                case _:
+                    self._nodes.vacate(name)
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(member.actor, no_restart=True)
 

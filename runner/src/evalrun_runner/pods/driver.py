@@ -18,7 +18,7 @@ from evalrun_api.pods import FLUSH_GRACE_SECONDS, HTTP_PORT, ExitCode, HeadState
 from evalrun_api.runprogress import RunProgress
 from evalrun_runner.driver.watching import View, line_of
 from evalrun_runner.endpoint import Endpoint
-from evalrun_runner.errors import Interrupted
+from evalrun_runner.errors import Interrupted, RunFailed
 from evalrun_runner.pods.board import HeadBoard
 from evalrun_runner.pods.ending import Ending, ending_of_error, ending_of_result
 from evalrun_runner.pods.environment import PodEnvironment
@@ -93,12 +93,20 @@ class DriverPod:
         # Should it hang from here on, these stay its last words.
         self._last_words(self._ending_of(stopped))
         seconds = FLUSH_SECONDS if self._gentle.is_set() else AT_ONCE_SECONDS
-        backstop = threading.Timer(seconds, os._exit, [ExitCode.STOPPED])
-        backstop.daemon = True
-        backstop.start()
+        _end_after(seconds, ExitCode.STOPPED)
         if not self._gentle.is_set():
             raise stopped
         say("stopping as asked: what is complete is committed first")
+
+    def _on_loss(self, failure: RunFailed) -> None:
+        """Ray is gone: the run ends, though its thread may hang in a call to Ray until Ray ends the process."""
+        if self._ended or self._stop.is_set():
+            return
+        ending = self._ending_of(failure)
+        self._last_words(ending)
+        say(_summary(ending))
+        self._board.announce(HeadState.DONE)
+        _end_after(AT_ONCE_SECONDS, ending.code)
 
     def _attempt(self) -> RunResult:
         config = self._config = RunConfig.from_json(self._environment.config.read_bytes())
@@ -106,7 +114,7 @@ class DriverPod:
         self._endpoint.start()
         say(f"run {config.namespace}/{config.name}, attempt {config.attempt}, driver {self._board.instance}")
         # Ray's head takes seconds to start, and so do the imports and the preflight.
-        head = self._head = RayHead(self._environment.address, self._board)
+        head = self._head = RayHead(self._environment.address, self._board, self._on_loss)
         from evalrun_runner.driver.run import Options, run
 
         options = Options(stop=self._stop, gentle=self._gentle, ray_address=head.address, host=head)
@@ -128,6 +136,13 @@ class DriverPod:
             self._environment.termination_log.write_bytes(ending.result.fit())
         except OSError as error:
             say(f"the termination message cannot be written: {error}")
+
+
+def _end_after(seconds: float, code: ExitCode) -> None:
+    """End the process then, whatever it hangs in."""
+    backstop = threading.Timer(seconds, os._exit, [code])
+    backstop.daemon = True
+    backstop.start()
 
 
 def _summary(ending: Ending) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -61,8 +62,7 @@ class Tree:
                 self._process.kill()
                 self._process.wait()
         while left := members(self._process.pid, os.getpid() if self._alone else None):
-            for pid in left:
-                _kill(pid)
+            end_all(left)
             time.sleep(POLL_SECONDS)
         if self._alone:
             self._bury()
@@ -75,7 +75,7 @@ class Tree:
                 os.waitpid(ended, os.WNOHANG)
 
 
-def members(session: int, parent: int | None = None) -> list[int]:
+def members(session: int | None, parent: int | None = None) -> list[int]:
     """Living processes of a session, the children of ``parent``, and all their descendants; no zombies."""
     parents: dict[int, list[int]] = {}
     generation = []
@@ -99,11 +99,11 @@ def _parent_and_session(pid: int) -> tuple[int, int] | None:
     return None if state == "Z" else (int(parent), int(session))
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # it has ended by itself
+def end_all(pids: Iterable[int]) -> None:
+    """SIGKILL; some may have ended by themselves."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _ended_child() -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from evalrun_api.conditions import Reason
 from evalrun_api.pods import RAY_PORT, HeadState
@@ -20,13 +21,15 @@ LOOK_SECONDS = 0.1
 class RayHead(Host):
     """Starts Ray at once, so that it is there when preflight has passed; replicas may join when both are done."""
 
-    def __init__(self, address: str, board: HeadBoard) -> None:
+    def __init__(self, address: str, board: HeadBoard, on_loss: Callable[[RunFailed], None]) -> None:
+        """``on_loss`` is called from another thread: the one of the run may hang in a call to a Ray that is gone."""
+        self._on_loss = on_loss
         self.address = f"{address}:{RAY_PORT}"
         self._command = head_command(address)
         self._board = board
         self._ending = threading.Event()
         self._passed, self._there = threading.Event(), threading.Event()
-        self._failure: str | None = None
+        self._failure: RunFailed | None = None
         self._thread = threading.Thread(target=self._keep, name="ray", daemon=True)
         self._thread.start()
 
@@ -44,7 +47,7 @@ class RayHead(Host):
     def check(self) -> None:
         """Raises ``RunFailed`` if Ray's head is gone: replicas and driver have lost each other then."""
         if self._failure is not None:
-            raise RunFailed(self._failure, reason=Reason.DRIVER_FAILED)
+            raise self._failure
 
     def end(self) -> None:
         """End Ray; nobody joins any more."""
@@ -61,7 +64,9 @@ class RayHead(Host):
             if code is None:
                 return
             if self._there.is_set() or not tries_left:
-                self._failure = f"Ray's head ended by itself with exit code {code}: {words}"
+                why = f"Ray's head ended by itself with exit code {code}: {words}"
+                self._failure = RunFailed(why, reason=Reason.DRIVER_FAILED)
+                self._on_loss(self._failure)
                 return
             say(f"Ray's head did not start ({words}): once more")
 
