@@ -22,7 +22,7 @@ from evalrun_api import (
 )
 from evalrun_runner.driver.gates import judge
 from evalrun_runner.driver.provenance import read_run
-from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreError
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records import Counts
 from evalrun_runner.storage import store_spec
@@ -32,11 +32,26 @@ Results = Mapping[str, Any]
 """The content of ``results.json``."""
 
 
+def check_baselines(config: RunConfig) -> None:
+    """Read what the gates compare with, as far as it is there. Raises ``InputError`` and the errors of the store."""
+    for number, location in enumerate(config.baselines):
+        if location is not None:
+            _baseline(location, number)
+
+
 def succeeded(config: RunConfig, results: Results, work: Work) -> RunResult:
-    """The result of a run that is complete, its gates judged against their baselines."""
-    baselines = [
-        None if location is None else _baseline(location, number) for number, location in enumerate(config.baselines)
-    ]
+    """The result of a run that is complete, its gates judged against their baselines.
+
+    A run that is complete stays so: a baseline that can no longer be read is one that is missing.
+    """
+
+    def read(number: int, location: RunLocation | None) -> Results | None:
+        try:
+            return None if location is None else _baseline(location, number)
+        except (InputError, StoreError, LedgerCorrupt):
+            return None
+
+    baselines = [read(number, location) for number, location in enumerate(config.baselines)]
     return _result(results, config.spec.gates, baselines, work, config.results.uri)
 
 

@@ -21,7 +21,7 @@ from evalrun_runner.driver.host import Host
 from evalrun_runner.driver.identity import Plan, check_same_plan, claim_plan, read_plan
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.loop import Loop
-from evalrun_runner.driver.outcome import succeeded, too_many_failed
+from evalrun_runner.driver.outcome import check_baselines, succeeded, too_many_failed
 from evalrun_runner.driver.planning import Planning
 from evalrun_runner.driver.prepare import Setting, chat_template, load_tasks, prepare
 from evalrun_runner.driver.provenance import attempt_record, first_record, note_replicas, now, read_run, sizing
@@ -76,6 +76,7 @@ def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
     with blaming(Reason.TASK_INVALID):
         benchmarks = load_tasks(setting)
         chat = chat_template(setting)
+    check_baselines(config)
     with blaming(Reason.PLAN_MISMATCH):
         earlier = _earlier_run(setting, options)
         # From here on the output is this plan's; all that can be found wrong with the input was found before.
