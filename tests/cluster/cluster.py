@@ -42,7 +42,7 @@ from cluster.node import Node
 from cluster.process import Daemon, kill_all
 from cluster.state import MAX_NODES, Addresses, NodeOptions, State, known, this_process
 
-_START_S = 60.0
+_START_S = 120.0
 _POLL_S = 0.1
 _LOGS_KEPT = 10
 
@@ -192,7 +192,10 @@ class Cluster(Client):
     def _make_machines(self) -> None:
         sysctls.note()
         network.create(self.state.addresses)
-        cgroups.create(f"{self.state.addresses.name}/control-plane")
+        group = self.state.addresses.name
+        cgroups.create(f"{group}/control-plane")
+        cgroups.prefer(group, 4)
+        cgroups.prefer(f"{group}/control-plane", 16)
         for node in self.nodes:
             node.machine.create()
         archives = [images.pause_image(), images.busybox_image(), *self._archives]

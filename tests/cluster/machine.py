@@ -114,6 +114,7 @@ class Machine:
     def power_on(self) -> None:
         """Process 1 and containerd: all that needs no API server."""
         cgroups.create(f"{self.group}/daemons")
+        cgroups.prefer(f"{self.group}/daemons", 16)
         network.create_node(self.state.addresses, self.number, self.state.nodes)
         booted = self.folder / "booted"
         booted.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from cluster.process import Daemon, Process
 from cluster.state import State
 
 GPU = "nvidia.com/gpu"
-_READY_S = 60.0
+_READY_S = 120.0
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class Daemon:
                 env=environment(),
                 cwd="/",
             )
-        until(inner.exists, 10.0, lambda: f"{self.name} to start; {self.tail()}")
+        until(inner.exists, 30.0, lambda: f"{self.name} to start; {self.tail()}")
         self._note(int(inner.read_text()))
 
     def _note(self, inner_pid: int) -> None:
