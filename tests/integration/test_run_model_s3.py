@@ -1,4 +1,4 @@
-"""A whole run of a real engine whose model lies in a real S3: the driver looks, replicas bring, the ledger remembers."""
+"""A run of a real engine whose model lies in a real S3: the driver looks, replicas bring, the ledger remembers."""
 
 from __future__ import annotations
 
