@@ -34,6 +34,7 @@ Object = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 SYSTEM, NAMESPACE = "evalrun-system", "evals"
 OPERATOR_IMAGE, RUNNER_IMAGE = "localhost/evalrun-operator", "localhost/evalrun-runner"
+DEPLOYMENT = "evalrun-operator"
 SUITE = "sums"
 ITEMS = 600
 TOKENS_PER_ITEM = 15
@@ -80,6 +81,8 @@ class Platform:
 
     cluster: Cluster
     seaweed: Seaweed
+    keys: Path
+    """An empty folder, for the store's keys as files."""
     values: dict[str, str] = field(default_factory=dict)
 
     # Installing ---------------------------------------------------------------------------------------------------
@@ -124,7 +127,7 @@ class Platform:
         """Wait until the present operator works."""
 
         def rolled_out() -> bool:
-            deployment = self.cluster.api.get("deployments", "evalrun", SYSTEM)
+            deployment = self.cluster.api.get("deployments", DEPLOYMENT, SYSTEM)
             status = deployment["status"]
             current = status.get("observedGeneration") == deployment["metadata"]["generation"]
             return current and condition(deployment, "Available") == "True" and status.get("updatedReplicas") == 1
@@ -133,12 +136,12 @@ class Platform:
 
     def stop_operator(self) -> None:
         """Scale it to nothing and wait until it is gone."""
-        self.cluster.kubectl("-n", SYSTEM, "scale", "deployment/evalrun", "--replicas=0")
+        self.cluster.kubectl("-n", SYSTEM, "scale", f"deployment/{DEPLOYMENT}", "--replicas=0")
         self.cluster.wait_for(lambda: not self.operator_pods(), 60, "the operator to be gone", SYSTEM)
 
     def start_operator(self) -> None:
         """Bring it back."""
-        self.cluster.kubectl("-n", SYSTEM, "scale", "deployment/evalrun", "--replicas=1")
+        self.cluster.kubectl("-n", SYSTEM, "scale", f"deployment/{DEPLOYMENT}", "--replicas=1")
         self.operator_ready()
 
     def operator_pods(self) -> list[Object]:
@@ -160,12 +163,13 @@ class Platform:
 
     def store(self, uri: str) -> ObjectStore:
         """A run's results, from outside the cluster."""
+        (self.keys / "AWS_ACCESS_KEY_ID").write_text(self.seaweed.key)
+        (self.keys / "AWS_SECRET_ACCESS_KEY").write_text(self.seaweed.secret)
         settings = S3Settings(
             endpoint_url=self.seaweed.outside,
             region="us-east-1",
             addressing_style="path",
-            access_key_id=self.seaweed.key,
-            secret_access_key=self.seaweed.secret,
+            credentials_dir=str(self.keys),
         )
         return open_store(StoreSpec(uri, settings))
 
