@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from evalrun_runner.cli.files import parse
 from evalrun_runner.cli.localize import Localizer
 from support.pods import DriverPod, PodNetwork, needs_namespaces
 from support.runs import write_run, write_suite
-from support.seaweed import Seaweed
+from support.seaweed import Seaweed, write_credentials
 
 pytestmark = [needs_namespaces, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -128,16 +129,39 @@ def test_a_driver_that_is_stopped_flushes_and_its_replicas_wait_for_the_next(tmp
         assert replica.ended(30) == ExitCode.STOPPED
 
 
+def test_a_driver_that_is_stopped_in_its_preflight_leaves_at_once(tmp_path: Path) -> None:
+    """Its store takes connections and never answers."""
+    write_credentials(tmp_path / "keys", ("key", "secret"))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        PodNetwork(tmp_path / "pods", store=silent.getsockname()[1]) as network,
+    ):
+        config = with_store(make_config(tmp_path, ["1 + 1 =?"]), network.store, str(tmp_path / "keys"))
+        driver = network.driver(config)
+        driver.until("checking the store")
+        driver.signal(signal.SIGTERM)
+        assert driver.ended(30) == ExitCode.STOPPED
+        assert not driver.was_ready
+        result = driver.result
+    assert result.phase is Phase.SUSPENDED
+    assert result.failure is not None
+    assert result.failure.reason is Reason.INTERRUPTED
+
+
+def with_store(config: RunConfig, endpoint: str, credentials_dir: str | None) -> RunConfig:
+    """The run with its results in a bucket that is not there."""
+    storage = StorageAccess(
+        endpoint_url=endpoint,
+        region="us-east-1",
+        addressing_style=AddressingStyle.PATH,
+        credentials_dir=credentials_dir,
+    )
+    return config.model_copy(update={"results": RunLocation(uri="s3://no-such-bucket/runs/", storage=storage)})
+
+
 def test_what_only_a_run_can_find_ends_it_before_it_is_ready(tmp_path: Path) -> None:
     with Seaweed(tmp_path) as seaweed, PodNetwork(tmp_path / "pods", store=seaweed.port) as network:
-        storage = StorageAccess(
-            endpoint_url=network.store,
-            region="us-east-1",
-            addressing_style=AddressingStyle.PATH,
-            credentials_dir=seaweed.settings().credentials_dir,
-        )
-        results = RunLocation(uri="s3://no-such-bucket/runs/", storage=storage)
-        config = make_config(tmp_path, ["1 + 1 =?"]).model_copy(update={"results": results})
+        config = with_store(make_config(tmp_path, ["1 + 1 =?"]), network.store, seaweed.settings().credentials_dir)
         driver = network.driver(config)
         replica = network.replica()
         assert driver.ended() == ExitCode.INVALID, driver.log

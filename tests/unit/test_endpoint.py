@@ -27,6 +27,7 @@ from evalrun_runner.endpoint import Endpoint
 from evalrun_runner.errors import InputError
 from evalrun_runner.pods.board import HeadBoard
 from evalrun_runner.records import Counts
+from support.seaweed import wait_until
 
 CONFIG = RunConfig(
     name="my-run",
@@ -155,6 +156,18 @@ def test_the_end_waits_for_those_that_ask_and_no_others() -> None:
     assert board.wait_until_heard(0.0) == 1
     board.ask("b", "open", 0.0)
     assert board.wait_until_heard(0.0) == 0
+
+
+def test_the_end_does_not_wait_for_who_has_said_goodbye() -> None:
+    board = HeadBoard()
+    with serving(board) as (_, url), ThreadPoolExecutor(1) as threads:
+        # Its question is still held back when it says goodbye.
+        held = threads.submit(get, f"{url}/head?pod=a&known=starting&wait=25")
+        wait_until(lambda: "a" in board._asked, 10, lambda: "the question did not come")
+        get(f"{url}/head?pod=a&leaving=1")
+        board.announce(HeadState.DONE)
+        assert board.wait_until_heard(0.0) == 0
+        held.result()
 
 
 def test_metrics_are_prometheus_and_counters_follow_the_totals() -> None:

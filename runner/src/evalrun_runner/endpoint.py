@@ -152,7 +152,10 @@ def _head(board: HeadBoard, query: str) -> Page:
         wait = min(LONGEST_WAIT, float(given.get("wait", "0")))
     except ValueError:
         return Page.text(400, f"wait={given['wait']!r} is no number of seconds")
-    head = board.ask(given.get("pod", ""), given.get("known", ""), wait)
+    pod = given.get("pod", "")
+    head = board.ask(pod, given.get("known", ""), wait)
+    if "leaving" in given:
+        board.leave(pod)
     return Page(200, _JSON, head.to_json().encode())
 
 

@@ -24,7 +24,7 @@ class HeadBoard:
         self._asked: dict[str, float] = {}
         """Pod -> when it last asked."""
         self._heard: set[str] = set()
-        """Pods that were told ``done``."""
+        """Pods that were told ``done``, or have left before."""
 
     @property
     def ready(self) -> bool:
@@ -45,12 +45,19 @@ class HeadBoard:
         """The state: at once where it is not the one that is known, else when it changes or ``wait`` seconds passed."""
         with self._changed:
             self._asked[pod] = time.monotonic()
+            self._heard.discard(pod)
             self._changed.wait_for(lambda: self._state.value != known, timeout=max(0.0, wait))
             self._asked[pod] = time.monotonic()
             if self._state is HeadState.DONE:
                 self._heard.add(pod)
                 self._changed.notify_all()
             return Head(instance=self.instance, state=self._state)
+
+    def leave(self, pod: str) -> None:
+        """The pod will not ask any more."""
+        with self._changed:
+            self._heard.add(pod)
+            self._changed.notify_all()
 
     def wait_until_heard(self, timeout: float) -> int:
         """After ``done``: until all pods that ask have been told, at most ``timeout`` seconds; how many were not."""

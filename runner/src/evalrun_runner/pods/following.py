@@ -11,11 +11,12 @@ from urllib.parse import urlencode
 from evalrun_api.pods import HTTP_PORT
 from evalrun_api.runprogress import Head
 
-WAIT_SECONDS = 25.0
+WAIT_SECONDS = 25
 """How long the driver may hold a question back."""
 ANSWER_SECONDS = 10.0
 """For a connection, and for an answer beyond the wait."""
 RETRY_SECONDS = 1.0
+GOODBYE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,18 @@ class Follower:
         """Why the last question had no answer, for people."""
         return self._why
 
+    def say_goodbye(self) -> None:
+        """Tell the driver, if it is there, that this pod leaves: it need not be told the end."""
+        try:
+            self._ask(GOODBYE_SECONDS, leaving="1")
+        except (OSError, HTTPException, ValueError) as error:
+            self._why = f"{type(error).__name__}: {error}"
+
     def _follow(self) -> None:
         while True:
             known = "" if self._answer is None else self._answer.head.state.value
             try:
-                answer: Answer | None = self._ask(known)
+                answer: Answer | None = self._ask(ANSWER_SECONDS, known=known, wait=str(WAIT_SECONDS))
             # What is no Head is another server's answer, or half of one.
             except (OSError, HTTPException, ValueError) as error:
                 answer, self._why = None, f"{type(error).__name__}: {error}"
@@ -74,14 +82,14 @@ class Follower:
             if answer is None:
                 time.sleep(RETRY_SECONDS)
 
-    def _ask(self, known: str) -> Answer:
-        connection = HTTPConnection(self._host, HTTP_PORT, timeout=ANSWER_SECONDS)
+    def _ask(self, seconds: float, **question: str) -> Answer:
+        """``seconds`` for the connection, and for the answer beyond what the question waits."""
+        connection = HTTPConnection(self._host, HTTP_PORT, timeout=seconds)
         try:
             connection.connect()
-            connection.sock.settimeout(WAIT_SECONDS + ANSWER_SECONDS)
+            connection.sock.settimeout(float(question.get("wait", "0")) + seconds)
             address = connection.sock.getpeername()[0]
-            query = urlencode({"pod": self._pod, "known": known, "wait": int(WAIT_SECONDS)})
-            connection.request("GET", f"/head?{query}")
+            connection.request("GET", f"/head?{urlencode({'pod': self._pod, **question})}")
             return Answer(Head.from_json(connection.getresponse().read()), address)
         finally:
             connection.close()

@@ -60,6 +60,7 @@ class ReplicaPod:
                     self._wait()
         self._drain(DRAIN_SECONDS)
         self._end()
+        self._follower.say_goodbye()
         say("stopped as asked")
         return ExitCode.STOPPED
 
