@@ -98,6 +98,62 @@ def test_children_are_found_by_the_runs_uid() -> None:
     assert {f"list {kind} team evalrun.dev/run={uid}" for kind in ("Job", "Pod")} <= set(look.api.read)
 
 
+def lists(look: Look) -> int:
+    return sum(one.startswith("list") for one in look.api.read)
+
+
+def test_children_are_read_again_only_when_there_may_be_news_of_them() -> None:
+    look = Look()
+    look.api.objects["EvalRun", "x"] = run().manifest()
+
+    async def scene() -> None:
+        observer = look.observer()
+        for _ in range(3):
+            await observer.observe(KEY)
+        assert (lists(look), look.api.read.count("get EvalRun x")) == (2, 3), "Jobs and Pods, once"
+        observer.forget(KEY)
+        await observer.observe(KEY)
+        assert lists(look) == 4
+        look.api.objects["EvalRun", "x"]["metadata"]["uid"] = "another of its name"
+        await observer.observe(KEY)
+        assert lists(look) == 6
+
+    asyncio.run(scene())
+
+
+def test_news_while_children_are_read_makes_them_read_again() -> None:
+    look = Look()
+    look.api.objects["EvalRun", "x"] = run().manifest()
+    observer = look.observer()
+    read = look.api.list_objects
+
+    async def interrupted(*arguments: Any) -> list[dict[str, Any]]:
+        observer.forget(KEY)
+        return await read(*arguments)
+
+    look.api.list_objects = interrupted  # type: ignore[method-assign]
+
+    async def twice() -> None:
+        await observer.observe(KEY)
+        await observer.observe(KEY)
+
+    asyncio.run(twice())
+    assert lists(look) == 4
+
+
+def test_of_finished_runs_nothing_is_kept() -> None:
+    look = Look()
+    look.api.objects["EvalRun", "x"] = run().with_status(EvalRunStatus(phase=Phase.SUCCEEDED)).manifest()
+
+    async def twice() -> None:
+        observer = look.observer()
+        await observer.observe(KEY)
+        await observer.observe(KEY)
+
+    asyncio.run(twice())
+    assert lists(look) == 4
+
+
 def test_only_a_driver_that_is_ready_is_asked_how_far_it_is() -> None:
     ready = Look(backend=OneDriver(Driver(DriverPhase.READY, address="10.0.0.5")))
     assert ready.saw(run()).progress is ANSWER and ready.asked == ["10.0.0.5"]

@@ -133,8 +133,8 @@ def play(
     async def run() -> None:
         server, watched = Server(), Watched()
         queue: WorkQueue[Key] = WorkQueue()
-        server.intake = Intake(queue, watched)
-        resync = Resync(server, queue, watched, (EVALRUNS, JOBS, PODS), namespaces, 60.0)  # type: ignore[arg-type]
+        server.intake = Intake(queue.add, watched)
+        resync = Resync(server, queue.add, watched, (EVALRUNS, JOBS, PODS), namespaces, 60.0)  # type: ignore[arg-type]
         tasks = [asyncio.create_task(queue.run(work)), asyncio.create_task(resync.run())]
         try:
             await scene(server, resync, Health(queue, resync))
@@ -150,20 +150,33 @@ def play(
     return worked
 
 
-def test_every_run_is_looked_at_without_an_event_and_one_with_a_missed_event_at_once() -> None:
+def test_a_run_with_a_missed_event_is_looked_at_at_the_next_resync_and_the_others_are_not() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         for name in ("x", "y"):
             server.change(EVALRUNS, name)
+        server.change(PODS, "p")
         await asyncio.sleep(30)
-        server.deaf = {JOBS}
+        server.deaf = {JOBS, PODS}
         server.change(JOBS, "x-a1-driver")
-        await asyncio.sleep(45)
-        assert resync.silent is None
+        await asyncio.sleep(60)
+        del server.objects[PODS, "p"]
+        await asyncio.sleep(60)
+        assert resync.silent is not None
 
     worked = play(scene)
-    x, y = Key("team", "x"), Key("team", "y")
-    assert (x, 60.0) in worked, "its Job's event was missed"
-    assert any(key == y and 60.0 < when <= 75.0 for key, when in worked)
+    assert [when for key, when in worked if key.name == "x" and when >= 60.0] == [60.0, 120.0], "its Job, then its pod"
+    assert not [when for key, when in worked if key.name == "y" and when > 1.0]
+
+
+def test_once_in_a_while_every_run_is_looked_at_whatever_was_heard() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        for name in ("x", "y"):
+            server.change(EVALRUNS, name)
+        await asyncio.sleep(700)
+
+    late = [(key.name, when) for key, when in play(scene) if when > 1.0]
+    assert {name for name, _ in late} == {"x", "y"}
+    assert all(540.0 <= when <= 600.0 for _, when in late)
 
 
 def test_a_silent_watch_is_found_within_three_minutes_of_its_first_missed_event() -> None:
@@ -250,11 +263,7 @@ def test_a_stranger_that_looks_like_a_child_belongs_to_no_run() -> None:
 def test_the_operators_own_status_is_no_news_and_what_a_user_wants_is() -> None:
     added: list[Key] = []
 
-    class Queue:
-        def add(self, key: Key) -> None:
-            added.append(key)
-
-    intake = Intake(Queue(), Watched())  # type: ignore[arg-type]
+    intake = Intake(added.append, Watched())
 
     def event(version: int, kind: str | None = "MODIFIED", **metadata: Any) -> int:
         base = {"name": "x", "namespace": "team", "uid": "u", "generation": 1, "resourceVersion": str(version)}

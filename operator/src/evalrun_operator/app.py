@@ -48,10 +48,15 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
         watched = Watched()
         kinds = (EVALRUNS, *backend.kinds)
         namespaces = settings.watch.namespaces
-        resync = Resync(client, queue, watched, kinds, namespaces, settings.resync_seconds)
         observer = Observer(client, backend, partial(ask_progress, session), now)
         reconciler = Reconciler(client, backend, observer, settings, now)
-        handlers = registry(Intake(queue, watched), kinds, found)
+
+        def changed(key: Key) -> None:
+            observer.forget(key)
+            queue.add(key)
+
+        resync = Resync(client, changed, watched, kinds, namespaces, settings.resync_seconds)
+        handlers = registry(Intake(changed, watched), kinds, found)
         async with serve(Health(queue, resync), settings.health_port) as port:
             logger.info("working on %s; health on port %d", ", ".join(namespaces) or "all namespaces", port)
             await _Parts(queue, resync, reconciler, Watches(handlers, namespaces)).run(settings.workers)

@@ -30,7 +30,7 @@ async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: P
         ApiError: A call failed. What was written stays; the next run of the same goes on from there.
     """
     for change in changes:
-        await apply_change(client, run, change)
+        await _apply_change(client, run, change)
     if plan.delete_run:
         await _delete(client, run, Delete(EVALRUNS, _name(run), _uid(run)))
         return
@@ -40,7 +40,7 @@ async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: P
         await tell(client, run, event, now)
 
 
-async def apply_change(client: Client, run: EvalRun, change: Change) -> None:
+async def _apply_change(client: Client, run: EvalRun, change: Change) -> None:
     """Write one change; one that is there already is fine."""
     match change:
         case Create():

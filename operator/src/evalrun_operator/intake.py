@@ -6,7 +6,7 @@ run whose progress moves would bring the next one at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,6 @@ from evalrun_operator.changes import EVALRUNS, Kind
 from evalrun_operator.names import run_labels
 from evalrun_operator.observe import Key
 from evalrun_operator.watched import Watched
-from evalrun_operator.workqueue import WorkQueue
 
 CHILDREN = ",".join([*(f"{key}={value}" for key, value in run_labels("").items() if key != LABEL_RUN), LABEL_RUN])
 """Label selector of all children of all runs: other people's pods are never read."""
@@ -31,7 +30,8 @@ def key_of(kind: Kind, metadata: Mapping[str, Any]) -> Key | None:
 class Intake:
     """Takes events in."""
 
-    queue: WorkQueue[Key]
+    changed: Callable[[Key], None]
+    """Told of each run of which there is news."""
     watched: Watched
     _wishes: dict[str, object] = field(default_factory=dict)
     """What users want of each run, by uid."""
@@ -39,13 +39,13 @@ class Intake:
     def take(self, kind: Kind, event: Mapping[str, Any]) -> None:
         """An event as the API server tells it: ``type`` (None for what was there at the start) and ``object``."""
         metadata = event["object"]["metadata"]
+        key = key_of(kind, metadata)
         if event["type"] == "DELETED":
             self.watched.gone(kind, metadata["uid"])
         else:
-            self.watched.saw(kind, metadata["uid"], metadata["resourceVersion"])
-        key = key_of(kind, metadata)
+            self.watched.saw(kind, metadata["uid"], metadata["resourceVersion"], key)
         if key is not None and self._is_news(kind, event):
-            self.queue.add(key)
+            self.changed(key)
 
     def _is_news(self, kind: Kind, event: Mapping[str, Any]) -> bool:
         """Whether more than a run's status changed."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from evalrun_api import EvalRun, RunProgress
 from evalrun_api.pods import LABEL_RUN
 from evalrun_operator.backend.protocol import Backend, Objects
-from evalrun_operator.changes import EVALRUNS, NODES, PODS, Manifest
+from evalrun_operator.changes import EVALRUNS, NODES, PODS, Kind, Manifest
 from evalrun_operator.client import Client
 from evalrun_operator.errors import Forbidden, NotFound
 from evalrun_operator.lookups import look_up
@@ -36,15 +36,34 @@ AskProgress = Callable[[str], Awaitable[RunProgress | None]]
 """Asks the driver at an address."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Children:
+    uid: str | None
+    """The run's."""
+    by_kind: Mapping[Kind, Sequence[Manifest]]
+
+
 @dataclass
 class Observer:
-    """Reads runs. ``now`` is the clock that deletions of pods are held against."""
+    """Reads runs. ``now`` is the clock that deletions of pods are held against.
+
+    A run is read each time, its children only when there may be news of them: a label selects among all objects of a
+    namespace, which is dear where there are many, and a run whose progress is asked for changes seldom otherwise.
+    Whoever hears of a child (a watch, the resync, the operator itself that wrote one) calls ``forget``.
+    """
 
     client: Client
     backend: Backend
     ask_progress: AskProgress
     now: Callable[[], datetime]
     _nodes_forbidden: bool = False
+    _known: dict[Key, _Children] = field(default_factory=dict)
+    _reading: dict[Key, object] = field(default_factory=dict)
+
+    def forget(self, key: Key) -> None:
+        """The run's children are read again, also by whoever is reading them now."""
+        self._known.pop(key, None)
+        self._reading.pop(key, None)
 
     async def observe(self, key: Key) -> tuple[Observed, Objects] | None:
         """One run and everything about it; None if it is gone or on its way out, with its children.
@@ -54,11 +73,12 @@ class Observer:
         try:
             body = await self.client.get(EVALRUNS, key.namespace, key.name)
         except NotFound:
-            return None
-        if body["metadata"].get("deletionTimestamp"):
+            body = {}
+        if not body or body["metadata"].get("deletionTimestamp"):
+            self.forget(key)
             return None
         run, invalid = parse_run(body)
-        objects = await self._children(key.namespace, run.metadata.uid or "")
+        objects = await self._children(key, run)
         attempts = self.backend.attempts(objects)
         driver = _present_driver(run, attempts)
         progress, references = await asyncio.gather(
@@ -66,13 +86,24 @@ class Observer:
         )
         return Observed(run, attempts, progress, references, invalid), objects
 
-    async def _children(self, namespace: str, uid: str) -> Objects:
+    async def _children(self, key: Key, run: EvalRun) -> Objects:
+        known = self._known.get(key)
+        if known is None or known.uid != run.metadata.uid:
+            known = await self._read_children(key, run)
+        stuck = _nodes_of_stuck(known.by_kind.get(PODS, ()), self.now())
+        return Objects(known.by_kind, await self._lost(stuck))
+
+    async def _read_children(self, key: Key, run: EvalRun) -> _Children:
+        reading = self._reading[key] = object()
         kinds = self.backend.kinds
-        selector = f"{LABEL_RUN}={uid}"
-        lists = await asyncio.gather(*(self.client.list_objects(kind, namespace, selector) for kind in kinds))
-        by_kind: dict[Any, Sequence[Manifest]] = dict(zip(kinds, lists, strict=True))
-        stuck = _nodes_of_stuck(by_kind.get(PODS, ()), self.now())
-        return Objects(by_kind, await self._lost(stuck))
+        selector = f"{LABEL_RUN}={run.metadata.uid}"
+        lists = await asyncio.gather(*(self.client.list_objects(kind, key.namespace, selector) for kind in kinds))
+        children = _Children(run.metadata.uid, dict(zip(kinds, lists, strict=True)))
+        # Of runs that are finished there may be very many, and they are hardly ever looked at.
+        if self._reading.get(key) is reading and not _is_finished(run):
+            self._known[key] = children
+        self._reading.pop(key, None)
+        return children
 
     async def _lost(self, nodes: Iterable[str]) -> frozenset[str]:
         if self._nodes_forbidden:
@@ -107,13 +138,16 @@ class Observer:
         self, namespace: str, run: EvalRun, invalid: str | None, driver: Driver | None
     ) -> References | None:
         """Looked up only where an attempt may have to be made."""
-        finished = run.status is not None and run.status.phase is not None and run.status.phase.finished
-        if invalid is not None or finished or run.spec.policy.suspend:
+        if invalid is not None or _is_finished(run) or run.spec.policy.suspend:
             return None
         if driver is not None and not driver.phase.ended:
             return None
         problems = self.backend.problems(run)
         return References(problems) if problems else await look_up(self.client, namespace, run.spec)
+
+
+def _is_finished(run: EvalRun) -> bool:
+    return run.status is not None and run.status.phase is not None and run.status.phase.finished
 
 
 def _present_driver(run: EvalRun, attempts: Mapping[int, Attempt]) -> Driver | None:

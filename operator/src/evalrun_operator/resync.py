@@ -1,11 +1,11 @@
-"""Every so often all runs are looked at without an event, and the watches are held against what is there."""
+"""Every so often the watches are held against what is there, and what they missed is looked at."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,13 @@ from evalrun_operator.errors import ApiError, NoCluster, NotFound, Unavailable
 from evalrun_operator.intake import CHILDREN, key_of
 from evalrun_operator.observe import Key
 from evalrun_operator.watched import Comparison, Watched
-from evalrun_operator.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
 
 PATIENCE = 1 / 6
 """Of the resync's period: how long what is overdue may still be on its way."""
-SPREAD = 1 / 4
-"""Of the resync's period, over which runs are looked at that no event was missed of."""
+WHOLE = 10
+"""Each so many resyncs all runs are looked at, whether anything was missed or not; spread over one period."""
 
 
 @dataclass(slots=True)
@@ -35,7 +34,8 @@ class Resync:
     """
 
     client: Client
-    queue: WorkQueue[Key]
+    changed: Callable[[Key], None]
+    """Told of each run that has to be looked at."""
     watched: Watched
     kinds: tuple[Kind, ...]
     """The watched ones, EvalRuns first."""
@@ -46,6 +46,7 @@ class Resync:
     ready: bool = False
     silent: str | None = None
     failing_since: float | None = None
+    times: int = 0
 
     async def run(self) -> None:
         """Do it for ever. Raises ``NoCluster`` if the API server knows no EvalRuns."""
@@ -64,14 +65,19 @@ class Resync:
             await asyncio.sleep(self.period)
 
     async def once(self) -> None:
-        """Enqueue all runs, those at once of which a watch is behind, and look for watches that are silent."""
+        """Find what the watches missed, and watches that are silent."""
         seen = await asyncio.gather(*(self._compare(kind) for kind in self.kinds))
-        runs = {key for _, key in seen[0].keys if key is not None}
-        missed = {key for one in seen for uid, key in one.keys if key is not None and uid in one.comparison.behind}
+        missed = {key for one in seen for uid, key in one.keys if uid in one.comparison.behind}
+        missed |= {owner for one in seen for owner in one.comparison.vanished if isinstance(owner, Key)}
         for key in missed:
-            self.queue.add(key)
-        for key in runs - missed:
-            self.queue.add_after(key, random.uniform(0, self.period * SPREAD))
+            if key is not None:
+                self.changed(key)
+        self.times += 1
+        if self.times % WHOLE == 0:
+            for _, key in seen[0].keys:
+                if key is not None:
+                    later = random.uniform(0, self.period)
+                    asyncio.get_running_loop().call_later(later, self.changed, key)
         await self._judge(seen)
 
     async def _compare(self, kind: Kind) -> _Seen:

@@ -7,12 +7,15 @@ delivered in between, shows that the watch is silent. This proves the whole way,
 handlers, with objects that are there anyway: a heartbeat object would need a write each time, from every installation,
 and proves the watch of its own kind only. Where nothing changes there is nothing to prove, and nothing to miss.
 
+An object that was delivered and is listed no more has *vanished*: its end was missed. What is neither behind nor
+vanished is known as it is, without asking for it again.
+
 Versions are opaque: they are compared for equality only. A watch may well be ahead of a list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from evalrun_operator.changes import Kind
@@ -23,6 +26,7 @@ class _Delivered:
     version: str
     turn: int
     """Of the watch's deliveries."""
+    owner: Hashable
 
 
 @dataclass(slots=True)
@@ -40,11 +44,11 @@ class Watched:
     def __init__(self) -> None:
         self._watches: dict[Kind, _Watch] = {}
 
-    def saw(self, kind: Kind, uid: str, version: str) -> None:
-        """A watch delivered this version of an object."""
+    def saw(self, kind: Kind, uid: str, version: str, owner: Hashable = None) -> None:
+        """A watch delivered this version of an object; ``owner`` is who should hear if its end is missed."""
         watch = self._of(kind)
         watch.turn += 1
-        watch.delivered[uid] = _Delivered(version, watch.turn)
+        watch.delivered[uid] = _Delivered(version, watch.turn, owner)
 
     def gone(self, kind: Kind, uid: str) -> None:
         """A watch delivered the object's end."""
@@ -63,10 +67,10 @@ class Watched:
         behind = {uid for uid, version in listed.items() if self._version(watch, uid) != version}
         overdue = {uid for uid in behind if uid in watch.owed and self._turn(watch, uid) <= watch.owed[uid]}
         watch.owed = {uid: watch.owed[uid] if uid in overdue else watch.turn for uid in behind}
-        # What is listed no more and was not delivered since is gone: nothing of it is kept.
-        for uid in [uid for uid, last in watch.delivered.items() if uid not in listed and last.turn <= turn]:
-            del watch.delivered[uid]
-        return Comparison(frozenset(behind), frozenset(overdue))
+        # One that was made while the list was on its way is not in it; it was delivered since.
+        gone = [uid for uid, last in watch.delivered.items() if uid not in listed and last.turn <= turn]
+        vanished = frozenset(watch.delivered.pop(uid).owner for uid in gone)
+        return Comparison(frozenset(behind), frozenset(overdue), vanished)
 
     def still_owed(self, kind: Kind, uids: frozenset[str]) -> frozenset[str]:
         """Those of which nothing has been delivered since they were found to be owed."""
@@ -89,9 +93,11 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A list held against what a watch delivered. Both by uid."""
+    """A list held against what a watch delivered; objects by uid."""
 
     behind: frozenset[str]
     """Listed in a version that the watch has not delivered: on its way, or missed."""
     overdue: frozenset[str]
     """So at the last comparison as well, with nothing of them delivered since."""
+    vanished: frozenset[Hashable]
+    """Owners of objects that were delivered and are listed no more."""
