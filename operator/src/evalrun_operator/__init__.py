@@ -1,1 +1,1 @@
-"""The EvalRun control plane, to come: watches EvalRun objects, decides, applies."""
+"""The EvalRun control plane: watches EvalRun objects, decides, applies."""
