@@ -1,4 +1,4 @@
-"""``python -m cluster up|down|status|shell``: a cluster to play with (with ``PYTHONPATH=tests``)."""
+"""``python -m cluster up|down|status|shell|env``: a cluster to play with (with ``PYTHONPATH=tests``)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from cluster import seaweed
+from cluster.binaries import HELM, KUBE, binary
 from cluster.cluster import Cluster
 from cluster.errors import ClusterError
 from cluster.process import environment
@@ -32,12 +34,14 @@ def _parser() -> argparse.ArgumentParser:
     up = actions.add_parser("up", help="start a cluster, which stays until it is taken down")
     up.add_argument("--nodes", type=int, default=3, help="how many; 0 for an API server alone (%(default)s)")
     up.add_argument("--gpus", type=int, default=2, help="nvidia.com/gpu of each node (%(default)s)")
-    up.add_argument("--image", type=Path, action="append", default=[], help="archive of an image for all nodes")
+    up.add_argument("--image", type=Path, action="append", default=[], help="an image for all nodes: archive or layout")
+    up.add_argument("--store", type=Path, metavar="MODEL", help="an S3 in a pod, with a model's folder in it")
     up.set_defaults(action=_up)
     down = actions.add_parser("down", help="take it away; with --all every cluster of this user")
     down.add_argument("--all", action="store_true")
     down.set_defaults(action=_down)
     actions.add_parser("status", help="which clusters are up").set_defaults(action=_status)
+    actions.add_parser("env", help="what a shell evaluates to have its kubectl and helm").set_defaults(action=_env)
     shell = actions.add_parser("shell", help="a shell with kubectl; with --node on that node, as root")
     shell.add_argument("--node", help="node-0, node-1, …")
     shell.set_defaults(action=_shell)
@@ -45,14 +49,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    made = Cluster(arguments.nodes, name=arguments.name, gpus=arguments.gpus, images=arguments.image, lasting=True)
+    images = [*arguments.image, *([seaweed.image()] if arguments.store else [])]
+    made = Cluster(arguments.nodes, name=arguments.name, gpus=arguments.gpus, images=images, lasting=True)
     try:
         made.up()
+        if arguments.store:
+            _fill(seaweed.Seaweed(made), arguments.store)
     except BaseException:
         made.down()
         raise
     print(made.kubectl("get", "nodes"))
     print(_how_to(made))
+
+
+def _fill(store: seaweed.Seaweed, model: Path) -> None:
+    store.start()
+    store.put_folder(model, "checkpoints", model.name)
+    store.make_bucket("evals")
+    print(f"S3: {store.endpoint} (from outside {store.outside}), key {store.key}, secret {store.secret}")
 
 
 def _down(arguments: argparse.Namespace) -> None:
@@ -69,6 +83,12 @@ def _status(_: argparse.Namespace) -> None:
         print(f"{state.name}: {state.nodes} nodes, {state.endpoints.server}")
         print("  " + ", ".join(f"{name} {'runs' if part.alive else 'is off'}" for name, part in parts.items()))
         print(_how_to(attached))
+
+
+def _env(arguments: argparse.Namespace) -> None:
+    attached = Cluster.attach(arguments.name)
+    print(f"export KUBECONFIG={attached.kubeconfig}")
+    print(f"export PATH={binary(KUBE).parent}:{binary(HELM).parent}:$PATH")
 
 
 def _shell(arguments: argparse.Namespace) -> None:

@@ -1,13 +1,18 @@
 # A real Kubernetes on this machine, for tests and to play with. Included by the Makefile.
 
 NODES ?= 3
-.PHONY: cluster cluster-down cluster-tools
+.PHONY: cluster cluster-env cluster-down cluster-tools
 
 cluster-tools:
 	@[[ $$EUID -ne 0 ]] || ! grep -qs '^ID=debian' /etc/os-release || tests/cluster/install.sh
 
-cluster: install cluster-tools ## Start a Kubernetes of three nodes to play with; says how to reach it
-	PYTHONPATH=tests $(BIN)/python -m cluster up --nodes $(NODES)
+cluster: install cluster-tools ## Start a Kubernetes of three nodes to play with: the images on it, an S3 with a small model in it
+	$(BIN)/python scripts/small_model.py --output $(MODEL)
+	images=$$(scripts/images.sh | sed -E 's/^.* /--image /' | tr '\n' ' '); \
+	PYTHONPATH=tests $(BIN)/python -m cluster up --nodes $(NODES) $$images --store $(MODEL)
+
+cluster-env: ## Print what gives a shell that cluster's kubectl and helm: eval "$$(make -s cluster-env)"
+	@PYTHONPATH=tests $(BIN)/python -m cluster env
 
 cluster-down: ## Take it away again
 	PYTHONPATH=tests $(BIN)/python -m cluster down

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 from cluster.api import Object
 from cluster.client import Client, condition, documents
@@ -72,6 +76,28 @@ class Seaweed:
         """Its endpoint for processes on this machine, which has a route to the cluster's services."""
         service = self.client.api.get("services", "s3", NAMESPACE)
         return f"http://{service['spec']['clusterIP']}:{PORT}"
+
+    def make_bucket(self, bucket: str) -> None:
+        """Make a bucket that is not there."""
+        if bucket not in {one["Name"] for one in self.s3.list_buckets()["Buckets"]}:
+            self.s3.create_bucket(Bucket=bucket)
+
+    def put_folder(self, folder: Path, bucket: str, prefix: str) -> None:
+        """Upload a folder's files."""
+        self.make_bucket(bucket)
+        for file in sorted(folder.iterdir()):
+            self.s3.upload_file(str(file), bucket, f"{prefix}/{file.name}")
+
+    @cached_property
+    def s3(self) -> Any:
+        """A client as its administrator, from outside the cluster."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.outside,
+            aws_access_key_id=self.key,
+            aws_secret_access_key=self.secret,
+            region_name="us-east-1",
+        )
 
     def scale(self, replicas: int) -> None:
         """0 takes the store away (its data too), 1 brings an empty one."""
