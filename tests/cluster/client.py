@@ -81,6 +81,17 @@ class Client:
         file.write_text(json.dumps(kubeconfig(admin["server"], authority, {"token": token}, namespace)))
         return Client.of(file)
 
+    def evict(self, pod: Object) -> None:
+        """Evict a pod, as a drain and the node's pressure do: it is marked as disrupted and gets its grace."""
+        meta = pod["metadata"]
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+            "deleteOptions": {"preconditions": {"uid": meta["uid"]}},
+        }
+        self.api.request("POST", self.api.resource("pods").path(meta["namespace"], meta["name"], "eviction"), body)
+
     def wait_for(
         self, condition: Callable[[], T | None], deadline_s: float, what: str, namespace: str | None = None
     ) -> T:

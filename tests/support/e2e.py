@@ -10,11 +10,8 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import boto3
 
 from cluster.client import condition
 from cluster.cluster import Cluster
@@ -22,7 +19,7 @@ from cluster.node import Node
 from cluster.seaweed import Seaweed
 from evalrun_api import RunProgress
 from evalrun_api.pods import HTTP_PORT, LABEL_COMPONENT, LABEL_RUN, Component
-from evalrun_runner.layout import PARTS
+from evalrun_runner.layout import PARTS, RUN
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records import ItemStatus
 from evalrun_runner.store.base import ObjectStore
@@ -91,10 +88,8 @@ class Platform:
         """The store, a namespace for runs with what they name, and the chart."""
         self.seaweed.start()
         for bucket in ("evals", "checkpoints"):
-            self.s3.create_bucket(Bucket=bucket)
+            self.seaweed.make_bucket(bucket)
         self.cluster.create_namespace(NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"})
-        alias = f"s3.{self.seaweed.endpoint.split('://s3.')[1].split('.svc')[0]}.svc.cluster.local"
-        self.cluster.kubectl("-n", NAMESPACE, "create", "service", "externalname", "s3", f"--external-name={alias}")
         self.storage_secret("s3", self.seaweed.key, self.seaweed.secret)
         self.cluster.api.create(suite_config_map(), NAMESPACE)
         self.upgrade()
@@ -150,17 +145,6 @@ class Platform:
 
     # Runs -----------------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def s3(self) -> Any:
-        """A client of the store, from outside the cluster."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.seaweed.outside,
-            aws_access_key_id=self.seaweed.key,
-            aws_secret_access_key=self.seaweed.secret,
-            region_name="us-east-1",
-        )
-
     def store(self, uri: str) -> ObjectStore:
         """A run's results, from outside the cluster."""
         (self.keys / "AWS_ACCESS_KEY_ID").write_text(self.seaweed.key)
@@ -177,7 +161,7 @@ class Platform:
         """Apply a run of the mock engine with a GPU for each replica; it lasts about ``seconds`` with ``count``."""
         mock = {} if seconds is None else {"tokensPerSecond": round(ITEMS * TOKENS_PER_ITEM / count / seconds, 1)}
         storage = {
-            "endpointURL": f"http://s3.{NAMESPACE}.svc:8333",
+            "endpointURL": self.seaweed.endpoint,
             "addressingStyle": "path",
             "credentialsSecretRef": {"name": "s3"},
         }
@@ -323,6 +307,11 @@ class Run:
         """results.json of a complete run."""
         results: Object = json.loads(self.ledger.completed_results())
         return results
+
+    def run_record(self) -> Object:
+        """run.json: the provenance."""
+        record: Object = json.loads(self.store.get(RUN))
+        return record
 
     def manifest_digest(self) -> str:
         """The digest of every planned item."""
