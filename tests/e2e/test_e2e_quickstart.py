@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from evalrun_api.pods import Component
-from support.e2e import NAMESPACE, ROOT, Object, Platform, Run
+from support.e2e import NAMESPACE, ROOT, Object, Platform, Run, documented
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -24,14 +24,11 @@ EVALRUN = Path(sys.executable).with_name("evalrun")
 
 @pytest.fixture(scope="module")
 def quickstart(platform: Platform) -> tuple[Run, float]:
-    """The example, applied as a user would, and the seconds until it was Complete."""
+    """The example, by the commands of docs/kubernetes.md, and the seconds until it was Complete."""
     platform.seaweed.put_folder(MODEL, "checkpoints", MODEL.name)
-    suite = str(ROOT / "examples" / "suites" / "quickstart")
-    platform.cluster.kubectl("-n", NAMESPACE, "create", "configmap", "quickstart-suite", f"--from-file={suite}")
     started = time.monotonic()
-    platform.cluster.kubectl("apply", "-f", str(EXAMPLE))
-    wait = ("-n", NAMESPACE, "wait", "--for=condition=Complete", "evr/quickstart", "--timeout=600s")
-    platform.cluster.kubectl(*wait, deadline_s=610)
+    for command in documented("kubectl apply"):
+        platform.shell(command)
     return Run(platform, "quickstart"), time.monotonic() - started
 
 

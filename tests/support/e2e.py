@@ -7,12 +7,14 @@ faults are tried have the mock engine, which costs no processor: what is tried i
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster.binaries import HELM, binary
 from cluster.client import condition
 from cluster.cluster import Cluster
 from cluster.node import Node
@@ -43,6 +45,14 @@ def image_layouts() -> list[Path]:
     """The project's images, built if anything in them changed."""
     built = subprocess.run([ROOT / "scripts" / "images.sh", "all"], stdout=subprocess.PIPE, text=True, check=True)
     return [Path(line.split()[2]) for line in built.stdout.splitlines()]
+
+
+def documented(word: str) -> list[str]:
+    """The commands of the block of docs/kubernetes.md that has this word in it first."""
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    blocks = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    block = next(block for block in blocks if word in block)
+    return [line.removeprefix("$ ") for line in block.replace("\\\n", " ").splitlines()]
 
 
 def suite_config_map(items: int = ITEMS, name: str = SUITE) -> Object:
@@ -85,23 +95,41 @@ class Platform:
     # Installing ---------------------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """The store, a namespace for runs with what they name, and the chart."""
+        """The store, and what docs/kubernetes.md tells a user to install; then the tests' own values and suite."""
         self.seaweed.start()
         for bucket in ("evals", "checkpoints"):
             self.seaweed.make_bucket(bucket)
-        self.cluster.create_namespace(NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"})
-        self.storage_secret("s3", self.seaweed.key, self.seaweed.secret)
+        for command in documented("helm install"):
+            self.shell(command)
+        # As a careful administrator would.
+        enforce = "pod-security.kubernetes.io/enforce=restricted"
+        self.cluster.kubectl("label", "namespace", NAMESPACE, SYSTEM, enforce)
         self.cluster.api.create(suite_config_map(), NAMESPACE)
         self.upgrade()
         self.operator_ready()
 
+    def shell(self, command: str) -> str:
+        """Run a line of the documentation as its reader would."""
+        environment = self.cluster.environment()
+        environment["PATH"] = f"{binary(HELM).parent}:{environment['PATH']}"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
     def upgrade(self, **values: str) -> None:
-        """``helm upgrade --install`` of the project's chart."""
+        """``helm upgrade`` to the tests' values and these."""
         self.values |= values
         words = [word for name, value in self.values.items() for word in ("--set-string", f"{name}={value}")]
         self.cluster.helm(
-            *("upgrade", "--install", "evalrun", str(ROOT / "helm" / "evalrun")),
-            *("--namespace", SYSTEM, "--create-namespace", "--values", str(ROOT / "tests" / "e2e" / "values.yaml")),
+            *("upgrade", "evalrun", str(ROOT / "helm" / "evalrun"), "--namespace", SYSTEM, "--reset-then-reuse-values"),
+            *("--values", str(ROOT / "tests" / "e2e" / "values.yaml")),
             *words,
         )
 
