@@ -175,7 +175,7 @@ def _make_golden(folder: Path, wanted: Mapping[str, Path]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     root = partial / "root"
-    held = _seed(root, set(wanted))
+    held = _seed(root, wanted)
     with _containerd(root) as ctr:
         now = {name: names for name, names in held.items() if name in wanted}
         for name in wanted.keys() - now.keys():
@@ -192,7 +192,7 @@ def _make_golden(folder: Path, wanted: Mapping[str, Path]) -> None:
 
 def _import(ctr: Sequence[str], archive: Path, root: Path) -> None:
     """Import into a golden folder, without copying what can be shared with a layout's own files."""
-    store = root / "io.containerd.content.v1.content" / "blobs" / "sha256"
+    store = _content(root)
     store.mkdir(parents=True, exist_ok=True)
     there = {path.name for path in store.iterdir()}
     if archive.is_dir() and archive.stat().st_dev == store.stat().st_dev:
@@ -214,14 +214,27 @@ def _held() -> dict[Path, dict[str, list[str]]]:
     return {path.parent: json.loads(path.read_text()) for path in files}
 
 
-def _seed(root: Path, wanted: Set[str]) -> dict[str, list[str]]:
-    """Begin with the golden folder that shares most with what is wanted, or was used last; the images it holds."""
+def _seed(root: Path, wanted: Mapping[str, Path]) -> dict[str, list[str]]:
+    """Begin with the golden folder that spares most of the import, or was used last; the images it holds."""
     held = _held()
     if not held:
         return {}
-    best = max(held, key=lambda folder: (len(wanted & held[folder].keys()), (folder / "used").stat().st_mtime))
+
+    def spared(folder: Path) -> int:
+        whole = sum(archive.stat().st_size for name, archive in wanted.items() if name in held[folder])
+        layouts = [archive for archive in wanted.values() if archive.is_dir()]
+        store = _content(folder / "root")
+        blobs = (blob for layout in layouts for blob in _blobs(layout) if (store / blob.name).exists())
+        return whole + sum(blob.stat().st_size for blob in blobs)
+
+    best = max(held, key=lambda folder: (spared(folder), (folder / "used").stat().st_mtime))
     _clone(best / "root", root)
     return held[best]
+
+
+def _content(root: Path) -> Path:
+    """Where a containerd root keeps blobs."""
+    return root / "io.containerd.content.v1.content" / "blobs" / "sha256"
 
 
 def _forget_outdated(current: Path) -> None:
