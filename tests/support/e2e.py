@@ -36,7 +36,7 @@ OPERATOR_IMAGE, RUNNER_IMAGE = "localhost/evalrun-operator", "localhost/evalrun-
 DEPLOYMENT = "evalrun-operator"
 SUITE = "sums"
 ITEMS = 600
-TOKENS_PER_ITEM = 15
+TOKENS_PER_ITEM = 75
 """About, of the mock engine's answers."""
 END_SECONDS = 300.0
 
