@@ -24,6 +24,8 @@ from cluster.images import Files, write_image
 IMAGE = "localhost/evalrun-test/seaweed:1"
 NAMESPACE = "evalrun-s3"
 PORT = 8333
+LIMITED = ("limited-key", "limited-secret")
+"""Key and secret of somebody who may only use the bucket ``evals``; the administrator's writes would make any other."""
 _READY_S = 90.0
 
 
@@ -106,7 +108,10 @@ class Seaweed:
     def _manifests(self) -> str:
         credentials = {"accessKey": self.key, "secretKey": self.secret}
         admin = {"name": "admin", "credentials": [credentials], "actions": ["Admin", "Read", "Write", "List"]}
-        identities = json.dumps(json.dumps({"identities": [admin]}))
+        keys = {"accessKey": LIMITED[0], "secretKey": LIMITED[1]}
+        actions = [f"{action}:evals" for action in ("Read", "Write", "List")]
+        limited = {"name": "limited", "credentials": [keys], "actions": actions}
+        identities = json.dumps(json.dumps({"identities": [admin, limited]}))
         return f"""
 apiVersion: v1
 kind: Secret

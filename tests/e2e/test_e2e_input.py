@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cluster.seaweed import LIMITED
 from evalrun_api.pods import Component
 from support.e2e import NAMESPACE, Object, Platform, Run
 
@@ -30,7 +31,7 @@ def vllm(uri: str) -> dict[str, Any]:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
-    "no-bucket": ({"output": output("s3://nowhere/")}, "Invalid", "StorageDenied", "nowhere"),
+    "no-bucket": ({"output": output("s3://nowhere/", "limited")}, "Invalid", "StorageDenied", "nowhere"),
     "wrong-keys": ({"output": output(secret="wrong-keys")}, "Invalid", "StorageDenied", "s3://evals/"),
     "no-such-task": (
         {"benchmarks": [{"task": "nosuch", "source": {"configMap": {"name": "sums"}}}]},
@@ -59,8 +60,9 @@ WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
 
 @pytest.fixture(scope="module")
 def wrong(platform: Platform) -> dict[str, Run]:
-    """All of them at once: two drivers at a time would be no proof that they do not get in each other's way."""
+    """All of them at once: they do not get in each other's way."""
     platform.storage_secret("wrong-keys", "nobody", "nothing")
+    platform.storage_secret("limited", *LIMITED)
     platform.storage_secret("private", "a", "b", labelled=False)
     return {name: platform.run(name, **spec) for name, (spec, *_) in WRONG.items()}
 

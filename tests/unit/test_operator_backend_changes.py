@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from evalrun_api import EvalRunStatus
 from evalrun_operator.backend.protocol import Objects
 from evalrun_operator.changes import JOBS, PODS, Change, Create, Delete, Patch
 from evalrun_operator.wanted import Want, Wanted
@@ -47,6 +48,16 @@ def test_replicas_need_no_other_run_to_be_looked_up() -> None:
     (made,) = backend().changes(vllm_s3(), Wanted(1, Want.KEEP, Want.RUN, count=8), Objects(), None)
     assert isinstance(made, Create)
     assert made.manifest["metadata"]["name"] == "llama-step-4000-a1-replicas"
+
+
+def test_all_pods_of_a_run_are_of_the_image_that_it_began_with() -> None:
+    begun = make_run().with_status(EvalRunStatus(attempt=1, runner_image="runner@sha256:old")).build()
+    for wanted in (Wanted(2, Want.RUN), Wanted(1, Want.KEEP, Want.RUN, count=1)):
+        job = backend().changes(begun, wanted, Objects(), None)[-1]
+        assert isinstance(job, Create)
+        (container,) = job.manifest["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == "runner@sha256:old"
+        assert {"name": "EVALRUN_IMAGE", "value": "runner@sha256:old"} in container["env"]
 
 
 def test_a_driver_is_never_made_without_a_run_that_it_compares_with() -> None:

@@ -11,7 +11,8 @@ import yaml
 from evalrun_api import EvalRun, Reason, RunConfig, parse_file
 from evalrun_operator.backend.checks import spec_problems
 from evalrun_operator.backend.resources import gpus_per_replica, quantity
-from evalrun_operator.backend.runconfig import results_uri, runconfig
+from evalrun_operator.backend.runconfig import runconfig
+from evalrun_operator.names import results_uri
 from evalrun_operator.settings import OperatorSettings
 from evalrun_runner.cli.localize import Localizer
 from support.evalruns import make_run

@@ -376,6 +376,15 @@ def test_a_broken_rule_is_invalid_at_once() -> None:
     assert decided.wanted is not None and decided.wanted.driver is Want.KEEP
 
 
+def test_a_run_keeps_its_image_and_says_where_its_results_lie_from_the_start() -> None:
+    first = decide(make_run(), references=References()).status
+    assert first.runner_image == SETTINGS.image.reference
+    assert first.results_uri == "s3://evals/team/nightly-0f3c9a52/"
+    upgraded = OperatorSettings.model_validate({"image": {"reference": "runner:next"}})
+    there = Observed(make_run().with_status(first).build(), {1: Attempt(Driver(DriverPhase.READY))})
+    assert plan(there, upgraded, NOON).status.runner_image == SETTINGS.image.reference
+
+
 def test_status_stays_small_whatever_a_driver_says() -> None:
     scores = tuple(Score(task=f"t{n}", metric="acc", value=0.5, n=10) for n in range(500))
     loud = GOOD.model_copy(update={"scores": scores, "gates": gate(Verdict.PASSED, "x" * 1000).gates * 200})

@@ -63,6 +63,8 @@ class EvalRunStatus(Reported):
     """The generation of the spec that this status is about."""
     attempt: Number | None = None
     """The present or last attempt, counted from 1."""
+    runner_image: Annotated[str | None, Field(max_length=1024)] = None
+    """The image of all attempts: an upgraded installation changes it for new runs only."""
     started_at: datetime | None = None
     """When the first attempt started."""
     finished_at: datetime | None = None

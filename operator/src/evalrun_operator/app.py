@@ -59,7 +59,11 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
         handlers = registry(Intake(changed, watched), kinds, found)
         async with serve(Health(queue, resync), settings.health_port) as port:
             logger.info("working on %s; health on port %d", ", ".join(namespaces) or "all namespaces", port)
-            await _Parts(queue, resync, reconciler, Watches(handlers, namespaces)).run(settings.workers)
+            try:
+                await _Parts(queue, resync, reconciler, Watches(handlers, namespaces)).run(settings.workers)
+            finally:
+                made = ", ".join(f"{verb} {kind} {times}" for (verb, kind), times in client.calls.most_common())
+                logger.info("stopped after %d calls of the API server: %s", client.calls.total(), made)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from evalrun_api import EvalRun
 from evalrun_api.pods import ANNOTATION_RUN_NAME, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_RUN, Component
 
 FIELD_MANAGER = "evalrun-operator"
@@ -80,3 +81,10 @@ def attempt_labels(uid: str, attempt: int, component: Component | None = None) -
 def run_annotations(run: str) -> dict[str, str]:
     """On every child of a run."""
     return {ANNOTATION_RUN_NAME: run}
+
+
+def results_uri(run: EvalRun) -> str:
+    """The folder that a run writes: ``<output.uri>/<namespace>/<name>-<first 8 of its uid>/``."""
+    metadata = run.metadata
+    assert metadata.uid is not None
+    return f"{run.spec.output.uri.rstrip('/')}/{metadata.namespace}/{metadata.name}-{metadata.uid[:8]}/"

@@ -83,6 +83,14 @@ class JobsBackend:
         """Pods on nodes that are gone are given up; disruptions in a row delay nothing for minutes."""
         return tuple(repairs(children(objects), objects.lost_nodes, now))
 
+    def _settings_of(self, run: EvalRun) -> OperatorSettings:
+        """With the image that the run began with: driver and replicas, and all attempts, are of one make."""
+        image = run.status.runner_image if run.status else None
+        if image is None:
+            return self.settings
+        pinned = self.settings.image.model_copy(update={"reference": image})
+        return self.settings.model_copy(update={"image": pinned})
+
     def _driver(self, run: EvalRun, wanted: Wanted, seen: Children, references: References | None) -> Iterator[Change]:
         there = _find(seen, wanted.attempt, Component.DRIVER)
         if wanted.driver is Want.GONE:
@@ -90,14 +98,15 @@ class JobsBackend:
         if wanted.driver is not Want.RUN or there is not None:
             return
         identity = Identity.of(run, wanted.attempt)
-        config = runconfig(run, wanted.attempt, self.settings, references)
+        settings = self._settings_of(run)
+        config = runconfig(run, wanted.attempt, settings, references)
         yield Create(SECRETS, manifests.token_secret(identity, self.token()))
         yield Create(CONFIG_MAPS, manifests.config_map(identity, config))
         yield Create(SERVICES, manifests.service(identity))
         if self.settings.network_policy.enabled:
             yield Create(NETWORK_POLICIES, manifests.network_policy(identity, self.settings.network_policy))
         # Last: a Job that is there means that all it needs is there, whenever the operator was killed.
-        yield Create(JOBS, driver_job(run, identity, self.settings, wanted.seconds_left))
+        yield Create(JOBS, driver_job(run, identity, settings, wanted.seconds_left))
 
     def _replicas(self, run: EvalRun, wanted: Wanted, seen: Children) -> Iterator[Change]:
         there = _find(seen, wanted.attempt, Component.REPLICA)
@@ -107,7 +116,7 @@ class JobsBackend:
             return
         if there is None:
             identity = Identity.of(run, wanted.attempt)
-            yield Create(JOBS, replicas_job(run, identity, self.settings, wanted.count))
+            yield Create(JOBS, replicas_job(run, identity, self._settings_of(run), wanted.count))
         elif there.complete or there.failing:
             # Nothing of it will run any more, and a Job cannot be started again.
             yield from _delete(there)

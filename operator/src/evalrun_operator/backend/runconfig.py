@@ -19,6 +19,7 @@ from evalrun_api import (
 )
 from evalrun_api.pods import CA_DIR, CACHE_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
 from evalrun_operator.backend.resources import gpus_per_replica
+from evalrun_operator.names import results_uri
 from evalrun_operator.observed import References
 from evalrun_operator.references import claim_of
 from evalrun_operator.settings import OperatorSettings
@@ -52,13 +53,6 @@ def runconfig(run: EvalRun, attempt: int, settings: OperatorSettings, references
         gpus_per_replica=gpus_per_replica(spec),
         allow_code=settings.allow_code,
     )
-
-
-def results_uri(run: EvalRun) -> str:
-    """The folder that a run writes: ``<output.uri>/<namespace>/<name>-<first 8 of its uid>/``."""
-    metadata = run.metadata
-    assert metadata.uid is not None
-    return f"{run.spec.output.uri.rstrip('/')}/{metadata.namespace}/{metadata.name}-{metadata.uid[:8]}/"
 
 
 def storage_access(storage: Storage | None) -> StorageAccess:

@@ -57,7 +57,7 @@ def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     if status.phase is not None and status.phase.finished:
         return _after_the_end(situation)
     step = _step(situation)
-    after = new_status(observed, step, situation.spent, now)
+    after = new_status(observed, step, situation.spent, settings.image.reference, now)
     again_in = step.again_in
     if situation.deadline is not None and step.running:
         again_in = max(0.0, min(again_in, situation.deadline - situation.spent))

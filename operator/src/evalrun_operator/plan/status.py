@@ -6,6 +6,7 @@ from datetime import datetime
 
 from evalrun_api import Counts, EvalRunStatus, RunProgress, RunResult, Work
 from evalrun_api.status import MAX_SCORES, Progress, ReplicaStatus
+from evalrun_operator.names import results_uri
 from evalrun_operator.observed import Observed
 from evalrun_operator.plan.display import display
 from evalrun_operator.plan.findings import conditions
@@ -15,7 +16,7 @@ MAX_GATES = 100
 """Gates in a status."""
 
 
-def new_status(observed: Observed, step: Step, spent: float, now: datetime) -> EvalRunStatus:
+def new_status(observed: Observed, step: Step, spent: float, image: str, now: datetime) -> EvalRunStatus:
     """The whole status. What nobody says anything new of stays as it was."""
     run, progress, result = observed.run, observed.progress, step.result
     before = run.status or EvalRunStatus()
@@ -26,6 +27,7 @@ def new_status(observed: Observed, step: Step, spent: float, now: datetime) -> E
         phase=step.phase,
         observed_generation=run.metadata.generation,
         attempt=step.attempt or None,
+        runner_image=before.runner_image or (image if step.attempt else None),
         started_at=before.started_at or (now if step.attempt else None),
         finished_at=now if finished else None,
         # What has run up so far is put down only when the clock stops: between, the two fields stay as they are.
@@ -37,7 +39,8 @@ def new_status(observed: Observed, step: Step, spent: float, now: datetime) -> E
         replicas=ReplicaStatus(desired=0 if finished else run.spec.replicas.count, ready=step.ready),
         scores=before.scores if result is None else result.scores[:MAX_SCORES],
         gates=before.gates if result is None else result.gates[:MAX_GATES],
-        results_uri=before.results_uri if result is None else result.results_uri or before.results_uri,
+        # From the first attempt on, so that a run can be resumed from whatever became of it.
+        results_uri=(result and result.results_uri) or (results_uri(run) if step.attempt else before.results_uri),
         conditions=conditions(step.findings, before.conditions, run.metadata.generation, now),
     )
     shown = display(status, run.spec.model.resolved_name[:128], progress, result, now)
