@@ -33,7 +33,7 @@ quickstart: install ## A real model's real answers to 200 questions, on this mac
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/evalrun run examples/quickstart.yaml --set spec.model.uri=file://$(MODEL)
 
-test: install lint unit integration ## Lint, types, unit and integration tests
+test: install cluster-programs lint unit integration ## Lint, types, unit and integration tests
 
 lint:
 	$(BIN)/ruff format --check .
@@ -55,7 +55,7 @@ parity: install ## A live model through lm-eval's own vLLM back end and through 
 images: ## Build the images of operator and runner, with Docker or buildah
 	scripts/images.sh
 
-e2e: install ## A real Kubernetes on this machine, the chart on it, and runs whose parts are killed (half an hour)
+e2e: cluster-tools images ## A real Kubernetes on this machine, the chart on it, and runs whose parts are killed (half an hour)
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/pytest -q tests/cluster tests/e2e
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from cluster import seaweed
-from cluster.binaries import HELM, KUBE, binary
+from cluster.binaries import HELM, KUBE, PROGRAMS, binary
 from cluster.cluster import Cluster
 from cluster.errors import ClusterError
 from cluster.process import environment
@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--all", action="store_true")
     down.set_defaults(action=_down)
     actions.add_parser("status", help="which clusters are up").set_defaults(action=_status)
+    actions.add_parser("build", help="build its programs, if they are not there (once; ten minutes)").set_defaults(
+        action=_build
+    )
     actions.add_parser("env", help="what a shell evaluates to have its kubectl and helm").set_defaults(action=_env)
     shell = actions.add_parser("shell", help="a shell with kubectl; with --node on that node, as root")
     shell.add_argument("--node", help="node-0, node-1, …")
@@ -83,6 +86,11 @@ def _status(_: argparse.Namespace) -> None:
         print(f"{state.name}: {state.nodes} nodes, {state.endpoints.server}")
         print("  " + ", ".join(f"{name} {'runs' if part.alive else 'is off'}" for name, part in parts.items()))
         print(_how_to(attached))
+
+
+def _build(_: argparse.Namespace) -> None:
+    for program in PROGRAMS:
+        binary(program)
 
 
 def _env(arguments: argparse.Namespace) -> None:

@@ -1,12 +1,16 @@
 # A real Kubernetes on this machine, for tests and to play with. Included by the Makefile.
 
 NODES ?= 3
-.PHONY: cluster cluster-env cluster-down cluster-tools
+.PHONY: cluster cluster-env cluster-down cluster-programs cluster-tools
 
-cluster-tools:
+# Programs of the cluster, built once into the cache. Without Go tests that need them are skipped and say so, but in CI.
+cluster-programs: install
+	@PYTHONPATH=tests $(BIN)/python -m cluster build || [[ -z "$${CI:-}" ]]
+
+cluster-tools: cluster-programs
 	@[[ $$EUID -ne 0 ]] || ! grep -qs '^ID=debian' /etc/os-release || tests/cluster/install.sh
 
-cluster: install cluster-tools ## Start a Kubernetes of three nodes to play with: the images on it, an S3 with a small model in it
+cluster: cluster-tools ## Start a Kubernetes of three nodes to play with: the images on it, an S3 with a small model in it
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	images=$$(scripts/images.sh | sed -E 's/^.* /--image /' | tr '\n' ' '); \
 	PYTHONPATH=tests $(BIN)/python -m cluster up --nodes $(NODES) $$images --store $(MODEL)
