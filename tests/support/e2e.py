@@ -297,10 +297,14 @@ class Run:
         pods.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         return [pod for pod in pods if over or pod["status"].get("phase") not in {"Succeeded", "Failed"}]
 
+    def running(self, component: Component) -> list[Object]:
+        """Those that run and are to stay."""
+        pods = [pod for pod in self.pods(component) if pod["status"]["phase"] == "Running"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
     def pod(self, component: Component) -> Object:
         """The newest one that runs."""
-        running = [pod for pod in self.pods(component) if pod["status"]["phase"] == "Running"]
-        return running[-1]
+        return self.running(component)[-1]
 
     def node_of(self, pod: Object) -> Node:
         """Where a pod runs."""
