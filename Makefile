@@ -57,7 +57,8 @@ images: ## Build the images of operator and runner, with Docker or buildah
 
 e2e: cluster-tools images ## A real Kubernetes on this machine, the chart on it, and runs whose parts are killed (half an hour)
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
-	$(BIN)/pytest -q tests/cluster tests/e2e
+	$(BIN)/pytest -q tests/cluster
+	$(BIN)/pytest -v -s --durations=20 tests/e2e
 
 include tests/cluster/cluster.mk
 

@@ -21,15 +21,16 @@ def test_a_node_is_cut_off_with_a_driver_and_the_replicas_of_another_run(platfor
     """A split brain: what is on the node goes on and writes, while its replacements start elsewhere."""
     *others, cut = platform.cluster.nodes  # this machine's own way to the store leads through the first
     only(platform, cut)
-    headless = platform.run("headless", seconds=60, count=1)
+    headless = platform.run("headless", seconds=90, count=1)
     headless.until(lambda: headless.running(Component.DRIVER), "a driver on the node to be cut off")
     only(platform, *others)
-    limbless = platform.run("limbless", seconds=60, count=2)
-    limbless.until(lambda: limbless.running(Component.DRIVER), "a driver on another node")
     headless.until(lambda: headless.running(Component.REPLICA), "a replica on another node")
-    only(platform, cut)
-    limbless.until(lambda: len(limbless.running(Component.REPLICA)) == 2, "replicas on the node to be cut off")
+    mark(platform, cut)
+    limbless = platform.run("limbless", seconds=60, count=2, node_selector={MARK: "yes"})
+    limbless.until(lambda: limbless.running(Component.DRIVER), "a driver on another node")
     only(platform, cut, *others)
+    limbless.until(lambda: len(limbless.running(Component.REPLICA)) == 2, "replicas on the node to be cut off")
+    mark(platform, *others)
     for run in (headless, limbless):
         run.until_items(1)
     (driver,), replicas = headless.running(Component.DRIVER), limbless.running(Component.REPLICA)
@@ -55,6 +56,15 @@ def test_a_node_is_cut_off_with_a_driver_and_the_replicas_of_another_run(platfor
     attempts = headless.run_record()["attempts"]
     assert [attempt.get("outcome") for attempt in attempts][-1] == "Succeeded"
     assert attempts[-1]["epoch"] == max(attempt["epoch"] for attempt in attempts) > 1
+
+
+MARK = "tests/replicas"
+"""A label of nodes that replicas of one run may go to."""
+
+
+def mark(platform: Platform, *nodes: Node) -> None:
+    for node in nodes:
+        platform.cluster.kubectl("label", "node", node.name, f"{MARK}=yes", "--overwrite")
 
 
 def only(platform: Platform, *nodes: Node) -> None:

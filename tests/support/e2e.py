@@ -185,7 +185,15 @@ class Platform:
         )
         return open_store(StoreSpec(uri, settings))
 
-    def run(self, name: str, *, seconds: float | None = None, count: int = 2, **spec: Any) -> Run:
+    def run(
+        self,
+        name: str,
+        *,
+        seconds: float | None = None,
+        count: int = 2,
+        node_selector: dict[str, str] | None = None,
+        **spec: Any,
+    ) -> Run:
         """Apply a run of the mock engine with a GPU for each replica; it lasts about ``seconds`` with ``count``."""
         mock = {} if seconds is None else {"tokensPerSecond": round(ITEMS * TOKENS_PER_ITEM / count / seconds, 1)}
         storage = {
@@ -202,6 +210,7 @@ class Platform:
                 "engine": {"mock": mock},
                 "replicas": {
                     "count": count,
+                    "nodeSelector": node_selector or {},
                     "resources": {
                         "requests": {"cpu": "50m", "memory": "256Mi"},
                         "limits": {"nvidia.com/gpu": 1, "memory": "2Gi"},
