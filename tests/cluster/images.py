@@ -177,12 +177,15 @@ def _make_golden(folder: Path, wanted: Mapping[str, Path]) -> None:
     root = partial / "root"
     held = _seed(root, wanted)
     with _containerd(root) as ctr:
+        # What is replaced keeps a name until the end: an image without one is collected with layers that the new one,
+        # just being unpacked, shares.
+        for reference in _references(ctr):
+            run(*ctr, *_IMAGES, "tag", "--force", reference, f"{reference}.former")
         now = {name: names for name, names in held.items() if name in wanted}
         for name in wanted.keys() - now.keys():
             before = _references(ctr)
             _import(ctr, wanted[name], root)
             now[name] = sorted(ref for ref, digest in _references(ctr).items() if before.get(ref) != digest)
-        # Only now, so that what is new could share the layers of what it replaces.
         current = {ref for references in now.values() for ref in references}
         if unwanted := _references(ctr).keys() - current:
             run(*ctr, *_IMAGES, "rm", "--sync", *unwanted)
