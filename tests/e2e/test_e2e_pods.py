@@ -126,7 +126,7 @@ def test_a_driver_that_is_stopped_flushes_and_its_replicas_wait_for_the_next(tmp
         # Nobody told the replica to leave; asked to, it does so at once.
         assert replica.running
         replica.signal(signal.SIGTERM)
-        assert replica.ended(30) == ExitCode.STOPPED
+        assert replica.ended(60) == ExitCode.STOPPED
 
 
 def test_a_driver_that_is_stopped_in_its_preflight_leaves_at_once(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from evalrun_api.pods import CONFIG_KEY, HTTP_PORT, Environment
 from evalrun_api.runprogress import RunProgress
 from support.seaweed import wait_until
 
-END_SECONDS = 90.0
+END_SECONDS = 240.0
 RAY_FOLDER = Path("/tmp/ray")
 """Ray's own default: a pod's is its own, and the path the same in all."""
 
