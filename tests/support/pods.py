@@ -10,6 +10,7 @@ All pods listen on the same fixed ports, as in a cluster; each has an address of
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -34,6 +35,8 @@ from evalrun_api.pods import CONFIG_KEY, HTTP_PORT, Environment
 from evalrun_api.runprogress import RunProgress
 from support.seaweed import wait_until
 
+_NUMBERS = itertools.count()
+
 END_SECONDS = 240.0
 RAY_FOLDER = Path("/tmp/ray")
 """Ray's own default: a pod's is its own, and the path the same in all."""
@@ -52,7 +55,8 @@ class PodNetwork:
         number = os.getpid() % 250
         self._store_port = store
         self._relay: _Relay | None = None
-        self.name = f"evr{os.getpid() % 100000}"
+        # The kernel takes a namespace's links away a little after the namespace: no two of a process share a name.
+        self.name = f"e{os.getpid() % 100000}{chr(ord('a') + next(_NUMBERS) % 26)}"
         self._subnet = f"10.213.{number}"
         self._folder = folder
         self._token = secrets.token_hex(32)
