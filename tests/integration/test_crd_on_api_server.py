@@ -12,6 +12,7 @@ import yaml
 
 from cluster.api import ApiError
 from cluster.cluster import Cluster
+from support.operator_scene import with_evalruns
 
 Object = dict[str, Any]
 
@@ -22,15 +23,7 @@ SCHEMA = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["
 
 @pytest.fixture(scope="module")
 def server(control_plane: Cluster) -> Cluster:
-    # As users install it: kubectl reads YAML 1.1, where some words are no strings.
-    control_plane.kubectl("apply", "--server-side", "--filename", str(ROOT / "crds" / "evalrun.dev_evalruns.yaml"))
-    control_plane.wait_for(lambda: _serves_evalruns(control_plane), 20, "the CRD to be served")
-    return control_plane
-
-
-def _serves_evalruns(server: Cluster) -> bool:
-    conditions = server.api.get("customresourcedefinitions", "evalruns.evalrun.dev").get("status", {})
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions.get("conditions") or ())
+    return with_evalruns(control_plane)
 
 
 def run(name: str = "x", **spec: Any) -> Object:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cluster.cluster import Cluster
 from evalrun_api import Counts, Phase, RunProgress, RunResult, Score
 from evalrun_api.pods import LABEL_RUN, LABEL_USE, USE_STORAGE
@@ -31,7 +29,8 @@ RUNNING = RunProgress(phase=Phase.RUNNING, counts=Counts(planned=20, ok=7), plan
 
 def with_evalruns(cluster: Cluster) -> Cluster:
     """The cluster, once it serves EvalRuns."""
-    cluster.api.apply(yaml.safe_load(CRD.read_text()))
+    # As users install it: kubectl reads YAML 1.1, where some words are no strings.
+    cluster.kubectl("apply", "--server-side", "--filename", str(CRD))
 
     def established() -> bool:
         status = cluster.api.get("customresourcedefinitions", "evalruns.evalrun.dev").get("status") or {}

@@ -13,8 +13,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from evalrun_runner.dispatch.policy import Departure
@@ -104,8 +104,6 @@ class RaySettings:
 
     address: str | None = None
     gpus_per_replica: int = 0
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """For the replicas' processes."""
 
 
 class RayFleet:
@@ -196,7 +194,6 @@ class RayFleet:
             num_cpus=0,
             max_restarts=0,
             max_task_retries=0,
-            runtime_env={"env_vars": dict(self._ray_settings.environment)},
             **options,
         ).remote(name, self._settings)
         self._members[name] = _Member(actor, time.monotonic())
