@@ -33,7 +33,7 @@ key() {
     local name=$1
     {
         echo "$name ${BASE_IMAGE:-} $([[ $name == operator ]] || echo "$extra")"
-        find "Dockerfile.$name" .dockerignore scripts/images.sh scripts/images pyproject.toml uv.lock {crds,operator,runner}/pyproject.toml \
+        find "Dockerfile.$name" .dockerignore scripts/images.sh scripts/images pyproject.toml uv.lock {crds,monitoring,operator,runner}/pyproject.toml \
             crds/src "$name/src" -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
     } | sha256sum | cut -c1-16
 }

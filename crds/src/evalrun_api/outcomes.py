@@ -57,6 +57,8 @@ class Score(Reported):
     """Its standard error; absent where it is not defined."""
     n: Number = 0
     """Items it is made of."""
+    lower_is_better: bool | None = None
+    """True where less is better, as with a perplexity; absent otherwise."""
 
 
 class Verdict(StrEnum):

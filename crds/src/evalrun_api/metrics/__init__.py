@@ -1,0 +1,10 @@
+"""Every metric that EvalRun exports: the names that drivers, the operator, dashboards, alerts and docs share."""
+
+from __future__ import annotations
+
+from evalrun_api.metrics import driver, operator, scores
+from evalrun_api.metrics.metric import RUN, Kind, Metric, Source, label_value
+
+ALL: tuple[Metric, ...] = (*scores.METRICS, *driver.METRICS, *operator.METRICS)
+
+__all__ = ["ALL", "RUN", "Kind", "Metric", "Source", "driver", "label_value", "operator", "scores"]

@@ -1,0 +1,93 @@
+"""What the operator exports: about runs, whether they have a driver or not, and about itself."""
+
+from __future__ import annotations
+
+from evalrun_api.metrics.metric import RUN, Kind, Metric, Source
+
+
+def _gauge(name: str, help: str, labels: tuple[str, ...] = RUN) -> Metric:
+    return Metric(name, Kind.GAUGE, help, labels, Source.OPERATOR)
+
+
+def _counter(name: str, help: str, labels: tuple[str, ...]) -> Metric:
+    return Metric(name, Kind.COUNTER, help, labels, Source.OPERATOR)
+
+
+def _histogram(name: str, help: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Metric:
+    return Metric(name, Kind.HISTOGRAM, help, labels, Source.OPERATOR, buckets)
+
+
+# Runs, all of them
+RUNS = _gauge("evalrun_runs", "Runs by phase, all that there are.", ("run_namespace", "phase"))
+PHASE_SECONDS = _histogram(
+    "evalrun_phase_seconds",
+    "Seconds that a run was in a phase, when it left it. Phases that began before the operator did are not counted.",
+    ("phase",),
+    (1, 5, 15, 30, 60, 120, 300, 900, 1800, 3600, 10800, 43200),
+)
+CONDITION_TRANSITIONS = _counter(
+    "evalrun_condition_transitions_total",
+    "Conditions of runs that changed their status.",
+    ("condition", "status", "reason"),
+)
+
+# Each run: all unfinished ones, and the newest of the finished ones
+RUN_INFO = _gauge("evalrun_run_info", "1: facts about the run.", (*RUN, "model", "engine"))
+RUN_PHASE = _gauge("evalrun_run_phase", "1 for the phase that the run is in.", (*RUN, "phase"))
+RUN_CREATED = _gauge("evalrun_run_created_timestamp_seconds", "When the EvalRun was created, Unix time.")
+RUN_STARTED = _gauge("evalrun_run_started_timestamp_seconds", "When its first attempt started, Unix time.")
+RUN_FINISHED = _gauge("evalrun_run_finished_timestamp_seconds", "When it reached its end, Unix time.")
+RUN_ATTEMPT = _gauge("evalrun_run_attempt", "The present or last attempt, counted from 1.")
+RUN_REPLICAS = _gauge(
+    "evalrun_run_replicas", "Replicas of an unfinished run: desired, and ready to answer.", (*RUN, "state")
+)
+RUN_GPUS = _gauge("evalrun_run_gpus", "GPUs that an unfinished run asks for.")
+RUN_ITEMS = _gauge(
+    "evalrun_run_final_items", "Items of a finished run by how they ended: ok, failed, quarantined.", (*RUN, "status")
+)
+RUNS_NOT_EXPORTED = _gauge(
+    "evalrun_operator_runs_not_exported",
+    "Finished runs without series of their own, as there are too many of them (number) or they are too old (age).",
+    ("why",),
+)
+
+# The operator
+OPERATOR_INFO = _gauge("evalrun_operator_info", "1: facts about the operator.", ("version",))
+RECONCILE_SECONDS = _histogram(
+    "evalrun_operator_reconcile_seconds",
+    "Seconds of one look at a run: reading, deciding, writing.",
+    ("outcome",),
+    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
+)
+RECONCILE_ERRORS = _counter(
+    "evalrun_operator_reconcile_errors_total", "Looks at a run that failed, by kind of error.", ("error",)
+)
+QUEUE_DEPTH = _gauge("evalrun_operator_queue_depth", "Runs that are due for a look or being looked at.", ())
+QUEUE_WAIT = _histogram(
+    "evalrun_operator_queue_wait_seconds",
+    "Seconds from when a run was due for a look to its beginning.",
+    (),
+    (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300),
+)
+QUEUE_STALLED = _gauge(
+    "evalrun_operator_queue_stalled_seconds", "Seconds for which runs have been due and no look has ended.", ()
+)
+API_REQUESTS = _counter(
+    "evalrun_operator_api_requests_total",
+    "Calls of the API server. `status` is the HTTP status, or `none` where no answer came.",
+    ("verb", "kind", "status"),
+)
+API_SECONDS = _histogram(
+    "evalrun_operator_api_request_seconds",
+    "Seconds of a call of the API server.",
+    ("verb",),
+    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+WATCH_AGE = _gauge(
+    "evalrun_operator_watch_age_seconds",
+    "Seconds since it was last shown that the watch of this kind delivers all that there is.",
+    ("kind",),
+)
+RESYNC_AGE = _gauge("evalrun_operator_resync_age_seconds", "Seconds since everything was last listed successfully.", ())
+
+METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

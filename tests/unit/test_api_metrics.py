@@ -1,0 +1,63 @@
+"""The catalogue of metrics keeps Prometheus' conventions, and no name that a user chose breaks what is exposed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from evalrun_api.metrics import ALL, Kind, Metric, Source, label_value
+from evalrun_api.metrics.metric import LONGEST_LABEL
+
+UNITS = ("_seconds", "_ratio", "_bytes", "_tokens")
+
+
+@pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
+def test_names_follow_the_conventions(metric: Metric) -> None:
+    assert re.fullmatch(r"evalrun_[a-z0-9]+(_[a-z0-9]+)*", metric.name)
+    assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
+    assert not metric.name.endswith(("_milliseconds", "_percent", "_kb"))
+    assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM)
+    assert list(metric.buckets) == sorted(set(metric.buckets))
+    assert metric.help.endswith(".") or metric.help.endswith("answer.")
+    assert not {"namespace", "pod", "instance", "job", "container", "le"} & set(metric.labels), "Prometheus' own labels"
+    assert not {"item", "doc_id", "chunk", "message", "error_message", "uri"} & set(metric.labels), "without bound"
+
+
+def test_no_name_is_used_twice() -> None:
+    names = [name for metric in ALL for name in metric.series]
+    assert len(names) == len(set(names))
+
+
+def test_metrics_of_runs_name_their_run() -> None:
+    for metric in ALL:
+        if metric.source is not Source.OPERATOR:
+            assert metric.labels[:2] == ("run_namespace", "run"), metric.name
+
+
+@given(st.text(alphabet=st.characters(codec=None), max_size=400))
+def test_any_name_survives_the_exposition(name: str) -> None:
+    metric = next(one for one in ALL if one.name == "evalrun_run_info")
+
+    class Collector:
+        def collect(self) -> list[object]:
+            family = metric.family()
+            family.add_metric(["team", "run", label_value(name), "vllm"], 1.0)  # type: ignore[attr-defined]
+            return [family]
+
+    registry = CollectorRegistry()
+    registry.register(Collector())  # type: ignore[arg-type]
+    text = generate_latest(registry).decode()
+    (family,) = text_string_to_metric_families(text)
+    (sample,) = family.samples
+    assert sample.labels["model"] == label_value(name)
+    assert len(sample.labels["model"]) <= LONGEST_LABEL
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) == 1
+
+
+def test_plain_names_stay_as_they_are() -> None:
+    assert label_value('Llama-3 8B/Instrukt für "alle" \\ 🦙') == 'Llama-3 8B/Instrukt für "alle" \\ 🦙'
