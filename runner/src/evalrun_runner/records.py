@@ -146,6 +146,22 @@ class ItemResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Numbers that a mean and its standard error are made of."""
+
+    n: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.n + other.n, self.total + other.total, self.squares + other.squares)
+
+
+Tallies = Mapping[tuple[str, str], Tally]
+"""(metric, filter) -> of the ok items' values, where these are plain numbers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """A replica's word that a chunk is in the store.
 
@@ -160,6 +176,56 @@ class Committed:
     prompt_tokens: int
     output_tokens: int
     seconds_to_commit: float
+    scores: Tallies = field(default_factory=dict)
+    """Of the replica's own part. Where another writer's won, the same items of the same plan: as good."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What an engine says of itself."""
+
+    running: int = 0
+    """Requests in a batch now."""
+    waiting: int = 0
+    """Requests that wait in the engine now."""
+    cache_usage: float = 0.0
+    """How full its KV cache is now, 0 to 1."""
+    prefix_queried: int = 0
+    """Prompt tokens looked up in the prefix cache since it started."""
+    prefix_hit: int = 0
+    """Prompt tokens found there since it started."""
+    preemptions: int = 0
+    """Requests set aside for want of cache since it started."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """A process' calls of its store since it started."""
+
+    requests: Mapping[str, int] = field(default_factory=dict)
+    """Answered ones by operation: create, put, get, exists, list, delete, move."""
+    retries: Mapping[str, int] = field(default_factory=dict)
+    """Failed and made again, by reason: unavailable, full, denied."""
+    wait_seconds: float = 0.0
+    """Waited before calls were made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Seconds of an engine's requests since it started, as a histogram."""
+
+    buckets: tuple[int, ...] = ()
+    """Requests within each bound of the metric's buckets and over the bound before; the last is for those over all."""
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What a replica tells for those who watch the run; no decision depends on it. All of it since it started."""
+
+    engine: EngineStats = EngineStats()
+    store: StoreStats = StoreStats()
+    latencies: Latencies = Latencies()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +249,7 @@ class Report:
     """Why the store is in trouble, if it is: it commits nothing until that ends."""
     leaving: bool = False
     """Its last report: it was told to drain, has committed what was complete, and takes nothing more."""
+    telemetry: Telemetry = Telemetry()
 
 
 @dataclass(frozen=True, slots=True)
