@@ -19,8 +19,8 @@ from prometheus_client.core import (
     Metric as Family,
 )
 
-LONGEST_LABEL = 200
-"""Characters of a label's value."""
+LONGEST_LABEL = 256
+"""Characters of a label's value: no run's or task's name is cut, so that two of them stay two."""
 RUN = ("run_namespace", "run")
 """Labels of what belongs to a run: its EvalRun's namespace and name. ``namespace`` would be that of the scraped pod."""
 

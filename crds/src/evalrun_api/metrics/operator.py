@@ -27,12 +27,16 @@ PHASE_SECONDS = _histogram(
 )
 CONDITION_TRANSITIONS = _counter(
     "evalrun_condition_transitions_total",
-    "Conditions of runs that changed their status.",
+    "Conditions of runs that changed their status; one that is not there counts as Unknown.",
     ("condition", "status", "reason"),
 )
 
 # Each run: all unfinished ones, and the newest of the finished ones
-RUN_INFO = _gauge("evalrun_run_info", "1: facts about the run.", (*RUN, "model", "engine"))
+RUN_INFO = _gauge(
+    "evalrun_run_info",
+    "1: facts about the run. `engine` is vllm or mock, or unknown where the spec cannot be read.",
+    (*RUN, "model", "engine"),
+)
 RUN_PHASE = _gauge("evalrun_run_phase", "1 for the phase that the run is in.", (*RUN, "phase"))
 RUN_CREATED = _gauge("evalrun_run_created_timestamp_seconds", "When the EvalRun was created, Unix time.")
 RUN_STARTED = _gauge("evalrun_run_started_timestamp_seconds", "When its first attempt started, Unix time.")
@@ -55,7 +59,7 @@ RUNS_NOT_EXPORTED = _gauge(
 OPERATOR_INFO = _gauge("evalrun_operator_info", "1: facts about the operator.", ("version",))
 RECONCILE_SECONDS = _histogram(
     "evalrun_operator_reconcile_seconds",
-    "Seconds of one look at a run: reading, deciding, writing.",
+    "Seconds of one look at a run: reading, deciding, writing. `outcome` is ok, gone (the run is no more) or failed.",
     ("outcome",),
     (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
 )
@@ -74,12 +78,12 @@ QUEUE_STALLED = _gauge(
 )
 API_REQUESTS = _counter(
     "evalrun_operator_api_requests_total",
-    "Calls of the API server. `status` is the HTTP status, or `none` where no answer came.",
+    "Calls of the API server, the watches excepted. `status` is the HTTP status, or `none` where no answer came.",
     ("verb", "kind", "status"),
 )
 API_SECONDS = _histogram(
     "evalrun_operator_api_request_seconds",
-    "Seconds of a call of the API server.",
+    "Seconds of a call of the API server, the watches excepted.",
     ("verb",),
     (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
