@@ -11,7 +11,7 @@ from evalrun_operator.backend.jobs import JobsBackend
 from evalrun_operator.backend.protocol import Objects
 from evalrun_operator.changes import JOBS, PODS, Change, Create
 from evalrun_operator.observed import References
-from evalrun_operator.settings import Image, NetworkPolicy, OperatorSettings, Placement, Pods
+from evalrun_operator.settings import Driver, Image, NetworkPolicy, OperatorSettings, Pods
 from evalrun_operator.wanted import Want, Wanted
 from support.evalruns import make_run
 
@@ -29,7 +29,11 @@ REFERENCES = References(runs={"llama-step-3000": RunLocation(uri="s3://evals/tea
 
 ADMINISTRATORS = OperatorSettings(
     image=Image(reference="registry.example.com/runner@sha256:" + "a" * 64, pull_secrets=("pull",)),
-    driver=Placement(resources=Resources(requests={"cpu": 2, "memory": "4Gi"}), node_selector={"pool": "cpu"}),
+    driver=Driver(
+        resources=Resources(requests={"cpu": 2, "memory": "4Gi"}),
+        node_selector={"pool": "cpu"},
+        annotations={"prometheus.io/scrape": "true"},
+    ),
     pods=Pods(service_account_name="evals", labels={"cost-centre": "42"}, cache_size_limit="200Gi"),
     network_policy=NetworkPolicy(
         metrics_from=({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},),

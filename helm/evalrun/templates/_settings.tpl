@@ -11,6 +11,7 @@ driver:
     {{- toYaml .Values.runner.driver.resources | nindent 4 }}
   nodeSelector: {{ toJson .Values.runner.driver.nodeSelector }}
   tolerations: {{ toJson .Values.runner.driver.tolerations }}
+  annotations: {{ toJson .Values.runner.driver.annotations }}
 pods:
   {{- with .Values.runner.pods.serviceAccountName }}
   serviceAccountName: {{ . | quote }}

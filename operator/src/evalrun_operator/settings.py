@@ -47,8 +47,8 @@ class Image(_Settings):
     """Names of pull Secrets, in the runs' namespaces."""
 
 
-class Placement(_Settings):
-    """Where drivers run; replicas are placed by each EvalRun."""
+class Driver(_Settings):
+    """Pods of drivers; replicas are described by each EvalRun."""
 
     resources: Resources = Resources(requests={"cpu": "1", "memory": "2Gi"}, limits={"memory": "8Gi"})
     """Resources of a driver."""
@@ -56,6 +56,8 @@ class Placement(_Settings):
     """Labels of nodes for drivers, which need no GPU."""
     tolerations: tuple[Toleration, ...] = ()
     """Taints that drivers tolerate, besides those of the run's replicas."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """More annotations of drivers, as those that say where Prometheus scrapes."""
 
 
 class Pods(_Settings):
@@ -97,8 +99,8 @@ class OperatorSettings(_Settings):
     """What is watched."""
     image: Image = Image()
     """The image of drivers and replicas."""
-    driver: Placement = Placement()
-    """Where drivers run."""
+    driver: Driver = Driver()
+    """Pods of drivers."""
     pods: Pods = Pods()
     """What all pods of runs have in common."""
     network_policy: NetworkPolicy = NetworkPolicy()

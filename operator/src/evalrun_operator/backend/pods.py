@@ -42,6 +42,7 @@ def pod_template(
 ) -> dict[str, Any]:
     """The template of a Job's pods."""
     parts = volumes(mounts(run, identity.config_map, settings.pods))
+    of_drivers = settings.driver.annotations if component is Component.DRIVER else {}
     container = {
         "name": component.value,
         "image": settings.image.reference,
@@ -64,7 +65,7 @@ def pod_template(
     return {
         "metadata": {
             "labels": {**settings.pods.labels, **identity.labels(component)},
-            "annotations": {**settings.pods.annotations, **identity.annotations},
+            "annotations": {**settings.pods.annotations, **of_drivers, **identity.annotations},
         },
         "spec": {
             "restartPolicy": "Never",
