@@ -92,6 +92,15 @@ class NetworkPolicy(_Settings):
     """NetworkPolicy egress rules for runs: the object store, the model hub. None: all egress is allowed."""
 
 
+class Metrics(_Settings):
+    """What /metrics tells of finished runs, whose drivers are gone. Those left out are counted."""
+
+    finished_runs: Annotated[int, Field(ge=0)] = 1000
+    """So many of them, the newest, have series of their own: scores and gates."""
+    finished_days: Annotated[float, Field(gt=0)] = 30.0
+    """For so long after their end."""
+
+
 class OperatorSettings(_Settings):
     """Everything an administrator decides."""
 
@@ -105,6 +114,8 @@ class OperatorSettings(_Settings):
     """What all pods of runs have in common."""
     network_policy: NetworkPolicy = NetworkPolicy()
     """Who may reach the pods of a run."""
+    metrics: Metrics = Metrics()
+    """What /metrics tells of finished runs."""
     allow_code: bool = False
     """Suites of users may hold code (``!function``, code benchmarks): it runs in the run's pods."""
     reference_grace_seconds: Annotated[float, Field(ge=0)] = 120.0
@@ -118,7 +129,7 @@ class OperatorSettings(_Settings):
     workers: Annotated[int, Field(ge=1)] = 16
     """Runs that are reconciled at the same time."""
     health_port: Annotated[int, Field(ge=0, le=65535)] = 8081
-    """Port of /healthz and /readyz."""
+    """Port of /healthz, /readyz and /metrics."""
 
 
 def load_settings(file: Path | None) -> OperatorSettings:
