@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,79 +16,55 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.binaries import HELM, binary
-from cluster.errors import ClusterError
 from evalrun_operator.lookups import SECRET_READER
 from evalrun_operator.settings import NetworkPolicy, OperatorSettings, load_settings
+from support.chart import CHART, GOLDEN, ROOT, Objects, helm, of_kind, render, the
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "helm" / "evalrun"
 CRD = ROOT / "crds" / "evalrun.dev_evalruns.yaml"
-GOLDEN = Path(__file__).parent / "golden" / "chart"
 CASES = ("default", "namespaced", "everything")
-Objects = list[dict[str, Any]]
-Render = Callable[..., Objects]
+ELSEWHERE = "test_chart_monitoring.py compares it with files/rules.yaml"
 
 
 class _Plain(yaml.SafeDumper):
+    """No aliases; text of several lines as such."""
+
     def ignore_aliases(self, data: object) -> bool:
         return True
 
 
-@pytest.fixture(scope="session")
-def helm() -> str:
-    """Helm, as the test cluster has it; where it cannot be built, the machine's own."""
-    try:
-        return str(binary(HELM))
-    except ClusterError as error:
-        if (found := shutil.which("helm")) is None:
-            pytest.skip(f"no Helm: {error}")
-        return found
-
-
-def run(helm: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([helm, *arguments], capture_output=True, text=True, check=False, timeout=120)
-
-
-@pytest.fixture(scope="module")
-def render(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """``render({...values})`` or ``render("case")`` gives the objects; each rendering is made once."""
-    known: dict[str, Objects] = {}
-
-    def render(values: Mapping[str, Any] | str) -> Objects:
-        text = (GOLDEN / f"{values}.values.yaml").read_text() if isinstance(values, str) else json.dumps(values)
-        if text not in known:
-            file = tmp_path_factory.mktemp("values") / "values.yaml"
-            file.write_text(text)
-            done = run(helm, "template", "evalrun", str(CHART), "-n", "evalrun-system", "-f", str(file))
-            assert done.returncode == 0, done.stderr
-            known[text] = [one for one in yaml.safe_load_all(done.stdout) if one is not None]
-        return known[text]
-
-    return render
-
-
-def of_kind(objects: Objects, *kinds: str) -> Objects:
-    return [one for one in objects if one["kind"] in kinds]
-
-
-def the(objects: Objects, kind: str) -> dict[str, Any]:
-    (one,) = of_kind(objects, kind)
-    return one
+_Plain.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
 
 
 def settings_of(objects: Objects, folder: Path) -> OperatorSettings:
+    (text,) = [one["data"]["settings.yaml"] for one in of_kind(objects, "ConfigMap") if "settings.yaml" in one["data"]]
     file = folder / "settings.yaml"
-    file.write_text(the(objects, "ConfigMap")["data"]["settings.yaml"])
+    file.write_text(text)
     return load_settings(file)
 
 
 # The whole --------------------------------------------------------------------------------------------------------
 
 
+def golden(objects: Objects) -> Iterator[dict[str, Any]]:
+    """All but what comes from files/, which has tests of its own."""
+    for one in objects:
+        match one:
+            case {"kind": "CustomResourceDefinition"}:
+                continue
+            case {"kind": "ConfigMap", "data": data} if "settings.yaml" not in data:
+                continue
+            case {"kind": "PrometheusRule"}:
+                yield {**one, "spec": ELSEWHERE}
+            case _:
+                yield one
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_it_renders_what_the_golden_file_says(render: Render, case: str) -> None:
-    shown = [one for one in render(case) if one["kind"] != "CustomResourceDefinition"]
+def test_it_renders_what_the_golden_file_says(case: str) -> None:
+    shown = list(golden(render(case)))
     text = yaml.dump_all(shown, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
     file = GOLDEN / f"{case}.yaml"
     if os.environ.get("UPDATE_GOLDEN"):
@@ -100,14 +73,14 @@ def test_it_renders_what_the_golden_file_says(render: Render, case: str) -> None
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_lint_finds_nothing(helm: str, case: str) -> None:
-    done = run(helm, "lint", "--strict", str(CHART), "-f", str(GOLDEN / f"{case}.values.yaml"))
+def test_lint_finds_nothing(case: str) -> None:
+    done = helm("lint", "--strict", str(CHART), "-f", str(GOLDEN / f"{case}.values.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[WARNING]" not in done.stdout
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_objects_are_named_once_and_have_a_place(render: Render, case: str) -> None:
+def test_objects_are_named_once_and_have_a_place(case: str) -> None:
     objects = render(case)
     names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
     assert len(set(names)) == len(names)
@@ -117,11 +90,11 @@ def test_objects_are_named_once_and_have_a_place(render: Render, case: str) -> N
         assert len(name) <= 63
 
 
-def test_the_notes_tell_of_secrets_that_the_operator_may_not_see(helm: str) -> None:
+def test_the_notes_tell_of_secrets_that_the_operator_may_not_see() -> None:
     arguments = ("install", "evalrun", str(CHART), "-n", "evalrun-system", "--dry-run=client")
-    before = run(helm, *arguments).stdout.partition("NOTES:")[2]
+    before = helm(*arguments).stdout.partition("NOTES:")[2]
     assert f"--clusterrole={SECRET_READER} --serviceaccount=evalrun-system:evalrun-operator" in before
-    after = run(helm, *arguments, "--set", "secrets.namespaces={team-a}").stdout.partition("NOTES:")[2]
+    after = helm(*arguments, "--set", "secrets.namespaces={team-a}").stdout.partition("NOTES:")[2]
     assert "rollout status deployment/evalrun-operator" in after
     assert SECRET_READER not in after
 
@@ -134,7 +107,7 @@ def test_the_copy_of_the_crd_is_the_generated_one() -> None:
     assert copy.read_text() == CRD.read_text(), "run `make generate` and commit the result"
 
 
-def test_the_crd_is_upgraded_with_the_release_and_stays_without_it(render: Render) -> None:
+def test_the_crd_is_upgraded_with_the_release_and_stays_without_it() -> None:
     rendered, generated = the(render("default"), "CustomResourceDefinition"), yaml.safe_load(CRD.read_text())
     assert rendered["spec"] == generated["spec"]
     assert rendered["metadata"]["name"] == generated["metadata"]["name"]
@@ -142,26 +115,28 @@ def test_the_crd_is_upgraded_with_the_release_and_stays_without_it(render: Rende
     assert not (CHART / "crds").exists(), "Helm never upgrades what is there"
 
 
-def test_the_crd_may_be_somebody_elses(render: Render) -> None:
+def test_the_crd_may_be_somebody_elses() -> None:
     assert of_kind(render({"crds": {"install": False}}), "CustomResourceDefinition") == []
 
 
 # Values and settings ----------------------------------------------------------------------------------------------
 
 
-def test_the_defaults_are_the_operators_own(render: Render, tmp_path: Path) -> None:
+def test_the_defaults_are_the_operators_own(tmp_path: Path) -> None:
     settings = settings_of(render("default"), tmp_path)
     (operator,) = settings.network_policy.metrics_from
     template = the(render("default"), "Deployment")["spec"]["template"]
     assert operator["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "evalrun-system"}}
     assert operator["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
-    assert settings.model_copy(update={"network_policy": NetworkPolicy()}) == OperatorSettings()
+    assert set(settings.driver.annotations) == {f"prometheus.io/{name}" for name in ("scrape", "port", "path")}
+    same = {"network_policy": NetworkPolicy(), "driver": settings.driver.model_copy(update={"annotations": {}})}
+    assert settings.model_copy(update=same) == OperatorSettings()
 
 
-def test_every_setting_of_the_operator_is_a_value(render: Render, tmp_path: Path) -> None:
+def test_every_setting_of_the_operator_is_a_value(tmp_path: Path) -> None:
     settings = settings_of(render("everything"), tmp_path)
     assert settings.model_fields_set == set(OperatorSettings.model_fields)
-    for name in ("image", "driver", "pods", "network_policy"):
+    for name in ("image", "driver", "pods", "network_policy", "metrics"):
         part = getattr(settings, name)
         assert part.model_fields_set == set(type(part).model_fields), name
     assert settings.image.reference == "registry.example.com/evalrun/runner@sha256:" + "0123456789abcdef" * 4
@@ -169,7 +144,7 @@ def test_every_setting_of_the_operator_is_a_value(render: Render, tmp_path: Path
     assert len(settings.network_policy.metrics_from) == 2
 
 
-def test_changed_settings_replace_the_operator(render: Render) -> None:
+def test_changed_settings_replace_the_operator() -> None:
     def stamp(values: Mapping[str, Any]) -> str:
         template = the(render(values), "Deployment")["spec"]["template"]
         return str(template["metadata"]["annotations"]["evalrun.dev/settings"])
@@ -191,12 +166,18 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 
 @pytest.mark.parametrize(
     "path",
-    [(), *(path for path in paths(VALUES) if len(path) == 1), ("runner", "image"), ("runner", "pods")],
+    [
+        (),
+        *(path for path in paths(VALUES) if len(path) == 1),
+        *(("runner", name) for name in ("image", "driver", "pods")),
+        *(("metrics", name) for name in ("podMonitor", "serviceMonitor", "service", "rules", "dashboards")),
+        ("metrics", "rules", "overrides", "SomeAlert"),
+    ],
     ids=lambda path: ".".join(path) or "top",
 )
-def test_a_value_that_nobody_knows_is_refused(helm: str, path: tuple[str, ...]) -> None:
+def test_a_value_that_nobody_knows_is_refused(path: tuple[str, ...]) -> None:
     name = ".".join((*path, "typo"))
-    done = run(helm, "template", "evalrun", str(CHART), "--set", f"{name}=1")
+    done = helm("template", "evalrun", str(CHART), "--set", f"{name}=1")
     assert done.returncode != 0
     assert "'typo' not allowed" in done.stderr
 
@@ -211,10 +192,22 @@ def test_a_value_that_nobody_knows_is_refused(helm: str, path: tuple[str, ...]) 
         "operator.workers=0",
         "operator.logLevel=info",
         "networkPolicy.apiServerPorts={0}",
+        "metrics.annotations=some",
+        "metrics.finishedRuns=-1",
+        "metrics.finishedDays=0",
+        "metrics.podMonitor.interval=15",
+        "metrics.serviceMonitor.scrapeTimeout=10 s",
+        "metrics.podMonitor.relabelings={drop}",
+        "metrics.rules.disabled=SomeAlert",
+        "metrics.rules.disabled={some alert}",
+        "metrics.rules.overrides.SomeAlert.for=long",
+        "metrics.rules.runbookURL=https://wiki.example.com/runbooks/",
+        "metrics.dashboards.label=a b",
+        "metrics.dashboards.labelValue=-",
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_by_name(helm: str, value: str) -> None:
-    done = run(helm, "template", "evalrun", str(CHART), "--set", value)
+def test_a_value_of_the_wrong_kind_is_refused_by_name(value: str) -> None:
+    done = helm("template", "evalrun", str(CHART), "--set", value)
     assert done.returncode != 0
     assert value.split("=", maxsplit=1)[0].replace(".", "/") in done.stderr
 

@@ -11,7 +11,7 @@ driver:
     {{- toYaml .Values.runner.driver.resources | nindent 4 }}
   nodeSelector: {{ toJson .Values.runner.driver.nodeSelector }}
   tolerations: {{ toJson .Values.runner.driver.tolerations }}
-  annotations: {{ toJson .Values.runner.driver.annotations }}
+  annotations: {{ merge (dict) .Values.runner.driver.annotations (include "evalrun.scrape" (list . 8080 .Values.metrics.podMonitor) | fromYaml) | toJson }}
 pods:
   {{- with .Values.runner.pods.serviceAccountName }}
   serviceAccountName: {{ . | quote }}
@@ -37,6 +37,9 @@ networkPolicy:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   egress: {{ toJson .Values.networkPolicy.egress }}
+metrics:
+  finishedRuns: {{ int .Values.metrics.finishedRuns }}
+  finishedDays: {{ .Values.metrics.finishedDays }}
 allowCode: {{ .Values.runner.allowCode }}
 referenceGraceSeconds: {{ .Values.operator.referenceGraceSeconds }}
 progressSeconds: {{ .Values.operator.progressSeconds }}
