@@ -177,17 +177,31 @@ def test_a_patch_and_a_deletion_name_the_uid() -> None:
     }
 
 
-def test_calls_are_counted_by_verb_and_kind() -> None:
-    server = Server().will(200).will(200).will(404)
+def test_calls_are_counted_by_verb_and_kind_and_how_they_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server().will(201).will(200).will(404)
 
-    async def some(client: Client) -> dict[tuple[str, str], int]:
+    async def some(client: Client) -> Client:
         await client.create(JOBS, "team", {"metadata": {"name": "x"}})
         await client.get(JOBS, "team", "x")
         with pytest.raises(errors.NotFound):
             await client.get(JOBS, "team", "y")
-        return dict(client.calls)
+        server.hangs = True
+        monkeypatch.setattr(client_module, "REQUEST_SECONDS", 0.2)
+        with pytest.raises(errors.Unavailable):
+            await client.get(PODS, "team", "z")
+        return client
 
-    assert talk(server, some) == {("create", "Job"): 1, ("get", "Job"): 2}
+    calls = talk(server, some).calls
+    assert calls.by_verb_and_kind() == {("create", "Job"): 1, ("get", "Job"): 2, ("get", "Pod"): 1}
+    requests, seconds = calls.families()
+    assert {tuple(sample.labels.values()): sample.value for sample in requests.samples} == {
+        ("create", "Job", "201"): 1,
+        ("get", "Job", "200"): 1,
+        ("get", "Job", "404"): 1,
+        ("get", "Pod", "none"): 1,
+    }
+    took = {sample.labels["verb"]: sample.value for sample in seconds.samples if sample.name.endswith("_sum")}
+    assert took["create"] < 0.2 <= took["get"]
 
 
 def test_addresses() -> None:

@@ -13,6 +13,7 @@ from evalrun_api import EvalRun, EvalRunStatus, Phase, RunProgress
 from evalrun_operator.backend.protocol import Objects
 from evalrun_operator.changes import JOBS, PODS, Change, Create, Kind
 from evalrun_operator.errors import ChildRefused, Forbidden
+from evalrun_operator.metrics.runs import Runs
 from evalrun_operator.names import run_labels
 from evalrun_operator.observe import Key, Observer
 from evalrun_operator.observed import Attempt, Driver, DriverPhase, Missing
@@ -57,7 +58,8 @@ class Scene:
             return None
 
         observer = Observer(self.api, self.backend, ask, lambda: NOON)  # type: ignore[arg-type]
-        self.reconciler = Reconciler(self.api, self.backend, observer, SETTINGS, lambda: NOON)  # type: ignore[arg-type]
+        runs = Runs(SETTINGS.metrics)
+        self.reconciler = Reconciler(self.api, self.backend, observer, SETTINGS, lambda: NOON, runs)  # type: ignore[arg-type]
 
     def having(self, *runs: Builder) -> Scene:
         for run in runs:

@@ -21,13 +21,16 @@ from evalrun_operator.connection import configuration
 from evalrun_operator.handlers import registry
 from evalrun_operator.health import Health, serve
 from evalrun_operator.intake import Intake
+from evalrun_operator.metrics.exposition import Exposition
+from evalrun_operator.metrics.operator import Looks, Operator
+from evalrun_operator.metrics.runs import Runs
 from evalrun_operator.observe import Key, Observer
 from evalrun_operator.progress import ask_progress
 from evalrun_operator.reconcile import Reconciler
 from evalrun_operator.resync import Resync
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.watched import Watched
-from evalrun_operator.workqueue import WorkQueue
+from evalrun_operator.workqueue import Work, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +47,13 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
     """
     found = await configuration()
     async with Client(found) as client, aiohttp.ClientSession() as session:
-        queue: WorkQueue[Key] = WorkQueue()
+        looks, runs = Looks(), Runs(settings.metrics)
+        queue: WorkQueue[Key] = WorkQueue(waited=looks.waits.observe)
         watched = Watched()
         kinds = (EVALRUNS, *backend.kinds)
         namespaces = settings.watch.namespaces
         observer = Observer(client, backend, partial(ask_progress, session), now)
-        reconciler = Reconciler(client, backend, observer, settings, now)
+        reconciler = Reconciler(client, backend, observer, settings, now, runs)
 
         def changed(key: Key) -> None:
             observer.forget(key)
@@ -57,13 +61,17 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
 
         resync = Resync(client, changed, watched, kinds, namespaces, settings.resync_seconds)
         handlers = registry(Intake(changed, watched), kinds, found)
-        async with serve(Health(queue, resync), settings.health_port) as port:
-            logger.info("working on %s; health on port %d", ", ".join(namespaces) or "all namespaces", port)
+        exposition = Exposition(runs, Operator(queue, looks, client.calls, resync), now)
+        async with serve(Health(queue, resync), exposition, settings.health_port) as port:
+            place = ", ".join(namespaces) or "all namespaces"
+            logger.info("working on %s; health and metrics on port %d", place, port)
             try:
-                await _Parts(queue, resync, reconciler, Watches(handlers, namespaces)).run(settings.workers)
+                work = looks.timed(reconciler.reconcile)
+                await _Parts(queue, resync, work, Watches(handlers, namespaces)).run(settings.workers)
             finally:
-                made = ", ".join(f"{verb} {kind} {times}" for (verb, kind), times in client.calls.most_common())
-                logger.info("stopped after %d calls of the API server: %s", client.calls.total(), made)
+                calls = client.calls.by_verb_and_kind()
+                made = ", ".join(f"{verb} {kind} {times}" for (verb, kind), times in calls.most_common())
+                logger.info("stopped after %d calls of the API server: %s", calls.total(), made)
 
 
 @dataclass(frozen=True)
@@ -93,12 +101,12 @@ class _Parts:
 
     queue: WorkQueue[Key]
     resync: Resync
-    reconciler: Reconciler
+    work: Work[Key]
     watches: Watches
 
     async def run(self, workers: int) -> None:
         stop = asyncio.Event()
-        working = [_task(self.queue.run(self.reconciler.reconcile), f"worker-{n}") for n in range(workers)]
+        working = [_task(self.queue.run(self.work), f"worker-{n}") for n in range(workers)]
         resync = _task(self.resync.run(), "resync")
         # kopf ends what was started after it, so it comes last.
         watching = _task(self.watches.run(), "watches")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +14,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from evalrun_operator import errors
 from evalrun_operator.changes import Kind, Manifest
+from evalrun_operator.metrics.calls import Calls
 from evalrun_operator.names import FIELD_MANAGER
 
 REQUEST_SECONDS = 30.0
@@ -43,10 +44,10 @@ class _Request:
 
 
 class Client:
-    """Calls of the API server. ``calls`` counts them by verb and kind. Every method raises ``ApiError``."""
+    """Calls of the API server; ``calls`` counts them. Every method raises ``ApiError``."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.calls: Counter[tuple[str, str]] = Counter()
+        self.calls = Calls()
         self._api = ApiClient(configuration)
         self._api.user_agent = FIELD_MANAGER
 
@@ -122,10 +123,9 @@ class Client:
                 return items
 
     async def _call(self, request: _Request) -> Body:
-        self.calls[request.verb, request.kind.kind] += 1
         what = f"{request.verb} {request.path}"
         try:
-            status, headers, data = await self._send(request)
+            status, headers, data = await self._timed(request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = str(error) or f"no answer in {REQUEST_SECONDS:g} s"
             raise errors.Unavailable(what, f"{type(error).__name__}: {why}") from error
@@ -136,6 +136,15 @@ class Client:
         except ValueError as error:
             raise errors.Unavailable(what, "the answer is no JSON", status=status) from error
         return answer
+
+    async def _timed(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
+        """``_send``, counted however it ends."""
+        began, status = time.monotonic(), None
+        try:
+            status, headers, data = await self._send(request)
+        finally:
+            self.calls.add(request.verb, request.kind.kind, status, time.monotonic() - began)
+        return status, headers, data
 
     async def _send(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
         """One HTTP exchange; credentials come from the configuration, which refreshes them."""

@@ -1,4 +1,4 @@
-"""Whether the operator works, not merely runs: what the kubelet asks."""
+"""What the operator answers over HTTP: to the kubelet whether it works, not merely runs; to Prometheus its metrics."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from evalrun_operator.metrics.exposition import CONTENT_TYPE, Exposition
 from evalrun_operator.observe import Key
 from evalrun_operator.resync import Resync
 from evalrun_operator.workqueue import WorkQueue
@@ -45,10 +46,16 @@ class Health:
 
 
 @asynccontextmanager
-async def serve(health: Health, port: int) -> AsyncIterator[int]:
-    """Serve /healthz and /readyz; gives the port, which the system chooses for 0."""
+async def serve(health: Health, exposition: Exposition, port: int) -> AsyncIterator[int]:
+    """Serve /healthz, /readyz and /metrics; gives the port, which the system chooses for 0."""
+
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        return await _stream(request, exposition)
+
     app = web.Application()
-    app.add_routes([web.get("/healthz", health.healthz), web.get("/readyz", health.readyz)])
+    app.add_routes(
+        [web.get("/healthz", health.healthz), web.get("/readyz", health.readyz), web.get("/metrics", metrics)]
+    )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -56,6 +63,15 @@ async def serve(health: Health, port: int) -> AsyncIterator[int]:
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+async def _stream(request: web.Request, exposition: Exposition) -> web.StreamResponse:
+    """Piece by piece: a page may have tens of megabytes, and others want the event loop, too."""
+    response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
+    await response.prepare(request)
+    for piece in exposition.pieces():
+        await response.write(piece)
+    return response
 
 
 def _answer(problems: list[str]) -> web.Response:

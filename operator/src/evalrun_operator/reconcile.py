@@ -13,6 +13,7 @@ from evalrun_operator.backend.protocol import Backend
 from evalrun_operator.changes import Event
 from evalrun_operator.client import Client
 from evalrun_operator.errors import ChildRefused
+from evalrun_operator.metrics.runs import Runs
 from evalrun_operator.observe import Key, Observer
 from evalrun_operator.plan import plan
 from evalrun_operator.settings import OperatorSettings
@@ -32,6 +33,8 @@ class Reconciler:
     observer: Observer
     settings: OperatorSettings
     now: Callable[[], datetime]
+    runs: Runs
+    """Told of every run as it is before and after the step."""
     _unfinished: set[Key] = field(default_factory=set)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -40,9 +43,11 @@ class Reconciler:
             seen = await self.observer.observe(key)
             if seen is None:
                 self._unfinished.discard(key)
+                self.runs.forget(key)
                 return None
             observed, objects = seen
-            now = self.now()
+            now, invalid = self.now(), observed.invalid is not None
+            self.runs.see(observed.run, observed.run.status, now, invalid=invalid)
             decided = plan(observed, self.settings, now)
             changes = self.backend.repairs(objects, now)
             if decided.wanted is not None:
@@ -55,6 +60,7 @@ class Reconciler:
             except ChildRefused as refusal:
                 await tell(self.client, observed.run, Event("ChildRefused", str(refusal), warning=True), now)
                 raise
+            self.runs.see(observed.run, decided.status, now, invalid=invalid)
             return max(decided.again_in, pace)
 
     def _pace(self, key: Key, status: EvalRunStatus) -> float:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from evalrun_operator.changes import EVALRUNS, Kind
@@ -22,6 +22,10 @@ PATIENCE = 1 / 6
 """Of the resync's period: how long what is overdue may still be on its way."""
 WHOLE = 10
 """Each so many resyncs all runs are looked at, whether anything was missed or not; spread over one period."""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 @dataclass(slots=True)
@@ -47,6 +51,11 @@ class Resync:
     silent: str | None = None
     failing_since: float | None = None
     times: int = 0
+    _began: float = field(default_factory=_now)
+    _listed_at: float | None = None
+    _unheard: dict[Kind, tuple[float, frozenset[str]]] = field(default_factory=dict)
+    """What each watch owed when it was last compared, and when that was."""
+    _proven_at: dict[Kind, float] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Do it for ever. Raises ``NoCluster`` if the API server knows no EvalRuns."""
@@ -61,12 +70,13 @@ class Resync:
                 self.failing_since = None
             except ApiError as error:
                 logger.error("resync: %s", error)
-                self.failing_since = self.failing_since or asyncio.get_running_loop().time()
+                self.failing_since = self.failing_since or _now()
             await asyncio.sleep(self.period)
 
     async def once(self) -> None:
         """Find what the watches missed, and watches that are silent."""
         seen = await asyncio.gather(*(self._compare(kind) for kind in self.kinds))
+        self._listed_at = _now()
         missed = {key for one in seen for uid, key in one.keys if uid in one.comparison.behind}
         missed |= {owner for one in seen for owner in one.comparison.vanished if isinstance(owner, Key)}
         for key in missed:
@@ -80,13 +90,30 @@ class Resync:
                     asyncio.get_running_loop().call_later(later, self.changed, key)
         await self._judge(seen)
 
+    def age(self) -> float:
+        """Seconds since everything was last listed, or since the operator began."""
+        return _now() - (self._began if self._listed_at is None else self._listed_at)
+
+    def watch_age(self, kind: Kind) -> float:
+        """Seconds since the last list of which all has come through the watch, or since the operator began."""
+        self._prove(kind)
+        return _now() - self._proven_at.get(kind, self._began)
+
+    def _prove(self, kind: Kind) -> None:
+        """What was on its way when the watch was last compared may have come since."""
+        at, unheard = self._unheard.get(kind, (0.0, None))
+        if unheard is not None and not self.watched.still_owed(kind, unheard):
+            self._proven_at[kind] = at
+
     async def _compare(self, kind: Kind) -> _Seen:
         turn = self.watched.turn(kind)
         selector = "" if kind is EVALRUNS else CHILDREN
         places: Iterable[str | None] = self.namespaces or (None,)
         lists = await asyncio.gather(*(self.client.list_metadata(kind, place, selector) for place in places))
         listed = [one["metadata"] for some in lists for one in some]
+        self._prove(kind)
         comparison = self.watched.compare(kind, _versions(listed), turn)
+        self._unheard[kind] = (_now(), comparison.unheard)
         return _Seen(kind, comparison, tuple((one["uid"], key_of(kind, one)) for one in listed))
 
     async def _judge(self, seen: Iterable[_Seen]) -> None:

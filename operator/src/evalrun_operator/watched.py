@@ -70,7 +70,8 @@ class Watched:
         # One that was made while the list was on its way is not in it; it was delivered since.
         gone = [uid for uid, last in watch.delivered.items() if uid not in listed and last.turn <= turn]
         vanished = frozenset(watch.delivered.pop(uid).owner for uid in gone)
-        return Comparison(frozenset(behind), frozenset(overdue), vanished)
+        unheard = frozenset(uid for uid in behind if self._turn(watch, uid) <= turn)
+        return Comparison(frozenset(behind), unheard, frozenset(overdue), vanished)
 
     def still_owed(self, kind: Kind, uids: frozenset[str]) -> frozenset[str]:
         """Those of which nothing has been delivered since they were found to be owed."""
@@ -97,6 +98,8 @@ class Comparison:
 
     behind: frozenset[str]
     """Listed in a version that the watch has not delivered: on its way, or missed."""
+    unheard: frozenset[str]
+    """Of those, the ones of which nothing was delivered since the list was asked for: the watch is not ahead."""
     overdue: frozenset[str]
     """So at the last comparison as well, with nothing of them delivered since."""
     vanished: frozenset[Hashable]

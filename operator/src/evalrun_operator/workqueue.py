@@ -44,11 +44,20 @@ class Delays:
 
 
 class WorkQueue(Generic[K]):
-    """Keys that need work. All times are the event loop's; used from that loop only."""
+    """Keys that need work. All times are the event loop's; used from that loop only.
 
-    def __init__(self, delays: Delays | None = None, chance: Callable[[], float] = random.random) -> None:
+    ``waited`` is told for how many seconds a key was due when its work begins.
+    """
+
+    def __init__(
+        self,
+        delays: Delays | None = None,
+        chance: Callable[[], float] = random.random,
+        waited: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self._delays = delays or Delays()
         self._chance = chance
+        self._waited = waited
         self._ready: deque[K] = deque()
         self._due: dict[K, float] = {}
         """Since when: the keys that are ready or being worked on."""
@@ -125,6 +134,7 @@ class WorkQueue(Generic[K]):
             return None
         key = self._ready.popleft()
         self._running.add(key)
+        self._waited(_now() - self._due[key])
         return key
 
     def _done(self, key: K) -> None:

@@ -1,0 +1,44 @@
+"""The page that Prometheus reads, in its classic text format.
+
+The text of runs is kept, so that a page with a thousand of them costs little more than its way through the network;
+OpenMetrics' text would differ, and be a second copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from prometheus_client import ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from evalrun_operator.metrics import series
+from evalrun_operator.metrics.operator import Operator
+from evalrun_operator.metrics.runs import Runs
+from evalrun_operator.metrics.text import head, page
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+PIECE = 256
+"""Runs whose lines of one metric are sent together: 500 kB where each has ten scores."""
+
+
+@dataclass(frozen=True)
+class Exposition:
+    """Everything that the operator exports."""
+
+    runs: Runs
+    operator: Operator
+    now: Callable[[], datetime]
+    _process: ProcessCollector = field(default_factory=lambda: ProcessCollector(registry=None))
+
+    def pieces(self) -> Iterator[bytes]:
+        """The page as it is when the first piece is asked for. Each metric's series follow one another."""
+        together = page([*self.runs.families(self.now()), *self.operator.families(), *self._process.collect()])
+        texts = self.runs.texts()
+        yield together
+        for metric in series.METRICS:
+            yield head(metric)
+            of_metric = [text[metric] for text in texts if metric in text]
+            for begin in range(0, len(of_metric), PIECE):
+                yield b"".join(of_metric[begin : begin + PIECE])
