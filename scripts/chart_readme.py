@@ -43,6 +43,8 @@ helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{t
   create, and to read only in `secrets.namespaces` or `watch.namespaces`. It may get nodes, to tell that one is lost.
 - EvalRuns in Kubernetes' own roles `view`, `edit` and `admin`, by aggregation.
 - A NetworkPolicy for the operator. Those of runs are made by the operator, from `networkPolicy`.
+- On request monitors and rules of the Prometheus Operator, and dashboards for Grafana's sidecar (`metrics`): see
+  docs/monitoring.md.
 
 ## Upgrades
 

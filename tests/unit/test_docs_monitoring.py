@@ -1,0 +1,35 @@
+"""What docs/monitoring.md shows is what its examples hold, and what the chart takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from support.chart import ROOT, of_kind, render
+
+PAGE = (ROOT / "docs" / "monitoring.md").read_text()
+EXAMPLES = ROOT / "examples" / "monitoring"
+SHOWN = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+VALUES = [values for values in map(yaml.safe_load, SHOWN) if "metrics" in values]
+
+
+def test_the_scrape_configuration_is_the_example_s() -> None:
+    text = (EXAMPLES / "prometheus.yaml").read_text()
+    assert text[text.index("scrape_configs:") :] in SHOWN
+
+
+def test_the_values_are_the_example_s() -> None:
+    assert (EXAMPLES / "prometheus-operator-values.yaml").read_text() in SHOWN
+
+
+@pytest.mark.parametrize("values", VALUES, ids=str)
+def test_the_chart_takes_the_values(values: dict[str, Any]) -> None:
+    assert render(values)
+
+
+def test_the_values_make_all_that_there_is() -> None:
+    objects = render(yaml.safe_load((EXAMPLES / "prometheus-operator-values.yaml").read_text()))
+    assert len(of_kind(objects, "PodMonitor", "ServiceMonitor", "PrometheusRule", "Service")) == 4
