@@ -203,9 +203,11 @@ def test_the_notes_tell_that_policies_keep_prometheus_out() -> None:
 # Rules ------------------------------------------------------------------------------------------------------------
 
 
-def test_rules_are_the_file_s_and_name_their_runbooks(chart: Path) -> None:
+@pytest.mark.parametrize("own", [True, False], ids=["of this test", "of the chart"])
+def test_rules_are_the_file_s_and_name_their_runbooks(chart: Path, own: bool) -> None:
+    chart = chart if own else CHART
     rule = the(render(metrics(rules={"enabled": True}), chart), "PrometheusRule")
-    expected = yaml.safe_load(RULES)["groups"]
+    expected = yaml.safe_load((chart / "files" / "rules.yaml").read_text())["groups"]
     for alert in (one for group in expected for one in group["rules"] if "alert" in one):
         page = f"https://github.com/evalrun/evalrun/blob/main/docs/runbooks/{alert['alert']}.md"
         alert["annotations"] = {**alert.get("annotations", {}), "runbook_url": page}
