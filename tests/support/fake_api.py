@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from evalrun_operator.changes import Kind
+from evalrun_api import EvalRun
+from evalrun_operator.backend.protocol import Objects
+from evalrun_operator.changes import JOBS, PODS, Change, Kind
 from evalrun_operator.errors import AlreadyExists, ApiError, Conflict, NotFound
+from evalrun_operator.observed import Attempt, Driver, Missing
 
 Object = dict[str, Any]
 
@@ -59,6 +63,8 @@ class FakeApi:
     async def apply_status(self, kind: Kind, namespace: str, name: str, uid: str, body: Mapping[str, Any]) -> Object:
         self._maybe_fail("apply", kind)
         self.log.append(f"status {body['status'].get('phase')} at {body['metadata']['resourceVersion']}")
+        if (kind.kind, name) in self.objects:
+            self.objects[kind.kind, name]["status"] = body["status"]
         return dict(body)
 
     async def patch(self, kind: Kind, namespace: str, name: str, uid: str, body: Mapping[str, Any]) -> Object:
@@ -80,6 +86,27 @@ class FakeApi:
     def _maybe_fail(self, verb: str, kind: Kind) -> None:
         if error := self.errors.get((verb, kind.kind)):
             raise error
+
+
+@dataclass
+class FakeBackend:
+    """One driver for whatever run; what it wants written is given."""
+
+    driver: Driver | None = None
+    writes: tuple[Change, ...] = ()
+    kinds: tuple[Kind, ...] = (JOBS, PODS)
+
+    def problems(self, run: EvalRun) -> tuple[Missing, ...]:
+        return ()
+
+    def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
+        return {} if self.driver is None else {1: Attempt(self.driver)}
+
+    def changes(self, *_: object) -> tuple[Change, ...]:
+        return self.writes
+
+    def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
+        return ()
 
 
 def conflict() -> Conflict:

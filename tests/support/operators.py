@@ -47,7 +47,7 @@ class OperatorProcess:
 
     def start(self) -> None:
         """Start it; it is not ready yet."""
-        self.port = _free_port()
+        self.port = free_port()
         file = self.folder / "settings.yaml"
         file.write_text(yaml.safe_dump({**self.settings, "healthPort": self.port}))
         tests = str(Path(__file__).parents[1])
@@ -100,7 +100,8 @@ class OperatorProcess:
         return "\n".join(line for line in text.splitlines() if re.search(pattern, line))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 import pytest
 
-from evalrun_api import EvalRun, EvalRunStatus, Phase, RunProgress
-from evalrun_operator.backend.protocol import Objects
-from evalrun_operator.changes import JOBS, PODS, Change, Create, Kind
+from evalrun_api import EvalRunStatus, Phase, RunProgress
+from evalrun_operator.changes import JOBS, Create
 from evalrun_operator.errors import ChildRefused, Forbidden
 from evalrun_operator.metrics.runs import Runs
 from evalrun_operator.names import run_labels
 from evalrun_operator.observe import Key, Observer
-from evalrun_operator.observed import Attempt, Driver, DriverPhase, Missing
+from evalrun_operator.observed import Driver, DriverPhase
 from evalrun_operator.reconcile import LOOKS_PER_SECOND, Reconciler
 from evalrun_operator.settings import OperatorSettings
 from support.evalruns import NOON, Builder, make_run
-from support.fake_api import FakeApi
+from support.fake_api import FakeApi, FakeBackend
 
 SETTINGS = OperatorSettings()
 READY = Driver(DriverPhase.READY, address="10.0.0.5")
@@ -28,29 +25,8 @@ DRIVER = Create(JOBS, {"metadata": {"name": "x-a1-driver", "labels": run_labels(
 
 
 @dataclass
-class Backend:
-    """One driver; what it wants written is given."""
-
-    driver: Driver | None = None
-    writes: tuple[Change, ...] = ()
-    kinds: tuple[Kind, ...] = (JOBS, PODS)
-
-    def problems(self, run: EvalRun) -> tuple[Missing, ...]:
-        return ()
-
-    def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
-        return {} if self.driver is None else {1: Attempt(self.driver)}
-
-    def changes(self, *_: object) -> tuple[Change, ...]:
-        return self.writes
-
-    def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
-        return ()
-
-
-@dataclass
 class Scene:
-    backend: Backend
+    backend: FakeBackend
     api: FakeApi = field(default_factory=FakeApi)
 
     def __post_init__(self) -> None:
@@ -77,11 +53,11 @@ class Scene:
 
 
 def test_a_run_that_is_gone_is_not_looked_at_again() -> None:
-    assert Scene(Backend()).look() is None
+    assert Scene(FakeBackend()).look() is None
 
 
 def test_children_are_read_again_after_something_was_written() -> None:
-    scene = Scene(Backend(READY)).having(make_run("x"))
+    scene = Scene(FakeBackend(READY)).having(make_run("x"))
     scene.look()
     scene.look()
     assert scene.lists == 1
@@ -94,7 +70,7 @@ def test_children_are_read_again_after_something_was_written() -> None:
 
 def test_of_very_many_runs_each_is_looked_at_less_often() -> None:
     runs = [make_run(f"x{number}") for number in range(int(LOOKS_PER_SECOND * SETTINGS.progress_seconds * 3))]
-    scene = Scene(Backend(READY)).having(*runs)
+    scene = Scene(FakeBackend(READY)).having(*runs)
     assert scene.look("x0") == SETTINGS.progress_seconds
     assert [scene.look(run.name) for run in runs][-1] == pytest.approx(3 * SETTINGS.progress_seconds)
     done = replace(runs[1], status=EvalRunStatus(phase=Phase.FAILED, finished_at=NOON))
@@ -104,7 +80,7 @@ def test_of_very_many_runs_each_is_looked_at_less_often() -> None:
 
 
 def test_a_refusal_is_told_to_the_owner_and_tried_again() -> None:
-    scene = Scene(Backend(writes=(DRIVER,))).having(make_run("x"))
+    scene = Scene(FakeBackend(writes=(DRIVER,))).having(make_run("x"))
     scene.api.failing("create", JOBS, Forbidden("create", "exceeded quota", status=403))
     with pytest.raises(ChildRefused):
         scene.look()

@@ -105,12 +105,16 @@ class Server:
     intake: Intake | None = None
     asked: list[tuple[Kind, str | None, str]] = field(default_factory=list)
     version: int = 0
+    delay: float = 0.0
+    """Seconds for which a list is on its way."""
 
     async def list_metadata(self, kind: Kind, namespace: str | None, selector: str = "") -> list[dict[str, Any]]:
         self.asked.append((kind, namespace, selector))
         if self.error is not None:
             raise self.error
-        return [{"metadata": dict(one)} for (other, _), one in self.objects.items() if other is kind]
+        listed = [{"metadata": dict(one)} for (other, _), one in self.objects.items() if other is kind]
+        await asyncio.sleep(self.delay)
+        return listed
 
     def change(self, kind: Kind, name: str, run: str = "x") -> None:
         self.version += 1
@@ -217,6 +221,77 @@ def test_an_api_server_that_is_away_is_no_reason_to_restart_and_one_that_refuses
         server.error = None
         await asyncio.sleep(61)
         assert list(health.problems()) == []
+
+    play(scene)
+
+
+def test_the_age_of_a_watch_is_that_of_the_last_list_that_came_through_it() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.change(EVALRUNS, "x")
+        server.change(PODS, "p")
+        await asyncio.sleep(1)
+        assert [resync.watch_age(kind) for kind in (EVALRUNS, JOBS, PODS)] == [1, 1, 1]
+        server.deaf = {PODS}
+        await asyncio.sleep(60)
+        assert resync.watch_age(PODS) == 1, "nothing changed: nothing was missed"
+        server.change(PODS, "p")
+        await asyncio.sleep(180)
+        assert resync.watch_age(PODS) == 181
+        assert resync.watch_age(EVALRUNS) <= 61
+
+    play(scene)
+
+
+def test_what_is_on_its_way_makes_a_watch_no_older_once_it_is_there() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.change(PODS, "p")
+        await asyncio.sleep(30)
+        server.deaf = {PODS}
+        server.change(PODS, "p")
+        await asyncio.sleep(31)
+        assert resync.watch_age(PODS) == 61, "listed, and not yet delivered"
+        server.deaf = set()
+        server.change(PODS, "p")
+        assert resync.watch_age(PODS) == 1
+
+    play(scene)
+
+
+def test_what_a_watch_delivers_while_a_list_is_on_its_way_makes_it_no_older() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.delay = 0.5
+        server.change(PODS, "p")
+        await asyncio.sleep(60.6)
+        server.change(PODS, "p")
+        await asyncio.sleep(1.4)
+        assert resync.watch_age(PODS) == pytest.approx(1.0), "listed at 60.5, answered at 61.0"
+
+    play(scene)
+
+
+def test_watches_of_a_busy_cluster_stay_young() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.delay = 0.5
+        for _ in range(3000):
+            server.change(PODS, "p")
+            server.change(EVALRUNS, "x")
+            await asyncio.sleep(0.2)
+            assert resync.watch_age(PODS) < 62 and resync.watch_age(EVALRUNS) < 62
+
+    play(scene)
+
+
+def test_the_resync_grows_old_while_it_fails_and_so_do_the_watches() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.error = Unavailable("list", "connection refused")
+        await asyncio.sleep(90)
+        assert resync.age() == 90 and resync.watch_age(PODS) == 90, "since the operator began"
+        server.error = None
+        await asyncio.sleep(40)
+        assert resync.age() == 10 and resync.watch_age(PODS) == 10
+        server.error = Forbidden("list", "no", status=403)
+        await asyncio.sleep(600)
+        assert resync.age() == 610 and resync.watch_age(PODS) == 610
 
     play(scene)
 

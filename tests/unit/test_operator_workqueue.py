@@ -196,6 +196,23 @@ def test_stalled_tells_for_how_long_nothing_ended_although_keys_are_due() -> Non
     play(scene, Worker(seconds=10))
 
 
+def test_it_tells_for_how_long_keys_were_due_when_their_work_begins() -> None:
+    waits: list[float] = []
+
+    async def run() -> None:
+        queue: WorkQueue[str] = WorkQueue(Delays(rest=1.0), waited=waits.append)
+        task = asyncio.create_task(queue.run(Worker(seconds=5)))
+        for key in "xyz":
+            queue.add(key)
+        queue.add_after("later", 100)
+        await asyncio.sleep(200)
+        queue.close()
+        await task
+
+    virtual_time.run(run())
+    assert waits == [0.0, 5.0, 10.0, 0.0]
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from("abc"), st.floats(0, 3), st.sampled_from(["add", "add_after"])), min_size=1, max_size=30
 )

@@ -1,0 +1,25 @@
+"""What a page of metrics says, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.parser import text_string_to_metric_families
+
+Told = dict[str, dict[tuple[str, ...], float]]
+"""Values by the labels' values, in the order of the labels' names, by sample name."""
+
+
+def told(page: bytes | Iterable[bytes]) -> Told:
+    """Every sample. Fails where a family or a series is there twice, or what is there is no page."""
+    text = (page if isinstance(page, bytes) else b"".join(page)).decode()
+    heads = [line for line in text.split("\n") if line.startswith("# TYPE ")]
+    assert len(heads) == len(set(heads)), "a family is there twice"
+    found: Told = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = tuple(value for _, value in sorted(sample.labels.items()))
+            values = found.setdefault(sample.name, {})
+            assert labels not in values, f"{sample.name}{sample.labels} is there twice"
+            values[labels] = sample.value
+    return found
