@@ -32,7 +32,12 @@ class Scene:
     """A dispatcher, a clock that the test moves, and short words for what replicas say."""
 
     def __init__(self, *chunks: Chunk, planned: bool = True, **policy: float) -> None:
-        self.dispatcher = Dispatcher(DispatchPolicy(**policy))  # type: ignore[arg-type]  # ints and floats alike
+        self.told: list[tuple[str, tuple[str, int]]] = []
+        """Who committed what, as those who watch are told."""
+        self.dispatcher = Dispatcher(
+            DispatchPolicy(**policy),  # type: ignore[arg-type]  # ints and floats alike
+            lambda replica, committed: self.told.append((replica, committed.chunk)),
+        )
         self.dispatcher.add_chunks(chunks)
         if planned:
             self.dispatcher.planning_done()
@@ -199,6 +204,7 @@ class TestResume:
         scene.commits("a", *scene.takes("a"))
         assert scene.dispatcher.finished
         assert scene.counts == Counts(ok=ITEMS)
+        assert scene.told == [("a", ("t", 0))] * 2, "the one that was set aside, and the one that counts"
 
     def test_a_kept_part_that_proves_corrupt_is_kept_no_more(self) -> None:
         dispatcher = Dispatcher()

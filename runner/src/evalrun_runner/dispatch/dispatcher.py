@@ -15,7 +15,7 @@ Pure: no clock, no threads, no randomness, no I/O. ``now`` is seconds on any clo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from evalrun_runner.dispatch import hedge
 from evalrun_runner.dispatch.health import Replica, verdict
@@ -33,10 +33,18 @@ _NONE_COMMITTED: Mapping[tuple[str, int], Counts] = {}
 
 
 class Dispatcher:
-    """Leases chunks to replicas until every chunk is committed."""
+    """Leases chunks to replicas until every chunk is committed.
 
-    def __init__(self, policy: DispatchPolicy | None = None) -> None:
+    ``on_commit`` is told who committed a chunk each time that one is committed that was not: of copies the first.
+    """
+
+    def __init__(
+        self,
+        policy: DispatchPolicy | None = None,
+        on_commit: Callable[[str, Committed], None] = lambda replica, committed: None,
+    ) -> None:
         self.policy = policy or DispatchPolicy()
+        self._on_commit = on_commit
         self._table = ChunkTable()
         self._queue = PendingQueue(self._table, self.policy)
         self._leases = LeaseBook()
@@ -260,6 +268,7 @@ class Dispatcher:
         self._table.move(index, State.COMMITTED)
         self._tally.commit(committed, self._table.cost(index), now)
         self._roster.committed(replica, committed.counts.total)
+        self._on_commit(replica, committed)
 
     def _release(self, holding: Holding, now: float) -> bool:
         """Take a lease back undone; returns whether its chunk has to wait again (nobody else holds it)."""
