@@ -147,7 +147,7 @@ STORE_DEGRADED = _gauge(
 
 SERIES_DROPPED = _gauge(
     "evalrun_series_dropped",
-    "Series that are not exported, as there are too many: `of` is scores or replicas.",
+    "Scores and replicas without series of their own, as there are too many: `of` is scores or replicas.",
     (*RUN, "of"),
 )
 
