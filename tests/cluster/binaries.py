@@ -1,7 +1,8 @@
 """The programs of the test cluster, built from pinned Go modules once and kept in the user's cache.
 
-Kubernetes, etcd and kubectl are one binary of many names (``build/kube``), CoreDNS, Helm and kwok one each. Versions
-are pinned by ``build/<part>/go.mod`` and ``go.sum`` alone; a result is stored under the hash of its inputs.
+Kubernetes, etcd and kubectl are one binary of many names (``build/kube``), CoreDNS, Helm and kwok one each; Prometheus
+comes with promtool. Versions are pinned by ``build/<part>/go.mod`` and ``go.sum`` alone; a result is stored under the
+hash of its inputs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.errors import ClusterError
@@ -25,11 +26,15 @@ BUILD = Path(__file__).parent / "build"
 
 @dataclass(frozen=True)
 class Program:
-    """One Go program: the folder of its go.mod, what to build there, and with which names besides its own."""
+    """One Go program: the folder of its go.mod, what to build there, and with which names besides its own.
+
+    ``package`` may be a pattern of several; ``tags`` are Go's build tags.
+    """
 
     name: str
     package: str = "."
     aliases: tuple[str, ...] = ()
+    tags: str = field(default="", repr=False)
 
 
 KUBE = Program("kube", aliases=("kubectl",))
@@ -37,7 +42,11 @@ COREDNS = Program("coredns")
 HELM = Program("helm", package="helm.sh/helm/v4/cmd/helm")
 KWOK = Program("kwok", package="sigs.k8s.io/kwok/cmd/kwok")
 PAUSE = Program("pause")
-PROGRAMS = (KUBE, COREDNS, HELM, KWOK, PAUSE)
+# Of the ways to find targets it has Kubernetes', files and HTTP: the clouds' are most of what there is to compile.
+PROMETHEUS = Program(
+    "prometheus", package="github.com/prometheus/prometheus/cmd/...", tags="remove_all_sd,enable_kubernetes_sd"
+)
+PROGRAMS = (KUBE, COREDNS, HELM, KWOK, PAUSE, PROMETHEUS)
 
 
 def cache() -> Path:
@@ -86,7 +95,7 @@ def _flags() -> str:
 
 
 def _key(program: Program) -> str:
-    digest = hashlib.sha256(f"{program} {_flags()}".encode())
+    digest = hashlib.sha256(f"{program} {_flags()}{program.tags}".encode())
     for file in sorted((BUILD / program.name).iterdir()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return f"{program.name}-{digest.hexdigest()[:12]}"
@@ -108,8 +117,9 @@ def _build(program: Program, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    flags = ("-trimpath", "-tags", program.tags, "-ldflags", _flags())
     done = subprocess.run(
-        ["nice", go(), "build", "-trimpath", "-ldflags", _flags(), "-o", str(partial / program.name), program.package],
+        ["nice", go(), "build", *flags, "-o", f"{partial}/", program.package],
         cwd=BUILD / program.name,
         env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"},
         capture_output=True,
@@ -138,16 +148,21 @@ CNI_PLUGINS = Path("/usr/lib/cni")
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
+def missing_for(program: Program) -> str | None:
+    """Why this machine cannot run the program, in one sentence; None if it is built, or can be."""
+    try:
+        go()
+    except ClusterError as error:
+        if not (cache() / _key(program) / program.name).exists():
+            return str(error)
+    return None
+
+
 def missing_for_control_plane() -> str | None:
     """Why this machine cannot run a control plane, in one sentence; None if it can."""
     if shutil.which("openssl") is None:
         return "a test control plane needs openssl; on Debian: apt-get install openssl"
-    try:
-        go()
-    except ClusterError as error:
-        if not (cache() / _key(KUBE) / KUBE.name).exists():
-            return str(error)
-    return None
+    return missing_for(KUBE)
 
 
 def missing_for_nodes() -> str | None:
