@@ -61,3 +61,7 @@ def test_any_name_survives_the_exposition(name: str) -> None:
 
 def test_plain_names_stay_as_they_are() -> None:
     assert label_value('Llama-3 8B/Instrukt für "alle" \\ 🦙') == 'Llama-3 8B/Instrukt für "alle" \\ 🦙'
+
+
+def test_what_no_query_can_name_is_replaced() -> None:
+    assert label_value("a\nb\N{REPLACEMENT CHARACTER}c\N{LINE SEPARATOR}d\ud800") == "a_b_c_d_"

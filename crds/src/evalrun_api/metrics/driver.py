@@ -85,7 +85,8 @@ REPLICAS = _gauge("evalrun_replicas", "Replicas by state: loading the model, or 
 REPLICAS_WANTED = _gauge("evalrun_replicas_wanted", "Replicas that the run asks for.")
 DEPARTURES = _counter(
     "evalrun_replica_departures_total",
-    "Replicas that left while there was work: crashed, killed as hung, lost with their node, or drained.",
+    "Replicas that left while there was work. `cause` is crashed, hung (it was killed), lost (with its node) or "
+    "drained.",
     (*RUN, "cause"),
 )
 REPLICA_SECONDS = _counter(

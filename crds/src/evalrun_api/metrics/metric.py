@@ -24,7 +24,8 @@ LONGEST_LABEL = 256
 RUN = ("run_namespace", "run")
 """Labels of what belongs to a run: its EvalRun's namespace and name. ``namespace`` would be that of the scraped pod."""
 
-_UNTELLABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# The last of them is what PromQL takes for broken UTF-8: a query that names it is refused.
+_UNTELLABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]")
 
 
 class Kind(StrEnum):
@@ -83,9 +84,9 @@ class Metric:
 
 
 def label_value(text: str) -> str:
-    """A name that a user chose, as the value of a label: one line, valid UTF-8, not too long.
+    """A name that a user chose, as the value of a label: one line that a query can name, not too long.
 
     Quotes and backslashes are the exposition's to escape.
     """
-    plain = _UNTELLABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    plain = _UNTELLABLE.sub("_", text)
     return plain if len(plain) <= LONGEST_LABEL else plain[: LONGEST_LABEL - 1] + "…"
