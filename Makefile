@@ -66,7 +66,7 @@ bench: install ## Ratios side by side, written to docs/benchmarks.md
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/python -m bench --model $(MODEL) --write docs/benchmarks.md
 
-generate: install ## Make what is generated: CRD, tables of fields, metrics and engine arguments, the chart's copies
+generate: install ## Make what is generated: CRD, tables of fields, metrics and engine arguments, dashboards, the chart's copies
 	$(BIN)/python crds/generate/engine_args.py > crds/src/evalrun_api/engine_args.py.new
 	mv crds/src/evalrun_api/engine_args.py.new crds/src/evalrun_api/engine_args.py
 	$(BIN)/ruff format --quiet crds/src/evalrun_api/engine_args.py
@@ -74,6 +74,7 @@ generate: install ## Make what is generated: CRD, tables of fields, metrics and 
 	$(BIN)/python crds/generate/reference.py > docs/reference.md
 	$(BIN)/python crds/generate/metrics_table.py > docs/metrics.md
 	cp crds/evalrun.dev_evalruns.yaml helm/evalrun/files/
+	$(BIN)/python -m evalrun_monitoring helm/evalrun/files/dashboards
 	$(BIN)/python scripts/chart_readme.py > helm/evalrun/README.md.new
 	mv helm/evalrun/README.md.new helm/evalrun/README.md
 

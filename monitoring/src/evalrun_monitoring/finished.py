@@ -1,0 +1,94 @@
+"""Tables of finished runs: how they ended, and what their gates say."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import table as builders
+from grafana_foundation_sdk.models import units
+
+from evalrun_monitoring import panels, promql
+from evalrun_monitoring.page import run_link, scores_link
+from evalrun_monitoring.promql import FINISHED, MILLISECONDS, RUN_LABELS, SCORE_LABELS, only
+from evalrun_monitoring.tables import COLOR_TEXT, Facts, Label, Value, sorted_by, table
+
+OWN_TIME = 'from=${__data.fields["From"].numeric}&to=${__data.fields["To"].numeric}'
+"""The time that a finished run's own dashboard shows: from and to are columns."""
+_LINGER = 300
+"""Seconds after the run's end, for its final scores to be seen."""
+
+_SCORE_LABELS_ON = ",".join(SCORE_LABELS)
+_RUN_LABELS_ON = ",".join(RUN_LABELS)
+
+
+def runs(where: str) -> builders.Panel:
+    """How runs ended that ended in the time shown."""
+    ended_at = promql.finished_at(where)
+    recent = f"{ended_at} > $__from / {MILLISECONDS}"
+    hours = promql.gpu_hours(where, *RUN_LABELS)
+
+    def items(statuses: str) -> str:
+        counted = promql.gauge("evalrun_run_final_items", f"{where},status=~`{statuses}`", *RUN_LABELS, "status")
+        return only(f"sum by({_RUN_LABELS_ON})({counted})", recent)
+
+    started = promql.per_run("evalrun_run_started_timestamp_seconds", where)
+    ended = table(
+        "Which runs ended, and how?",
+        "Runs that ended in the time shown and still exist; their names lead to their dashboards, at their own time. "
+        "Gates: the worst verdict of all. Took: from the first attempt's start to the end. GPU-hours and cost are "
+        "those of the time shown.",
+        Label("Namespace", "run_namespace"),
+        Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
+        Label("Model", "model"),
+        Label("Ended", "phase", colors=panels.PHASE_COLORS),
+        Facts(only(promql.in_phase(where, FINISHED), recent)),
+        Facts(only(promql.gauge("evalrun_run_info", where, *RUN_LABELS, "model"), recent)),
+        Value("Gates", only(promql.verdict(where, *RUN_LABELS), recent), mapping=panels.verdicts(), cell=COLOR_TEXT),
+        Value("Items ok", items("ok")),
+        Value("Items lost", items("failed|quarantined"), cell=COLOR_TEXT, thresholds=((1, panels.WARNING),)),
+        Value("Took", only(f"{ended_at} - {started}", recent), units.Seconds),
+        Value("GPU-hours", only(hours, recent), decimals=2),
+        Value("Cost", only(f"{hours} * $gpu_hour_price", recent), units.Dollars, decimals=2),
+        Value("When", only(milliseconds(ended_at), recent), units.DateTimeFromNow),
+        *(Value(title, only(expr, recent), hidden=True) for title, expr in own_time(where).items()),
+    )
+    return sorted_by(ended, "When", descending=True)
+
+
+def gates(where: str) -> builders.Panel:
+    """What the gates of finished runs say, those that did not pass first."""
+    labels = (*SCORE_LABELS, "gate", "verdict")
+    said = f"({promql.gauge('evalrun_gate', where, *labels)} == 1)"
+    bound = promql.gauge("evalrun_gate_bound", where, *SCORE_LABELS, "gate")
+
+    def beside(labels_on: str, expr: str) -> str:
+        return f"{said} * on({labels_on}) group_left() {expr}"
+
+    decided = table(
+        "What do the gates say?",
+        "Each gate of the runs that still exist. Bound: what the score must reach, of min and max gates; a baseline "
+        "gate compares with another run. Inconclusive: items are missing, or the bound lies within the score's error.",
+        Label("Namespace", "run_namespace"),
+        Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
+        Label("Model", "model"),
+        Label("Task", "task", scores_link(("task", "task"), ("model", "model")), "This task's scores over time"),
+        Label("Metric", "metric"),
+        Label("Filter", "filter"),
+        Label("Gate", "gate"),
+        Label("Verdict", "verdict", colors=panels.VERDICT_COLORS),
+        Facts(said),
+        Value("Bound", beside(f"{_SCORE_LABELS_ON},gate", bound), units.NoUnit, decimals=4),
+        Value("Score", beside(_SCORE_LABELS_ON, promql.final_scores("evalrun_score", where)), units.NoUnit, decimals=4),
+        Value("When", beside(_RUN_LABELS_ON, milliseconds(promql.finished_at(where))), units.DateTimeFromNow),
+        *(Value(title, beside(_RUN_LABELS_ON, expr), hidden=True) for title, expr in own_time(where).items()),
+    )
+    return sorted_by(decided, "When", descending=True)
+
+
+def own_time(where: str) -> dict[str, str]:
+    """The columns of ``OWN_TIME``."""
+    created = promql.per_run("evalrun_run_created_timestamp_seconds", where)
+    return {"From": milliseconds(created), "To": milliseconds(f"{promql.finished_at(where)} + {_LINGER}")}
+
+
+def milliseconds(seconds: str) -> str:
+    """Unix time as Grafana reads it. Whole seconds: an address takes no fractions."""
+    return f"(round({seconds}) * {MILLISECONDS})"

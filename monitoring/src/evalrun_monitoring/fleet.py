@@ -1,0 +1,314 @@
+"""All runs: what waits, what runs and how fast, what it costs, what went wrong, how it ended."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import statetimeline
+from grafana_foundation_sdk.builders import table as builders
+from grafana_foundation_sdk.models import common as commons
+from grafana_foundation_sdk.models import units
+
+from evalrun_api import Phase
+from evalrun_monitoring import finished, panels, promql
+from evalrun_monitoring.page import FLEET as UID
+from evalrun_monitoring.page import Page, Panels, Row, gpu_hour_price, run_link, run_link_of_series, several
+from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
+from evalrun_monitoring.promql import FINISHED, FLEET, RUN_LABELS, WAITING, only
+from evalrun_monitoring.tables import COLOR_TEXT, GAUGE, Facts, Label, Value, sorted_by, table
+
+TOP = 10
+"""Runs that a graph or a ranking shows, so that it can be read."""
+
+_UNFINISHED = promql.in_phase(FLEET, FINISHED, "!~")
+_AGE = f"time() - {promql.per_run('evalrun_run_created_timestamp_seconds', FLEET)}"
+_WAIT = only(_AGE, promql.in_phase(FLEET, WAITING))
+_BY_RUN = "{{run_namespace}}/{{run}}"
+_GPU_SECONDS = "evalrun_gpu_seconds_total"
+_LOST = f'{FLEET},status=~"failed|quarantined"'
+
+
+def page() -> Page:
+    """The dashboard of all runs."""
+    return Page(
+        UID,
+        "EvalRun / All runs",
+        "Every evaluation run: what waits, what runs and how fast, what it costs, what went wrong, how it ended.",
+        "now-24h",
+        [several("namespace", "Namespace", "label_values(evalrun_run_info, run_namespace)"), gpu_hour_price()],
+        [
+            Row("Right now", [*_figures(), *_phases()]),
+            Row("Unfinished runs", [_unfinished(), _history()]),
+            Row("Queue", _queue()),
+            Row("Speed", _speed()),
+            Row("GPUs and money", _money()),
+            Row("Trouble", _trouble()),
+            Row("Finished runs", [finished.runs(FLEET), finished.gates(FLEET)]),
+        ],
+    )
+
+
+def _figures() -> Panels:
+    moving = panels.figure(
+        "Is anything moving?",
+        "Items that all runs together bring into their results per second. 0 for minutes while runs are Running: look "
+        "for the run without items/s below.",
+        panels.ITEMS_PER_SECOND,
+        query(promql.rate("evalrun_items_committed_total", FLEET)),
+    )
+    unfinished = panels.figure(
+        "How many runs are unfinished?",
+        "Runs that wait, start, run, finish or are suspended.",
+        units.Short,
+        now(f"sum({promql.gauge('evalrun_runs', f'{FLEET},phase!~`{FINISHED}`', 'run_namespace', 'phase')})"),
+    )
+    held = panels.figure(
+        "How many GPUs are held?",
+        "GPUs that replicas hold, whether they load the model or answer. What a GPU costs, it costs while it is held.",
+        units.Short,
+        query(promql.rate(_GPU_SECONDS, FLEET)),
+    )
+    waiting = panels.figure(
+        "How long has a run waited?",
+        "The longest time since a run was created that is still Pending or Queued. Orange from 15 minutes, red from "
+        "an hour: is the queue's quota used up, or the operator away?",
+        units.Seconds,
+        now(f"max({_WAIT})"),
+    )
+    cost = panels.figure(
+        "What did it cost?",
+        "GPU-hours held in the time shown, times the price of a GPU-hour, which is typed in above.",
+        units.Dollars,
+        now(f"{promql.gpu_hours(FLEET)} * $gpu_hour_price"),
+    )
+    failed = panels.figure(
+        "Did items fail?",
+        "Items that failed or were quarantined in the time shown. They are never scored; gates on their tasks are "
+        "inconclusive.",
+        units.Short,
+        now(promql.growth("evalrun_items_committed_total", _LOST)),
+    )
+    return [
+        moving.graph_mode(commons.BigValueGraphMode.AREA)
+        .decimals(1)
+        .no_value("nothing runs")
+        .thresholds(panels.steps(IDLE, (0.001, GOOD))),
+        unfinished.thresholds(panels.steps(NEUTRAL)).no_value("none"),
+        held.graph_mode(commons.BigValueGraphMode.AREA).decimals(0).thresholds(panels.steps(NEUTRAL)).no_value("none"),
+        waiting.no_value("none waits").thresholds(panels.steps(GOOD, (900, WARNING), (3600, BAD))),
+        cost.thresholds(panels.steps(NEUTRAL)).decimals(2).no_value("nothing"),
+        failed.decimals(0).no_value("none").thresholds(panels.steps(GOOD, (0.5, WARNING))),
+    ]
+
+
+def _phases() -> Panels:
+    by_phase = f"sum by(phase)({promql.gauge('evalrun_runs', FLEET, 'run_namespace', 'phase')})"
+    counted = panels.ranking(
+        "In which phases are the runs?",
+        "All runs that there are, finished ones included, by phase. Failed: the run could not reach its end. Invalid: "
+        "what the user gave is wrong.",
+        units.Short,
+        now(by_phase, "{{phase}}"),
+    )
+    unfinished = f"{FLEET},phase!~`{FINISHED}`"
+    over_time = panels.stacked(
+        "How many runs were in which phase?",
+        "Unfinished runs over time. A growing yellow area is a queue that grows; a long blue one is GPUs that load "
+        "models instead of answering.",
+        units.Short,
+        query(f"sum by(phase)({promql.gauge('evalrun_runs', unfinished, 'run_namespace', 'phase')})", "{{phase}}"),
+    )
+    for phase in Phase:
+        shade = [panels.fixed_color(panels.PHASE_COLORS[phase])]
+        counted, over_time = counted.override_by_name(phase, shade), over_time.override_by_name(phase, shade)
+    return [counted, over_time]
+
+
+def _unfinished() -> builders.Panel:
+    answered = promql.rate("evalrun_items_committed_total", FLEET, *RUN_LABELS)
+    ready, desired = (
+        promql.per_run("evalrun_run_replicas", f'{FLEET},state="{state}"') for state in ("ready", "desired")
+    )
+    unfinished = table(
+        "Which runs are unfinished, and how far are they?",
+        "A row for each unfinished run; its name leads to its own dashboard. Time left is an estimate, absent until "
+        "items are answered. Fewer replicas ready than wanted: no capacity, or they load the model. An attempt above "
+        "1: the driver failed and was started again; nothing that is committed is lost.",
+        Label("Namespace", "run_namespace"),
+        Label("Run", "run", run_link(), "How this run goes"),
+        Label("Phase", "phase", colors=panels.PHASE_COLORS),
+        Label("Model", "model"),
+        Facts(_UNFINISHED),
+        Facts(only(promql.gauge("evalrun_run_info", FLEET, *RUN_LABELS, "model"), _UNFINISHED)),
+        Value("Done", only(promql.progress(FLEET), _UNFINISHED), units.PercentUnit, cell=GAUGE),
+        Value("Items/s", only(answered, _UNFINISHED), decimals=1),
+        Value("Time left", only(promql.per_run("evalrun_eta_seconds", FLEET), _UNFINISHED), units.Seconds),
+        Value("Ready", only(ready, _UNFINISHED)),
+        Value("Wanted", only(desired, _UNFINISHED)),
+        Value("GPUs", only(promql.per_run("evalrun_run_gpus", FLEET), _UNFINISHED)),
+        Value(
+            "Attempt",
+            only(promql.per_run("evalrun_run_attempt", FLEET), _UNFINISHED),
+            cell=COLOR_TEXT,
+            thresholds=((2, WARNING), (3, BAD)),
+        ),
+        Value("Age", only(_AGE, _UNFINISHED), units.Seconds),
+    )
+    return sorted_by(unfinished, "Age", descending=True)
+
+
+def _history() -> statetimeline.Panel:
+    history = panels.timeline(
+        "What did each run do when?",
+        "The phases of each run while it was unfinished. Yellow: it waits for its turn. Blue: it starts and loads the "
+        "model. Green: it answers items.",
+        query(promql.phase_number("evalrun_run_phase", FLEET, finished=False), _BY_RUN),
+    )
+    return history.mappings([panels.phases()]).per_page(20).height(8).data_links([run_link_of_series()])
+
+
+def _queue() -> Panels:
+    waiting = promql.gauge("evalrun_runs", f"{FLEET},phase=~`{WAITING}`", "run_namespace", "phase")
+    return [
+        panels.stacked(
+            "How many runs wait?",
+            "Pending: the operator has not acted on them; more than a moment of it means that the operator is away. "
+            "Queued: they wait for Kueue to admit them.",
+            units.Short,
+            query(f"sum by(phase)({waiting})", "{{phase}}"),
+        ),
+        panels.ranking(
+            "Which runs have waited longest?",
+            f"The {TOP} oldest runs that wait, by the time since they were created.",
+            units.Seconds,
+            now(f"topk({TOP},{_WAIT})", _BY_RUN),
+        )
+        .no_value("none waits")
+        .thresholds(panels.steps(GOOD, (900, WARNING), (3600, BAD)))
+        .data_links([run_link_of_series()]),
+    ]
+
+
+def _speed() -> Panels:
+    tokens = {
+        "generated": "evalrun_generated_tokens_total",
+        "prompt": "evalrun_prompt_tokens_total",
+        "by engines": "evalrun_engine_tokens_total",
+    }
+    return [
+        panels.lines(
+            "How fast are the runs?",
+            f"Items per second of the {TOP} fastest runs. A line that falls to 0 before its run ends: see its own "
+            "dashboard for why.",
+            panels.ITEMS_PER_SECOND,
+            query(f"topk({TOP},{promql.rate('evalrun_items_committed_total', FLEET, *RUN_LABELS)})", _BY_RUN),
+        ).data_links([run_link_of_series()]),
+        panels.lines(
+            "How many tokens are worked through?",
+            "Tokens per second of all runs. Prompt and generated: of items that are committed. By engines: prompt and "
+            "generated tokens together, committed or not; if it is far above the other two for long, work is lost.",
+            panels.TOKENS_PER_SECOND,
+            *(query(promql.rate(metric, FLEET), legend) for legend, metric in tokens.items()),
+        ),
+    ]
+
+
+def _money() -> Panels:
+    hours = promql.gpu_hours(FLEET, *RUN_LABELS)
+    return [
+        panels.lines(
+            "Are as many GPUs held as are asked for?",
+            "Asked for: by unfinished runs, whether they were admitted or wait. Held: by replicas. The gap is what "
+            "the cluster does not give.",
+            units.Short,
+            query(promql.total("evalrun_run_gpus", FLEET), "asked for"),
+            query(promql.rate(_GPU_SECONDS, FLEET), "held"),
+        ).fill_opacity(0),
+        panels.stacked(
+            "Do the GPUs answer, or load models?",
+            "GPUs held, by what their replicas do. Ready: they can answer. Loading: they fetch and load weights, "
+            "which is paid for but answers nothing.",
+            units.Short,
+            query(promql.rate(_GPU_SECONDS, FLEET, "state"), "{{state}}"),
+        ),
+        panels.lines(
+            "What does an hour cost?",
+            "GPUs held, times the price of a GPU-hour: money per hour at this rate.",
+            units.Dollars,
+            query(f"{promql.rate(_GPU_SECONDS, FLEET)} * $gpu_hour_price", "per hour"),
+        ).span(8),
+        panels.ranking(
+            "Which runs held most GPU-hours?",
+            f"The {TOP} runs that held most in the time shown.",
+            "suffix: GPU-h",
+            now(f"topk({TOP},{hours})", _BY_RUN),
+        )
+        .span(8)
+        .decimals(2)
+        .data_links([run_link_of_series()]),
+        panels.ranking(
+            "Which runs cost most?",
+            f"The {TOP} most expensive runs in the time shown.",
+            units.Dollars,
+            now(f"topk({TOP},{hours} * $gpu_hour_price)", _BY_RUN),
+        )
+        .span(8)
+        .decimals(2)
+        .data_links([run_link_of_series()]),
+    ]
+
+
+def _trouble() -> Panels:
+    lost = f"sum by(run_namespace,run)({promql.gauge('evalrun_items', _LOST, *RUN_LABELS, 'status')}) > 0"
+    return [
+        panels.bars(
+            "When did items fail?",
+            "Failed: the engine refused them, or they are too long. Quarantined: they killed an engine twice. Both "
+            "count against the run's policy.maxFailedItems.",
+            units.Short,
+            query(
+                promql.growth("evalrun_items_committed_total", _LOST, "status", over="$__rate_interval"), "{{status}}"
+            ),
+        )
+        .span(8)
+        .override_by_name("failed", [panels.fixed_color(WARNING)])
+        .override_by_name("quarantined", [panels.fixed_color(BAD)]),
+        panels.ranking(
+            "Which runs have failed items?",
+            "Failed and quarantined items of runs that have a driver; those of finished runs are in the table below.",
+            units.Short,
+            now(f"topk({TOP},{lost})", _BY_RUN),
+        )
+        .span(8)
+        .no_value("none")
+        .thresholds(panels.steps(WARNING))
+        .data_links([run_link_of_series()]),
+        panels.lines(
+            "Does the store hold runs up?",
+            "Runs whose writes wait: the store is away, full, or denies what it allowed before. They go on by "
+            "themselves when it answers.",
+            units.Short,
+            query(promql.total("evalrun_store_degraded", FLEET), "runs that wait"),
+        ).span(8),
+        panels.bars(
+            "Why did replicas leave?",
+            "Replicas that left while there was work. Crashed and hung cast suspicion on the items that they held; "
+            "lost and drained are nobody's fault.",
+            units.Short,
+            query(
+                promql.growth("evalrun_replica_departures_total", FLEET, "cause", over="$__rate_interval"), "{{cause}}"
+            ),
+        ),
+        panels.lines(
+            "How many runs ended badly?",
+            "Runs that there are in these phases. Failed: they could not reach their end. Invalid: what the user gave "
+            "is wrong.",
+            units.Short,
+            query(
+                "sum by(phase)("
+                + promql.gauge("evalrun_runs", f'{FLEET},phase=~"Failed|Invalid"', "run_namespace", "phase")
+                + ")",
+                "{{phase}}",
+            ),
+        )
+        .override_by_name(Phase.FAILED, [panels.fixed_color(BAD)])
+        .override_by_name(Phase.INVALID, [panels.fixed_color(WARNING)]),
+    ]

@@ -1,0 +1,265 @@
+"""The operator: is it alive, does it watch, does it keep up, what does it do and use?"""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import table as builders
+from grafana_foundation_sdk.models import common as commons
+from grafana_foundation_sdk.models import units
+
+from evalrun_api import Phase
+from evalrun_monitoring import panels, promql
+from evalrun_monitoring.page import OPERATOR as UID
+from evalrun_monitoring.page import Page, Panels, Row, several
+from evalrun_monitoring.panels import BAD, GOOD, NEUTRAL, WARNING, now, query
+from evalrun_monitoring.tables import Label, Value, table
+
+_WHERE = 'namespace=~"$operator"'
+"""The scraped pod's namespace: each team may have an operator of its own."""
+_TARGET = ("job", "instance")
+"""Labels that name a scraped pod wherever Prometheus found it."""
+_QUANTILES = {"half": 0.5, "nine of ten": 0.9, "99 of 100": 0.99}
+
+
+def page() -> Page:
+    """The dashboard of the operator."""
+    return Page(
+        UID,
+        "EvalRun / Operator",
+        "Whether the operator is alive, watches and keeps up, and what it does. Runs go on while it is away.",
+        "now-6h",
+        [several("operator", "Operator's namespace", "label_values(evalrun_operator_info, namespace)")],
+        [
+            Row("Is it well?", _figures()),
+            Row("Watching", _watching()),
+            Row("Keeping up", _keeping_up()),
+            Row("Calls of the API server", _calls()),
+            Row("Runs", _runs()),
+            Row("What it uses", _resources()),
+        ],
+    )
+
+
+def _itself(metric: str) -> str:
+    """A metric that any process has, of the operator's only, also just after it died."""
+    return promql.only(metric, f"last_over_time(evalrun_operator_info{{{_WHERE}}}[1h])", *_TARGET)
+
+
+def _figures() -> Panels:
+    watch, resync = (
+        promql.gauge("evalrun_operator_watch_age_seconds", _WHERE),
+        promql.gauge("evalrun_operator_resync_age_seconds", _WHERE),
+    )
+    return [
+        panels.figure(
+            "Is it alive?",
+            "Operators that answer Prometheus: 1 is right, 2 for moments while one replaces the other. 0: it is down, "
+            "or cannot be reached. Runs go on, but none starts, and none that lost its driver goes on.",
+            units.Short,
+            now(f"sum({_itself('up')}) or vector(0)"),
+        ).thresholds(panels.steps(BAD, (1, GOOD))),
+        panels.name(
+            "Which version is it?",
+            "The version of the operator that answers; two for moments of an upgrade.",
+            now(promql.gauge("evalrun_operator_info", _WHERE, "version"), "{{version}}"),
+        ).thresholds(panels.steps(NEUTRAL)),
+        panels.figure(
+            "How long has it been up?",
+            "Since its process began. Often a short time: look for why it restarts.",
+            units.Seconds,
+            now(f"time() - max({_itself('process_start_time_seconds')})"),
+        ).thresholds(panels.steps(WARNING, (600, NEUTRAL))),
+        panels.figure(
+            "Does it watch?",
+            "The longest time since it was shown that a watch delivers all that there is, which is tried each minute. "
+            "Above two minutes it may be deaf; it then says that it is not healthy, and Kubernetes restarts it.",
+            units.Seconds,
+            now(watch),
+        ).thresholds(panels.steps(GOOD, (120, WARNING), (300, BAD))),
+        panels.figure(
+            "When did it last look at everything?",
+            "Time since everything was last listed successfully: that repairs what watches missed, once a minute.",
+            units.Seconds,
+            now(resync),
+        ).thresholds(panels.steps(GOOD, (180, WARNING), (600, BAD))),
+        panels.figure(
+            "Does its queue move?",
+            "Time for which runs have been due for a look and none has ended. 0 is right; minutes of it: it is stuck.",
+            units.Seconds,
+            now(promql.gauge("evalrun_operator_queue_stalled_seconds", _WHERE)),
+        ).thresholds(panels.steps(GOOD, (60, WARNING), (300, BAD))),
+    ]
+
+
+def _watching() -> Panels:
+    return [
+        panels.lines(
+            "How old is what it knows?",
+            "Time since it was last shown that the watch of each kind delivers all that there is.",
+            units.Seconds,
+            query(promql.gauge("evalrun_operator_watch_age_seconds", _WHERE, "kind"), "{{kind}}"),
+        ).fill_opacity(0),
+        panels.lines(
+            "How long ago did it look at everything?",
+            "Time since everything was last listed successfully. A saw of a minute's teeth is right.",
+            units.Seconds,
+            query(promql.gauge("evalrun_operator_resync_age_seconds", _WHERE), "since the last listing"),
+        ),
+    ]
+
+
+def _keeping_up() -> Panels:
+    reconcile, wait = "evalrun_operator_reconcile_seconds", "evalrun_operator_queue_wait_seconds"
+    return [
+        panels.lines(
+            "How many runs are due for a look?",
+            "Runs in its queue or being looked at. It rises with many changes at once and falls again.",
+            units.Short,
+            query(promql.gauge("evalrun_operator_queue_depth", _WHERE), "due"),
+        ),
+        panels.lines(
+            "How long is a run due before it is looked at?",
+            "Of the looks in each step of time: half, nine of ten and 99 of 100 waited no longer than this. Stuck: for "
+            "how long no look has ended, though runs are due.",
+            units.Seconds,
+            *(query(promql.quantile(q, wait, _WHERE), legend) for legend, q in _QUANTILES.items()),
+            query(promql.gauge("evalrun_operator_queue_stalled_seconds", _WHERE), "stuck"),
+        ).fill_opacity(0),
+        panels.stacked(
+            "How many looks are there, and how do they end?",
+            "Looks at runs per second. gone: the run is no more. failed: it is tried again, later each time.",
+            units.OpsPerSecond,
+            query(promql.rate(f"{reconcile}_count", _WHERE, "outcome"), "{{outcome}}"),
+        ).override_by_name("failed", [panels.fixed_color(BAD)]),
+        panels.lines(
+            "How long does a look take?",
+            "Reading, deciding, writing. It is mostly the API server's time, see below.",
+            units.Seconds,
+            *(query(promql.quantile(q, reconcile, _WHERE), legend) for legend, q in _QUANTILES.items()),
+        ).fill_opacity(0),
+        panels.density(
+            "How are the times of looks spread?",
+            "The darker a cell, the more looks took this long.",
+            units.Seconds,
+            promql.growth(f"{reconcile}_bucket", _WHERE, "le", over="$__rate_interval"),
+        ),
+        panels.bars(
+            "Why do looks fail?",
+            "Looks that failed, by kind of error. Conflicts and time-outs mend themselves; Forbidden does not: see the "
+            "operator's roles.",
+            units.Short,
+            query(
+                promql.growth("evalrun_operator_reconcile_errors_total", _WHERE, "error", over="$__rate_interval"),
+                "{{error}}",
+            ),
+        ),
+    ]
+
+
+def _calls() -> Panels:
+    calls = "evalrun_operator_api_requests_total"
+    return [
+        panels.stacked(
+            "What does it ask the API server?",
+            "Calls per second by verb and kind, the watches excepted.",
+            units.RequestsPerSecond,
+            query(promql.rate(calls, _WHERE, "verb", "kind"), "{{verb}} {{kind}}"),
+        ),
+        panels.bars(
+            "Which calls are refused?",
+            "Calls without a good answer. 404 and 409 are everyday: an object is gone, or was changed by another. "
+            "403: a right is missing. 429 and 5xx: the API server is busy. none: it did not answer.",
+            units.Short,
+            query(
+                promql.growth(calls, f'{_WHERE},status!~"2.."', "verb", "kind", "status", over="$__rate_interval"),
+                "{{verb}} {{kind}} {{status}}",
+            ),
+        ),
+        panels.lines(
+            "How long do calls take?",
+            "Nine of ten calls took no longer than this, by verb.",
+            units.Seconds,
+            query(promql.quantile(0.9, "evalrun_operator_api_request_seconds", _WHERE, "verb"), "{{verb}}"),
+        )
+        .span(24)
+        .fill_opacity(0),
+    ]
+
+
+def _runs() -> Panels:
+    by_phase = f"sum by(phase)({promql.gauge('evalrun_runs', _WHERE, 'run_namespace', 'phase')})"
+    over_time = panels.stacked(
+        "How many runs does it look after?",
+        "All runs that there are, by phase.",
+        units.Short,
+        query(by_phase, "{{phase}}"),
+    )
+    for phase in Phase:
+        over_time = over_time.override_by_name(phase, [panels.fixed_color(panels.PHASE_COLORS[phase])])
+    return [
+        over_time,
+        panels.bars(
+            "What changes with the runs?",
+            "Conditions of runs that changed their status, with the reason.",
+            units.Short,
+            query(
+                promql.growth(
+                    "evalrun_condition_transitions_total",
+                    _WHERE,
+                    "condition",
+                    "status",
+                    "reason",
+                    over="$__rate_interval",
+                ),
+                "{{condition}}={{status}} {{reason}}",
+            ),
+        ),
+        _time_in_phases().span(16),
+        panels.ranking(
+            "Which finished runs have no series?",
+            "Finished runs that the operator tells nothing of any more: too many (number), or too old (age). Both "
+            "bounds are chart values; results stay in the store.",
+            units.Short,
+            now(promql.gauge("evalrun_operator_runs_not_exported", _WHERE, "why"), "{{why}}"),
+        )
+        .span(8)
+        .no_value("all have"),
+    ]
+
+
+def _time_in_phases() -> builders.Panel:
+    seconds = "evalrun_phase_seconds"
+    return table(
+        "How long are runs in each phase?",
+        "Of the runs that left the phase in the time shown. Long in Queued: the quota is small. Long in Starting: "
+        "there is no capacity, or models load slowly.",
+        Label("Phase", "phase", colors=panels.PHASE_COLORS),
+        Value("Half left within", promql.quantile(0.5, seconds, _WHERE, "phase", over="$__range"), units.Seconds),
+        Value("Nine of ten within", promql.quantile(0.9, seconds, _WHERE, "phase", over="$__range"), units.Seconds),
+        Value("Runs that left it", promql.growth(f"{seconds}_count", _WHERE, "phase"), decimals=0),
+    ).height(8)
+
+
+def _resources() -> Panels:
+    return [
+        panels.lines(
+            "How much memory does it use?",
+            "Resident memory. It grows with the number of runs; a growth without end is a defect.",
+            units.BytesIEC,
+            query(f"max by({','.join(_TARGET)})({_itself('process_resident_memory_bytes')})", "{{instance}}"),
+        ).span(8),
+        panels.lines(
+            "How much CPU does it use?",
+            "Cores. At the limit of its pod it is throttled and falls behind.",
+            units.Short,
+            query(_itself("rate(process_cpu_seconds_total[$__rate_interval])"), "{{instance}}"),
+        ).span(8),
+        panels.lines(
+            "How many files does it hold open?",
+            "Open files and connections, and how many it may have.",
+            units.Short,
+            query(_itself("process_open_fds"), "open"),
+            query(_itself("process_max_fds"), "allowed"),
+        )
+        .span(8)
+        .line_interpolation(commons.LineInterpolation.STEP_AFTER),
+    ]

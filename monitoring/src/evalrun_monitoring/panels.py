@@ -1,0 +1,167 @@
+"""Panels as the dashboards use them: Grafana's own, with the defaults that make them readable at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import ascii_uppercase
+
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, heatmap, prometheus, stat, statetimeline
+from grafana_foundation_sdk.builders import timeseries as series
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models import common as commons
+from grafana_foundation_sdk.models import dashboard as boards
+from grafana_foundation_sdk.models import heatmap as heatmaps
+from grafana_foundation_sdk.models import prometheus as queries
+from grafana_foundation_sdk.models import units
+
+from evalrun_api import Phase
+from evalrun_monitoring.promql import VERDICTS
+
+DATASOURCE = boards.DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+ITEMS_PER_SECOND = "suffix: items/s"
+TOKENS_PER_SECOND = "suffix: tokens/s"
+
+GOOD, NEUTRAL, BUSY, WARNING, BAD, IDLE = "green", "blue", "purple", "orange", "red", "gray"
+
+PHASE_COLORS: Mapping[str, str] = {
+    Phase.PENDING: IDLE,
+    Phase.QUEUED: "yellow",
+    Phase.STARTING: NEUTRAL,
+    Phase.RUNNING: GOOD,
+    Phase.SUSPENDED: WARNING,
+    Phase.FINISHING: BUSY,
+    Phase.SUCCEEDED: "dark-green",
+    Phase.FAILED: BAD,
+    Phase.INVALID: "dark-red",
+    Phase.CANCELLED: "dark-orange",
+}
+VERDICT_COLORS: Mapping[str, str] = dict(zip(VERDICTS, (GOOD, WARNING, BAD), strict=True))
+
+Target = prometheus.Dataquery
+Property = boards.DynamicConfigValue
+
+
+def query(expr: str, legend: str = "") -> Target:
+    """A query over the time shown; ``legend`` names its series, with labels as ``{{label}}``."""
+    target = prometheus.Dataquery().expr(expr).range().editor_mode(queries.QueryEditorMode.CODE)
+    return target.legend_format(legend or "__auto").datasource(DATASOURCE)
+
+
+def now(expr: str, legend: str = "") -> Target:
+    """A query of the last moment shown."""
+    return query(expr, legend).instant()
+
+
+def course(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
+    """Lines over time, as large as the panel lets them be."""
+    panel = series.Panel().title(title).description(text).unit(unit).datasource(DATASOURCE).targets(lettered(targets))
+    panel = panel.line_width(2).fill_opacity(8).show_points(commons.VisibilityMode.NEVER)
+    panel = panel.legend(
+        common.VizLegendOptions()
+        .display_mode(commons.LegendDisplayMode.LIST)
+        .placement(commons.LegendPlacement.BOTTOM)
+        .show_legend(True)
+        .calcs([])
+    )
+    tooltip = common.VizTooltipOptions().mode(commons.TooltipDisplayMode.MULTI).sort(commons.SortOrder.DESCENDING)
+    return panel.tooltip(tooltip).span(12).height(8)
+
+
+def lines(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
+    """Lines over time, from 0 up."""
+    return course(title, text, unit, *targets).min(0)
+
+
+def stacked(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
+    """Areas over time, one on the other: parts of a whole."""
+    panel = lines(title, text, unit, *targets).fill_opacity(45).line_width(1)
+    return panel.stacking(common.StackingConfig().mode(commons.StackingMode.NORMAL).group("A"))
+
+
+def bars(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
+    """How often something happened in each step of time, as bars on each other."""
+    panel = stacked(title, text, unit, *targets).fill_opacity(80).decimals(0)
+    # $__rate_interval is a step and a scrape: with long steps hardly anything is counted in two of them.
+    return panel.draw_style(commons.GraphDrawStyle.BARS).interval("2m")
+
+
+def figure(title: str, text: str, unit: str, *targets: Target) -> stat.Panel:
+    """A number, large; green unless ``thresholds`` say otherwise."""
+    panel = stat.Panel().title(title).description(text).unit(unit).datasource(DATASOURCE).targets(lettered(targets))
+    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
+    panel = panel.graph_mode(commons.BigValueGraphMode.NONE).color_mode(commons.BigValueColorMode.VALUE)
+    return panel.thresholds(steps(GOOD)).span(4).height(4)
+
+
+def name(title: str, text: str, *targets: Target) -> stat.Panel:
+    """A word, large: the name of the series."""
+    return figure(title, text, units.NoUnit, *targets).text_mode(commons.BigValueTextMode.NAME)
+
+
+def ranking(title: str, text: str, unit: str, *targets: Target) -> bargauge.Panel:
+    """A bar for each series as it is now."""
+    panel = bargauge.Panel().title(title).description(text).unit(unit).datasource(DATASOURCE)
+    panel = panel.targets(lettered(targets)).min(0).thresholds(steps(NEUTRAL))
+    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
+    panel = panel.orientation(commons.VizOrientation.HORIZONTAL).display_mode(commons.BarGaugeDisplayMode.BASIC)
+    return panel.span(12).height(8)
+
+
+def timeline(title: str, text: str, *targets: Target) -> statetimeline.Panel:
+    """In which state each series was when; values need mappings."""
+    panel = statetimeline.Panel().title(title).description(text).unit(units.NoUnit).datasource(DATASOURCE)
+    panel = panel.targets(lettered(targets)).merge_values(True).row_height(0.8).fill_opacity(80).line_width(0)
+    panel = panel.show_value(commons.VisibilityMode.AUTO).color_scheme(color(boards.FieldColorModeId.THRESHOLDS))
+    legend = common.VizLegendOptions().show_legend(False).display_mode(commons.LegendDisplayMode.LIST)
+    return panel.legend(legend.placement(commons.LegendPlacement.BOTTOM)).thresholds(steps(IDLE)).span(24).height(6)
+
+
+def density(title: str, text: str, unit: str, buckets: str) -> heatmap.Panel:
+    """How many fell into each bucket of a histogram, over time; ``buckets`` are summed up by ``le``."""
+    target = query(buckets, "{{le}}").format(queries.PromQueryFormat.HEATMAP).ref_id("A")
+    panel = heatmap.Panel().title(title).description(text).unit("short").datasource(DATASOURCE).with_target(target)
+    shades = heatmap.HeatmapColorOptions().mode(heatmaps.HeatmapColorMode.SCHEME).scheme("Blues").steps(32)
+    shades = shades.exponent(0.5).fill("dark-blue").scale(heatmaps.HeatmapColorScale.EXPONENTIAL).reverse(False)
+    panel = panel.calculate(False).color(shades).y_axis(heatmap.YAxisConfig().unit(unit)).cell_gap(1)
+    return panel.rows_frame(heatmap.RowsHeatmapOptions().layout(commons.HeatmapCellLayout.AUTO)).span(12).height(8)
+
+
+def lettered(targets: tuple[Target, ...]) -> list[Builder[Dataquery]]:
+    """Targets named A, B, C, … as Grafana names them; a table's columns are called by these letters."""
+    return [target.ref_id(letter) for letter, target in zip(ascii_uppercase, targets, strict=False)]
+
+
+def steps(base: str, *above: tuple[float, str]) -> dashboard.ThresholdsConfig:
+    """Colors of values: ``base`` is that of all below the first number."""
+    thresholds = [boards.Threshold(value=None, color=base), *(boards.Threshold(*step) for step in above)]
+    return dashboard.ThresholdsConfig().mode(boards.ThresholdsMode.ABSOLUTE).steps(thresholds)
+
+
+def color(mode: boards.FieldColorModeId, fixed: str = "") -> dashboard.FieldColor:
+    """How a field gets its color."""
+    chosen = dashboard.FieldColor().mode(mode)
+    return chosen.fixed_color(fixed) if fixed else chosen
+
+
+def words(*texts: tuple[str, str]) -> boards.ValueMap:
+    """0, 1, 2, … shown as (word, color)."""
+    return boards.ValueMap(
+        {str(number): boards.ValueMappingResult(*text, index=number) for number, text in enumerate(texts)}
+    )
+
+
+def phases() -> boards.ValueMap:
+    """``promql.phase_number`` as the phase's name and color."""
+    return words(*((phase.value, PHASE_COLORS[phase]) for phase in Phase))
+
+
+def verdicts() -> boards.ValueMap:
+    """``promql.verdict`` as its name and color."""
+    return words(*((verdict.value, VERDICT_COLORS[verdict]) for verdict in VERDICTS))
+
+
+def fixed_color(shade: str) -> Property:
+    """An override's color."""
+    return Property("color", {"mode": "fixed", "fixedColor": shade})

@@ -1,0 +1,245 @@
+"""One run: where it is, how fast it goes, what it scores. How its parts do is in ``run_parts``."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import statetimeline, timeseries
+from grafana_foundation_sdk.builders import table as builders
+from grafana_foundation_sdk.models import dashboard as boards
+from grafana_foundation_sdk.models import units
+
+from evalrun_monitoring import panels, promql, run_parts
+from evalrun_monitoring.page import RUN as UID
+from evalrun_monitoring.page import Page, Panels, Row, chosen, gpu_hour_price, scores_link, several
+from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
+from evalrun_monitoring.promql import ENDED, RUN
+from evalrun_monitoring.score_lines import Z95, Scores, score_lines
+from evalrun_monitoring.tables import COLOR_TEXT, Facts, Label, Value, sorted_by, table
+
+_SCORE = ("task", "metric", "filter")
+
+
+def page() -> Page:
+    """The dashboard of a run."""
+    tasks = several("task", "Task", f"label_values(evalrun_score{{{RUN}}}, task)")
+    return Page(
+        UID,
+        "EvalRun / One run",
+        "One run: how far it is, how fast, what it scores, how its replicas, its store and its driver do.",
+        "now-3h",
+        [
+            chosen("namespace", "Namespace", "label_values(evalrun_run_info, run_namespace)"),
+            chosen("run", "Run", 'label_values(evalrun_run_info{run_namespace="$namespace"}, run)'),
+            tasks,
+            gpu_hour_price(),
+        ],
+        [
+            Row("How is it going?", [*_figures(), *_facts()]),
+            Row("Progress", [_items(), _speed(), _phases(), _tokens()]),
+            Row("Scores", [_scores()]),
+            Row("Replicas", run_parts.replicas()),
+            Row("Requests", run_parts.requests()),
+            Row("The tail", run_parts.tail()),
+            Row("Errors", run_parts.errors()),
+            Row("The store", run_parts.store()),
+            Row("GPUs and money", run_parts.money()),
+            Row("The driver", run_parts.driver()),
+            Row("Scores over time, task by task", [_score_lines()]),
+        ],
+    )
+
+
+def _figures() -> Panels:
+    ended = f"sum({promql.gauge('evalrun_items', f'{RUN},status=~`{ENDED}`', 'status', last=True)})"
+    planned = promql.gauge("evalrun_items_planned", RUN, last=True)
+    planned_all = f"{promql.gauge('evalrun_planning_done', RUN, last=True)} == 1"
+    lost = f"sum({promql.gauge('evalrun_items', f'{RUN},status=~`failed|quarantined`', 'status')})"
+    final = f"sum({promql.gauge('evalrun_run_final_items', RUN, 'status')})"
+    final_lost = f"sum({promql.gauge('evalrun_run_final_items', f'{RUN},status!=`ok`', 'status')})"
+    phase = panels.figure(
+        "Where is it?",
+        "The run's phase. Queued: it waits for its turn. Starting: it checks its input, then replicas load the model. "
+        "Running: items are answered. Finishing: scores are computed. Failed: see the run's conditions for why.",
+        units.NoUnit,
+        now(promql.phase_number("evalrun_run_phase", RUN)),
+    )
+    done = panels.figure(
+        "How far is it?",
+        "Items that have an end, of those planned so far. Planning goes on while the first items are answered; until "
+        "it is done, the part may fall.",
+        units.PercentUnit,
+        now(promql.progress(RUN, last=True)),
+    )
+    left = panels.figure(
+        "How long until it is done?",
+        "An estimate from its speed so far; absent until items are answered.",
+        units.Seconds,
+        now(promql.gauge("evalrun_eta_seconds", RUN)),
+    )
+    items = panels.figure(
+        "How many items?",
+        "Those that have an end, and those planned. `planned so far`: planning goes on.",
+        units.Short,
+        now(f"{final} or {ended}", "ended"),
+        now(f"{planned} and {planned_all}", "planned"),
+        now(f"{planned} unless {planned_all}", "planned so far"),
+    )
+    failed = panels.figure(
+        "Did items fail?",
+        "Failed and quarantined items. More than policy.maxFailedItems, and the run fails.",
+        units.Short,
+        now(f"{final_lost} or {lost}"),
+    )
+    gates = panels.figure(
+        "What do its gates say?",
+        "The worst verdict of all gates of a finished run.",
+        units.NoUnit,
+        now(promql.verdict(RUN)),
+    )
+    return [
+        phase.mappings([panels.phases()]).color_scheme(panels.color(boards.FieldColorModeId.THRESHOLDS)),
+        done.decimals(1).min(0).max(1).thresholds(panels.steps(NEUTRAL, (1, GOOD))),
+        left.thresholds(panels.steps(NEUTRAL)).no_value("not known"),
+        items.thresholds(panels.steps(NEUTRAL)).decimals(0),
+        failed.thresholds(panels.steps(GOOD, (1, WARNING))),
+        gates.mappings([panels.verdicts()]).no_value("no verdict"),
+    ]
+
+
+def _facts() -> Panels:
+    facts = ("model", "attempt", "engine", "numerics", "version")
+    hours = promql.gpu_hours(RUN)
+    return [
+        table(
+            "What is run?",
+            "Facts that its drivers tell of themselves, a row for each attempt in the time shown. Engine mock: answers "
+            "are made up for a test.",
+            Label("Model", "model"),
+            Label("Engine", "engine"),
+            Label("Numerics", "numerics"),
+            Label("Attempt", "attempt"),
+            Label("Version", "version"),
+            Facts(promql.gauge("evalrun_driver_info", RUN, *facts, last=True)),
+        )
+        .span(12)
+        .height(4),
+        panels.figure(
+            "Which attempt is it?",
+            "The present or last attempt. Each goes on from what is committed.",
+            units.Short,
+            now(promql.gauge("evalrun_run_attempt", RUN)),
+        ).thresholds(panels.steps(GOOD, (2, WARNING), (3, BAD))),
+        panels.figure(
+            "How many GPU-hours?",
+            "GPU-hours that its replicas held in the time shown. Choose a time that holds the whole run.",
+            "suffix: GPU-h",
+            now(hours),
+        )
+        .decimals(2)
+        .thresholds(panels.steps(NEUTRAL))
+        .no_value("none"),
+        panels.figure(
+            "What did it cost?",
+            "Those GPU-hours times the price of a GPU-hour, which is typed in above.",
+            units.Dollars,
+            now(f"{hours} * $gpu_hour_price"),
+        )
+        .decimals(2)
+        .thresholds(panels.steps(NEUTRAL))
+        .no_value("nothing"),
+    ]
+
+
+def _items() -> timeseries.Panel:
+    colors = {"ok": GOOD, "failed": WARNING, "quarantined": BAD, "leased": NEUTRAL, "waiting": IDLE}
+    items = panels.stacked(
+        "Is it moving?",
+        "Items by state: ok, failed and quarantined have an end; leased are with replicas; waiting are with nobody. "
+        "Green should grow. Kept: were there before this driver started.",
+        units.Short,
+        query(promql.gauge("evalrun_items", RUN, "status"), "{{status}}"),
+        query(promql.gauge("evalrun_items_kept", RUN), "kept"),
+    )
+    for status, shade in colors.items():
+        items = items.override_by_name(status, [panels.fixed_color(shade)])
+    line = [panels.Property("custom.stacking", {"mode": "none", "group": "A"}), panels.fixed_color("text")]
+    return items.override_by_name("kept", [*line, panels.Property("custom.fillOpacity", 0)])
+
+
+def _speed() -> timeseries.Panel:
+    committed = promql.rate("evalrun_items_committed_total", RUN, "status")
+    return panels.stacked(
+        "How fast is it?",
+        "Items per second that replicas bring into the results, by how they ended.",
+        panels.ITEMS_PER_SECOND,
+        query(committed, "{{status}}"),
+    )
+
+
+def _phases() -> statetimeline.Panel:
+    timeline = panels.timeline(
+        "What did it do when?",
+        "The run's phase as the operator sees it, and its driver's own. A gap in the driver's: there was none.",
+        query(promql.phase_number("evalrun_run_phase", RUN), "run"),
+        query(promql.phase_number("evalrun_driver_phase", RUN), "driver"),
+    )
+    return timeline.mappings([panels.phases()]).span(12).height(8)
+
+
+def _tokens() -> timeseries.Panel:
+    return panels.lines(
+        "How many tokens are worked through?",
+        "Prompt and generated: tokens per second of items that are committed. By engines: both together, committed or "
+        "not; far above the other two for long: work is lost, see the tail and the errors.",
+        panels.TOKENS_PER_SECOND,
+        query(promql.rate("evalrun_generated_tokens_total", RUN), "generated"),
+        query(promql.rate("evalrun_prompt_tokens_total", RUN), "prompt"),
+        query(promql.rate("evalrun_engine_tokens_total", RUN), "by engines"),
+    )
+
+
+def _final_or_running(metric: str, *labels: str) -> str:
+    """The final score where there is one, else the running one."""
+    task = f"{RUN},task=~`${{task:regex}}`"
+    final, running = (promql.gauge(metric, f'{task},final="{word}"', *labels) for word in ("true", "false"))
+    return f"{final} or ({running} unless on({','.join(_SCORE)}) {final})"
+
+
+def _scores() -> builders.Panel:
+    labels = (*_SCORE, "model", "final", "better")
+    scores = table(
+        "What does it score?",
+        "While it runs (final: false), means over the items answered so far, of metrics that are means: costly items "
+        "come first, so that they drift. At its end (final: true), the scores of results.json. ±: it lies in this "
+        "range with 95%. A task leads to its scores over checkpoints.",
+        Label("Task", "task", scores_link(("task", "task"), ("model", "model")), "This task over checkpoints"),
+        Label("Metric", "metric"),
+        Label("Filter", "filter"),
+        Label("Good is", "better"),
+        Label("Final", "final"),
+        Label("Model", "model", hidden=True),
+        Facts(_final_or_running("evalrun_score", *labels)),
+        Value("Score", _final_or_running("evalrun_score", *_SCORE), units.NoUnit, decimals=4),
+        Value("±", f"{Z95} * ({_final_or_running('evalrun_score_stderr', *_SCORE)})", units.NoUnit, decimals=4),
+        Value("Items", _final_or_running("evalrun_score_items", *_SCORE)),
+        Value("Gates", promql.verdict(RUN, *_SCORE), mapping=panels.verdicts(), cell=COLOR_TEXT),
+    )
+    return sorted_by(scores, "Task")
+
+
+def _score_lines() -> timeseries.Panel:
+    failed = promql.gauge("evalrun_gate", f"{RUN},verdict=`Failed`", *_SCORE)
+    score = _final_or_running("evalrun_score", *_SCORE)
+    scores = Scores(
+        score,
+        _final_or_running("evalrun_score_stderr", *_SCORE),
+        "{{metric}} {{filter}}",
+        promql.gauge("evalrun_gate_bound", RUN, *_SCORE, "gate"),
+        promql.only(score, f"{failed} == 1", *_SCORE),
+    )
+    panel = score_lines(
+        "What does it score on ${task}?",
+        "The score so far between the dashed ends of its 95% interval, which narrows as items are answered; at its "
+        "end the final one. Red dashes: bounds of gates; red points: a gate failed.",
+        scores,
+    )
+    return panel.repeat("task").repeat_direction("h").max_per_row(2)

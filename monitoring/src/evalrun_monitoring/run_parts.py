@@ -1,0 +1,298 @@
+"""The parts of a run: its replicas, requests, tail, errors, store, cost and driver."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import table as builders
+from grafana_foundation_sdk.models import units
+
+from evalrun_monitoring import panels, promql
+from evalrun_monitoring.page import Panels
+from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, query
+from evalrun_monitoring.promql import RUN
+from evalrun_monitoring.tables import GAUGE, Facts, Label, Value, sorted_by, table
+
+_STEP = "$__rate_interval"
+_QUANTILES = {"half": 0.5, "nine of ten": 0.9, "99 of 100": 0.99}
+_SPREAD = {"lowest": "min", "mean": "avg", "highest": "max"}
+"""Lines that tell of all replicas, be they two or a thousand."""
+
+
+def replicas() -> Panels:
+    """How many there are, and what each one's engine does."""
+    there = panels.stacked(
+        "Are all replicas there?",
+        "Replicas that load the model and that are ready, and how many the run asks for. Fewer than wanted for long: "
+        "no capacity, or they crash as they start.",
+        units.Short,
+        query(promql.gauge("evalrun_replicas", RUN, "state"), "{{state}}"),
+        query(promql.gauge("evalrun_replicas_wanted", RUN), "wanted"),
+    )
+    line = [panels.Property("custom.stacking", {"mode": "none", "group": "A"}), panels.fixed_color("text")]
+    there = there.override_by_name("wanted", [*line, panels.Property("custom.fillOpacity", 0)])
+    left = panels.bars(
+        "Why did replicas leave?",
+        "Replicas that left while there was work: crashed, hung (killed as they made no progress), lost (their node is "
+        "gone or was preempted), drained (asked to leave).",
+        units.Short,
+        query(promql.growth("evalrun_replica_departures_total", RUN, "cause", over=_STEP), "{{cause}}"),
+    )
+    return [
+        there.override_by_name("loading", [panels.fixed_color(NEUTRAL)]).override_by_name(
+            "ready", [panels.fixed_color(GOOD)]
+        ),
+        left,
+        _each_replica(),
+        panels.lines(
+            "Are the engines busy?",
+            "Requests that are answered at this moment in one engine: the least, the mean and the most of all "
+            "replicas. A lowest of 0 before the tail: a replica idles.",
+            units.Short,
+            *_spread("evalrun_replica_requests", f'{RUN},state="running"'),
+        ).fill_opacity(0),
+        panels.lines(
+            "Do requests wait in the engines?",
+            "Requests that wait in one engine for room in its batch. Some are right, they keep it full; many while the "
+            "cache below is full: a smaller batch would do.",
+            units.Short,
+            *_spread("evalrun_replica_requests", f'{RUN},state="waiting"'),
+        ).fill_opacity(0),
+        panels.lines(
+            "How full are the KV caches?",
+            "Part of each engine's KV cache that is used. At 100% it sets requests aside and computes them again.",
+            units.PercentUnit,
+            *_spread("evalrun_replica_kv_cache_usage_ratio", RUN),
+        )
+        .max(1)
+        .fill_opacity(0)
+        .span(8),
+        panels.lines(
+            "How much of the prompts is found in the prefix cache?",
+            "Part of the prompt tokens that need not be computed, as an earlier prompt began alike: few-shot examples, "
+            "system prompts, the choices of a question.",
+            units.PercentUnit,
+            query(
+                f"{promql.rate('evalrun_prefix_cache_hit_tokens_total', RUN)} / "
+                f"({promql.rate('evalrun_prefix_cache_queried_tokens_total', RUN)} > 0)",
+                "found",
+            ),
+        )
+        .max(1)
+        .span(8),
+        panels.bars(
+            "Do engines set requests aside?",
+            "Requests that were set aside as the KV cache was full, to be computed again. Many: lower max_num_seqs, or "
+            "give the cache more memory.",
+            units.Short,
+            query(promql.growth("evalrun_engine_preemptions_total", RUN, over=_STEP), "set aside"),
+        ).span(8),
+    ]
+
+
+def _spread(metric: str, where: str) -> list[panels.Target]:
+    each = promql.gauge(metric, where, "replica")
+    return [query(f"{agg}({each})", legend) for legend, agg in _SPREAD.items()]
+
+
+def _each_replica() -> builders.Panel:
+    def requests(state: str) -> str:
+        return promql.gauge("evalrun_replica_requests", f'{RUN},state="{state}"', "replica")
+
+    each = table(
+        "How does each replica do?",
+        "A row for each place; a replica that replaces another takes its place. Its name is that in logs and parts, "
+        "its host is its pod. One that is far slower than the others: look at its node.",
+        Label("Place", "replica"),
+        Label("Name", "name"),
+        Label("Host", "host"),
+        Facts(promql.gauge("evalrun_replica_info", RUN, "replica", "name", "host")),
+        Value("Running", requests("running")),
+        Value("Waiting", requests("waiting")),
+        Value(
+            "KV cache",
+            promql.gauge("evalrun_replica_kv_cache_usage_ratio", RUN, "replica"),
+            units.PercentUnit,
+            cell=GAUGE,
+        ),
+        Value("Leased items", promql.gauge("evalrun_replica_leased_items", RUN, "replica")),
+        Value("Items/s", promql.rate("evalrun_replica_items_total", RUN, "replica"), decimals=1),
+        Value("Tokens/s", promql.rate("evalrun_replica_engine_tokens_total", RUN, "replica"), decimals=0),
+    )
+    return sorted_by(each, "Place")
+
+
+def requests() -> Panels:
+    """How long requests and commits take."""
+    return [
+        panels.lines(
+            "How long does a request take?",
+            "From its entry into an engine, where it may wait, to its answer: half, nine of ten and 99 of 100 took no "
+            "longer.",
+            units.Seconds,
+            *(query(promql.quantile(q, "evalrun_request_seconds", RUN), name) for name, q in _QUANTILES.items()),
+        )
+        .fill_opacity(0)
+        .span(8),
+        panels.density(
+            "How are these times spread?",
+            "The darker a cell, the more requests took this long. Two dark bands: two kinds of requests, such as "
+            "choices and generated answers.",
+            units.Seconds,
+            promql.growth("evalrun_request_seconds_bucket", RUN, "le", over=_STEP),
+        ).span(8),
+        panels.lines(
+            "How long until answers are safe?",
+            "From the end of a chunk's last item to its part in the store: scoring and writing. What is not there yet "
+            "is answered again if its replica dies.",
+            units.Seconds,
+            *(query(promql.quantile(q, "evalrun_commit_seconds", RUN), name) for name, q in _QUANTILES.items()),
+        )
+        .fill_opacity(0)
+        .span(8),
+    ]
+
+
+def tail() -> Panels:
+    """Chunks: what is left, and what is done twice so that the end comes sooner."""
+    states = {"committed": GOOD, "leased": NEUTRAL, "suspect": WARNING, "waiting": IDLE}
+    chunks = panels.stacked(
+        "How many chunks are left?",
+        "Chunks by state. Suspect: they were in an engine that died, and wait to be run alone. In the tail none waits, "
+        "and replicas run out of work.",
+        units.Short,
+        query(promql.gauge("evalrun_chunks", RUN, "state"), "{{state}}"),
+    )
+    for state, shade in states.items():
+        chunks = chunks.override_by_name(state, [panels.fixed_color(shade)])
+    return [
+        chunks,
+        panels.bars(
+            "How much is done twice?",
+            "Hedged: a late chunk is given to a second replica, so that the run ends sooner. Duplicate: chunks "
+            "committed again, their work was for nothing. Many duplicates against few commits: the store or a replica "
+            "is slow.",
+            units.Short,
+            query(promql.growth("evalrun_chunks_committed_total", RUN, over=_STEP), "committed"),
+            query(promql.growth("evalrun_chunks_hedged_total", RUN, over=_STEP), "hedged"),
+            query(promql.growth("evalrun_chunks_duplicate_total", RUN, over=_STEP), "duplicate"),
+        ),
+    ]
+
+
+def errors() -> Panels:
+    """Items that failed, against what the run may lose, and work that was lost."""
+    lost = panels.stacked(
+        "How many items may still fail?",
+        "Failed and quarantined items, and how many policy.maxFailedItems allows. Above the line the run fails; what "
+        "is committed stays.",
+        units.Short,
+        query(promql.gauge("evalrun_items", f'{RUN},status=~"failed|quarantined"', "status"), "{{status}}"),
+        query(promql.gauge("evalrun_items_failed_allowed", RUN), "allowed"),
+    )
+    line = [panels.Property("custom.stacking", {"mode": "none", "group": "A"}), panels.fixed_color(BAD)]
+    dropped = promql.gauge("evalrun_series_dropped", RUN, "of")
+    return [
+        lost.override_by_name("allowed", [*line, panels.Property("custom.fillOpacity", 0)])
+        .override_by_name("failed", [panels.fixed_color(WARNING)])
+        .override_by_name("quarantined", [panels.fixed_color("dark-red")])
+        .span(8),
+        panels.bars(
+            "How much is answered again?",
+            "Items answered again because their first answers were lost before they were kept: a replica died, or its "
+            "lease ended.",
+            units.Short,
+            query(promql.growth("evalrun_items_redone_total", RUN, over=_STEP), "redone"),
+        ).span(8),
+        panels.ranking(
+            "What is not shown?",
+            "Series that the driver does not export, as there are too many scores or replicas. Results are complete "
+            "all the same.",
+            units.Short,
+            panels.now(dropped, "{{of}}"),
+        )
+        .span(8)
+        .thresholds(panels.steps(GOOD, (1, WARNING))),
+    ]
+
+
+def store() -> Panels:
+    """Calls of the store, and whether the run waits for it."""
+    degraded = panels.timeline(
+        "Does the run wait for the store?",
+        "Degraded: writes wait, as the store is away, full, or denies what it allowed before. Nothing is lost; the "
+        "run goes on when it answers.",
+        query(promql.gauge("evalrun_store_degraded", RUN), "store"),
+    )
+    return [
+        degraded.mappings([panels.words(("well", GOOD), ("degraded", BAD))]).height(4),
+        panels.stacked(
+            "What is asked of the store?",
+            "Calls per second that were answered, by operation.",
+            units.RequestsPerSecond,
+            query(promql.rate("evalrun_store_requests_total", RUN, "operation"), "{{operation}}"),
+        ).span(8),
+        panels.bars(
+            "Why are calls made again?",
+            "Calls that failed and were made again: the store was unavailable, full, or denied what it allowed before; "
+            "by the driver or the replicas.",
+            units.Short,
+            query(
+                promql.growth("evalrun_store_retries_total", RUN, "side", "reason", over=_STEP), "{{side}} {{reason}}"
+            ),
+        ).span(8),
+        panels.lines(
+            "How long is waited for the store?",
+            "Seconds in each second that calls waited before they were made again, summed up over all that wait.",
+            units.Seconds,
+            query(promql.rate("evalrun_store_wait_seconds_total", RUN, "side"), "{{side}}"),
+        ).span(8),
+    ]
+
+
+def money() -> Panels:
+    """What is held, and for how much."""
+    held = promql.rate("evalrun_gpu_seconds_total", RUN, "state")
+    return [
+        panels.stacked(
+            "Do its GPUs answer, or load the model?",
+            "GPUs held, by what their replicas do. Loading is paid for but answers nothing: fewer restarts, or a "
+            "cache for the model, save it.",
+            units.Short,
+            query(held, "{{state}}"),
+        ).span(8),
+        panels.lines(
+            "What has it cost since the time shown began?",
+            "Money for GPU-hours, added up from the left edge: choose a time that holds the whole run.",
+            units.Dollars,
+            query(f"{promql.gpu_hours(RUN)} * $gpu_hour_price", "so far"),
+        ).span(8),
+        panels.stacked(
+            "How many replicas are paid for?",
+            "Replicas that are there, by what they do; for runs without GPUs too.",
+            units.Short,
+            query(promql.rate("evalrun_replica_seconds_total", RUN, "state"), "{{state}}"),
+        ).span(8),
+    ]
+
+
+def driver() -> Panels:
+    """What its process uses."""
+
+    def its(metric: str) -> str:
+        # The address that was scraped is there wherever Prometheus found it; namespace and pod are not.
+        return promql.only(metric, f"evalrun_driver_info{{{RUN}}}", "job", "instance")
+
+    return [
+        panels.lines(
+            "How much memory does the driver use?",
+            "Resident memory of the process. Near its pod's limit it is killed, and the run goes on with the next "
+            "attempt.",
+            units.BytesIEC,
+            query(its("process_resident_memory_bytes"), "{{instance}}"),
+        ),
+        panels.lines(
+            "How much CPU does the driver use?",
+            "Cores. Near one core for long: it hands out work more slowly than replicas could take it.",
+            units.Short,
+            query(its("rate(process_cpu_seconds_total[$__rate_interval])"), "{{instance}}"),
+        ),
+    ]

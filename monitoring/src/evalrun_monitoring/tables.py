@@ -1,0 +1,133 @@
+"""Tables: each row a run, a score or a replica, each column a label or a number. Cells are plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from grafana_foundation_sdk.builders import common
+from grafana_foundation_sdk.builders import table as builders
+from grafana_foundation_sdk.models import common as commons
+from grafana_foundation_sdk.models import dashboard as boards
+from grafana_foundation_sdk.models import prometheus as queries
+from grafana_foundation_sdk.models import units
+
+from evalrun_monitoring.panels import DATASOURCE, Property, lettered, now, steps
+
+COLOR_TEXT: Mapping[str, object] = {"type": commons.TableCellDisplayMode.COLOR_TEXT.value}
+GAUGE: Mapping[str, object] = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A column of a label's values. ``url`` links each cell to somewhere; ``label`` comes from one of the queries."""
+
+    title: str
+    label: str
+    url: str = ""
+    tooltip: str = ""
+    colors: Mapping[str, str] = field(default_factory=dict)
+    """value -> color"""
+    hidden: bool = False
+    """Only for links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A column of numbers: what ``expr`` says of each row, which its labels name."""
+
+    title: str
+    expr: str
+    unit: str = units.Short
+    decimals: int | None = None
+    cell: Mapping[str, object] | None = None
+    thresholds: tuple[tuple[float, str], ...] = ()
+    """(from, color), from low to high"""
+    mapping: boards.ValueMap | None = None
+    hidden: bool = False
+    """Only for links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A query whose labels only are wanted; its value, 1, is not shown."""
+
+    expr: str
+
+
+def table(title: str, text: str, *columns: Label | Value | Facts) -> builders.Panel:
+    """A table of what is at the last moment shown; its columns stand in the order given."""
+    asked = [column for column in columns if not isinstance(column, Label)]
+    targets = [now(column.expr).format(queries.PromQueryFormat.TABLE) for column in asked]
+    panel = builders.Panel().title(title).description(text).datasource(DATASOURCE).targets(lettered(tuple(targets)))
+    panel = panel.cell_height(commons.TableCellHeight.SM).show_header(True).align(commons.FieldTextAlignment.AUTO)
+    panel = panel.with_transformation(boards.DataTransformerConfig(id_val="merge", options={}))
+    panel = panel.footer(common.TableFooterOptions().show(False).reducer([]).enable_pagination(True))
+    panel = panel.span(24).height(9)
+    names = _names(columns)
+    panel = panel.with_transformation(boards.DataTransformerConfig(id_val="organize", options=_order(columns, names)))
+    for column in columns:
+        match column:
+            case Label(url="", hidden=False) if not column.colors:
+                pass
+            case Label(title=heading):
+                panel = panel.override_by_name(heading, _label_properties(column))
+            case Value(title=heading):
+                panel = panel.override_by_name(heading, _value_properties(column))
+    return panel
+
+
+def sorted_by(panel: builders.Panel, title: str, *, descending: bool = False) -> builders.Panel:
+    """The table, sorted by a column at first."""
+    return panel.sort_by([common.TableSortByFieldState().display_name(title).desc(descending)])
+
+
+def _names(columns: tuple[Label | Value | Facts, ...]) -> dict[int, str]:
+    """What Grafana calls each column: labels by their name, numbers by the letter of their query."""
+    letters = iter("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return {
+        place: column.label if isinstance(column, Label) else f"Value #{next(letters)}"
+        for place, column in enumerate(columns)
+    }
+
+
+def _order(columns: tuple[Label | Value | Facts, ...], names: dict[int, str]) -> dict[str, object]:
+    shown = {names[place]: column.title for place, column in enumerate(columns) if not isinstance(column, Facts)}
+    facts = [names[place] for place, column in enumerate(columns) if isinstance(column, Facts)]
+    return {
+        # "Value" is the first query's number where it is the only one with an answer.
+        "excludeByName": dict.fromkeys(["Time", "Value", *facts], True),
+        "indexByName": {name: place for place, name in enumerate(shown)},
+        "renameByName": shown,
+    }
+
+
+def _label_properties(column: Label) -> list[Property]:
+    properties = []
+    if column.url:
+        link = {"title": column.tooltip, "url": column.url, "targetBlank": False}
+        properties.append(Property("links", [link]))
+    if column.colors:
+        shown = {value: boards.ValueMappingResult(None, shade) for value, shade in column.colors.items()}
+        properties += [Property("mappings", [boards.ValueMap(shown)]), Property("custom.cellOptions", dict(COLOR_TEXT))]
+    if column.hidden:
+        properties.append(Property("custom.hidden", True))
+    return properties
+
+
+def _value_properties(column: Value) -> list[Property]:
+    properties = [Property("unit", column.unit)]
+    if column.decimals is not None:
+        properties.append(Property("decimals", column.decimals))
+    if column.cell is not None:
+        properties.append(Property("custom.cellOptions", dict(column.cell)))
+    if column.cell is GAUGE:
+        properties += [Property("min", 0), Property("max", 1)]
+    if column.thresholds:
+        colored = steps("text", *column.thresholds).build()
+        properties.append(Property("thresholds", colored))
+    if column.mapping is not None:
+        properties.append(Property("mappings", [column.mapping]))
+    if column.hidden:
+        properties.append(Property("custom.hidden", True))
+    return properties
