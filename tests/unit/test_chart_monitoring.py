@@ -266,6 +266,15 @@ def test_each_dashboard_is_a_config_map_that_the_sidecar_finds(chart: Path) -> N
     assert not dashboards(render({}, chart))
 
 
+def test_the_chart_s_dashboards_come_through_it_as_they_are() -> None:
+    made = dashboards(render(metrics(dashboards={"enabled": True})))
+    files = {file.name: json.loads(file.read_text()) for file in (CHART / "files" / "dashboards").iterdir()}
+    assert files
+    assert {file: json.loads(one["data"][file]) for file, one in made.items()} == files
+    # kubectl apply and who else works like it keep an object in an annotation, of 256 KiB at most.
+    assert all(len(json.dumps(one)) < 256 * 1024 for one in made.values())
+
+
 def test_a_sidecar_may_look_for_other_labels_and_elsewhere(chart: Path) -> None:
     values = {
         **{"enabled": True, "namespace": "monitoring", "label": "example.com/dashboards", "labelValue": "yes"},
