@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -248,6 +249,30 @@ def test_a_page_is_of_one_moment_however_slowly_it_is_read() -> None:
         assert len(says["evalrun_score"]) == len(says["evalrun_run_info"]) == says["evalrun_runs"]["Succeeded", "team"]
 
     play(scene)
+
+
+def test_a_scrape_that_is_broken_off_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        ended = asyncio.Event()
+
+        class Endless:
+            def pieces(self) -> Iterator[bytes]:
+                try:
+                    while True:
+                        yield b"x" * 2**16
+                finally:
+                    ended.set()
+
+        life, port = Life(), free_port()
+        async with serve(life.health, Endless(), port):  # type: ignore[arg-type]
+            reader, writer = await asyncio.open_connection("localhost", port)
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: operator\r\n\r\n")
+            assert await reader.read(1000)
+            writer.transport.abort()
+            await asyncio.wait_for(ended.wait(), 10)
+
+    asyncio.run(scene())
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 def test_ages_are_those_of_the_clock_of_the_page() -> None:

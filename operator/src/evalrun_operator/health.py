@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from evalrun_operator.metrics.exposition import CONTENT_TYPE, Exposition
 from evalrun_operator.observe import Key
 from evalrun_operator.resync import Resync
 from evalrun_operator.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
 
 STALLED = 3
 """Of the resync's periods."""
@@ -68,9 +71,14 @@ async def serve(health: Health, exposition: Exposition, port: int) -> AsyncItera
 async def _stream(request: web.Request, exposition: Exposition) -> web.StreamResponse:
     """Piece by piece: a page may have tens of megabytes, and others want the event loop, too."""
     response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
-    await response.prepare(request)
-    for piece in exposition.pieces():
-        await response.write(piece)
+    try:
+        await response.prepare(request)
+        for piece in exposition.pieces():
+            await response.write(piece)
+            # A write to one who reads fast enough gives way to nobody.
+            await asyncio.sleep(0)
+    except ConnectionError as error:
+        logger.debug("a scrape was broken off: %s", error)
     return response
 
 

@@ -19,8 +19,8 @@ from evalrun_operator.metrics.runs import Runs
 from evalrun_operator.metrics.text import head, page
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-PIECE = 256
-"""Runs whose lines of one metric are sent together: 500 kB where each has ten scores."""
+PIECE = 64
+"""Runs whose lines of one metric are sent together: 150 kB where each has ten scores."""
 
 
 @dataclass(frozen=True)
