@@ -164,6 +164,11 @@ def test_every_alert_is_shown_to_fire_and_not_to_fire(alert: dict[str, Any]) -> 
     assert {fires for name, fires in cases() if name == alert["alert"]} == {True, False}
 
 
+@pytest.mark.parametrize("file", PROMTOOL, ids=[file.stem for file in PROMTOOL])
+def test_promtool_evaluates_groups_in_the_order_that_they_are_written_in(file: Path) -> None:
+    assert yaml.safe_load(file.read_text())["group_eval_order"] == [group["name"] for group in GROUPS]
+
+
 def test_no_test_is_about_an_alert_that_is_gone() -> None:
     assert {name for name, _ in cases()} == set(ALERTS)
 
