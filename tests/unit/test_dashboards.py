@@ -227,7 +227,13 @@ def test_links_lead_to_dashboards_and_variables_that_there_are(board: dict[str, 
 @each_board
 def test_each_dashboard_leads_to_all_others(board: dict[str, Any]) -> None:
     assert {link["url"] for link in board["links"]} == {f"/d/{uid}" for uid in UIDS - {board["uid"]}}
-    assert all(link["keepTime"] for link in board["links"])
+
+
+@each_board
+def test_weeks_of_scores_are_not_asked_of_the_others(board: dict[str, Any]) -> None:
+    for link in board["links"]:
+        assert link["keepTime"] == ("evalrun-scores" not in {board["uid"], link["url"].removeprefix("/d/")})
+    assert not [link for link in links(board["panels"]) if "evalrun-scores" in link and "__url_time_range" in link]
 
 
 def test_runs_are_a_click_away_from_where_they_are_listed() -> None:

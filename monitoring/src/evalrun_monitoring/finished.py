@@ -54,7 +54,7 @@ def runs(where: str) -> builders.Panel:
 
 
 def gates(where: str) -> builders.Panel:
-    """What the gates of finished runs say, those that did not pass first."""
+    """What the gates of finished runs say, the newest first."""
     labels = (*SCORE_LABELS, "gate", "verdict")
     said = f"({promql.gauge('evalrun_gate', where, *labels)} == 1)"
     bound = promql.gauge("evalrun_gate_bound", where, *SCORE_LABELS, "gate")

@@ -8,22 +8,17 @@ from grafana_foundation_sdk.models import common as commons
 from grafana_foundation_sdk.models import units
 
 from evalrun_api import Phase
-from evalrun_monitoring import finished, panels, promql
+from evalrun_monitoring import finished, fleet_parts, panels, promql
+from evalrun_monitoring.fleet_parts import GPU_SECONDS, LOST
 from evalrun_monitoring.page import FLEET as UID
 from evalrun_monitoring.page import Page, Panels, Row, gpu_hour_price, run_link, run_link_of_series, several
-from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
+from evalrun_monitoring.panels import BAD, BY_RUN, GOOD, IDLE, NEUTRAL, TOP, WARNING, now, query
 from evalrun_monitoring.promql import FINISHED, FLEET, RUN_LABELS, WAITING, only
 from evalrun_monitoring.tables import COLOR_TEXT, GAUGE, Facts, Label, Value, sorted_by, table
-
-TOP = 10
-"""Runs that a graph or a ranking shows, so that it can be read."""
 
 _UNFINISHED = promql.in_phase(FLEET, FINISHED, "!~")
 _AGE = f"time() - {promql.per_run('evalrun_run_created_timestamp_seconds', FLEET)}"
 _WAIT = only(_AGE, promql.in_phase(FLEET, WAITING))
-_BY_RUN = "{{run_namespace}}/{{run}}"
-_GPU_SECONDS = "evalrun_gpu_seconds_total"
-_LOST = f'{FLEET},status=~"failed|quarantined"'
 
 
 def page() -> Page:
@@ -38,9 +33,9 @@ def page() -> Page:
             Row("Right now", [*_figures(), *_phases()]),
             Row("Unfinished runs", [_unfinished(), _history()]),
             Row("Queue", _queue()),
-            Row("Speed", _speed()),
-            Row("GPUs and money", _money()),
-            Row("Trouble", _trouble()),
+            Row("Speed", fleet_parts.speed()),
+            Row("GPUs and money", fleet_parts.money()),
+            Row("Trouble", fleet_parts.trouble()),
             Row("Finished runs", [finished.runs(FLEET), finished.gates(FLEET)]),
         ],
     )
@@ -64,7 +59,7 @@ def _figures() -> Panels:
         "How many GPUs are held?",
         "GPUs that replicas hold, whether they load the model or answer. What a GPU costs, it costs while it is held.",
         units.Short,
-        query(promql.rate(_GPU_SECONDS, FLEET)),
+        query(promql.rate(GPU_SECONDS, FLEET)),
     )
     waiting = panels.figure(
         "How long has a run waited?",
@@ -84,7 +79,7 @@ def _figures() -> Panels:
         "Items that failed or were quarantined in the time shown. They are never scored; gates on their tasks are "
         "inconclusive.",
         units.Short,
-        now(promql.growth("evalrun_items_committed_total", _LOST)),
+        now(promql.growth("evalrun_items_committed_total", LOST)),
     )
     return [
         moving.graph_mode(commons.BigValueGraphMode.AREA)
@@ -160,7 +155,7 @@ def _history() -> statetimeline.Panel:
         "What did each run do when?",
         "The phases of each run while it was unfinished. Yellow: it waits for its turn. Blue: it starts and loads the "
         "model. Green: it answers items.",
-        query(promql.phase_number("evalrun_run_phase", FLEET, finished=False), _BY_RUN),
+        query(promql.phase_number("evalrun_run_phase", FLEET, finished=False), BY_RUN),
     )
     return history.mappings([panels.phases()]).per_page(20).height(8).data_links([run_link_of_series()])
 
@@ -179,136 +174,9 @@ def _queue() -> Panels:
             "Which runs have waited longest?",
             f"The {TOP} oldest runs that wait, by the time since they were created.",
             units.Seconds,
-            now(f"topk({TOP},{_WAIT})", _BY_RUN),
+            now(f"topk({TOP},{_WAIT})", BY_RUN),
         )
         .no_value("none waits")
         .thresholds(panels.steps(GOOD, (900, WARNING), (3600, BAD)))
         .data_links([run_link_of_series()]),
-    ]
-
-
-def _speed() -> Panels:
-    tokens = {
-        "generated": "evalrun_generated_tokens_total",
-        "prompt": "evalrun_prompt_tokens_total",
-        "by engines": "evalrun_engine_tokens_total",
-    }
-    return [
-        panels.lines(
-            "How fast are the runs?",
-            f"Items per second of the {TOP} fastest runs. A line that falls to 0 before its run ends: see its own "
-            "dashboard for why.",
-            panels.ITEMS_PER_SECOND,
-            query(f"topk({TOP},{promql.rate('evalrun_items_committed_total', FLEET, *RUN_LABELS)})", _BY_RUN),
-        ).data_links([run_link_of_series()]),
-        panels.lines(
-            "How many tokens are worked through?",
-            "Tokens per second of all runs. Prompt and generated: of items that are committed. By engines: prompt and "
-            "generated tokens together, committed or not; if it is far above the other two for long, work is lost.",
-            panels.TOKENS_PER_SECOND,
-            *(query(promql.rate(metric, FLEET), legend) for legend, metric in tokens.items()),
-        ),
-    ]
-
-
-def _money() -> Panels:
-    hours = promql.gpu_hours(FLEET, *RUN_LABELS)
-    return [
-        panels.lines(
-            "Are as many GPUs held as are asked for?",
-            "Asked for: by unfinished runs, whether they were admitted or wait. Held: by replicas. The gap is what "
-            "the cluster does not give.",
-            units.Short,
-            query(promql.total("evalrun_run_gpus", FLEET), "asked for"),
-            query(promql.rate(_GPU_SECONDS, FLEET), "held"),
-        ).fill_opacity(0),
-        panels.stacked(
-            "Do the GPUs answer, or load models?",
-            "GPUs held, by what their replicas do. Ready: they can answer. Loading: they fetch and load weights, "
-            "which is paid for but answers nothing.",
-            units.Short,
-            query(promql.rate(_GPU_SECONDS, FLEET, "state"), "{{state}}"),
-        ),
-        panels.lines(
-            "What does an hour cost?",
-            "GPUs held, times the price of a GPU-hour: money per hour at this rate.",
-            units.Dollars,
-            query(f"{promql.rate(_GPU_SECONDS, FLEET)} * $gpu_hour_price", "per hour"),
-        ).span(8),
-        panels.ranking(
-            "Which runs held most GPU-hours?",
-            f"The {TOP} runs that held most in the time shown.",
-            "suffix: GPU-h",
-            now(f"topk({TOP},{hours})", _BY_RUN),
-        )
-        .span(8)
-        .decimals(2)
-        .data_links([run_link_of_series()]),
-        panels.ranking(
-            "Which runs cost most?",
-            f"The {TOP} most expensive runs in the time shown.",
-            units.Dollars,
-            now(f"topk({TOP},{hours} * $gpu_hour_price)", _BY_RUN),
-        )
-        .span(8)
-        .decimals(2)
-        .data_links([run_link_of_series()]),
-    ]
-
-
-def _trouble() -> Panels:
-    lost = f"sum by(run_namespace,run)({promql.gauge('evalrun_items', _LOST, *RUN_LABELS, 'status')}) > 0"
-    return [
-        panels.bars(
-            "When did items fail?",
-            "Failed: the engine refused them, or they are too long. Quarantined: they killed an engine twice. Both "
-            "count against the run's policy.maxFailedItems.",
-            units.Short,
-            query(
-                promql.growth("evalrun_items_committed_total", _LOST, "status", over="$__rate_interval"), "{{status}}"
-            ),
-        )
-        .span(8)
-        .override_by_name("failed", [panels.fixed_color(WARNING)])
-        .override_by_name("quarantined", [panels.fixed_color(BAD)]),
-        panels.ranking(
-            "Which runs have failed items?",
-            "Failed and quarantined items of runs that have a driver; those of finished runs are in the table below.",
-            units.Short,
-            now(f"topk({TOP},{lost})", _BY_RUN),
-        )
-        .span(8)
-        .no_value("none")
-        .thresholds(panels.steps(WARNING))
-        .data_links([run_link_of_series()]),
-        panels.lines(
-            "Does the store hold runs up?",
-            "Runs whose writes wait: the store is away, full, or denies what it allowed before. They go on by "
-            "themselves when it answers.",
-            units.Short,
-            query(promql.total("evalrun_store_degraded", FLEET), "runs that wait"),
-        ).span(8),
-        panels.bars(
-            "Why did replicas leave?",
-            "Replicas that left while there was work. Crashed and hung cast suspicion on the items that they held; "
-            "lost and drained are nobody's fault.",
-            units.Short,
-            query(
-                promql.growth("evalrun_replica_departures_total", FLEET, "cause", over="$__rate_interval"), "{{cause}}"
-            ),
-        ),
-        panels.lines(
-            "How many runs ended badly?",
-            "Runs that there are in these phases. Failed: they could not reach their end. Invalid: what the user gave "
-            "is wrong.",
-            units.Short,
-            query(
-                "sum by(phase)("
-                + promql.gauge("evalrun_runs", f'{FLEET},phase=~"Failed|Invalid"', "run_namespace", "phase")
-                + ")",
-                "{{phase}}",
-            ),
-        )
-        .override_by_name(Phase.FAILED, [panels.fixed_color(BAD)])
-        .override_by_name(Phase.INVALID, [panels.fixed_color(WARNING)]),
     ]

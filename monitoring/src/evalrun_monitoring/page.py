@@ -23,6 +23,8 @@ _MENU = {
 }
 _CHOOSES_ONE = frozenset({RUN})
 """Whose variables take one value: what is chosen elsewhere may be several."""
+_LOOKS_FAR = frozenset({SCORES})
+"""Whose time is weeks, not hours: it is neither taken along nor brought."""
 
 _EVERYTHING = ".*"
 """Of a variable: not the list of all names, which may be long and hold anything."""
@@ -105,8 +107,8 @@ def run_link_of_series() -> Builder[boards.DashboardLink]:
 
 
 def scores_link(*fields: tuple[str, str]) -> str:
-    """The address of the scores' dashboard, from a table; ``fields`` are (variable, column)."""
-    return _address(SCORES, [*(_cell(variable, column) for variable, column in fields), "${__url_time_range}"])
+    """The address of the scores' dashboard at its own time, from a table; ``fields`` are (variable, column)."""
+    return _address(SCORES, [_cell(variable, column) for variable, column in fields])
 
 
 def _address(uid: str, parameters: list[str]) -> str:
@@ -125,4 +127,5 @@ def _menu(uid: str) -> Iterator[Builder[boards.DashboardLink]]:
     for other, (title, text) in _MENU.items():
         if other != uid:
             link = builders.DashboardLink(title).type(boards.DashboardLinkType.LINK).url(f"/d/{other}").tooltip(text)
-            yield link.icon("dashboard").keep_time(True).include_vars(other not in _CHOOSES_ONE)
+            near = not _LOOKS_FAR & {uid, other}
+            yield link.icon("dashboard").keep_time(near).include_vars(other not in _CHOOSES_ONE)

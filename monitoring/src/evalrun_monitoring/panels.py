@@ -23,6 +23,11 @@ DATASOURCE = boards.DataSourceRef(type_val="prometheus", uid="${datasource}")
 ITEMS_PER_SECOND = "suffix: items/s"
 TOKENS_PER_SECOND = "suffix: tokens/s"
 
+TOP = 10
+"""Runs that a graph or a ranking shows, so that it can be read."""
+BY_RUN = "{{run_namespace}}/{{run}}"
+"""The legend of lines and bars that each are a run."""
+
 GOOD, NEUTRAL, BUSY, WARNING, BAD, IDLE = "green", "blue", "purple", "orange", "red", "gray"
 
 PHASE_COLORS: Mapping[str, str] = {

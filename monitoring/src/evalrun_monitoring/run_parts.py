@@ -260,10 +260,10 @@ def money() -> Panels:
             query(held, "{{state}}"),
         ).span(8),
         panels.lines(
-            "What has it cost since the time shown began?",
-            "Money for GPU-hours, added up from the left edge: choose a time that holds the whole run.",
+            "What does an hour of it cost?",
+            "GPUs held, times the price of a GPU-hour: money per hour at this rate. What it cost in all is on top.",
             units.Dollars,
-            query(f"{promql.gpu_hours(RUN)} * $gpu_hour_price", "so far"),
+            query(f"{promql.rate('evalrun_gpu_seconds_total', RUN)} * $gpu_hour_price", "per hour"),
         ).span(8),
         panels.stacked(
             "How many replicas are paid for?",

@@ -1,0 +1,144 @@
+"""The parts of the dashboard of all runs that tell of their work: speed, GPUs and money, trouble."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models import units
+
+from evalrun_api import Phase
+from evalrun_monitoring import panels, promql
+from evalrun_monitoring.page import Panels, run_link_of_series
+from evalrun_monitoring.panels import BAD, BY_RUN, TOP, WARNING, now, query
+from evalrun_monitoring.promql import FLEET, RUN_LABELS
+
+GPU_SECONDS = "evalrun_gpu_seconds_total"
+LOST = f'{FLEET},status=~"failed|quarantined"'
+
+
+def speed() -> Panels:
+    """How fast runs are, in items and tokens."""
+    tokens = {
+        "generated": "evalrun_generated_tokens_total",
+        "prompt": "evalrun_prompt_tokens_total",
+        "by engines": "evalrun_engine_tokens_total",
+    }
+    return [
+        panels.lines(
+            "How fast are the runs?",
+            f"Items per second of the {TOP} fastest runs. A line that falls to 0 before its run ends: see its own "
+            "dashboard for why.",
+            panels.ITEMS_PER_SECOND,
+            query(f"topk({TOP},{promql.rate('evalrun_items_committed_total', FLEET, *RUN_LABELS)})", BY_RUN),
+        ).data_links([run_link_of_series()]),
+        panels.lines(
+            "How many tokens are worked through?",
+            "Tokens per second of all runs. Prompt and generated: of items that are committed. By engines: prompt and "
+            "generated tokens together, committed or not; if it is far above the other two for long, work is lost.",
+            panels.TOKENS_PER_SECOND,
+            *(query(promql.rate(metric, FLEET), legend) for legend, metric in tokens.items()),
+        ),
+    ]
+
+
+def money() -> Panels:
+    """GPUs asked for and held, and what they cost."""
+    hours = promql.gpu_hours(FLEET, *RUN_LABELS)
+    return [
+        panels.lines(
+            "Are as many GPUs held as are asked for?",
+            "Asked for: by unfinished runs, whether they were admitted or wait. Held: by replicas. The gap is what "
+            "the cluster does not give.",
+            units.Short,
+            query(promql.total("evalrun_run_gpus", FLEET), "asked for"),
+            query(promql.rate(GPU_SECONDS, FLEET), "held"),
+        ).fill_opacity(0),
+        panels.stacked(
+            "Do the GPUs answer, or load models?",
+            "GPUs held, by what their replicas do. Ready: they can answer. Loading: they fetch and load weights, "
+            "which is paid for but answers nothing.",
+            units.Short,
+            query(promql.rate(GPU_SECONDS, FLEET, "state"), "{{state}}"),
+        ),
+        panels.lines(
+            "What does an hour cost?",
+            "GPUs held, times the price of a GPU-hour: money per hour at this rate.",
+            units.Dollars,
+            query(f"{promql.rate(GPU_SECONDS, FLEET)} * $gpu_hour_price", "per hour"),
+        ).span(8),
+        panels.ranking(
+            "Which runs held most GPU-hours?",
+            f"The {TOP} runs that held most in the time shown.",
+            "suffix: GPU-h",
+            now(f"topk({TOP},{hours})", BY_RUN),
+        )
+        .span(8)
+        .decimals(2)
+        .data_links([run_link_of_series()]),
+        panels.ranking(
+            "Which runs cost most?",
+            f"The {TOP} most expensive runs in the time shown.",
+            units.Dollars,
+            now(f"topk({TOP},{hours} * $gpu_hour_price)", BY_RUN),
+        )
+        .span(8)
+        .decimals(2)
+        .data_links([run_link_of_series()]),
+    ]
+
+
+def trouble() -> Panels:
+    """What went wrong, and where."""
+    lost = f"sum by(run_namespace,run)({promql.gauge('evalrun_items', LOST, *RUN_LABELS, 'status')}) > 0"
+    return [
+        panels.bars(
+            "When did items fail?",
+            "Failed: the engine refused them, or they are too long. Quarantined: they killed an engine twice. Both "
+            "count against the run's policy.maxFailedItems.",
+            units.Short,
+            query(
+                promql.growth("evalrun_items_committed_total", LOST, "status", over="$__rate_interval"), "{{status}}"
+            ),
+        )
+        .span(8)
+        .override_by_name("failed", [panels.fixed_color(WARNING)])
+        .override_by_name("quarantined", [panels.fixed_color(BAD)]),
+        panels.ranking(
+            "Which runs have failed items?",
+            "Failed and quarantined items of runs that have a driver; those of finished runs are in the table below.",
+            units.Short,
+            now(f"topk({TOP},{lost})", BY_RUN),
+        )
+        .span(8)
+        .no_value("none")
+        .thresholds(panels.steps(WARNING))
+        .data_links([run_link_of_series()]),
+        panels.lines(
+            "Does the store hold runs up?",
+            "Runs whose writes wait: the store is away, full, or denies what it allowed before. They go on by "
+            "themselves when it answers.",
+            units.Short,
+            query(promql.total("evalrun_store_degraded", FLEET), "runs that wait"),
+        ).span(8),
+        panels.bars(
+            "Why did replicas leave?",
+            "Replicas that left while there was work. Crashed and hung cast suspicion on the items that they held; "
+            "lost and drained are nobody's fault.",
+            units.Short,
+            query(
+                promql.growth("evalrun_replica_departures_total", FLEET, "cause", over="$__rate_interval"), "{{cause}}"
+            ),
+        ),
+        panels.lines(
+            "How many runs ended badly?",
+            "Runs that there are in these phases. Failed: they could not reach their end. Invalid: what the user gave "
+            "is wrong.",
+            units.Short,
+            query(
+                "sum by(phase)("
+                + promql.gauge("evalrun_runs", f'{FLEET},phase=~"Failed|Invalid"', "run_namespace", "phase")
+                + ")",
+                "{{phase}}",
+            ),
+        )
+        .override_by_name(Phase.FAILED, [panels.fixed_color(BAD)])
+        .override_by_name(Phase.INVALID, [panels.fixed_color(WARNING)]),
+    ]
