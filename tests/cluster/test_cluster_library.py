@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from cluster import cgroups, seaweed
+from cluster import cgroups, prometheus, seaweed
 from cluster.api import ApiUnreachable, Object
 from cluster.binaries import missing_for_nodes
 from cluster.cluster import Cluster, sweep
@@ -24,6 +25,7 @@ from cluster.process import environment
 from cluster.state import Addresses, State
 
 pytestmark = [pytest.mark.slow]
+ROOT = Path(__file__).parents[2]
 _FOREVER = "trap 'exit 143' TERM; sleep 10000 & wait"
 
 
@@ -178,6 +180,25 @@ def test_an_image_is_added_to_a_running_cluster_and_serves_s3(cluster: Cluster) 
     store.start()
     with urllib.request.urlopen(f"{store.outside}/healthz", timeout=10) as answer:
         assert answer.status == 200
+
+
+def test_a_prometheus_finds_pods_by_their_annotations_as_docs_configure_it(cluster: Cluster) -> None:
+    serve = "mkdir /tmp/www; echo answer 42 >/tmp/www/numbers.txt; exec httpd -f -p 8080 -h /tmp/www"
+    wanted = {"prometheus.io/scrape": "true", "prometheus.io/port": "8080", "prometheus.io/path": "/numbers.txt"}
+    ports = [{"containerPort": 8080}, {"containerPort": 9999}]
+    for name, asked in (("told", wanted), ("silent", {})):
+        container = {"name": "main", "image": BUSYBOX_IMAGE, "command": ["sh", "-c", serve], "ports": ports}
+        meta = {"name": name, "annotations": asked}
+        cluster.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [container]}})
+    cluster.add_image(prometheus.image())
+    config = yaml.safe_load((ROOT / "examples" / "monitoring" / "prometheus.yaml").read_text())
+    config["global"] = {"scrape_interval": "1s"}
+    started = prometheus.Prometheus(cluster, config, rules="groups: []")
+    started.start()
+    ((labels, value),) = started.wait_for_series("answer", 60)
+    assert (labels["namespace"], labels["pod"], value) == ("default", "told", 42)
+    assert len(started.targets()) == 1, "only the port that is named, of the pod that asks for it"
+    started.remove()
 
 
 def test_helm_speaks_to_the_cluster(cluster: Cluster) -> None:
