@@ -24,8 +24,9 @@ LONGEST_LABEL = 256
 RUN = ("run_namespace", "run")
 """Labels of what belongs to a run: its EvalRun's namespace and name. ``namespace`` would be that of the scraped pod."""
 
-# The last of them is what PromQL takes for broken UTF-8: a query that names it is refused.
-_UNTELLABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]")
+# The last but one is what PromQL takes for broken UTF-8: a query that names it is refused. Dashboards put a chosen name
+# between backticks, where nothing needs to be escaped, and a backtick cannot be.
+_UNTELLABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd`]")
 
 
 class Kind(StrEnum):
