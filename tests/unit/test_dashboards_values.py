@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from evalrun_api.metrics import ALL, Kind, Metric, Source
+from evalrun_api.metrics import ALL, Kind, Metric, Source, label_value
 from evalrun_monitoring import EVERYTHING, dashboards, fill, queries
 from support.prometheus import promtool
 
@@ -206,6 +206,7 @@ def test_money_is_gpu_hours_times_the_price_of_one(tmp_path: Path) -> None:
     amounts = [
         ("evalrun-fleet", "How many GPUs are held?", {}, 4),
         ("evalrun-run", "How many GPU-hours?", {}, 4),
+        ("evalrun-fleet", "How many GPU-hours?", {}, 4),
         ("evalrun-run", "What did it cost?", {}, 10),
         ("evalrun-fleet", "Which runs cost most?", of("busy"), 10),
     ]
@@ -244,6 +245,15 @@ def test_the_worst_verdict_of_all_gates_counts(said: list[str], worst: int, tmp_
         for number, one in enumerate(said)
     ]
     Hour(tmp_path, *gates).answers((asked("evalrun-run", "What do its gates say?"), [({}, worst)]))
+
+
+def test_a_suspended_run_asks_for_no_gpus(tmp_path: Path) -> None:
+    phases = {"busy": "Running", "first": "Queued", "resting": "Suspended"}
+    known = [constant("evalrun_run_phase", 1, of(run, phase=phase, **OPERATOR)) for run, phase in phases.items()]
+    gpus = [constant("evalrun_run_gpus", 8, of(run, **OPERATOR)) for run in phases]
+    Hour(tmp_path, *known, *gpus).answers(
+        (asked("evalrun-fleet", "Are as many GPUs held as are asked for?"), [({}, 16)])
+    )
 
 
 # -- scores ----------------------------------------------------------------------------------------------------------
@@ -332,11 +342,25 @@ def test_a_run_that_ended_before_the_time_shown_is_not_in_its_table(tmp_path: Pa
     Hour(tmp_path, *ended).answers((table, [(of("late", phase="Succeeded"), 1)]))
 
 
-NAMES = ['a"b', "a\\b", "a.*|b", "{a}", "a'b", "${run}", "a/b", "</script>", "a&var-run=b", "模型", '"} or up{x="']
+NAMES = [
+    'a"b',
+    "a\\b",
+    "a.*|b",
+    "{a}",
+    "a'b",
+    "${run}",
+    "a/b",
+    "</script>",
+    "a&var-run=b",
+    "模型",
+    '"} or up{x="',
+    "`} or up{x=`",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_whatever_a_model_is_called_its_scores_are_found_and_no_others(name: str, tmp_path: Path) -> None:
+    name = label_value(name)
     runs = [*finished("a", 900, 0.5, model=name), *finished("b", 900, 0.25, model="aXb"), *finished("c", 900, 0.75)]
     score = asked("evalrun-scores", "Does ${task} get better?", 0, model=name)
     every = asked("evalrun-scores", "How many scores are there?")

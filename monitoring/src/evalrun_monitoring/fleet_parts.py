@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models import units
 from evalrun_api import Phase
 from evalrun_monitoring import panels, promql
 from evalrun_monitoring.page import Panels, run_link_of_series
-from evalrun_monitoring.panels import BAD, BY_RUN, TOP, WARNING, now, query
+from evalrun_monitoring.panels import BAD, BY_RUN, NEUTRAL, TOP, WARNING, now, query
 from evalrun_monitoring.promql import FLEET, RUN_LABELS
 
 GPU_SECONDS = "evalrun_gpu_seconds_total"
@@ -42,13 +42,14 @@ def speed() -> Panels:
 def money() -> Panels:
     """GPUs asked for and held, and what they cost."""
     hours = promql.gpu_hours(FLEET, *RUN_LABELS)
+    gpus, suspended = promql.per_run("evalrun_run_gpus", FLEET), promql.in_phase(FLEET, Phase.SUSPENDED)
     return [
         panels.lines(
             "Are as many GPUs held as are asked for?",
-            "Asked for: by unfinished runs, whether they were admitted or wait. Held: by replicas. The gap is what "
-            "the cluster does not give.",
+            "Asked for: by unfinished runs, whether they were admitted or wait, suspended ones excepted. Held: by "
+            "replicas. The gap is what the cluster does not give.",
             units.Short,
-            query(promql.total("evalrun_run_gpus", FLEET), "asked for"),
+            query(f"sum({gpus} unless on({','.join(RUN_LABELS)}) {suspended})", "asked for"),
             query(promql.rate(GPU_SECONDS, FLEET), "held"),
         ).fill_opacity(0),
         panels.stacked(
@@ -64,13 +65,24 @@ def money() -> Panels:
             units.Dollars,
             query(f"{promql.rate(GPU_SECONDS, FLEET)} * $gpu_hour_price", "per hour"),
         ).span(8),
+        panels.figure(
+            "How many GPU-hours?",
+            "GPU-hours that replicas held in the time shown, of all runs together.",
+            "suffix: GPU-h",
+            now(promql.gpu_hours(FLEET)),
+        )
+        .span(4)
+        .height(8)
+        .decimals(2)
+        .no_value("none")
+        .thresholds(panels.steps(NEUTRAL)),
         panels.ranking(
             "Which runs held most GPU-hours?",
             f"The {TOP} runs that held most in the time shown.",
             "suffix: GPU-h",
             now(f"topk({TOP},{hours})", BY_RUN),
         )
-        .span(8)
+        .span(6)
         .decimals(2)
         .data_links([run_link_of_series()]),
         panels.ranking(
@@ -79,7 +91,7 @@ def money() -> Panels:
             units.Dollars,
             now(f"topk({TOP},{hours} * $gpu_hour_price)", BY_RUN),
         )
-        .span(8)
+        .span(6)
         .decimals(2)
         .data_links([run_link_of_series()]),
     ]
