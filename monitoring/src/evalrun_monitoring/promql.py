@@ -14,8 +14,8 @@ SCORE_LABELS = (*RUN_LABELS, "model", "task", "metric", "filter")
 
 FLEET = 'run_namespace=~"$namespace"'
 """Selects the runs of the chosen namespaces."""
-RUN = 'run_namespace="$namespace",run="$run"'
-"""Selects the one run that is shown."""
+RUN = FLEET + ',run="$run"'
+"""Selects the one run that is shown: there its variable takes one namespace."""
 # Names that users chose may hold anything. Grafana escapes $model for a string in double quotes, but not a double
 # quote in it; in backticks nothing needs to be escaped but for the regular expression.
 SCORES = FLEET + ",model=~`${model:regex}`,task=~`${task:regex}`,metric=~`${metric:regex}`"
