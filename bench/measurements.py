@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench import dispatch_bench
+from bench import dispatch_bench, driver_scrape, operator_scrape
 from bench.child import Child
 from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.reference_side import AsyncSide, ReferenceSide
@@ -42,10 +42,12 @@ class Size:
     """Tokens that an answer may have at most."""
     driver_chunks: int
     dispatch_replicas: Sequence[int]
+    scraped_windows: int
+    """Pairs of windows, one with scrapes and one without."""
 
 
-FULL = Size(3, 2, 2, {GENERATE: 64, CHOICE: 10}, {GENERATE: 512}, 64, 200_000, (8, 32, 128))
-QUICK = Size(1, 1, 2, {GENERATE: 8, CHOICE: 2}, {GENERATE: 64}, 16, 5_000, (8,))
+FULL = Size(3, 2, 2, {GENERATE: 64, CHOICE: 10}, {GENERATE: 512}, 64, 200_000, (8, 32, 128), 24)
+QUICK = Size(1, 1, 2, {GENERATE: 8, CHOICE: 2}, {GENERATE: 64}, 16, 5_000, (8,), 2)
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,16 @@ def _driver(bench: Bench, how: str) -> Section:
     return Section(f"The driver at {found[0]['items']:,.0f} items", how, rows)
 
 
+def driver_scrapes(bench: Bench) -> list[Section]:
+    """What scraping takes from a run, and what one scrape costs its driver."""
+    return driver_scrape.measure(bench.scratch, bench.size.scraped_windows, bench.say)
+
+
+def operator_scrapes(bench: Bench) -> list[Section]:
+    """What a scrape of an operator costs that has seen many runs."""
+    return [operator_scrape.measure(bench.scratch, bench.size.launches, bench.say)]
+
+
 def _rates(runs: Sequence[Run]) -> list[float]:
     return [run.output_rate for run in runs]
 
@@ -349,4 +361,6 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Section]]] = {
     "toy": toy_model,
     "entry": entry_points,
     "dispatch": dispatch,
+    "driver-scrape": driver_scrapes,
+    "operator-scrape": operator_scrapes,
 }

@@ -24,6 +24,7 @@ from evalrun_runner.driver.prepare import Setting, load_tasks
 from evalrun_runner.driver.run import Options, run
 from evalrun_runner.driver.watching import View
 from evalrun_runner.engine.protocol import Engine
+from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
 from evalrun_runner.fleet import Answered, FleetEvent, Joined
@@ -63,6 +64,7 @@ class _GivenEngine(VllmEngine):
         self._params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._engine = llm_engine
+        self._watch = SchedulerWatch()
         self.max_model_len = llm_engine.vllm_config.model_config.max_model_len
         self.max_num_seqs = llm_engine.vllm_config.scheduler_config.max_num_seqs
         self._calls = {}

@@ -61,7 +61,7 @@ def test_when_all_replicas_are_lost_at_once_the_run_goes_on_with_others(ground: 
     command = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0"]
     with ground.closed(), Run(tmp_path, command, settings={"policy": {"silence_s": 6.0}}) as run:
         ground.reached(run)
-        in_flight = int(metrics(run)["evalrun_leased_items", None])
+        in_flight = int(metrics(run)["evalrun_items", "leased"])
         assert 0 < in_flight <= ground.held_items
         killed, stopped = run.replicas()
         os.kill(stopped.pid, signal.SIGSTOP)

@@ -8,7 +8,7 @@ from typing import Any
 
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
 from evalrun_runner.ledger.manifest import hash_item
-from evalrun_runner.records import Item, Request, RequestType
+from evalrun_runner.records import EngineStats, Item, Request, RequestType
 
 
 def generate(context: str, *, repeats: int = 1, **arguments: Any) -> Request:
@@ -80,6 +80,10 @@ class ScriptedEngine:
         for call_id in call_ids:
             self.aborted.append(call_id)
             del self.running[call_id]
+
+    def stats(self) -> EngineStats:
+        """See ``Engine``."""
+        return EngineStats(running=len(self.running))
 
     def close(self) -> None:
         """See ``Engine``."""

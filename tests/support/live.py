@@ -30,6 +30,7 @@ from evalrun_runner.benchmarks.chat import chat_template_of
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.engine.forms import Forms
 from evalrun_runner.engine.protocol import Call
+from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings, prepare_environment
 from evalrun_runner.ledger.ledger import Ledger
@@ -222,6 +223,7 @@ class SharedEngine(VllmEngine):
         self._params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._engine = _Tap(llm_engine)
+        self._watch = SchedulerWatch()
         self.max_model_len = llm_engine.vllm_config.model_config.max_model_len
         self.max_num_seqs = llm_engine.vllm_config.scheduler_config.max_num_seqs
         self._calls = {}

@@ -6,7 +6,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -16,12 +16,13 @@ from evalrun_api import Phase
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy
 from evalrun_runner.driver.leadership import Leadership
-from evalrun_runner.driver.loop import CRASHES_IN_A_ROW, FLUSH_SECONDS, WAITING, Loop
+from evalrun_runner.driver.loop import CRASHES_IN_A_ROW, FLUSH_SECONDS, POLL_SECONDS, WAITING, Loop
 from evalrun_runner.driver.planning import Planned, Planning
+from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
 from evalrun_runner.driver.watching import View
 from evalrun_runner.errors import InputError, Interrupted, RunFailed, Superseded
 from evalrun_runner.fleet import Answered, FleetEvent, Gone, Joined, Refused
-from evalrun_runner.records import Chunk, Committed, Counts, Lease, Order, Report
+from evalrun_runner.records import Chunk, Committed, Counts, Lease, Order, Report, StoreStats, Tally
 from support.engines import Clock
 
 ITEMS = 10
@@ -154,7 +155,8 @@ class Scene:
     ) -> None:
         self.clock, self.watched, self.leads, self.stop = Clock(), Watched(), Leads(), threading.Event()
         self.script = Script(self.clock, does, members)
-        self.dispatcher = Dispatcher(DispatchPolicy(**policy))
+        self.telemetry = RunTelemetry()
+        self.dispatcher = Dispatcher(DispatchPolicy(**policy), self.telemetry.committed)
         self.loop = Loop(
             dispatcher=self.dispatcher,
             planning=cast(Planning, Plans([Planned(tuple(map(chunk, range(chunks))), kept or {}, set_aside)])),
@@ -163,6 +165,8 @@ class Scene:
             start_fleet=self.script.start,
             watcher=self.watched,
             stop=self.stop,
+            telemetry=self.telemetry,
+            store_stats=lambda: StoreStats({"get": 3}),
             clock=self.clock,
         )
 
@@ -474,9 +478,95 @@ def test_trouble_with_the_store_is_shown_while_any_replica_has_it() -> None:
     assert set(shown[1:-3]) == {"503"}
 
 
-def test_seconds_to_commit_are_shown_once() -> None:
-    scene = Scene(works)
-    scene.loop.run()
-    scene.clock.now += 1
-    scene.loop._show()
-    assert sum((view.commit_seconds for view in scene.watched.views), ()) == (0.5, 0.5, 0.5)
+class TestTelemetry:
+    """What those who watch are told beside the dispatcher's progress."""
+
+    @staticmethod
+    def last(scene: Scene) -> TelemetrySnapshot:
+        telemetry = scene.watched.views[-1].telemetry
+        assert telemetry is not None
+        return telemetry
+
+    def test_the_last_view_has_all_commits_once(self) -> None:
+        scene = Scene(works, members=2)
+        scene.loop.run()
+        shown = scene.watched.views[-1]
+        assert shown.progress is not None and shown.progress.counts == Counts(ok=30)
+        telemetry = self.last(scene)
+        assert (telemetry.chunks, telemetry.items, telemetry.commits.total) == (3, Counts(ok=30), 1.5)
+        assert sum(place.items for place in telemetry.places) == 30
+        assert telemetry.store.requests == {"get": 3}
+
+    def test_commits_of_a_flush_are_shown_before_the_run_ends(self) -> None:
+        held: list[Lease] = []
+
+        def does(replica: str, order: Order) -> Report:
+            held.extend(order.leases)
+            if order.done:
+                return Report(committed=tuple(map(committed, held)), tokens=9)
+            if held:
+                scene.stop.set()
+            return Report(wants=20)
+
+        scene = Scene(does)
+        with pytest.raises(Interrupted):
+            scene.loop.run()
+        shown = scene.watched.views[-1]
+        assert shown.progress is not None
+        assert shown.progress.counts.total == self.last(scene).items.total == ITEMS * len(held) > 0
+        assert sum(place.tokens for place in self.last(scene).places) == 9
+
+    def test_kept_parts_count_in_scores(self) -> None:
+        scene = Scene(works, kept={chunk(0).id: Counts(ok=ITEMS)})
+        (planned,) = cast(Plans, scene.loop.planning).waiting
+        tallies = {("acc", "none"): Tally(ITEMS, 5.0, 5.0)}
+        cast(Plans, scene.loop.planning).waiting = [replace(planned, scores={"t": tallies})]
+        scene.loop.run()
+        assert self.last(scene).scores == {"t": tallies}
+
+    def test_replicas_are_there_from_their_start_to_their_end(self) -> None:
+        """Two start and are ready a poll later; one is lost and replaced; all end with the fleet."""
+
+        def does(replica: str, order: Order) -> Report | FleetEvent:
+            if replica == "r0":
+                return Gone(replica, Departure.LOST, "its node is gone", False)
+            return works(replica, order) if scene.clock.now > 60 else Report()
+
+        scene = Scene(does, members=2)
+        began = scene.clock.now
+        scene.loop.run()
+        assert self.last(scene).departures[Departure.LOST] == 1
+        scene.clock.now += 100
+        scene.loop.end_fleet()
+        ended = scene.watched.views[-1]
+        assert (ended.phase, ended.progress, ended.replicas_ready) == (Phase.FINISHING, None, 0)
+        telemetry = self.last(scene)
+        assert (telemetry.loading, telemetry.ready, telemetry.seats) == (0, 0, ())
+        # Each loads for one poll: r0 and r1, then r2 in r0's stead.
+        assert telemetry.loading_seconds == pytest.approx(3 * POLL_SECONDS)
+        whole = scene.clock.now - began
+        r0, r1, r2 = POLL_SECONDS, whole - POLL_SECONDS, whole - 3 * POLL_SECONDS
+        assert telemetry.ready_seconds == pytest.approx(r0 + r1 + r2)
+
+    def test_a_drained_replica_has_left(self) -> None:
+        def does(replica: str, order: Order) -> Report | FleetEvent:
+            if replica == "r0" and order.leases:
+                return Report(returned=tuple(lease.id for lease in order.leases), leaving=True, tokens=4)
+            return works(replica, order)
+
+        scene = Scene(does, members=2)
+        scene.loop.run()
+        telemetry = self.last(scene)
+        assert telemetry.departures == dict.fromkeys(Departure, 0) | {Departure.DRAINED: 1}
+        assert [seat.name for seat in telemetry.seats] == ["r1"]
+        assert telemetry.places[0].tokens == 4
+        assert telemetry.ready == 1
+
+    def test_what_ends_in_an_error_is_shown_as_far_as_it_came(self) -> None:
+        scene = Scene(lambda replica, order: Report())
+        scene.leads.lost = Superseded("epoch 2")
+        with pytest.raises(Superseded):
+            scene.loop.run()
+        scene.loop.end_fleet()
+        assert scene.watched.views[-1].phase is Phase.RUNNING, "it has not come to its end"
+        assert self.last(scene).ready == 0

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation
@@ -22,11 +25,12 @@ from evalrun_api.pods import HeadState
 from evalrun_api.runprogress import RunProgress
 from evalrun_runner import endpoint as module
 from evalrun_runner.dispatch.progress import ProgressSnapshot
+from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
 from evalrun_runner.driver.watching import View
 from evalrun_runner.endpoint import Endpoint
 from evalrun_runner.errors import InputError
 from evalrun_runner.pods.board import HeadBoard
-from evalrun_runner.records import Counts
+from evalrun_runner.records import Counts, Report, StoreStats, Tally
 from support.seaweed import wait_until
 
 CONFIG = RunConfig(
@@ -170,36 +174,72 @@ def test_the_end_does_not_wait_for_who_has_said_goodbye() -> None:
         held.result()
 
 
-def test_metrics_are_prometheus_and_counters_follow_the_totals() -> None:
+def telemetry(at: float = 0.0, tokens: int = 0) -> TelemetrySnapshot:
+    gathered = RunTelemetry({"a": {"acc": "higher"}})
+    gathered.count(0, 1, at)
+    gathered.joined("e1-r0", "pod")
+    gathered.answered("e1-r0", Report(tokens=tokens))
+    gathered.kept({"a": {("acc", "none"): Tally(4, 1.0, 1.0)}})
+    return gathered.snapshot(at, StoreStats(), {})
+
+
+def scrape(url: str, **headers: str) -> tuple[Mapping[str, str], bytes]:
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/metrics", headers=headers), timeout=10) as answer:
+        assert answer.status == 200
+        return answer.headers, answer.read()
+
+
+def values(families: Iterable[Metric]) -> dict[tuple[str, str | None], float]:
+    """Samples by name and status."""
+    return {
+        (sample.name, sample.labels.get("status")): sample.value for family in families for sample in family.samples
+    }
+
+
+def test_metrics_are_those_of_the_last_view() -> None:
     with serving() as (endpoint, url):
-        endpoint.update(view(commit_seconds=(0.2, 3.0)))
-        endpoint.update(View(Phase.RUNNING, "", progress(prompt_tokens=1500), 2, 2, commit_seconds=(0.2,)))
-        status, kind, body = get(f"{url}/metrics")
-        assert (status, kind.partition(";")[0]) == (200, "text/plain")
-        samples = {
-            (sample.name, sample.labels.get("status")): sample
-            for family in text_string_to_metric_families(body)
-            for sample in family.samples
-        }
-        for name, expected in {
-            "evalrun_items_planned": 200,
-            "evalrun_leased_chunks": 2,
-            "evalrun_leased_items": 32,
-            "evalrun_replicas_ready": 2,
-            "evalrun_items_redone": 3,
-            "evalrun_prompt_tokens_total": 1500,
-            "evalrun_output_tokens_total": 500,
-            "evalrun_commit_seconds_count": 3,
-        }.items():
-            sample = samples[name, None]
-            assert sample.value == expected, name
-            assert sample.labels.items() >= {"run": "my-run", "run_namespace": "team", "model": "llama"}.items()
-        assert samples["evalrun_commit_seconds_sum", None].value == pytest.approx(3.4)
-        assert {status: samples["evalrun_items", status].value for status in ("ok", "failed", "quarantined")} == {
-            "ok": 90,
-            "failed": 6,
-            "quarantined": 4,
-        }
+        assert values(text_string_to_metric_families(scrape(url)[1].decode()))["evalrun_driver_phase", None] == 1
+        endpoint.update(view(telemetry=telemetry()))
+        endpoint.update(View(Phase.RUNNING, "", progress(prompt_tokens=1500), 2, 2, telemetry=telemetry(tokens=7)))
+        headers, body = scrape(url)
+        assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        shown = values(text_string_to_metric_families(body.decode()))
+    assert shown["evalrun_items_planned", None] == 200
+    assert shown["evalrun_items", "ok"] == 90
+    assert shown["evalrun_items", "leased"] == 32
+    assert shown["evalrun_prompt_tokens_total", None] == 1500
+    assert shown["evalrun_engine_tokens_total", None] == 7
+    assert shown["evalrun_score", None] == 0.25
+    assert shown["process_cpu_seconds_total", None] > 0
+
+
+def test_prometheus_gets_the_format_that_it_asks_for_and_compressed() -> None:
+    accepted = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3"
+    with serving() as (endpoint, url):
+        endpoint.update(view(telemetry=telemetry(tokens=7)))
+        headers, body = scrape(url, Accept=accepted)
+        assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert headers["Content-Encoding"] is None
+        plain = values(open_metrics_families(body.decode()))
+        headers, small = scrape(url, Accept=accepted, **{"Accept-Encoding": "gzip"})
+        assert headers["Content-Encoding"] == "gzip"
+        assert len(small) < len(body) / 3
+        unpacked = values(open_metrics_families(gzip.decompress(small).decode()))
+    assert plain.keys() == unpacked.keys()
+    assert plain["evalrun_engine_tokens_total", None] == unpacked["evalrun_engine_tokens_total", None] == 7
+
+
+def test_many_may_scrape_at_once_while_views_come() -> None:
+    with serving() as (endpoint, url), ThreadPoolExecutor(4) as threads:
+        endpoint.update(view(telemetry=telemetry()))
+        scrapes = [threads.submit(scrape, url) for _ in range(40)]
+        tokens = 0
+        while not all(one.done() for one in scrapes):
+            tokens += 1
+            endpoint.update(view(telemetry=telemetry(tokens=tokens)))
+        pages = [values(text_string_to_metric_families(one.result()[1].decode())) for one in scrapes]
+    assert len({frozenset(page.keys()) for page in pages}) == 1, "each is whole"
+    assert all(0 <= page["evalrun_engine_tokens_total", None] <= tokens for page in pages)
 
 
 def test_a_running_driver_that_shows_nothing_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:

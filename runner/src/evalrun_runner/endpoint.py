@@ -5,17 +5,18 @@ Read-only: it knows only the last view, and what the replicas' pods are told.
 
 from __future__ import annotations
 
+import gzip
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from prometheus_client import generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from evalrun_api import Phase, RunConfig
 from evalrun_api.outcomes import Counts, Work
@@ -23,7 +24,7 @@ from evalrun_api.runprogress import RunProgress
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.watching import View
 from evalrun_runner.errors import InputError
-from evalrun_runner.metrics import Metrics
+from evalrun_runner.metrics import RunMetrics
 from evalrun_runner.pods.board import HeadBoard
 
 STALE_SECONDS = 120.0
@@ -43,6 +44,7 @@ class Page:
     status: int
     kind: str
     body: bytes
+    encoding: str | None = None
 
     @classmethod
     def text(cls, status: int, line: str) -> Page:
@@ -63,7 +65,7 @@ class Endpoint:
         self._view: View | None = None
         self._progress: ProgressSnapshot | None = None
         self._shown = time.monotonic()
-        self._metrics = Metrics(config)
+        self._metrics = RunMetrics(config)
         self._board = board
         endpoint = self
 
@@ -71,9 +73,11 @@ class Endpoint:
             timeout = TIMEOUT_SECONDS
 
             def do_GET(self) -> None:
-                page = endpoint._answer(self.path)
+                page = endpoint._answer(self.path, self.headers)
                 self.send_response(page.status)
                 self.send_header("Content-Type", page.kind)
+                if page.encoding is not None:
+                    self.send_header("Content-Encoding", page.encoding)
                 self.send_header("Content-Length", str(len(page.body)))
                 self.end_headers()
                 self.wfile.write(page.body)
@@ -110,7 +114,7 @@ class Endpoint:
         """The run at this moment, in the words of the status of an EvalRun."""
         return progress_of(self._view, self._progress)
 
-    def _answer(self, address: str) -> Page:
+    def _answer(self, address: str, headers: Message) -> Page:
         parts = urlsplit(address)
         match parts.path:
             case "/progress":
@@ -118,7 +122,7 @@ class Endpoint:
             case "/healthz":
                 return self._health()
             case "/metrics":
-                return Page(200, CONTENT_TYPE_LATEST, generate_latest(self._metrics.registry))
+                return self._scrape(headers)
             case "/readyz" if self._board is not None:
                 ready = self._board.ready
                 return Page.text(200 if ready else 503, "ready" if ready else "preflight has not passed yet")
@@ -127,6 +131,14 @@ class Endpoint:
             case _:
                 more = "" if self._board is None else "/readyz, /head, "
                 return Page.text(404, f"there are {more}/progress, /healthz and /metrics")
+
+    def _scrape(self, headers: Message) -> Page:
+        encode, kind = choose_encoder(headers.get("Accept", ""))
+        body = encode(self._metrics.registry)
+        if gzip_accepted(headers.get("Accept-Encoding", "")):
+            # The fastest level makes it twenty times smaller; the others cost more than they spare.
+            return Page(200, kind, gzip.compress(body, 1), "gzip")
+        return Page(200, kind, body)
 
     def _health(self) -> Page:
         age = time.monotonic() - self._shown

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lm_eval.api.metrics import mean
 from lm_eval.evaluator_utils import EvalAcc, _collect_results, aggregate_groups
 from lm_eval.utils import handle_non_serializable
 
@@ -49,6 +50,20 @@ def aggregate(
     results = aggregate_groups(total)._to_eval_results()
     plain: dict[str, Any] = json.loads(json.dumps(results, default=to_plain, ensure_ascii=True))
     return plain
+
+
+def running_metrics(leaf: LeafTask) -> dict[str, str]:
+    """Metrics whose score is the plain mean of their items' values -> ``higher`` or ``lower``, whichever is better.
+
+    A function that returns its values under other names than its own (``pass_at_k``) tells these only as it scores:
+    they are not here.
+    """
+    higher_is_better = leaf.task.higher_is_better()
+    return {
+        metric: "lower" if higher_is_better.get(metric) is False else "higher"
+        for metric, aggregation in leaf.task.aggregation().items()
+        if aggregation is mean
+    }
 
 
 def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]]) -> RawMetrics:

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from evalrun_api import Phase, Reason
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import Departure
+from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.planning import Planned, Planning
+from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
 from evalrun_runner.driver.watching import View, Watcher
 from evalrun_runner.errors import Interrupted, RunFailed, Superseded
 from evalrun_runner.fleet import Answered, Fleet, FleetEvent, Gone, Joined, Refused
-from evalrun_runner.records import Order, Report
+from evalrun_runner.records import Order, Report, StoreStats
 
 POLL_SECONDS = 0.1
+VIEW_SECONDS = 0.25
 REPORT_SECONDS = 0.5
 """How long a replica may wait with a report that brings no news."""
 FLUSH_SECONDS = 30.0
@@ -46,6 +49,10 @@ class Loop:
     """Why the driver's own calls to the store wait, if they do."""
     check: Callable[[], None] = lambda: None
     """Raises what ends the run from outside: the cluster under the fleet is gone."""
+    telemetry: RunTelemetry = field(default_factory=RunTelemetry)
+    """Told of commits by the dispatcher, of all else here."""
+    store_stats: Callable[[], StoreStats] = StoreStats
+    """The driver's own calls to the store."""
     clock: Callable[[], float] = time.monotonic
     fleet: Fleet | None = None
     ready: set[str] = field(default_factory=set)
@@ -53,7 +60,6 @@ class Loop:
     """What each replica said of itself, for the provenance."""
     _resting: set[str] = field(default_factory=set)
     """Replicas with no order, since all is committed: they stay, as a part may yet be found damaged."""
-    _commit_seconds: list[float] = field(default_factory=list)
     _failures: int = 0
     """Replicas that left one after another with nothing committed in between."""
     _failed_starts: int = 0
@@ -71,11 +77,19 @@ class Loop:
         """
         self._wake()
         try:
+            self._dispatch()
+        finally:
+            # Whoever looks from here on sees the end, the last commits included.
+            self._show()
+
+    def _dispatch(self) -> None:
+        try:
             while not self.dispatcher.finished and not self.stop.is_set():
                 self._plan()
                 self._serve()
                 self._judge()
-                self._show()
+                if self.clock() >= self._next_view:
+                    self._show()
         except Superseded:
             raise
         except RunFailed:
@@ -92,6 +106,20 @@ class Loop:
         """Start the fleet if there was nothing to lease so far."""
         if self.fleet is None:
             self.fleet = self.start_fleet()
+            self._count(self.fleet)
+
+    def end_fleet(self) -> None:
+        """End all replicas; whoever looks sees that none are left."""
+        if self.fleet is not None:
+            self.fleet.shutdown()
+            self.ready.clear()
+            self.telemetry.ended(self.clock())
+            self.show_busy(Phase.FINISHING if self.dispatcher.finished else self._phase, "the replicas have ended")
+
+    def show_busy(self, phase: Phase, note: str) -> None:
+        """What the driver does while nothing is dispatched."""
+        now = self.clock()
+        self.watcher.show(View(phase, note, telemetry=self._telemetry(self.dispatcher.progress(now), now)))
 
     def _wake(self) -> None:
         """Give orders again to those that rest; they hold nothing, and their silence was ours."""
@@ -109,6 +137,7 @@ class Loop:
 
     def _add(self, planned: Planned) -> None:
         self.dispatcher.add_chunks(planned.chunks, planned.committed)
+        self.telemetry.kept(planned.scores)
         for note in planned.notes:
             self.watcher.log(note)
         if planned.set_aside:
@@ -128,18 +157,27 @@ class Loop:
         for verdict in self.dispatcher.tick(self.clock()):
             self.watcher.log(f"replica {verdict.replica} is killed: {verdict.reason}")
             self.fleet.kill(verdict.replica)
+        self._count(self.fleet)
+
+    def _count(self, fleet: Fleet) -> None:
+        # A fleet may know that a replica is gone before it says so.
+        self.telemetry.count(max(0, fleet.size - len(self.ready)), len(self.ready), self.clock())
 
     def _handle(self, fleet: Fleet, event: FleetEvent) -> None:
         now = self.clock()
         match event:
             case Joined(replica, facts):
                 self.ready.add(replica)
+                self._ran = True
                 self.facts[replica] = dict(facts)
                 self.dispatcher.join(replica, now)
+                self.telemetry.joined(replica, str(facts.get("host", "")))
                 # It says at once what it wants: there is work, or there would be no fleet.
                 fleet.send(replica, Order(), 0.0)
             case Answered(replica, report):
-                self._note(report)
+                if report.committed:
+                    self._failures = 0
+                self.telemetry.answered(replica, report)
                 order = self.dispatcher.report(replica, report, now)
                 if report.leaving:
                     self._drained(fleet, replica, report, now)
@@ -154,6 +192,7 @@ class Loop:
 
     def _drained(self, fleet: Fleet, replica: str, report: Report, now: float) -> None:
         self.ready.discard(replica)
+        self.telemetry.left(replica, Departure.DRAINED, work=not self.dispatcher.finished)
         self.dispatcher.leave(replica, Departure.DRAINED, now)
         fleet.release(replica)
         self.watcher.log(
@@ -163,6 +202,7 @@ class Loop:
     def _gone(self, gone: Gone, now: float) -> None:
         self.ready.discard(gone.replica)
         self._resting.discard(gone.replica)
+        self.telemetry.left(gone.replica, gone.departure, work=not self.dispatcher.finished)
         self.dispatcher.leave(gone.replica, gone.departure, now)
         what = "before it was ready" if gone.before_joining else f"({gone.departure})"
         self.watcher.log(f"replica {gone.replica} is gone {what}: {gone.detail}")
@@ -192,11 +232,6 @@ class Loop:
         for _ in due:
             fleet.add()
 
-    def _note(self, report: Report) -> None:
-        if report.committed:
-            self._failures = 0
-            self._commit_seconds.extend(committed.seconds_to_commit for committed in report.committed)
-
     def _judge(self) -> None:
         if self.dispatcher.fatal is not None:
             raise RunFailed(self.dispatcher.fatal, reason=Reason.REPLICAS_FAILED)
@@ -220,6 +255,7 @@ class Loop:
             for event in self.fleet.poll(POLL_SECONDS):
                 match event:
                     case Answered(replica, report):
+                        self.telemetry.answered(replica, report)
                         self.dispatcher.report(replica, report, self.clock())
                         if replica in told or report.leaving:
                             staying.discard(replica)
@@ -231,24 +267,27 @@ class Loop:
                     case Joined():
                         pass  # it holds nothing, and is given nothing
 
+    @property
+    def _phase(self) -> Phase:
+        return Phase.RUNNING if self._ran else Phase.STARTING
+
     def _show(self) -> None:
         now = self.clock()
-        if now < self._next_view:
-            return
-        self._next_view = now + 0.25
-        seconds, self._commit_seconds = tuple(self._commit_seconds), []
+        self._next_view = now + VIEW_SECONDS
         progress = self.dispatcher.progress(now)
         size = 0 if self.fleet is None else self.fleet.size
-        self._ran = self._ran or bool(self.ready)
         self.watcher.show(
             View(
-                phase=Phase.RUNNING if self._ran else Phase.STARTING,
-                note="" if self.ready else "loading the model" if size else WAITING,
+                phase=self._phase,
+                note="" if self.ready or self.dispatcher.finished else "loading the model" if size else WAITING,
                 progress=progress,
                 replicas_ready=len(self.ready),
                 replicas_wanted=max(self.wanted, size),
                 degraded=self.trouble()
                 or next((one.degraded for one in progress.replicas.values() if one.degraded), None),
-                commit_seconds=seconds,
+                telemetry=self._telemetry(progress, now),
             )
         )
+
+    def _telemetry(self, progress: ProgressSnapshot, now: float) -> TelemetrySnapshot:
+        return self.telemetry.snapshot(now, self.store_stats(), progress.replicas)

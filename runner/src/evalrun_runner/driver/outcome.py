@@ -90,6 +90,7 @@ def read_result(location: RunLocation) -> RunResult:
 def scores_in(results: Results) -> tuple[Score, ...]:
     """Every score of ``results.json``, tasks in its order."""
     scores = []
+    higher_is_better = results["higher_is_better"]
     for task, entry in results["results"].items():
         for name, value in entry.items():
             metric, comma, filter_name = name.partition(",")
@@ -103,6 +104,7 @@ def scores_in(results: Results) -> tuple[Score, ...]:
                     value=_number(value),
                     stderr=_number(entry.get(f"{metric}_stderr,{filter_name}")),
                     n=entry.get("sample_len", 0),
+                    lower_is_better=True if higher_is_better.get(task, {}).get(metric) is False else None,
                 )
             )
     return tuple(scores)

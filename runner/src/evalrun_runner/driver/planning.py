@@ -6,19 +6,20 @@ import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evalrun_api import Reason
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
-from evalrun_runner.driver.taking_over import EarlierRun
+from evalrun_runner.benchmarks.running import add
+from evalrun_runner.driver.taking_over import EarlierRun, Kept
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, blaming
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import TaskIndex
 from evalrun_runner.plan.chunks import ChunkSizing
 from evalrun_runner.plan.planner import Manifest, PlannedSegment, plan_task
-from evalrun_runner.records import Chunk, Counts, Item
+from evalrun_runner.records import Chunk, Counts, Item, Tallies
 
 SEGMENTS_AHEAD = 64
 """Segments planned and not yet taken by the dispatcher; they hold chunks only, no items."""
@@ -36,6 +37,8 @@ class Planned:
     """Parts that were damaged."""
     notes: tuple[str, ...] = ()
     """What a person would want to know of the manifest."""
+    scores: Mapping[str, Tallies] = field(default_factory=dict)
+    """Task -> what the items of the committed chunks add to its running scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,20 +158,28 @@ class Planning:
         self, chunks: tuple[Chunk, ...], existing: set[tuple[str, int]], readers: ThreadPoolExecutor
     ) -> Planned:
         there = [chunk for chunk in chunks if chunk.id in existing]
-        counts = dict(zip((chunk.id for chunk in there), readers.map(self._counts, there), strict=True))
+        looked_up = dict(zip((chunk.id for chunk in there), readers.map(self._kept, there), strict=True))
         if self._earlier is not None:
-            missing = [chunk for chunk in chunks if counts.get(chunk.id) is None]
+            missing = [chunk for chunk in chunks if looked_up.get(chunk.id) is None]
             taken = readers.map(self._earlier.take_over, missing)
-            counts |= dict(zip((chunk.id for chunk in missing), taken, strict=True))
-        sound = {chunk: found for chunk, found in counts.items() if found is not None}
+            looked_up |= dict(zip((chunk.id for chunk in missing), taken, strict=True))
+        sound = {chunk: kept for chunk, kept in looked_up.items() if kept is not None}
         notes, self._notes = tuple(self._notes), []
-        return Planned(chunks, sound, len(existing.intersection(counts) - sound.keys()), notes)
+        return Planned(
+            chunks,
+            {chunk: kept.counts for chunk, kept in sound.items()},
+            len(existing.intersection(looked_up) - sound.keys()),
+            notes,
+            # A segment is of one task.
+            {chunks[0].task: add(kept.scores for kept in sound.values())} if sound else {},
+        )
 
-    def _counts(self, chunk: Chunk) -> Counts | None:
+    def _kept(self, chunk: Chunk) -> Kept | None:
         try:
-            return self._ledger.read_part(chunk).counts
+            part = self._ledger.read_part(chunk)
         except ObjectMissing:
             return None
         except LedgerCorrupt:
             self._ledger.set_aside(chunk, self._epoch)
             return None
+        return Kept.of(part.counts, part.rows)

@@ -11,6 +11,7 @@ from typing import Any
 
 from evalrun_api import Phase, Reason, RunConfig, RunResult, Work
 from evalrun_runner import layout
+from evalrun_runner.benchmarks.aggregate import running_metrics
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.cluster import RayFleet, RaySettings
@@ -26,6 +27,7 @@ from evalrun_runner.driver.planning import Planning
 from evalrun_runner.driver.prepare import Setting, chat_template, load_tasks, prepare
 from evalrun_runner.driver.provenance import attempt_record, first_record, note_replicas, now, read_run, sizing
 from evalrun_runner.driver.taking_over import EarlierRun
+from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.driver.watching import View, Watcher
 from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, blaming
@@ -131,7 +133,8 @@ class _Run:
         self._epoch = self._ledger.claim_epoch()
         self._leadership = Leadership(setting.ledger, self._epoch)
         policy = replace(options.policy, max_failed_items=self._config.spec.policy.max_failed_items)
-        self._dispatcher = Dispatcher(policy)
+        self._telemetry = RunTelemetry({leaf.name: running_metrics(leaf) for leaf in benchmarks.leaves})
+        self._dispatcher = Dispatcher(policy, self._telemetry.committed)
         self._loop = Loop(
             dispatcher=self._dispatcher,
             planning=Planning(benchmarks, chat, self._ledger, self._epoch, plan.sizing, earlier),
@@ -142,6 +145,8 @@ class _Run:
             stop=options.stop,
             trouble=lambda: self._store.trouble,
             check=options.host.check,
+            telemetry=self._telemetry,
+            store_stats=lambda: self._store.stats,
         )
 
     def go(self) -> RunResult:
@@ -169,7 +174,7 @@ class _Run:
             self._loop.run()
         plan = self._plan()
         for _ in range(REPAIRS):
-            self._watcher.show(View(Phase.FINISHING, "reading all parts back"))
+            self._loop.show_busy(Phase.FINISHING, "reading all parts back")
             verified = finish.verify(plan, self._ledger)
             if not verified.damaged:
                 return plan, verified
@@ -196,6 +201,7 @@ class _Run:
         for chunk in damaged:
             self._ledger.set_aside(chunk, self._epoch)
             self._dispatcher.reopen(chunk)
+            self._telemetry.reopened(chunk.id)
 
     def _fleet(self) -> RayFleet:
         self._options.host.wait_for_ray()
@@ -227,8 +233,7 @@ class _Run:
     def _free(self) -> None:
         """End the replicas first: nothing may wait for a store while they hold GPUs."""
         self._leaving.set()
-        if self._loop.fleet is not None:
-            self._loop.fleet.shutdown()
+        self._loop.end_fleet()
         self._loop.planning.stop()
         self._leadership.stop()
         self._leaving.clear()
@@ -256,7 +261,7 @@ class _Run:
             self._watcher.log(f"run.json does not say how this attempt ended ({attempt.get('outcome')}): {error}")
 
     def _finish(self, plan: finish.PlanOf, verified: finish.Verified) -> RunResult:
-        self._watcher.show(View(Phase.FINISHING, "aggregating"))
+        self._loop.show_busy(Phase.FINISHING, "aggregating")
         progress = self._dispatcher.progress(0.0)
         carried = 0 if self._earlier is None else self._earlier.carried
         work = Work(kept=progress.kept + carried, redone=progress.redone)

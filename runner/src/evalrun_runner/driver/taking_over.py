@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from evalrun_api import Reason, RunLocation
+from evalrun_runner.benchmarks.running import tally
 from evalrun_runner.driver.identity import Identity, check_same_plan, read_plan
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.records import Chunk, Counts
+from evalrun_runner.records import Chunk, Counts, ItemResult, Tallies
 from evalrun_runner.storage import store_spec
 from evalrun_runner.store.open import open_store
 from evalrun_runner.store.patient import PatientStore
@@ -17,6 +20,19 @@ NO_NUMBERS = frozenset(
     {"max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "kv_cache_memory_bytes", "enforce_eager"}
 )
 """Engine arguments that a retry may change: they decide what fits, not what is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a part that was there already says of its items."""
+
+    counts: Counts
+    scores: Tallies
+
+    @classmethod
+    def of(cls, counts: Counts, rows: Sequence[ItemResult]) -> Kept:
+        """Of a part with these rows."""
+        return cls(counts, tally(rows))
 
 
 class EarlierRun:
@@ -41,7 +57,7 @@ class EarlierRun:
         self.carried = 0
         """Items kept of chunks of which others are asked again."""
 
-    def take_over(self, chunk: Chunk) -> Counts | None:
+    def take_over(self, chunk: Chunk) -> Kept | None:
         """Commit the chunk's earlier part if all its items are ok; else leave the ok ones for a replica to keep."""
         try:
             part = self._ledger.read_part(chunk)
@@ -51,7 +67,7 @@ class EarlierRun:
             # What is taken over was made by this model: whoever adds to it has to have the same.
             self._ours.claim_model(self._model)
         if part.counts.ok == chunk.items:
-            return self._ours.commit_part(chunk, part.rows, part.writer).counts
+            return Kept.of(self._ours.commit_part(chunk, part.rows, part.writer).counts, part.rows)
         if part.counts.ok:
             self._ours.carry(part)
             with self._lock:

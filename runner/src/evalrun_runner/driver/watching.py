@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from evalrun_api import Phase
 from evalrun_runner.dispatch.progress import ProgressSnapshot
+from evalrun_runner.driver.telemetry import TelemetrySnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class View:
     replicas_ready: int = 0
     replicas_wanted: int = 0
     degraded: str | None = None
-    commit_seconds: tuple[float, ...] = field(default=())
-    """Seconds from the end of a chunk's last item to its part in the store, of the chunks since the last view."""
+    telemetry: TelemetrySnapshot | None = None
+    """What its metrics are made of beside ``progress``; None before the first chunk is planned."""
 
 
 class Watcher(Protocol):

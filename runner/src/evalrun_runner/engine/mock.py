@@ -21,16 +21,19 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
+from evalrun_runner.records import EngineStats
 
 BOS, EOS = 256, 257
 _IDLE_STEP_SECONDS = 0.01
 """A step in which no request moves takes this long, so that a held engine does not burn a core."""
+_BLOCK = 16
+"""Tokens: prompts are compared in blocks, as vLLM's cache holds them."""
 _WORD = re.compile(r"\[mock:(?P<word>die|die-once|hang|stall|hold|refuse)(?::(?P<path>[^\]]+))?\]")
 
 
@@ -87,6 +90,8 @@ class MockEngine:
         self.max_model_len = settings.max_model_len
         self.max_num_seqs = settings.max_num_seqs
         self._running: dict[str, _Running] = {}
+        self._last_prompt: Sequence[int] = ()
+        self._prefix_queried = self._prefix_hit = 0
 
     def add(self, call_id: str, call: Call) -> None:
         """Queue a request. Raises ``RequestRefused``."""
@@ -94,6 +99,11 @@ class MockEngine:
         word = _last_word(text)
         if word and word["word"] == "refuse":
             raise RequestRefused("the mock engine was told to refuse this request")
+        if call.score_from is None:
+            # As with vLLM, a prompt that is scored is computed whole. The one prompt before is all the cache there is.
+            self._prefix_queried += len(call.prompt)
+            self._prefix_hit += _common(self._last_prompt, call.prompt)
+            self._last_prompt = call.prompt
         answer = self._answer(call) if call.score_from is None and not call.choices else ""
         self._running[call_id] = _Running(call, answer, word, max(1, len(answer) // 4))
 
@@ -122,6 +132,18 @@ class MockEngine:
         """Drop requests."""
         for call_id in call_ids:
             self._running.pop(call_id, None)
+
+    def stats(self) -> EngineStats:
+        """See ``Engine``. The cache has a place for each request of a batch, so that none is preempted."""
+        held = len(self._running)
+        running = min(held, self.max_num_seqs)
+        return EngineStats(
+            running=running,
+            waiting=held - running,
+            cache_usage=running / self.max_num_seqs,
+            prefix_queried=self._prefix_queried,
+            prefix_hit=self._prefix_hit,
+        )
 
     def close(self) -> None:
         """Nothing to free."""
@@ -156,6 +178,15 @@ class MockEngine:
             scores=scores,
             choice_logprobs={token: self._logprob(tuple(call.prompt), token) for token in call.choices},
         )
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Tokens of the whole blocks with which both begin."""
+    whole = min(len(one), len(other)) // _BLOCK * _BLOCK
+    blocks = (
+        start for start in range(0, whole, _BLOCK) if one[start : start + _BLOCK] != other[start : start + _BLOCK]
+    )
+    return next(blocks, whole)
 
 
 def _last_word(text: str) -> re.Match[str] | None:

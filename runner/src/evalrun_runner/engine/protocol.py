@@ -1,10 +1,12 @@
-"""What a replica needs of an engine: add, step, abort. Synchronous, driven by one thread."""
+"""What a replica needs of an engine: add, step, abort; synchronous, driven by one thread. Others may ask for stats."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from evalrun_runner.records import EngineStats
 
 MAX_CHOICES = 128
 """How many ``Call.choices`` a call may have at most: vLLM's bound on ``logprob_token_ids``."""
@@ -70,6 +72,9 @@ class Engine(Protocol):
 
     def abort(self, call_ids: Iterable[str]) -> None:
         """Drop requests; they never come back from ``step``."""
+
+    def stats(self) -> EngineStats:
+        """What it does now and has done; cheap, and any thread may ask."""
 
     def close(self) -> None:
         """Free what the engine holds."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from evalrun_api.conditions import Reason
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
+from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.engine.tokens import first_line
 from evalrun_runner.errors import InputError
 from evalrun_runner.machine import available_memory, has_gpu
+from evalrun_runner.records import EngineStats
 
 GIB = 1 << 30
 ANSWERED = frozenset({"stop", "length", "repetition"})
@@ -77,7 +79,6 @@ def engine_args(settings: VllmSettings) -> dict[str, Any]:
         "max_model_len": settings.max_model_len,
         "load_format": "safetensors",
         "trust_remote_code": False,
-        "disable_log_stats": True,
         "allowed_media_domains": [],
     }
 
@@ -118,7 +119,8 @@ class VllmEngine:
                 f"spec.engine.vllm: vLLM refuses these arguments: {_reason(error)}",
                 reason=Reason.ENGINE_ARGUMENTS_INVALID,
             ) from error
-        self._engine = LLMEngine.from_vllm_config(checked, disable_log_stats=True)
+        self._engine = LLMEngine.from_vllm_config(checked, disable_log_stats=False)
+        self._watch = _watched(self._engine)
         config = self._engine.vllm_config
         self.max_model_len: int = config.model_config.max_model_len
         self.max_num_seqs: int = config.scheduler_config.max_num_seqs
@@ -159,9 +161,27 @@ class VllmEngine:
         if known:
             self._engine.abort_request([self._internal.pop(call_id) for call_id in known], internal=True)
 
+    def stats(self) -> EngineStats:
+        """What vLLM's scheduler said after the last step; any thread may ask."""
+        stats = self._watch.stats
+        # It says nothing more once all is dropped: there is no next step.
+        return stats if self._calls else replace(stats, running=0, waiting=0, cache_usage=0.0)
+
     def close(self) -> None:
         """Shut the engine core down."""
         self._engine.engine_core.shutdown()
+
+
+def _watched(engine: Any) -> SchedulerWatch:
+    """Listen to an LLMEngine's scheduler, in the place of vLLM's own exporter and printer."""
+    from vllm.v1.metrics.prometheus import unregister_vllm_metrics
+
+    unregister_vllm_metrics()
+    engine.logger_manager = watch = SchedulerWatch()
+    # Statistics of every token of every request cost ten times as much as the scheduler's. All that is wanted of them
+    # are preemptions, and the prefix cache knows these, too, as it is asked again.
+    engine.log_stats = not engine.vllm_config.cache_config.enable_prefix_caching
+    return watch
 
 
 def _output(call: Call, result: Any) -> Output:

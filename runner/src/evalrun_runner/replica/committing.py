@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from evalrun_runner.benchmarks.running import tally
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, RunFailed
 from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
 from evalrun_runner.ledger.parts import Writer, count
@@ -89,6 +90,7 @@ class Committer:
             prompt_tokens=sum(response.prompt_tokens for response in responses),
             output_tokens=sum(response.output_tokens for response in responses),
             seconds_to_commit=time.monotonic() - work.last_item_at,
+            scores=tally(rows),
         )
 
     def _rows(self, work: ChunkWork) -> list[ItemResult]:

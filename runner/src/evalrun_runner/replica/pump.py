@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 
+from evalrun_api.metrics.driver import REQUEST_SECONDS
 from evalrun_runner.engine.protocol import Engine, Output, RequestRefused
-from evalrun_runner.records import ItemStatus, Outcome
+from evalrun_runner.records import EngineStats, ItemStatus, Latencies, Outcome
 from evalrun_runner.replica.work import ChunkWork, ItemWork
 
 
@@ -30,6 +32,18 @@ class Pump:
         self._next_check = 0.0
         self.steps = 0
         self.tokens = 0
+        self._answered = [0] * (len(REQUEST_SECONDS.buckets) + 1)
+        self._answer_seconds = 0.0
+
+    @property
+    def engine_stats(self) -> EngineStats:
+        """What the engine says of itself; any thread may ask."""
+        return self._engine.stats()
+
+    @property
+    def latencies(self) -> Latencies:
+        """How long answered calls took; any thread may ask."""
+        return Latencies(tuple(self._answered), self._answer_seconds)
 
     @property
     def busy(self) -> bool:
@@ -94,7 +108,9 @@ class Pump:
             return set()
         work, item, number, started = entry
         item.outputs[number] = output
-        item.seconds[number] = self._clock() - started
+        item.seconds[number] = seconds = self._clock() - started
+        self._answered[bisect_left(REQUEST_SECONDS.buckets, seconds)] += 1
+        self._answer_seconds += seconds
         self.tokens += output.prompt_tokens + output.output_tokens
         return self._finish(work, item) if item.complete else set()
 

@@ -23,7 +23,7 @@ from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.machine import hardware, usable_cpus
 from evalrun_runner.models.types import ModelSource
-from evalrun_runner.records import Committed, Lease, Order, Report
+from evalrun_runner.records import Committed, Lease, Order, Report, Telemetry
 from evalrun_runner.replica.committing import Committer
 from evalrun_runner.replica.intake import Intake
 from evalrun_runner.replica.model import bring_model
@@ -230,7 +230,13 @@ class Replica:
             wants=self._wants(),
             degraded=self._store.trouble,
             leaving=last,
+            telemetry=self._telemetry(),
         )
+
+    def _telemetry(self) -> Telemetry:
+        if self._pump is None:
+            return Telemetry(store=self._store.stats)
+        return Telemetry(self._pump.engine_stats, self._store.stats, self._pump.latencies)
 
     def _on_commit(self, committed: Committed) -> None:
         with self._changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class ObjectStore(Protocol):
@@ -48,3 +48,12 @@ class ObjectStore(Protocol):
 
         An object at ``to`` is replaced. Raises ``ObjectMissing``.
         """
+
+
+@runtime_checkable
+class Repeating(Protocol):
+    """A store whose client makes requests again of its own accord before it tells of a failure."""
+
+    @property
+    def repeated(self) -> int:
+        """How many it made again."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from evalrun_runner.errors import StoreDenied, StoreError, StoreFull, StoreUnavailable
-from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreError, StoreFull, StoreUnavailable
+from evalrun_runner.records import StoreStats
+from evalrun_runner.store.base import ObjectStore, Repeating
 from evalrun_runner.store.retry import with_backoff
 
 T = TypeVar("T")
+
+WAITED_FOR: dict[type[StoreError], str] = {StoreUnavailable: "unavailable", StoreFull: "full", StoreDenied: "denied"}
+"""Errors after which a call is made again, and what they are called in ``StoreStats.retries``."""
 
 
 class PatientStore:
@@ -27,57 +32,80 @@ class PatientStore:
         self._patience = patience_s
         self._stop = stop or threading.Event()
         self._waiting: dict[int, str] = {}
+        self._lock = threading.Lock()
+        self._answered: Counter[str] = Counter()
+        self._retries: Counter[str] = Counter()
+        self._wait_seconds = 0.0
 
     @property
     def trouble(self) -> str | None:
         """Why calls wait, if any does."""
         return next(iter(list(self._waiting.values())), None)
 
+    @property
+    def stats(self) -> StoreStats:
+        """What was asked of the store since this was made."""
+        with self._lock:
+            retries = self._retries.copy()
+            if isinstance(self._store, Repeating) and self._store.repeated:
+                retries[WAITED_FOR[StoreUnavailable]] += self._store.repeated
+            return StoreStats(dict(self._answered), dict(retries), self._wait_seconds)
+
     def create(self, key: str, data: bytes) -> bool:
         """See ``ObjectStore``."""
-        return self._patiently(lambda: self._store.create(key, data))
+        return self._patiently("create", lambda: self._store.create(key, data))
 
     def put(self, key: str, data: bytes) -> None:
         """See ``ObjectStore``."""
-        self._patiently(lambda: self._store.put(key, data))
+        self._patiently("put", lambda: self._store.put(key, data))
 
     def get(self, key: str) -> bytes:
         """See ``ObjectStore``."""
-        return self._patiently(lambda: self._store.get(key))
+        return self._patiently("get", lambda: self._store.get(key))
 
     def exists(self, key: str) -> bool:
         """See ``ObjectStore``."""
-        return self._patiently(lambda: self._store.exists(key))
+        return self._patiently("exists", lambda: self._store.exists(key))
 
     def list(self, prefix: str) -> Iterator[str]:
         """See ``ObjectStore``; the whole listing is made before the first key comes."""
-        return iter(self._patiently(lambda: [*self._store.list(prefix)]))
+        return iter(self._patiently("list", lambda: [*self._store.list(prefix)]))
 
     def delete(self, key: str) -> None:
         """See ``ObjectStore``."""
-        self._patiently(lambda: self._store.delete(key))
+        self._patiently("delete", lambda: self._store.delete(key))
 
     def move(self, key: str, to: str) -> None:
         """See ``ObjectStore``."""
-        self._patiently(lambda: self._store.move(key, to))
+        self._patiently("move", lambda: self._store.move(key, to))
 
-    def _patiently(self, call: Callable[[], T]) -> T:
-        thread = threading.get_ident()
+    def _patiently(self, operation: str, call: Callable[[], T]) -> T:
         try:
-            return with_backoff(
+            answer = with_backoff(
                 call,
-                waited_for=(StoreUnavailable, StoreFull, StoreDenied),
+                waited_for=tuple(WAITED_FOR),
                 deadline_s=self._patience,
                 clock=self,
                 on_wait=self._on_wait,
             )
+        except ObjectMissing:
+            self._count(operation)
+            raise
         finally:
-            self._waiting.pop(thread, None)
+            self._waiting.pop(threading.get_ident(), None)
+        self._count(operation)
+        return answer
+
+    def _count(self, operation: str) -> None:
+        with self._lock:
+            self._answered[operation] += 1
 
     def _on_wait(self, error: StoreError, seconds: float) -> None:
         self._waiting[threading.get_ident()] = str(error)
         if self._stop.is_set():
             raise error
+        with self._lock:
+            self._retries[WAITED_FOR[type(error)]] += 1
 
     def now(self) -> float:
         """The backoff's clock."""
@@ -85,4 +113,7 @@ class PatientStore:
 
     def sleep(self, seconds: float) -> None:
         """The backoff's wait, which ``stop`` ends."""
+        since = self.now()
         self._stop.wait(seconds)
+        with self._lock:
+            self._wait_seconds += self.now() - since

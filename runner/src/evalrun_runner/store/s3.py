@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import botocore.session
@@ -87,7 +88,15 @@ class S3Store:
         self._prefix = f"{prefix}/" if prefix else ""
         self._endpoint = settings.endpoint_url or "AWS"
         self._client = make_client(settings)
+        self._lock = threading.Lock()
+        self._repeated = 0
+        self._client.meta.events.register("response-received.s3", self._on_response)
         self.uri = f"s3://{bucket}/{self._prefix}"
+
+    @property
+    def repeated(self) -> int:
+        """Requests that boto3 made again, whatever for; most often the store was busy or could not be reached."""
+        return self._repeated
 
     def create(self, key: str, data: bytes) -> bool:
         """See ``ObjectStore.create``."""
@@ -159,6 +168,11 @@ class S3Store:
         """See ``ObjectStore.move``; by way of this machine, since not every store can copy."""
         self.put(to, self.get(key))
         self.delete(key)
+
+    def _on_response(self, context: dict[str, Any], **_: object) -> None:
+        if context["retries"]["attempt"] > 1:
+            with self._lock:
+                self._repeated += 1
 
     def _classified(self, error: ClientError | BotoCoreError, key: str) -> Exception:
         return classify(error, where=f"{self.uri}{key} (endpoint {self._endpoint})", bucket=self._bucket)

@@ -1,0 +1,33 @@
+"""What vLLM's scheduler tells with every step, kept for whoever asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evalrun_runner.records import EngineStats
+
+
+class SchedulerWatch:
+    """Stands in the place of an LLMEngine's ``logger_manager``, and keeps where that prints and exports.
+
+    ``stats`` is replaced as a whole with every step: any thread may read it.
+    """
+
+    def __init__(self) -> None:
+        self.stats = EngineStats()
+
+    def record(self, *, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any) -> None:
+        """Called after each step with vLLM's SchedulerStats, and its IterationStats where these are made."""
+        before, cache = self.stats, scheduler_stats.prefix_cache_stats
+        self.stats = EngineStats(
+            running=scheduler_stats.num_running_reqs,
+            waiting=scheduler_stats.num_waiting_reqs + scheduler_stats.num_skipped_waiting_reqs,
+            cache_usage=scheduler_stats.kv_cache_usage,
+            prefix_queried=before.prefix_queried + cache.queries,
+            prefix_hit=before.prefix_hit + cache.hits,
+            preemptions=before.preemptions
+            + (cache.preempted_requests if iteration_stats is None else iteration_stats.num_preempted_reqs),
+        )
+
+    def log(self) -> None:
+        """Called every ten seconds: nothing is printed."""

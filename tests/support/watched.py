@@ -1,0 +1,313 @@
+"""Runs of every kind, good and bad, which a Prometheus in the cluster watches from their beginning to their end.
+
+What happens is the story of ``tell``; tests of metrics, dashboards and alerts look at it afterwards, in Prometheus'
+memory. Two things are quicker than in production: everything is scraped each second, and alerts wait for seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.prometheus import Prometheus
+from evalrun_api.metrics import driver
+from evalrun_api.pods import Component
+from support.e2e import NAMESPACE, ROOT, Object, Platform, Run
+
+RULES = ROOT / "helm" / "evalrun" / "files" / "rules.yaml"
+SCRAPING = ROOT / "examples" / "monitoring" / "prometheus.yaml"
+EXAMPLE = ROOT / "examples" / "kubernetes" / "quickstart.yaml"
+
+REAL, BAD, FAULTS, STUCK, QUEUED, ORPHAN = (
+    "seen-real",
+    "seen-bad",
+    "seen-faults",
+    "seen-stuck",
+    "seen-queued",
+    "seen-orphan",
+)
+RUNS = (REAL, BAD, FAULTS, STUCK, QUEUED, ORPHAN)
+SUITES = "watched"
+EASY, HARD, LONG_EASY = 48, 24, 480
+"""Items of the tasks easy and hard of the run with bad items, and of easy of the one with faults."""
+DIES, REFUSED = (5, 17), 11
+"""Documents of hard that kill the engine, and the one that it refuses."""
+
+QUICKER = {
+    "EvalRunStalled": ("[5m]", "[10s]"),
+    "EvalRunOperatorNotWatching": ("> 300", "> 40"),
+    "EvalRunOperatorErrors": ("[15m]", "[15s]"),
+}
+"""Alerts whose expressions themselves look at minutes: what is replaced in the tests' copy, besides all ``for``."""
+
+
+def scraping() -> dict[str, Any]:
+    """The configuration that docs show to users of a plain Prometheus, with other times."""
+    config: dict[str, Any] = yaml.safe_load(SCRAPING.read_text())
+    config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    return config
+
+
+def quicker_rules() -> str:
+    """The chart's rules, but that every group is evaluated each second, alerts fire at once, and `QUICKER`."""
+    rules = yaml.safe_load(RULES.read_text())
+    for group in rules["groups"]:
+        group.pop("interval", None)
+        for rule in group["rules"]:
+            if rule.pop("for", None) is not None:
+                rule["for"] = "1s"
+            if (change := QUICKER.get(rule.get("alert"))) is not None:
+                assert change[0] in rule["expr"]
+                rule["expr"] = rule["expr"].replace(*change)
+    return yaml.safe_dump(rules)
+
+
+def suites() -> Object:
+    """Tasks that are asked for one word, which every answer of the mock engine has: one wants it, the others do not."""
+    word = {dies: "[mock:die]" for dies in DIES} | {REFUSED: "[mock:refuse]"}
+    stuck = {3: "[mock:refuse]", 7: "[mock:stall]"}
+    tasks = {
+        "easy": [{"question": f"What is {n}?", "answer": "answer"} for n in range(EASY)],
+        "hard": [{"question": f"What is {n}? {word.get(n, '')}", "answer": "question"} for n in range(HARD)],
+        "stuck": [{"question": f"What is {n}? {stuck.get(n, '')}", "answer": "answer"} for n in range(16)],
+    }
+    return _config_map(SUITES, tasks)
+
+
+def worse() -> Object:
+    """The task easy once more, as it is for a model that has become worse."""
+    questions = [{"question": f"What is {n}?", "answer": "question"} for n in range(LONG_EASY)]
+    return _config_map(f"{SUITES}-worse", {"easy": questions})
+
+
+def _config_map(name: str, tasks: dict[str, list[dict[str, str]]]) -> Object:
+    data = {}
+    for task, rows in tasks.items():
+        data[f"{task}.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows)
+        data[f"{task}.yaml"] = json.dumps(
+            {
+                "task": task,
+                "dataset_path": "json",
+                "dataset_kwargs": {"data_files": {"test": f"{task}.jsonl"}},
+                "test_split": "test",
+                "output_type": "generate_until",
+                "doc_to_text": "Question: {{question}}\nAnswer:",
+                "doc_to_target": "{{answer}}",
+                "generation_kwargs": {"until": ["Question:"], "do_sample": False, "max_gen_toks": 256},
+                "filter_list": [
+                    {
+                        "name": "word",
+                        "filter": [{"function": "regex", "regex_pattern": "(answer)"}, {"function": "take_first"}],
+                    }
+                ],
+                "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+                "metadata": {"version": 1.0},
+            }
+        )
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+@dataclass
+class Watched:
+    """What was watched, and who watched."""
+
+    platform: Platform
+    prometheus: Prometheus
+    began: float = field(default_factory=time.time)
+    """Unix time."""
+    fired: dict[str, Object] = field(default_factory=dict)
+    """Alerts by name, as they were when the story waited for them."""
+
+    def run(self, name: str) -> Run:
+        """One of `RUNS`."""
+        return Run(self.platform, name)
+
+    @property
+    def seconds(self) -> int:
+        """For how long it has been watched."""
+        return int(time.time() - self.began) + 1
+
+    def ever(self, function: str, series: str) -> float:
+        """``min`` or ``max`` over all values that series ever had."""
+        return self.prometheus.one(f"{function}({function}_over_time({series}[{self.seconds}s]))")
+
+    def last(self, series: str) -> float:
+        """The sum over series of the last value that each had, whatever became of it since."""
+        return self.prometheus.one(f"sum(last_over_time({series}[{self.seconds}s]))")
+
+    def fires(self, name: str, seconds: float = 60.0, **labels: str) -> None:
+        """Wait until an alert fires, with these labels among others."""
+
+        def firing() -> bool:
+            found = [one for one in self.prometheus.firing(name) if labels.items() <= one["labels"].items()]
+            if found:
+                self.fired[name] = found[0]
+            return bool(found)
+
+        self.platform.cluster.wait_for(firing, seconds, f"{name} to fire for {labels}", NAMESPACE)
+
+
+def tell(platform: Platform, model: Path) -> Watched:
+    """Start a Prometheus, and let all that it is to see happen."""
+    for name in RUNS:  # of earlier tests on a lasting cluster
+        if platform.cluster.api.find("evalruns", name, NAMESPACE) is not None:
+            platform.cluster.kubectl("-n", NAMESPACE, "delete", "evr", name, "--wait=true")
+    prometheus = Prometheus(platform.cluster, scraping(), quicker_rules())
+    prometheus.start()
+    watched = Watched(platform, prometheus)
+    platform.seaweed.put_folder(model, "checkpoints", model.name)
+    for body in (suites(), worse()):
+        platform.cluster.api.apply(body, NAMESPACE)
+    Story(watched).tell()
+    return watched
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happens, in its order; runs that need nothing from it go on beside it."""
+
+    watched: Watched
+
+    @property
+    def platform(self) -> Platform:
+        """Where."""
+        return self.watched.platform
+
+    def tell(self) -> None:
+        """All of it."""
+        self.runs_begin()
+        self.runs_that_wait()
+        self.a_run_stands_still()
+        self.a_run_has_bad_items()
+        self.a_run_survives_faults()
+        self.runs_end()
+        self.the_operator_is_blind_and_then_away()
+
+    def runs_begin(self) -> None:
+        """A real model's run, and others of the mock engine."""
+        example = yaml.safe_load(EXAMPLE.read_text())
+        example["metadata"]["name"] = REAL
+        self.platform.cluster.apply(json.dumps(example), NAMESPACE)
+        self.platform.run(
+            BAD,
+            benchmarks=_of_suite("easy", "hard"),
+            gates=[
+                {"task": "easy", "metric": "exact_match", "filter": "word", "min": 0.5},
+                {"task": "easy", "metric": "exact_match", "filter": "word", "max": 0.5},
+                {"task": "hard", "metric": "exact_match", "filter": "word", "min": 0.5},
+            ],
+            policy={"maxFailedItems": len(DIES) + 1},
+        )
+        self.platform.run(STUCK, count=1, benchmarks=_of_suite("stuck"))
+        self.platform.run(QUEUED, labels={"kueue.x-k8s.io/queue-name": "nobody-admits"}, benchmarks=_of_suite("easy"))
+
+    def runs_that_wait(self) -> None:
+        """One waits for a Secret that never comes, and is Invalid; one for a queue."""
+        s3 = {"endpointURL": self.platform.seaweed.endpoint, "credentialsSecretRef": {"name": "never-made"}}
+        self.platform.run(ORPHAN, output={"uri": "s3://evals/", "storage": s3})
+        self.watched.fires("EvalRunPending", run=ORPHAN)
+        self.watched.fires("EvalRunFailed", run=ORPHAN, phase="Invalid")
+        self.watched.fires("EvalRunNotStarting")
+        self.watched.fires("EvalRunQueueStuck")
+
+    def a_run_stands_still(self) -> None:
+        """One item is refused, and may not be; another one never ends."""
+        self.watched.fires("EvalRunFailedItems", 120, run=STUCK)
+        self.watched.fires("EvalRunStalled", run=STUCK)
+        run = self.watched.run(STUCK)
+        run.patch(policy={"suspend": True})
+        run.until_phase("Suspended")
+
+    def a_run_has_bad_items(self) -> None:
+        """Items kill the engine, and their task has no verdict; another task misses its gate."""
+        self.watched.fires("EvalRunReplicasCrashing", 180, run=BAD)
+        self.watched.fires("EvalRunQuarantine", 120, run=BAD)
+        self.watched.run(BAD).until_phase("Succeeded")
+        self.watched.fires("EvalRunGateFailed", run=BAD, task="easy", gate="max")
+        self.watched.fires("EvalRunGateInconclusive", run=BAD, task="hard", gate="min")
+
+    def a_run_survives_faults(self) -> None:
+        """Replicas leave in every way, the driver dies twice, the store is away, and the tail is slow."""
+        run = self.platform.run(
+            FAULTS,
+            seconds=50,
+            benchmarks=_of_suite("easy", suite=f"{SUITES}-worse"),
+            policy={"maxAttempts": 4},
+        )
+        run.until_items(40)
+        for pod in run.running(Component.REPLICA):
+            run.node_of(pod).kill_container(pod, where=_is_replica)
+        self.watched.fires("EvalRunWithoutReplicas", run=FAULTS)
+        run.until_items(80)
+        self.platform.cluster.evict(run.pod(Component.REPLICA))
+        self.until_departed("drained")
+        run.until_items(120)
+        pod = run.pod(Component.REPLICA)
+        run.node_of(pod).kill_container(pod)
+        self.until_departed("lost")
+        for attempt in (2, 3):
+            run.until_items(100 * attempt)
+            self.until_attempt(run, attempt)
+        self.watched.fires("EvalRunRetrying", run=FAULTS)
+        run.until_items(320)
+        with self.platform.store_away():
+            self.watched.fires("EvalRunStoreDegraded", 120, run=FAULTS)
+        run.until_items(LONG_EASY - 80)
+        self.until_hedged(run)
+
+    def until_attempt(self, run: Run, attempt: int) -> None:
+        """Its driver dies, and another attempt is made."""
+        pod = run.pod(Component.DRIVER)
+        run.node_of(pod).kill_container(pod)
+        run.until(lambda: run.status.get("attempt") == attempt, f"attempt {attempt}", 60)
+
+    def until_departed(self, cause: str) -> None:
+        """Wait until Prometheus has seen a replica leave for this cause."""
+        series = f'{driver.DEPARTURES.name}{{run="{FAULTS}",cause="{cause}"}} > 0'
+        self.watched.prometheus.wait_for_series(series, 60)
+
+    def until_hedged(self, run: Run) -> None:
+        """One replica stands still until the other has done all else, and does again what the first one holds."""
+        slow = run.running(Component.REPLICA)[0]
+        run.node_of(slow).kill_container(slow, number=signal.SIGSTOP, where=_is_replica)
+        try:
+            self.watched.prometheus.wait_for_series(f'{driver.CHUNKS_HEDGED.name}{{run="{FAULTS}"}} > 0', 50)
+        finally:
+            run.node_of(slow).kill_container(slow, number=signal.SIGCONT, where=_is_replica)
+
+    def runs_end(self) -> None:
+        """All that can."""
+        for name in (FAULTS, REAL):
+            self.watched.run(name).until_phase("Succeeded")
+        self.watched.fires("EvalRunScoreRegressed", run=FAULTS, task="easy")
+
+    def the_operator_is_blind_and_then_away(self) -> None:
+        """The API server is away, then the operator itself."""
+        cluster = self.platform.cluster
+        with cluster.api_server_away():
+            self.watched.fires("EvalRunOperatorErrors", 90)
+            self.watched.fires("EvalRunOperatorNotWatching", 90)
+        cluster.wait_for(lambda: self.watched.prometheus.one(WATCHING) < 30, 60, "the operator to watch again")
+        self.platform.stop_operator()
+        try:
+            self.watched.fires("EvalRunOperatorDown")
+        finally:
+            self.platform.start_operator()
+        self.watched.prometheus.wait_for_series(f'evalrun_score{{final="true",run="{REAL}"}}')
+
+
+WATCHING = "max(evalrun_operator_watch_age_seconds)"
+
+
+def _of_suite(*tasks: str, suite: str = SUITES) -> list[Object]:
+    return [{"task": task, "source": {"configMap": {"name": suite}}} for task in tasks]
+
+
+def _is_replica(command_line: str) -> bool:
+    return "ReplicaActor" in command_line
