@@ -78,10 +78,10 @@ class OperatorSide:
         return b"".join(self._page.pieces())
 
     async def _serve(self, ready: threading.Event) -> None:
-        from evalrun_operator.health import Health, serve
+        from evalrun_operator.metrics import scrape
+        from evalrun_operator.serving import serve
 
-        operator = self._page.operator
-        async with serve(Health(operator.queue, operator.resync), self._page, self._port):
+        async with serve(scrape.routes(self._page), self._port):
             ready.set()
             while True:
                 asked = time.perf_counter()

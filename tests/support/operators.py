@@ -47,9 +47,9 @@ class OperatorProcess:
 
     def start(self) -> None:
         """Start it; it is not ready yet."""
-        self.port = free_port()
+        self.port, self.metrics_port = free_port(), free_port()
         file = self.folder / "settings.yaml"
-        file.write_text(yaml.safe_dump({**self.settings, "healthPort": self.port}))
+        file.write_text(yaml.safe_dump({**self.settings, "healthPort": self.port, "metricsPort": self.metrics_port}))
         tests = str(Path(__file__).parents[1])
         environment = {
             **os.environ,

@@ -93,7 +93,7 @@ def alerts(rule: dict[str, Any]) -> dict[str, dict[str, Any]]:
 # Annotations ------------------------------------------------------------------------------------------------------
 
 
-OPERATOR, DRIVER = ("true", "8081", "/metrics"), ("true", str(HTTP_PORT), "/metrics")
+OPERATOR, DRIVER = ("true", "8080", "/metrics"), ("true", str(HTTP_PORT), "/metrics")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_the_service_monitor_finds_the_operator_through_its_service() -> None:
     (port,) = service["spec"]["ports"]
     assert endpoint["port"] == port["name"]
     assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
-    assert _port(template, port["targetPort"]) == port["port"] == OperatorSettings().health_port
+    assert _port(template, port["targetPort"]) == port["port"] == OperatorSettings().metrics_port
     # What is scraped while it is not ready is what tells why.
     assert service["spec"]["publishNotReadyAddresses"] is True
 

@@ -169,10 +169,11 @@ def test_there_is_one_operator_at_most(objects: Objects) -> None:
 def test_probes_ask_whether_it_works(objects: Objects) -> None:
     (deployment,) = of_kind(objects, "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    (port,) = container["ports"]
-    assert port["containerPort"] == OperatorSettings().health_port
-    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
-    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": port["name"]}
+    ports = {port["containerPort"]: port["name"] for port in container["ports"]}
+    assert ports.keys() == {OperatorSettings().health_port, OperatorSettings().metrics_port}
+    health = ports[OperatorSettings().health_port]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": health}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": health}
 
 
 def test_the_operator_reaches_drivers_and_nobody_reaches_more_than_its_health(objects: Objects) -> None:
@@ -180,7 +181,13 @@ def test_the_operator_reaches_drivers_and_nobody_reaches_more_than_its_health(ob
     (deployment,) = of_kind(objects, "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    assert policy["spec"]["ingress"] == [{"ports": [{"port": OperatorSettings().health_port, "protocol": "TCP"}]}]
+    health, *metrics = policy["spec"]["ingress"]
+    assert health == {"ports": [{"port": OperatorSettings().health_port, "protocol": "TCP"}]}
+    # What it tells of everybody's runs, it tells those who were named, as drivers do.
+    (settings,) = [one for one in of_kind(objects, "ConfigMap") if "settings.yaml" in one["data"]]
+    named = yaml.safe_load(settings["data"]["settings.yaml"])["networkPolicy"]["metricsFrom"][1:]
+    ports = [{"port": OperatorSettings().metrics_port, "protocol": "TCP"}]
+    assert metrics == ([{"ports": ports, "from": named}] if named else [])
     (to_drivers,) = [rule for rule in policy["spec"]["egress"] if "to" in rule]
     (peer,) = to_drivers["to"]
     drivers = attempt_labels("uid", 1, Component.DRIVER)

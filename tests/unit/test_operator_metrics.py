@@ -19,8 +19,9 @@ from evalrun_api.metrics import ALL, Kind, Source
 from evalrun_operator.changes import EVALRUNS, JOBS, PODS
 from evalrun_operator.client import Client
 from evalrun_operator.errors import ApiError, Conflict, Unavailable
-from evalrun_operator.health import Health, serve
+from evalrun_operator.health import Health
 from evalrun_operator.intake import Intake
+from evalrun_operator.metrics import scrape
 from evalrun_operator.metrics.exposition import Exposition
 from evalrun_operator.metrics.operator import Looks, Operator
 from evalrun_operator.metrics.runs import Runs
@@ -28,6 +29,7 @@ from evalrun_operator.observe import Key, Observer
 from evalrun_operator.observed import Driver, DriverPhase
 from evalrun_operator.reconcile import Reconciler
 from evalrun_operator.resync import Resync
+from evalrun_operator.serving import serve
 from evalrun_operator.settings import Metrics, OperatorSettings
 from evalrun_operator.watched import Watched
 from evalrun_operator.workqueue import WorkQueue
@@ -128,13 +130,19 @@ async def busy() -> Life:
 def page() -> str:
     async def scene() -> str:
         life = await busy()
-        async with serve(life.health, life.page, free_port()) as port, aiohttp.ClientSession() as session:
+        async with (
+            serve(scrape.routes(life.page), free_port()) as port,
+            serve(life.health.routes(), free_port()) as health,
+            aiohttp.ClientSession() as session,
+        ):
             async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
                 assert answer.status == 200
                 assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
                 text = await answer.text()
-            async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+            async with session.get(f"http://127.0.0.1:{health}/healthz") as answer:
                 assert answer.status == 200
+            async with session.get(f"http://127.0.0.1:{health}/metrics") as answer:
+                assert answer.status == 404, "whoever reaches the health port learns nothing of runs"
         return text
 
     return asyncio.run(scene())
@@ -263,8 +271,7 @@ def test_a_scrape_that_is_broken_off_is_no_error(caplog: pytest.LogCaptureFixtur
                 finally:
                     ended.set()
 
-        life, port = Life(), free_port()
-        async with serve(life.health, Endless(), port):  # type: ignore[arg-type]
+        async with serve(scrape.routes(Endless()), free_port()) as port:  # type: ignore[arg-type]
             reader, writer = await asyncio.open_connection("localhost", port)
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: operator\r\n\r\n")
             assert await reader.read(1000)

@@ -46,4 +46,5 @@ progressSeconds: {{ .Values.operator.progressSeconds }}
 resyncSeconds: {{ .Values.operator.resyncSeconds }}
 workers: {{ int .Values.operator.workers }}
 healthPort: 8081
+metricsPort: 8080
 {{- end -}}

@@ -19,8 +19,9 @@ from evalrun_operator.changes import EVALRUNS
 from evalrun_operator.client import Client
 from evalrun_operator.connection import configuration
 from evalrun_operator.handlers import registry
-from evalrun_operator.health import Health, serve
+from evalrun_operator.health import Health
 from evalrun_operator.intake import Intake
+from evalrun_operator.metrics import scrape
 from evalrun_operator.metrics.exposition import Exposition
 from evalrun_operator.metrics.operator import Looks, Operator
 from evalrun_operator.metrics.runs import Runs
@@ -28,6 +29,7 @@ from evalrun_operator.observe import Key, Observer
 from evalrun_operator.progress import ask_progress
 from evalrun_operator.reconcile import Reconciler
 from evalrun_operator.resync import Resync
+from evalrun_operator.serving import serve
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.watched import Watched
 from evalrun_operator.workqueue import Work, WorkQueue
@@ -62,9 +64,13 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
         resync = Resync(client, changed, watched, kinds, namespaces, settings.resync_seconds)
         handlers = registry(Intake(changed, watched), kinds, found)
         exposition = Exposition(runs, Operator(queue, looks, client.calls, resync), now)
-        async with serve(Health(queue, resync), exposition, settings.health_port) as port:
+        health = Health(queue, resync)
+        async with (
+            serve(health.routes(), settings.health_port) as health_port,
+            serve(scrape.routes(exposition), settings.metrics_port) as metrics_port,
+        ):
             place = ", ".join(namespaces) or "all namespaces"
-            logger.info("working on %s; health and metrics on port %d", place, port)
+            logger.info("working on %s; health on port %d, metrics on %d", place, health_port, metrics_port)
             try:
                 work = looks.timed(reconciler.reconcile)
                 await _Parts(queue, resync, work, Watches(handlers, namespaces)).run(settings.workers)

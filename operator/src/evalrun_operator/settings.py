@@ -129,7 +129,9 @@ class OperatorSettings(_Settings):
     workers: Annotated[int, Field(ge=1)] = 16
     """Runs that are reconciled at the same time."""
     health_port: Annotated[int, Field(ge=0, le=65535)] = 8081
-    """Port of /healthz, /readyz and /metrics."""
+    """Port of /healthz and /readyz, which kubelets have to reach."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of /metrics: names and scores of everybody's runs."""
 
 
 def load_settings(file: Path | None) -> OperatorSettings:
