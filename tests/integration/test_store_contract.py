@@ -209,11 +209,14 @@ class TestS3Faults:
         proxy.misbehaviour.slow_down = 1
         proxy.misbehaviour.drop = 1
         store.put("a", b"1")
+        assert store.repeated == 2
         proxy.misbehaviour.down = True
         with pytest.raises(StoreUnavailable, match="SlowDown"):
             store.get("a")
+        assert store.repeated == 4
         proxy.misbehaviour.down = False
         assert store.get("a") == b"1"
+        assert store.repeated == 4
 
     def test_a_create_that_committed_but_answered_500_is_ours(self, seaweed: Seaweed, proxy: FlakyProxy) -> None:
         store = S3Store("evals", "flaky", proxy.before(seaweed.settings()))

@@ -19,9 +19,10 @@ from lm_eval.tasks._factory import TaskFactory, _ctor_accepts_config
 from lm_eval.tasks._index import Entry
 from lm_eval.tasks._yaml_loader import _import_func_in_yml, load_yaml
 
-from evalrun_runner.benchmarks.aggregate import aggregate
+from evalrun_runner.benchmarks.aggregate import aggregate, running_metrics
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.benchmarks.running import mean_and_stderr, tally
 from evalrun_runner.benchmarks.samples import sample_lines
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.errors import LedgerCorrupt
@@ -158,6 +159,64 @@ def test_items_that_are_not_ok_have_no_sample(suite: Suite) -> None:
     assert [(one["filter"], one["doc_id"]) for one in samples] == [
         (name, doc_id) for name in ("first", "number") for doc_id in range(1, 8)
     ]
+
+
+def better(loaded: LoadedBenchmarks) -> dict[str, dict[str, str]]:
+    return {leaf.name: running_metrics(leaf) for leaf in loaded.leaves}
+
+
+def test_metrics_that_are_means_have_running_scores(suite: Suite) -> None:
+    metrics = [
+        {"metric": "exact_match", "aggregation": "mean"},
+        {"metric": "bleu"},
+        {"metric": "ter"},
+        {"metric": "acc", "aggregation": "median"},
+        {"metric": "brier_score", "aggregation": "nanmean"},
+    ]
+    suite.with_task("many", data="rows", **GENERATE, metric_list=metrics)
+    wrong = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": False}
+    suite.with_task("wrong", data="rows", **GENERATE, metric_list=[wrong])
+    suite.with_task(
+        "text", data="rows", output_type="loglikelihood_rolling", doc_to_text="", doc_to_target="{{question}}"
+    )
+    tasks = ("both", "many", "wrong", "text")
+    assert better(load_case(Case(tasks), suite.folder)) == {
+        "sums": {"exact_match": "higher"},
+        "picks": {"acc": "higher", "acc_norm": "higher"},
+        "many": {"exact_match": "higher"},
+        "wrong": {"exact_match": "lower"},
+        "text": {},
+    }
+
+
+def test_lm_evals_own_tasks_have_running_scores(tmp_path: Path) -> None:
+    row = {"question": "1 + 1 =", "answer": "2", "page": "some text", "text": "some text"}
+    suite = Suite(tmp_path / "own").with_data("rows", [row])
+    suite.with_own_task("gsm8k/gsm8k.yaml", data="rows", fewshot_split="test")
+    suite.with_own_task("wikitext/wikitext.yaml", data="rows", process_results=None, doc_to_target="{{page}}")
+    suite.with_own_task("lambada/lambada_openai.yaml", data="rows")
+    case = Case(("gsm8k", "wikitext", "lambada_openai"))
+    assert better(load_case(case, suite.folder)) == {
+        "gsm8k": {"exact_match": "higher"},
+        "wikitext": {},
+        "lambada_openai": {"acc": "higher"},
+    }
+
+
+def test_a_running_score_over_everything_is_the_score(suite: Suite) -> None:
+    loaded = load_case(Case(("both",)), suite.folder)
+    rows = run(loaded)
+    results = results_of(loaded, rows)["results"]
+    compared = 0
+    for leaf in loaded.leaves:
+        tallies = tally(result for _, result in rows[leaf.name])
+        for (metric, name), one in tallies.items():
+            assert metric in running_metrics(leaf)
+            value, stderr = mean_and_stderr(one)
+            assert value == pytest.approx(results[leaf.name][f"{metric},{name}"])
+            assert stderr == pytest.approx(results[leaf.name][f"{metric}_stderr,{name}"])
+            compared += 1
+    assert compared == 4
 
 
 # lm-eval is pinned. What is used of it beyond its public functions, in one place:

@@ -118,7 +118,8 @@ def test_scores_are_the_numbers_of_results_json() -> None:
                 "flag,none": True,
             },
             "g": {"acc,none": 0.25},
-        }
+        },
+        "higher_is_better": {"t": {"acc": True, "f1": None}},
     }
     found = {(one.task, one.metric, one.filter): (one.value, one.stderr, one.n) for one in outcome.scores_in(results)}
     assert found == {
@@ -128,6 +129,20 @@ def test_scores_are_the_numbers_of_results_json() -> None:
         ("t", "flag", "none"): (None, None, 7),
         ("g", "acc", "none"): (0.25, None, 0),
     }
+
+
+def test_scores_of_tasks_and_groups_say_where_less_is_better() -> None:
+    ppl = {"perplexity,none": 7.5, "acc,none": 0.5, "loss,strict": 2.0}
+    results = {
+        "results": {"t": ppl, "g": ppl, "u": ppl},
+        "higher_is_better": {
+            "t": {"perplexity": False, "acc": True, "loss": False},
+            "g": {"perplexity": False, "acc": None},
+        },
+    }
+    lower = [(one.task, one.metric) for one in outcome.scores_in(results) if one.lower_is_better]
+    assert lower == [("t", "perplexity"), ("t", "loss"), ("g", "perplexity")]
+    assert {one.lower_is_better for one in outcome.scores_in(results)} == {True, None}
 
 
 def test_results_without_complete_or_of_another_hand_are_not_read(

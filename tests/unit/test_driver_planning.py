@@ -15,7 +15,7 @@ from evalrun_runner.errors import EvalRunError, InputError
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.plan.chunks import ChunkSizing
-from evalrun_runner.records import Chunk, Counts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.records import Chunk, Counts, ItemResult, ItemStatus, Outcome, Response, Tally
 from evalrun_runner.store.memory import MemoryStore
 from support.suites import Suite
 
@@ -60,7 +60,7 @@ def chunks(planned: list[Planned]) -> list[Chunk]:
 def commit(store: MemoryStore, chunk: Chunk, *failed: int) -> None:
     ledger = Ledger(store)
     rows = [
-        ItemResult(item.doc_id, item.hash, FAILED if row in failed else OK)
+        ItemResult(item.doc_id, item.hash, *((FAILED,) if row in failed else (OK, f'{{"none":{{"acc":{row % 2}}}}}')))
         for row, item in enumerate(ledger.read_items(chunk))
     ]
     ledger.commit_part(chunk, rows, Writer("r", "mock"))
@@ -97,6 +97,19 @@ def test_sound_parts_are_kept_and_damaged_ones_set_aside(benchmarks: LoadedBench
     assert [one.set_aside for one in planned] == [1, 1]
     assert sorted(store.list(layout.CORRUPT)) == [f"corrupt/000002/{layout.part(*c.id)}" for c in (second, last)]
     assert not store.exists(layout.part(*second.id))
+
+
+def test_kept_parts_bring_their_scores(benchmarks: LoadedBenchmarks) -> None:
+    store = MemoryStore()
+    first, second, _, fourth, _ = chunks(plan(benchmarks, store))
+    assert [one.scores for one in plan(benchmarks, store)] == [{}, {}]
+    commit(store, first)
+    commit(store, second, 1)
+    commit(store, fourth, 0, 1, 2, 3)
+    assert [one.scores for one in plan(benchmarks, store)] == [
+        {"one": {("acc", "none"): Tally(4 + 3, 2.0 + 1.0, 2.0 + 1.0)}},
+        {"two": {}},
+    ]
 
 
 def test_another_plan_in_the_same_place_is_refused(benchmarks: LoadedBenchmarks) -> None:

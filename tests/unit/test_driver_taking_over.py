@@ -15,7 +15,7 @@ from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import chunk_digest, hash_item
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.plan.chunks import ChunkSizing
-from evalrun_runner.records import Chunk, Item, ItemResult, ItemStatus, Outcome, Request, RequestType, Response
+from evalrun_runner.records import Chunk, Item, ItemResult, ItemStatus, Outcome, Request, RequestType, Response, Tally
 from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
 
@@ -37,7 +37,10 @@ def earlier(folder: Path, found: str | None, *, failed: int = 0, **model: str | 
     if found is not None:
         ledger.claim_model(found)
     ok, bad = Outcome(ItemStatus.OK, ((Response("x", "stop", 1, 1),),)), Outcome(ItemStatus.FAILED, error="too long")
-    rows = [ItemResult(item.doc_id, item.hash, bad if n < failed else ok) for n, item in enumerate(ITEMS)]
+    rows = [
+        ItemResult(item.doc_id, item.hash, *((bad,) if n < failed else (ok, f'{{"none":{{"acc":{n}}}}}')))
+        for n, item in enumerate(ITEMS)
+    ]
     ledger.commit_part(CHUNK, rows, Writer("r", "vllm"))
     return RunLocation(uri=folder.as_uri())
 
@@ -50,9 +53,16 @@ def test_what_is_taken_over_binds_the_run_to_the_model_that_made_it(tmp_path: Pa
     assert run.sizing == ChunkSizing(target_cost=7.0)
     assert ours.claimed_model() is None, "nothing was taken over yet"
     taken = run.take_over(CHUNK)
-    assert (None if taken is None else taken.ok, run.carried) == ((2, 0) if not failed else (None, 1))
+    assert (None if taken is None else taken.counts.ok, run.carried) == ((2, 0) if not failed else (None, 1))
     with pytest.raises(InputError, match=f"begun with {ONE}"):
         ours.claim_model(TWO)
+
+
+def test_what_is_taken_over_counts_in_the_running_scores(tmp_path: Path) -> None:
+    location = earlier(tmp_path, ONE, digest=ONE)
+    taken = EarlierRun(location, identity(digest=ONE), Ledger(MemoryStore()), 1.0).take_over(CHUNK)
+    assert taken is not None
+    assert taken.scores == {("acc", "none"): Tally(2, 1.0, 1.0)}
 
 
 def test_a_run_whose_replicas_have_claimed_another_model_takes_nothing_over(tmp_path: Path) -> None:

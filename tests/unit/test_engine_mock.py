@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
+from evalrun_runner.records import EngineStats
 
 CALLS = [
     *(Call(list(f"question {n}".encode()), 20 + n) for n in range(6)),
@@ -67,6 +68,36 @@ def test_it_has_no_more_in_a_batch_than_it_may() -> None:
     for n in range(5):
         engine.add(str(n), Call([n], 1, choices=(1,)))
     assert [[call_id for call_id, _ in engine.step()] for _ in range(3)] == [["0", "1"], ["2", "3"], ["4"]]
+
+
+def test_its_numbers_are_those_of_its_requests() -> None:
+    engine = MockEngine(MockSettings(max_num_seqs=4))
+    assert engine.stats() == EngineStats()
+    for n in range(3):
+        engine.add(str(n), Call([n], 1, choices=(1,)))
+    assert engine.stats() == EngineStats(running=3, cache_usage=0.75, prefix_queried=3)
+    for n in range(3, 9):
+        engine.add(str(n), Call([n], 1, choices=(1,)))
+    assert engine.stats() == EngineStats(running=4, waiting=5, cache_usage=1.0, prefix_queried=9)
+    engine.step()
+    engine.abort(["4", "5"])
+    assert engine.stats() == EngineStats(running=3, cache_usage=0.75, prefix_queried=9)
+
+
+def test_its_cache_is_the_prompt_before_in_whole_blocks() -> None:
+    engine = MockEngine(MockSettings())
+    question = list(range(40))
+    for n, (prompt, hit) in enumerate(
+        ((question, 0), ([*question, 50], 32), ([*question[:20], 51], 16), (question, 16), (question[:10], 0))
+    ):
+        before = engine.stats()
+        engine.add(str(n), Call(prompt, 1))
+        after = engine.stats()
+        assert after.prefix_queried - before.prefix_queried == len(prompt)
+        assert after.prefix_hit - before.prefix_hit == hit
+    # Prompts that are scored are computed whole.
+    engine.add("scored", Call(question, 1, score_from=30))
+    assert engine.stats().prefix_queried == after.prefix_queried
 
 
 def test_scores_and_choices_are_those_asked_for() -> None:

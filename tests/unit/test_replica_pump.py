@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from evalrun_api.metrics.driver import REQUEST_SECONDS
 from evalrun_runner.engine.forms import Forms
 from evalrun_runner.engine.mock import ByteTokenizer
 from evalrun_runner.engine.tokens import TextCodec
-from evalrun_runner.records import Chunk, Item, ItemStatus, Lease, Outcome
+from evalrun_runner.records import Chunk, Item, ItemStatus, Latencies, Lease, Outcome
 from evalrun_runner.replica.pump import Pump
 from evalrun_runner.replica.work import ChunkWork, ItemWork
 from support.engines import Clock, ScriptedEngine, generate, likelihood, make_item, rolling
@@ -63,6 +66,40 @@ def test_an_item_ends_with_its_last_call() -> None:
     assert scene.pump.idle
     assert scene.pump.tokens == 10
     assert scene.pump.steps == 3
+
+
+def test_answered_calls_are_counted_by_their_seconds() -> None:
+    scene = Scene()
+    bounds = REQUEST_SECONDS.buckets
+    assert scene.pump.latencies == Latencies((0,) * (len(bounds) + 1), 0.0)
+    scene.pump = Pump(scene.engine, item_deadline=1e9, clock=scene.clock)
+    taken = (0.0, 0.05, 0.06, 5.0, 600.0, 600.5)
+    for seconds in taken:
+        scene.put(1, ask("x"))
+        scene.pump.turn()
+        scene.clock.now += seconds
+        scene.engine.finish()
+        scene.pump.turn()
+    found = scene.pump.latencies
+    expected = [0] * (len(bounds) + 1)
+    for seconds in taken:
+        expected[next((n for n, bound in enumerate(bounds) if seconds <= bound), len(bounds))] += 1
+    assert found.buckets == tuple(expected)
+    assert (found.buckets[0], found.buckets[-2], found.buckets[-1]) == (2, 1, 1)
+    assert found.total == pytest.approx(sum(taken))
+
+
+def test_calls_without_an_answer_have_no_seconds() -> None:
+    scene = Scene()
+    scene.engine.refused.add(tuple(b"bad"))
+    scene.put(1, ask("bad"), ask("dropped"))
+    scene.put(2, ask("late"))
+    scene.pump.turn()
+    scene.pump.drop(1)
+    scene.clock.now += DEADLINE + 1
+    scene.pump.turn()
+    assert scene.pump.idle
+    assert sum(scene.pump.latencies.buckets) == scene.pump.latencies.total == 0
 
 
 def test_the_engine_is_kept_full_and_no_fuller() -> None:

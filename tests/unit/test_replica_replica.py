@@ -14,6 +14,7 @@ import pytest
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.load import load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
+from evalrun_runner.benchmarks.running import tally
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.engine.mock import MockSettings
 from evalrun_runner.errors import ObjectMissing, RunFailed, StoreUnavailable
@@ -21,7 +22,19 @@ from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.plan.chunks import ChunkSizing
 from evalrun_runner.plan.planner import plan_task
-from evalrun_runner.records import Chunk, Committed, Counts, Item, ItemResult, ItemStatus, Lease, Order, Outcome, Report
+from evalrun_runner.records import (
+    Chunk,
+    Committed,
+    Counts,
+    EngineStats,
+    Item,
+    ItemResult,
+    ItemStatus,
+    Lease,
+    Order,
+    Outcome,
+    Report,
+)
 from evalrun_runner.replica import replica as module
 from evalrun_runner.replica.replica import Replica, ReplicaSettings
 from evalrun_runner.store.base import ObjectStore
@@ -200,6 +213,44 @@ def test_leases_become_parts(scene: Callable[..., Scene]) -> None:
     assert last.tokens > 0
 
 
+def test_commits_tell_what_their_items_add_to_the_running_scores(scene: Callable[..., Scene]) -> None:
+    here = scene("odd")
+    nothing = here.lease(0, quarantined=dict.fromkeys(range(CHUNK_ITEMS), "poison"))
+    half, none = commits(here.replica(), here.lease(1), nothing)
+    ((key, found),) = half.scores.items()
+    assert (key, found.n) == (("exact_match", "none"), 2)
+    assert half.scores == tally(here.rows(1))
+    assert none.scores == {}
+
+
+def test_it_tells_of_its_engine_its_store_and_its_times(scene: Callable[..., Scene]) -> None:
+    here = scene("odd")
+    replica = here.replica()
+    assert replica.exchange(Order(), 0.0).telemetry.engine == EngineStats()
+    # One item of the chunk stalls in the engine.
+    busy = reports(replica, Order((here.lease(0),)), until=lambda report: sum(report.telemetry.latencies.buckets) == 3)
+    engine = busy[-1].telemetry.engine
+    assert (engine.running, engine.waiting, engine.cache_usage) == (1, 0, 1 / 8)
+    assert engine.prefix_queried > 0
+    assert busy[-1].telemetry.latencies.total >= 0
+    assert busy[-1].telemetry.store.requests["get"] >= 1, "the manifest was read"
+    reports(replica, Order(cancel=(100,)), until=lambda report: report.telemetry.engine.running == 0)
+    commits(replica, here.lease(1))
+    assert replica.exchange(Order(), 0.0).telemetry.store.requests["create"] == 1
+
+
+def test_a_store_in_trouble_shows_in_what_it_tells(scene: Callable[..., Scene]) -> None:
+    store = Flaky()
+    here = scene(store=store)
+    replica = here.replica()
+    store.away.set()
+    reports(replica, Order((here.lease(0),)), until=lambda report: report.degraded is not None)
+    store.away.clear()
+    (*_, last) = reports(replica, until=lambda report: bool(report.committed))
+    assert last.telemetry.store.retries["unavailable"] >= 1
+    assert last.telemetry.store.wait_seconds > 0
+
+
 def test_it_wants_less_while_it_holds_work_and_nothing_once_it_leaves(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     replica = here.replica()
@@ -360,6 +411,7 @@ def test_rows_of_an_earlier_run_are_kept_as_they_are(scene: Callable[..., Scene]
     assert [now[n] for n in (0, 2, 3)] == [rows[n] for n in (0, 2, 3)]
     assert now[1].outcome.status is ItemStatus.OK
     assert committed.output_tokens == sum(r.output_tokens for r in now[1].outcome.responses[0])
+    assert [one.n for one in committed.scores.values()] == [CHUNK_ITEMS], "of those that are kept, too"
 
 
 def test_a_store_in_trouble_is_reported_and_work_goes_on(scene: Callable[..., Scene]) -> None:
