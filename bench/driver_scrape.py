@@ -4,10 +4,12 @@
 engine answers as fast as Python can, so that whatever a scrape takes is taken from the run; on a cluster the engine is
 elsewhere and loses nothing. Another process scrapes it every second, fifteen times as often as is usual, or leaves it
 alone, in windows that follow each other within one run. Counted are the tokens that the engine answered, by the clock
-and by the CPU time of the run's process.
+and by the CPU time of the run's process; and, as these two are no quieter than the machine, the CPU time of the threads
+that answer the scrapes.
 
 *One scrape*: the CPU time of a page, and its size, for a run of 300 scores, the most that there are; and what the
-driver's loop does for it, each quarter of a second, whether it is scraped or not.
+driver's loop does for it, each quarter of a second, whether it is scraped or not. With a thousand replicas the page has
+eight thousand lines and the driver a core to itself, of which a hundredth is allowed.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from email.message import Message
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -38,7 +41,7 @@ from evalrun_runner.dispatch import Dispatcher
 from evalrun_runner.driver.run import Options, run
 from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.driver.watching import View
-from evalrun_runner.endpoint import Endpoint
+from evalrun_runner.endpoint import Endpoint, Page
 from evalrun_runner.engine.mock import MockSettings
 from evalrun_runner.metrics import RunMetrics
 from evalrun_runner.metrics.scores import MOST_SCORES
@@ -94,12 +97,26 @@ class _Unclocked(_Clock):
         pass
 
 
+class _TimedEndpoint(Endpoint):
+    """Knows what each scrape took of a core."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config, 0)
+        self.scrapes: list[float] = []
+
+    def _answer(self, address: str, headers: Message) -> Page:
+        started = time.thread_time()
+        page = super()._answer(address, headers)
+        self.scrapes.append(time.thread_time() - started)
+        return page
+
+
 class ScrapedRun:
     """A run of so many items that goes on in threads until its process is ended."""
 
     def __init__(self, folder: Path, items: int) -> None:
         config = _config(folder, _suite(folder / "suite", items))
-        self._endpoint = Endpoint(config, 0)
+        self._endpoint = _TimedEndpoint(config)
         self._url = self._endpoint.start()
         self._watching = _Watching(self._endpoint)
         self._replica: Replica | None = None
@@ -110,6 +127,10 @@ class ScrapedRun:
     def url(self) -> str:
         """Where it is scraped."""
         return f"{self._url}/metrics"
+
+    def scrapes(self) -> list[float]:
+        """Seconds of CPU that each scrape has taken, while the engine wanted the same interpreter."""
+        return self._endpoint.scrapes
 
     def read(self) -> Reading:
         """How far it is now."""
@@ -141,6 +162,7 @@ def _scraped_run(scratch: Path, windows: int, say: Callable[[str], None], how: s
         url, read = side.call("url"), partial(side.call, "read")
         sides = {"scraped": partial(window, read, url), "alone": partial(window, read, None)}
         taken = in_rounds(sides, windows)
+        scrapes = Spread.of(seconds / SCRAPE_S for seconds in side.call("scrapes"))
     by_clock, by_cpu = (
         Spread.of_ratios([rates[number] for rates in taken["scraped"]], [rates[number] for rates in taken["alone"]])
         for number in (0, 1)
@@ -149,6 +171,7 @@ def _scraped_run(scratch: Path, windows: int, say: Callable[[str], None], how: s
     rows = [
         Row("tokens/s, scraped each second ÷ not", by_clock, GOAL),
         Row("tokens by CPU second, scraped each second ÷ not", by_cpu, GOAL),
+        Row("CPU time of its scrapes, each second, of a core", scrapes, Goal(at_most=0.005)),
     ]
     alone = Spread.of(rate for rate, _ in taken["alone"]).median
     return Section("A run that is scraped", how, rows, {"a window": f"{WINDOW_S:g} s, {alone * WINDOW_S:,.0f} tokens"})
@@ -156,7 +179,7 @@ def _scraped_run(scratch: Path, windows: int, say: Callable[[str], None], how: s
 
 def _one_scrape(scratch: Path, say: Callable[[str], None], how: str) -> Section:
     rows = []
-    for replicas in (8, 1000):
+    for replicas, allowed in ((8, 0.005), (1000, 0.01)):
         with Child(import_module, "bench.driver_scrape", log=scratch / f"scrape{replicas}.log") as fresh:
             taken: dict[str, list[float]] = fresh.call("one_scrape", replicas)
         of = f"{replicas:,} replicas"
@@ -168,7 +191,7 @@ def _one_scrape(scratch: Path, say: Callable[[str], None], how: str) -> Section:
         rows += [
             Row(f"CPU time of a scrape, {of}", spread["scrape"], unit="ms"),
             Row(f"CPU time of its compression, {of}", spread["gzip"], unit="ms"),
-            Row(f"both, of a core, scraped every {USUAL_S:g} s, {of}", share, Goal(at_most=0.005)),
+            Row(f"both, of a core, scraped every {USUAL_S:g} s, {of}", share, Goal(at_most=allowed)),
             Row(f"its size, {of}", spread["bytes"], unit="bytes"),
             Row(f"its size, compressed, {of}", spread["sent"], unit="bytes"),
             Row(f"CPU time of a view, {of}", spread["view"], Goal(at_most=5.0), "ms"),
