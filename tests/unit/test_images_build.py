@@ -87,7 +87,7 @@ def project(tmp_path: Path) -> Project:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, root / name)
-    for package in ("crds", "operator", "runner"):
+    for package in ("crds", "monitoring", "operator", "runner"):
         (root / package / "src").mkdir(parents=True)
         (root / package / "src" / "code.py").write_text("")
         (root / package / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
