@@ -36,6 +36,7 @@ VALUES = {
     "task": EVERYTHING,
     "metric": EVERYTHING,
     "gpu_hour_price": "2.50",
+    "__interval": "15s",
     "__rate_interval": "1m",
     "__range": "1h",
     "__from": "1763934825123",
@@ -126,9 +127,11 @@ def test_prometheus_understands_every_query(tmp_path: Path) -> None:
 
 
 def test_counters_are_read_by_what_they_grow() -> None:
+    """Or by their first value, where they have begun since the last step."""
     counter = re.compile(r"(\w*\(?)\b(evalrun_\w+(?:_total|_bucket|_count))\b")
+    begun = re.compile(r"\((evalrun_\w+(?:{[^}]*})?) unless \1 offset \$__interval\)")
     for query in QUERIES:
-        for before, name in counter.findall(query.expr):
+        for before, name in counter.findall(begun.sub("", query.expr)):
             assert before in {"rate(", "increase("}, f"{name} in {query}"
 
 
@@ -150,6 +153,27 @@ def test_a_panel_asks_a_question_and_says_how_to_read_it(panel: dict[str, Any]) 
     assert len(panel["title"]) <= 60
     assert panel["description"].endswith((".", "?"))
     assert len(panel["description"]) > len(panel["title"]) / 2
+
+
+@each_panel
+def test_a_title_is_not_cut(panel: dict[str, Any]) -> None:
+    """Seen at 1440 pixels: a column is 58 wide, a letter 7.5, and the sign for the description takes its room."""
+    assert len(panel["title"]) * 7.5 <= panel["gridPos"]["w"] * 58 - 70
+
+
+@each_panel
+def test_a_table_s_columns_fit_on_the_page(panel: dict[str, Any]) -> None:
+    """Of 1440 pixels; columns of names share what the others leave."""
+    if panel["type"] == "table":
+        width = dict.fromkeys(shown(panel).values(), 0)
+        for override in panel["fieldConfig"]["overrides"]:
+            properties = {one["id"]: one["value"] for one in override["properties"]}
+            if properties.get("custom.hidden"):
+                del width[override["matcher"]["options"]]
+            else:
+                width[override["matcher"]["options"]] = properties.get("custom.width", 0)
+        names = [title for title, pixels in width.items() if not pixels]
+        assert sum(width.values()) + 130 * len(names) <= panel["gridPos"]["w"] * 58
 
 
 @each_panel

@@ -25,6 +25,7 @@ VALUES = {
     "task": EVERYTHING,
     "metric": EVERYTHING,
     "gpu_hour_price": "2.50",
+    "__interval": "15s",
     "__rate_interval": "1m",
     "__range": "1h",
     "__from": "0",
@@ -108,6 +109,11 @@ OF_LABELS = {
 NEVER_AT_ONCE = {
     ("evalrun-run", "How many items?", "planned so far"): "planning is done",
     ("evalrun-run", "How many items?", "planned"): "planning is not done",
+    **{
+        (query.dashboard, query.panel, query.legend): "a gate has just failed"
+        for query in QUERIES
+        if query.legend.startswith("gate failed")
+    },
 }
 
 
@@ -204,7 +210,7 @@ def test_money_is_gpu_hours_times_the_price_of_one(tmp_path: Path) -> None:
         ),
     ]
     amounts = [
-        ("evalrun-fleet", "How many GPUs are held?", {}, 4),
+        ("evalrun-fleet", "How many GPUs held?", {}, 4),
         ("evalrun-run", "How many GPU-hours?", {}, 4),
         ("evalrun-fleet", "How many GPU-hours?", {}, 4),
         ("evalrun-run", "What did it cost?", {}, 10),
@@ -224,7 +230,7 @@ def test_the_queue_is_what_has_not_begun(tmp_path: Path) -> None:
     created = [constant("evalrun_run_created_timestamp_seconds", at, of(run, **OPERATOR)) for run, at in born.items()]
     unfinished = [(of(run, phase=phases[run]), 1.0) for run in ("first", "second", "busy")]
     Hour(tmp_path, *known, *created).answers(
-        (asked("evalrun-fleet", "How long has a run waited?"), [({}, 3000)]),
+        (asked("evalrun-fleet", "Does a run wait?"), [({}, 3000)]),
         (asked("evalrun-fleet", "Which runs have waited longest?"), [(of("first"), 3000), (of("second"), 600)]),
         (asked("evalrun-fleet", "Which runs are unfinished, and how far are they?"), unfinished),
         (asked("evalrun-fleet", "What did each run do when?"), [(of("first"), 1), (of("second"), 0), (of("busy"), 3)]),
@@ -244,7 +250,7 @@ def test_the_worst_verdict_of_all_gates_counts(said: list[str], worst: int, tmp_
         )
         for number, one in enumerate(said)
     ]
-    Hour(tmp_path, *gates).answers((asked("evalrun-run", "What do its gates say?"), [({}, worst)]))
+    Hour(tmp_path, *gates).answers((asked("evalrun-run", "Do its gates pass?"), [({}, worst)]))
 
 
 def test_a_suspended_run_asks_for_no_gpus(tmp_path: Path) -> None:
@@ -297,21 +303,51 @@ def test_the_interval_of_a_single_score_has_the_names_that_it_is_filled_by(tmp_p
     )
 
 
-def test_a_gate_is_marked_where_the_newest_run_failed_it(tmp_path: Path) -> None:
-    runs = [*finished("old", 900, 0.9), *finished("new", 1800, 0.5)]
-    for run, verdict in (("old", "Passed"), ("new", "Failed")):
-        gate = of(run, **SCORE, gate="min", **OPERATOR)
-        runs.append(constant("evalrun_gate", 1, gate | {"verdict": verdict}))
-        runs.append(constant("evalrun_gate_bound", 0.6, gate))
+def test_a_gate_is_marked_when_the_newest_run_failed_it(tmp_path: Path) -> None:
+    """Once: points at every step would run together."""
+    old, new = of("old", **SCORE, gate="min", **OPERATOR), of("new", **SCORE, gate="min", **OPERATOR)
+    ended = 1800 // STEP_S
+    gates = [
+        constant("evalrun_gate", 1, old | {"verdict": "Passed"}),
+        constant("evalrun_gate_bound", 0.6, old),
+        series("evalrun_gate", f"_x{ended} 1x{STEPS}", new | {"verdict": "Failed"}),
+        series("evalrun_gate_bound", f"_x{ended} 0.6x{STEPS}", new),
+    ]
     question = "Does ${task} get better?"
-    hour = Hour(tmp_path, *runs)
-    bound = [(newest(SCORE | {"gate": "min"}), 0.6)]
-    hour.answers(
-        (asked("evalrun-scores", question, 5), bound),
-        (asked("evalrun-scores", question, 6), [(newest(SCORE), 0.5)]),
-        (asked("evalrun-scores", "How many of them failed a gate?"), [({}, 1)]),
+    hour = Hour(tmp_path, *finished("old", 900, 0.9), *finished("new", 1800, 0.5), *gates)
+    bound, marks = asked("evalrun-scores", question, 5), asked("evalrun-scores", question, 6)
+    bounds = [(newest(SCORE | {"gate": "min"}), 0.6)]
+    hour.answers((bound, bounds), (marks, []), at=1200)
+    hour.answers((bound, bounds), (marks, [(newest(SCORE), 0.5)]), at=1800)
+    hour.answers((bound, bounds), (marks, []), (asked("evalrun-scores", "How many of them failed a gate?"), [({}, 1)]))
+
+
+def test_an_operator_that_is_replaced_marks_no_gate_again(tmp_path: Path) -> None:
+    half = STEPS // 2
+    gate = of("busy", **SCORE, gate="min", verdict="Failed")
+    replaced = [
+        series("evalrun_gate", f"1x{half} stale", gate | OPERATOR),
+        series("evalrun_gate", f"_x{half + 1} 1x{half}", gate | OPERATOR | {"instance": "10.0.0.9:8081"}),
+    ]
+    marks = asked("evalrun-scores", "Does ${task} get better?", 6)
+    hour = Hour(tmp_path, *replaced, *finished("busy", 0, 0.5))
+    hour.answers((marks, []), at=(half + 1) * STEP_S)
+
+
+def test_each_event_is_counted_in_one_step_the_first_as_well(tmp_path: Path) -> None:
+    """A counter of errors begins with the first: at 1, from nothing. Bars are five minutes each."""
+    label = {"error": "ApiError"}
+    begun = 600 + STEP_S
+    errors = series(
+        "evalrun_operator_reconcile_errors_total",
+        f"_x{begun // STEP_S} 1x39 2x20 4x{STEPS}",
+        label | OPERATOR | {"namespace": "evalrun-system"},
     )
-    hour.answers((asked("evalrun-scores", question, 5), bound), (asked("evalrun-scores", question, 6), []), at=1200)
+    steps = {"__interval": "300s", "__rate_interval": "315s"}
+    failed = asked("evalrun-operator", "Why do looks fail?", **steps)
+    hour = Hour(tmp_path, errors)
+    for at, counted in ((900, 1), (1200, 0), (1500, 1), (1800, 2), (2100, 0)):
+        hour.answers((failed, [(label, counted)]), at=at)
 
 
 def test_a_final_score_takes_the_place_of_the_running_one(tmp_path: Path) -> None:

@@ -8,7 +8,19 @@ from grafana_foundation_sdk.models import units
 from evalrun_monitoring import panels, promql
 from evalrun_monitoring.page import run_link, scores_link
 from evalrun_monitoring.promql import FINISHED, MILLISECONDS, RUN_LABELS, SCORE_LABELS, only
-from evalrun_monitoring.tables import COLOR_TEXT, Facts, Label, Value, sorted_by, table
+from evalrun_monitoring.tables import (
+    COLOR_TEXT,
+    FILTER,
+    METRIC,
+    MOMENT,
+    NAMESPACE,
+    VERDICT,
+    Facts,
+    Label,
+    Value,
+    sorted_by,
+    table,
+)
 
 OWN_TIME = 'from=${__data.fields["From"].numeric}&to=${__data.fields["To"].numeric}'
 """The time that a finished run's own dashboard shows: from and to are columns."""
@@ -35,19 +47,25 @@ def runs(where: str) -> builders.Panel:
         "Runs that ended in the time shown and still exist; their names lead to their dashboards, at their own time. "
         "Gates: the worst verdict of all. Took: from the first attempt's start to the end. GPU-hours and cost are "
         "those of the time shown.",
-        Label("Namespace", "run_namespace"),
+        Label("Namespace", "run_namespace", width=NAMESPACE),
         Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
         Label("Model", "model"),
-        Label("Ended", "phase", colors=panels.PHASE_COLORS),
+        Label("Ended", "phase", colors=panels.PHASE_COLORS, width=100),
         Facts(only(promql.in_phase(where, FINISHED), recent)),
         Facts(only(promql.gauge("evalrun_run_info", where, *RUN_LABELS, "model"), recent)),
-        Value("Gates", only(promql.verdict(where, *RUN_LABELS), recent), mapping=panels.verdicts(), cell=COLOR_TEXT),
+        Value(
+            "Gates",
+            only(promql.verdict(where, *RUN_LABELS), recent),
+            mapping=panels.verdicts(),
+            cell=COLOR_TEXT,
+            width=VERDICT,
+        ),
         Value("Items ok", items("ok")),
         Value("Items lost", items("failed|quarantined"), cell=COLOR_TEXT, thresholds=((1, panels.WARNING),)),
         Value("Took", only(f"{ended_at} - {started}", recent), units.Seconds),
-        Value("GPU-hours", only(hours, recent), decimals=2),
+        Value("GPU-hours", only(hours, recent), decimals=2, width=100),
         Value("Cost", only(f"{hours} * $gpu_hour_price", recent), units.Dollars, decimals=2),
-        Value("When", only(milliseconds(ended_at), recent), units.DateTimeFromNow),
+        Value("When", only(milliseconds(ended_at), recent), units.DateTimeFromNow, width=MOMENT),
         *(Value(title, only(expr, recent), hidden=True) for title, expr in own_time(where).items()),
     )
     return sorted_by(ended, "When", descending=True)
@@ -57,6 +75,7 @@ def gates(where: str) -> builders.Panel:
     """What the gates of finished runs say, the newest first."""
     labels = (*SCORE_LABELS, "gate", "verdict")
     said = f"({promql.gauge('evalrun_gate', where, *labels)} == 1)"
+    ended_at = milliseconds(promql.finished_at(where))
     bound = promql.gauge("evalrun_gate_bound", where, *SCORE_LABELS, "gate")
 
     def beside(labels_on: str, expr: str) -> str:
@@ -66,18 +85,18 @@ def gates(where: str) -> builders.Panel:
         "What do the gates say?",
         "Each gate of the runs that still exist. Bound: what the score must reach, of min and max gates; a baseline "
         "gate compares with another run. Inconclusive: items are missing, or the bound lies within the score's error.",
-        Label("Namespace", "run_namespace"),
+        Label("Namespace", "run_namespace", width=NAMESPACE),
         Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
         Label("Model", "model"),
         Label("Task", "task", scores_link(("task", "task"), ("model", "model")), "This task's scores over time"),
-        Label("Metric", "metric"),
-        Label("Filter", "filter"),
-        Label("Gate", "gate"),
-        Label("Verdict", "verdict", colors=panels.VERDICT_COLORS),
+        Label("Metric", "metric", width=METRIC),
+        Label("Filter", "filter", width=FILTER),
+        Label("Gate", "gate", width=90),
+        Label("Verdict", "verdict", colors=panels.VERDICT_COLORS, width=VERDICT),
         Facts(said),
         Value("Bound", beside(f"{_SCORE_LABELS_ON},gate", bound), units.NoUnit, decimals=4),
         Value("Score", beside(_SCORE_LABELS_ON, promql.final_scores("evalrun_score", where)), units.NoUnit, decimals=4),
-        Value("When", beside(_RUN_LABELS_ON, milliseconds(promql.finished_at(where))), units.DateTimeFromNow),
+        Value("When", beside(_RUN_LABELS_ON, ended_at), units.DateTimeFromNow, width=MOMENT),
         *(Value(title, beside(_RUN_LABELS_ON, expr), hidden=True) for title, expr in own_time(where).items()),
     )
     return sorted_by(decided, "When", descending=True)

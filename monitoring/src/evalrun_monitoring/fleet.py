@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import statetimeline
 from grafana_foundation_sdk.builders import table as builders
-from grafana_foundation_sdk.models import common as commons
 from grafana_foundation_sdk.models import units
 
-from evalrun_api import Phase
 from evalrun_monitoring import finished, fleet_parts, panels, promql
 from evalrun_monitoring.fleet_parts import GPU_SECONDS, LOST
 from evalrun_monitoring.page import FLEET as UID
 from evalrun_monitoring.page import Page, Panels, Row, gpu_hour_price, run_link, run_link_of_series, several
 from evalrun_monitoring.panels import BAD, BY_RUN, GOOD, IDLE, NEUTRAL, TOP, WARNING, now, query
 from evalrun_monitoring.promql import FINISHED, FLEET, RUN_LABELS, WAITING, only
-from evalrun_monitoring.tables import COLOR_TEXT, GAUGE, Facts, Label, Value, sorted_by, table
+from evalrun_monitoring.tables import COLOR_TEXT, GAUGE, NAMESPACE, Facts, Label, Value, sorted_by, table
 
 _UNFINISHED = promql.in_phase(FLEET, FINISHED, "!~")
 _AGE = f"time() - {promql.per_run('evalrun_run_created_timestamp_seconds', FLEET)}"
@@ -50,19 +48,19 @@ def _figures() -> Panels:
         query(promql.rate("evalrun_items_committed_total", FLEET)),
     )
     unfinished = panels.figure(
-        "How many runs are unfinished?",
+        "How many unfinished?",
         "Runs that wait, start, run, finish or are suspended.",
         units.Short,
         now(f"sum({promql.gauge('evalrun_runs', f'{FLEET},phase!~`{FINISHED}`', 'run_namespace', 'phase')})"),
     )
     held = panels.figure(
-        "How many GPUs are held?",
+        "How many GPUs held?",
         "GPUs that replicas hold, whether they load the model or answer. What a GPU costs, it costs while it is held.",
         units.Short,
         query(promql.rate(GPU_SECONDS, FLEET)),
     )
     waiting = panels.figure(
-        "How long has a run waited?",
+        "Does a run wait?",
         "The longest time since a run was created that is still Pending or Queued. Orange from 15 minutes, red from "
         "an hour: is the queue's quota used up, or the operator away?",
         units.Seconds,
@@ -82,12 +80,9 @@ def _figures() -> Panels:
         now(promql.growth("evalrun_items_committed_total", LOST)),
     )
     return [
-        moving.graph_mode(commons.BigValueGraphMode.AREA)
-        .decimals(1)
-        .no_value("nothing runs")
-        .thresholds(panels.steps(IDLE, (0.001, GOOD))),
+        moving.decimals(1).no_value("nothing runs").thresholds(panels.steps(IDLE, (0.001, GOOD))),
         unfinished.thresholds(panels.steps(NEUTRAL)).no_value("none"),
-        held.graph_mode(commons.BigValueGraphMode.AREA).decimals(0).thresholds(panels.steps(NEUTRAL)).no_value("none"),
+        held.decimals(0).thresholds(panels.steps(NEUTRAL)).no_value("none"),
         waiting.no_value("none waits").thresholds(panels.steps(GOOD, (900, WARNING), (3600, BAD))),
         cost.thresholds(panels.steps(NEUTRAL)).decimals(2).no_value("nothing"),
         failed.decimals(0).no_value("none").thresholds(panels.steps(GOOD, (0.5, WARNING))),
@@ -101,20 +96,16 @@ def _phases() -> Panels:
         "All runs that there are, finished ones included, by phase. Failed: the run could not reach its end. Invalid: "
         "what the user gave is wrong.",
         units.Short,
-        now(by_phase, "{{phase}}"),
-    )
+        now(f"{by_phase} > 0", "{{phase}}"),
+    ).no_value("no runs")
     unfinished = f"{FLEET},phase!~`{FINISHED}`"
-    over_time = panels.stacked(
+    over_time = panels.stacked_counts(
         "How many runs were in which phase?",
         "Unfinished runs over time. A growing yellow area is a queue that grows; a long blue one is GPUs that load "
         "models instead of answering.",
-        units.Short,
         query(f"sum by(phase)({promql.gauge('evalrun_runs', unfinished, 'run_namespace', 'phase')})", "{{phase}}"),
     )
-    for phase in Phase:
-        shade = [panels.fixed_color(panels.PHASE_COLORS[phase])]
-        counted, over_time = counted.override_by_name(phase, shade), over_time.override_by_name(phase, shade)
-    return [counted, over_time]
+    return [panels.shaded(counted, panels.PHASE_COLORS), panels.shaded(over_time, panels.PHASE_COLORS)]
 
 
 def _unfinished() -> builders.Panel:
@@ -127,15 +118,15 @@ def _unfinished() -> builders.Panel:
         "A row for each unfinished run; its name leads to its own dashboard. Time left is an estimate, absent until "
         "items are answered. Fewer replicas ready than wanted: no capacity, or they load the model. An attempt above "
         "1: the driver failed and was started again; nothing that is committed is lost.",
-        Label("Namespace", "run_namespace"),
+        Label("Namespace", "run_namespace", width=NAMESPACE),
         Label("Run", "run", run_link(), "How this run goes"),
-        Label("Phase", "phase", colors=panels.PHASE_COLORS),
+        Label("Phase", "phase", colors=panels.PHASE_COLORS, width=100),
         Label("Model", "model"),
         Facts(_UNFINISHED),
         Facts(only(promql.gauge("evalrun_run_info", FLEET, *RUN_LABELS, "model"), _UNFINISHED)),
-        Value("Done", only(promql.progress(FLEET), _UNFINISHED), units.PercentUnit, cell=GAUGE),
+        Value("Done", only(promql.progress(FLEET), _UNFINISHED), units.PercentUnit, cell=GAUGE, width=150),
         Value("Items/s", only(answered, _UNFINISHED), decimals=1),
-        Value("Time left", only(promql.per_run("evalrun_eta_seconds", FLEET), _UNFINISHED), units.Seconds),
+        Value("Time left", only(promql.per_run("evalrun_eta_seconds", FLEET), _UNFINISHED), units.Seconds, width=100),
         Value("Ready", only(ready, _UNFINISHED)),
         Value("Wanted", only(desired, _UNFINISHED)),
         Value("GPUs", only(promql.per_run("evalrun_run_gpus", FLEET), _UNFINISHED)),
@@ -145,7 +136,7 @@ def _unfinished() -> builders.Panel:
             cell=COLOR_TEXT,
             thresholds=((2, WARNING), (3, BAD)),
         ),
-        Value("Age", only(_AGE, _UNFINISHED), units.Seconds),
+        Value("Age", only(_AGE, _UNFINISHED), units.Seconds, width=100),
     )
     return sorted_by(unfinished, "Age", descending=True)
 
@@ -162,14 +153,14 @@ def _history() -> statetimeline.Panel:
 
 def _queue() -> Panels:
     waiting = promql.gauge("evalrun_runs", f"{FLEET},phase=~`{WAITING}`", "run_namespace", "phase")
+    over_time = panels.stacked_counts(
+        "How many runs wait?",
+        "Pending: the operator has not acted on them; more than a moment of it means that the operator is away. "
+        "Queued: they wait for Kueue to admit them.",
+        query(f"sum by(phase)({waiting})", "{{phase}}"),
+    )
     return [
-        panels.stacked(
-            "How many runs wait?",
-            "Pending: the operator has not acted on them; more than a moment of it means that the operator is away. "
-            "Queued: they wait for Kueue to admit them.",
-            units.Short,
-            query(f"sum by(phase)({waiting})", "{{phase}}"),
-        ),
+        panels.shaded(over_time, panels.PHASE_COLORS),
         panels.ranking(
             "Which runs have waited longest?",
             f"The {TOP} oldest runs that wait, by the time since they were created.",

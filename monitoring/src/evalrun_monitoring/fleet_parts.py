@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models import units
 from evalrun_api import Phase
 from evalrun_monitoring import panels, promql
 from evalrun_monitoring.page import Panels, run_link_of_series
-from evalrun_monitoring.panels import BAD, BY_RUN, NEUTRAL, TOP, WARNING, now, query
+from evalrun_monitoring.panels import BY_RUN, NEUTRAL, TOP, WARNING, now, query
 from evalrun_monitoring.promql import FLEET, RUN_LABELS
 
 GPU_SECONDS = "evalrun_gpu_seconds_total"
@@ -52,23 +52,26 @@ def money() -> Panels:
             query(f"sum({gpus} unless on({','.join(RUN_LABELS)}) {suspended})", "asked for"),
             query(promql.rate(GPU_SECONDS, FLEET), "held"),
         ).fill_opacity(0),
-        panels.stacked(
-            "Do the GPUs answer, or load models?",
-            "GPUs held, by what their replicas do. Ready: they can answer. Loading: they fetch and load weights, "
-            "which is paid for but answers nothing.",
-            units.Short,
-            query(promql.rate(GPU_SECONDS, FLEET, "state"), "{{state}}"),
+        panels.shaded(
+            panels.stacked(
+                "Do the GPUs answer, or load models?",
+                "GPUs held, by what their replicas do. Ready: they can answer. Loading: they fetch and load weights, "
+                "which is paid for but answers nothing.",
+                units.Short,
+                query(promql.rate(GPU_SECONDS, FLEET, "state"), "{{state}}"),
+            ),
+            panels.REPLICA_COLORS,
         ),
         panels.lines(
             "What does an hour cost?",
             "GPUs held, times the price of a GPU-hour: money per hour at this rate.",
             units.Dollars,
             query(f"{promql.rate(GPU_SECONDS, FLEET)} * $gpu_hour_price", "per hour"),
-        ).span(8),
+        ).span(20),
         panels.figure(
             "How many GPU-hours?",
             "GPU-hours that replicas held in the time shown, of all runs together.",
-            "suffix: GPU-h",
+            panels.GPU_HOURS,
             now(promql.gpu_hours(FLEET)),
         )
         .span(4)
@@ -79,10 +82,9 @@ def money() -> Panels:
         panels.ranking(
             "Which runs held most GPU-hours?",
             f"The {TOP} runs that held most in the time shown.",
-            "suffix: GPU-h",
+            panels.GPU_HOURS,
             now(f"topk({TOP},{hours})", BY_RUN),
         )
-        .span(6)
         .decimals(2)
         .data_links([run_link_of_series()]),
         panels.ranking(
@@ -91,7 +93,6 @@ def money() -> Panels:
             units.Dollars,
             now(f"topk({TOP},{hours} * $gpu_hour_price)", BY_RUN),
         )
-        .span(6)
         .decimals(2)
         .data_links([run_link_of_series()]),
     ]
@@ -99,58 +100,45 @@ def money() -> Panels:
 
 def trouble() -> Panels:
     """What went wrong, and where."""
+    failed = panels.bars(
+        "When did items fail?",
+        "Failed: the engine refused them, or they are too long. Quarantined: they killed an engine twice. Both count "
+        "against the run's policy.maxFailedItems.",
+        query(promql.events("evalrun_items_committed_total", LOST, "status"), "{{status}}"),
+    )
+    left = panels.bars(
+        "Why did replicas leave?",
+        "Replicas that left while there was work. Crashed and hung cast suspicion on the items that they held; lost "
+        "and drained are nobody's fault.",
+        query(promql.events("evalrun_replica_departures_total", FLEET, "cause"), "{{cause}}"),
+    )
+    badly = promql.gauge("evalrun_runs", f'{FLEET},phase=~"Failed|Invalid"', "run_namespace", "phase")
+    ended_badly = panels.counts(
+        "How many runs ended badly?",
+        "Runs that there are in these phases. Failed: they could not reach their end. Invalid: what the user gave is "
+        "wrong.",
+        query(f"sum by(phase)({badly})", "{{phase}}"),
+    )
     lost = f"sum by(run_namespace,run)({promql.gauge('evalrun_items', LOST, *RUN_LABELS, 'status')}) > 0"
     return [
-        panels.bars(
-            "When did items fail?",
-            "Failed: the engine refused them, or they are too long. Quarantined: they killed an engine twice. Both "
-            "count against the run's policy.maxFailedItems.",
-            units.Short,
-            query(
-                promql.growth("evalrun_items_committed_total", LOST, "status", over="$__rate_interval"), "{{status}}"
-            ),
-        )
-        .span(8)
-        .override_by_name("failed", [panels.fixed_color(WARNING)])
-        .override_by_name("quarantined", [panels.fixed_color(BAD)]),
+        panels.shaded(failed, panels.ITEM_COLORS),
         panels.ranking(
             "Which runs have failed items?",
             "Failed and quarantined items of runs that have a driver; those of finished runs are in the table below.",
             units.Short,
             now(f"topk({TOP},{lost})", BY_RUN),
         )
-        .span(8)
         .no_value("none")
         .thresholds(panels.steps(WARNING))
         .data_links([run_link_of_series()]),
-        panels.lines(
+        panels.counts(
             "Does the store hold runs up?",
             "Runs whose writes wait: the store is away, full, or denies what it allowed before. They go on by "
             "themselves when it answers.",
-            units.Short,
             query(promql.total("evalrun_store_degraded", FLEET), "runs that wait"),
-        ).span(8),
-        panels.bars(
-            "Why did replicas leave?",
-            "Replicas that left while there was work. Crashed and hung cast suspicion on the items that they held; "
-            "lost and drained are nobody's fault.",
-            units.Short,
-            query(
-                promql.growth("evalrun_replica_departures_total", FLEET, "cause", over="$__rate_interval"), "{{cause}}"
-            ),
-        ),
-        panels.lines(
-            "How many runs ended badly?",
-            "Runs that there are in these phases. Failed: they could not reach their end. Invalid: what the user gave "
-            "is wrong.",
-            units.Short,
-            query(
-                "sum by(phase)("
-                + promql.gauge("evalrun_runs", f'{FLEET},phase=~"Failed|Invalid"', "run_namespace", "phase")
-                + ")",
-                "{{phase}}",
-            ),
         )
-        .override_by_name(Phase.FAILED, [panels.fixed_color(BAD)])
-        .override_by_name(Phase.INVALID, [panels.fixed_color(WARNING)]),
+        .override_by_name("runs that wait", [panels.fixed_color(WARNING)])
+        .span(8),
+        panels.shaded(left, panels.DEPARTURE_COLORS).span(8),
+        panels.shaded(ended_badly, panels.PHASE_COLORS).span(8),
     ]

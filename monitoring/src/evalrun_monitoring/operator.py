@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import table as builders
-from grafana_foundation_sdk.models import common as commons
 from grafana_foundation_sdk.models import units
 
-from evalrun_api import Phase
 from evalrun_monitoring import panels, promql
 from evalrun_monitoring.page import OPERATOR as UID
 from evalrun_monitoring.page import Page, Panels, Row, several
-from evalrun_monitoring.panels import BAD, GOOD, NEUTRAL, WARNING, now, query
+from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
 from evalrun_monitoring.tables import Label, Value, table
 
 _WHERE = 'namespace=~"$operator"'
@@ -63,7 +61,7 @@ def _figures() -> Panels:
             now(promql.gauge("evalrun_operator_info", _WHERE, "version"), "{{version}}"),
         ).thresholds(panels.steps(NEUTRAL)),
         panels.figure(
-            "How long has it been up?",
+            "How long is it up?",
             "Since its process began. Often a short time: look for why it restarts.",
             units.Seconds,
             now(f"time() - max({_itself('process_start_time_seconds')})"),
@@ -76,7 +74,7 @@ def _figures() -> Panels:
             now(watch),
         ).thresholds(panels.steps(GOOD, (120, WARNING), (300, BAD))),
         panels.figure(
-            "When did it last look at everything?",
+            "When was all listed?",
             "Time since everything was last listed successfully: that repairs what watches missed, once a minute.",
             units.Seconds,
             now(resync),
@@ -109,11 +107,16 @@ def _watching() -> Panels:
 
 def _keeping_up() -> Panels:
     reconcile, wait = "evalrun_operator_reconcile_seconds", "evalrun_operator_queue_wait_seconds"
+    looks = panels.stacked(
+        "How many looks are there, and how do they end?",
+        "Looks at runs per second. gone: the run is no more. failed: it is tried again, later each time.",
+        units.OpsPerSecond,
+        query(promql.rate(f"{reconcile}_count", _WHERE, "outcome"), "{{outcome}}"),
+    )
     return [
-        panels.lines(
+        panels.counts(
             "How many runs are due for a look?",
             "Runs in its queue or being looked at. It rises with many changes at once and falls again.",
-            units.Short,
             query(promql.gauge("evalrun_operator_queue_depth", _WHERE), "due"),
         ),
         panels.lines(
@@ -124,12 +127,7 @@ def _keeping_up() -> Panels:
             *(query(promql.quantile(q, wait, _WHERE), legend) for legend, q in _QUANTILES.items()),
             query(promql.gauge("evalrun_operator_queue_stalled_seconds", _WHERE), "stuck"),
         ).fill_opacity(0),
-        panels.stacked(
-            "How many looks are there, and how do they end?",
-            "Looks at runs per second. gone: the run is no more. failed: it is tried again, later each time.",
-            units.OpsPerSecond,
-            query(promql.rate(f"{reconcile}_count", _WHERE, "outcome"), "{{outcome}}"),
-        ).override_by_name("failed", [panels.fixed_color(BAD)]),
+        panels.shaded(looks, {"ok": GOOD, "gone": IDLE, "failed": BAD}),
         panels.lines(
             "How long does a look take?",
             "Reading, deciding, writing. It is mostly the API server's time, see below.",
@@ -146,11 +144,7 @@ def _keeping_up() -> Panels:
             "Why do looks fail?",
             "Looks that failed, by kind of error. Conflicts and time-outs mend themselves; Forbidden does not: see the "
             "operator's roles.",
-            units.Short,
-            query(
-                promql.growth("evalrun_operator_reconcile_errors_total", _WHERE, "error", over="$__rate_interval"),
-                "{{error}}",
-            ),
+            query(promql.events("evalrun_operator_reconcile_errors_total", _WHERE, "error"), "{{error}}"),
         ),
     ]
 
@@ -168,9 +162,8 @@ def _calls() -> Panels:
             "Which calls are refused?",
             "Calls without a good answer. 404 and 409 are everyday: an object is gone, or was changed by another. "
             "403: a right is missing. 429 and 5xx: the API server is busy. none: it did not answer.",
-            units.Short,
             query(
-                promql.growth(calls, f'{_WHERE},status!~"2.."', "verb", "kind", "status", over="$__rate_interval"),
+                promql.events(calls, f'{_WHERE},status!~"2.."', "verb", "kind", "status"),
                 "{{verb}} {{kind}} {{status}}",
             ),
         ),
@@ -187,29 +180,18 @@ def _calls() -> Panels:
 
 def _runs() -> Panels:
     by_phase = f"sum by(phase)({promql.gauge('evalrun_runs', _WHERE, 'run_namespace', 'phase')})"
-    over_time = panels.stacked(
+    over_time = panels.stacked_counts(
         "How many runs does it look after?",
         "All runs that there are, by phase.",
-        units.Short,
         query(by_phase, "{{phase}}"),
     )
-    for phase in Phase:
-        over_time = over_time.override_by_name(phase, [panels.fixed_color(panels.PHASE_COLORS[phase])])
     return [
-        over_time,
+        panels.shaded(over_time, panels.PHASE_COLORS),
         panels.bars(
             "What changes with the runs?",
             "Conditions of runs that changed their status, with the reason.",
-            units.Short,
             query(
-                promql.growth(
-                    "evalrun_condition_transitions_total",
-                    _WHERE,
-                    "condition",
-                    "status",
-                    "reason",
-                    over="$__rate_interval",
-                ),
+                promql.events("evalrun_condition_transitions_total", _WHERE, "condition", "status", "reason"),
                 "{{condition}}={{status}} {{reason}}",
             ),
         ),
@@ -233,9 +215,19 @@ def _time_in_phases() -> builders.Panel:
         "Of the runs that left the phase in the time shown. Long in Queued: the quota is small. Long in Starting: "
         "there is no capacity, or models load slowly.",
         Label("Phase", "phase", colors=panels.PHASE_COLORS),
-        Value("Half left within", promql.quantile(0.5, seconds, _WHERE, "phase", over="$__range"), units.Seconds),
-        Value("Nine of ten within", promql.quantile(0.9, seconds, _WHERE, "phase", over="$__range"), units.Seconds),
-        Value("Runs that left it", promql.growth(f"{seconds}_count", _WHERE, "phase"), decimals=0),
+        Value(
+            "Half left within",
+            promql.quantile(0.5, seconds, _WHERE, "phase", over="$__range"),
+            units.Seconds,
+            width=150,
+        ),
+        Value(
+            "Nine of ten within",
+            promql.quantile(0.9, seconds, _WHERE, "phase", over="$__range"),
+            units.Seconds,
+            width=160,
+        ),
+        Value("Runs that left it", promql.growth(f"{seconds}_count", _WHERE, "phase"), decimals=0, width=140),
     ).height(8)
 
 
@@ -253,13 +245,9 @@ def _resources() -> Panels:
             units.Short,
             query(_itself("rate(process_cpu_seconds_total[$__rate_interval])"), "{{instance}}"),
         ).span(8),
-        panels.lines(
+        panels.counts(
             "How many files does it hold open?",
-            "Open files and connections, and how many it may have.",
-            units.Short,
-            query(_itself("process_open_fds"), "open"),
-            query(_itself("process_max_fds"), "allowed"),
-        )
-        .span(8)
-        .line_interpolation(commons.LineInterpolation.STEP_AFTER),
+            "Open files and connections. A growth without end is a defect.",
+            query(_itself("process_open_fds"), "{{instance}}"),
+        ).span(8),
     ]

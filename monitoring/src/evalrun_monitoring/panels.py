@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from string import ascii_uppercase
+from typing import TypeVar
 
 from grafana_foundation_sdk.builders import bargauge, common, dashboard, heatmap, prometheus, stat, statetimeline
 from grafana_foundation_sdk.builders import timeseries as series
@@ -20,8 +21,9 @@ from evalrun_monitoring.promql import VERDICTS
 
 DATASOURCE = boards.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
-ITEMS_PER_SECOND = "suffix: items/s"
-TOKENS_PER_SECOND = "suffix: tokens/s"
+ITEMS_PER_SECOND = "suffix:items/s"
+TOKENS_PER_SECOND = "suffix:tokens/s"
+GPU_HOURS = "suffix:GPU-h"
 
 TOP = 10
 """Runs that a graph or a ranking shows, so that it can be read."""
@@ -43,9 +45,14 @@ PHASE_COLORS: Mapping[str, str] = {
     Phase.CANCELLED: "dark-orange",
 }
 VERDICT_COLORS: Mapping[str, str] = dict(zip(VERDICTS, (GOOD, WARNING, BAD), strict=True))
+ITEM_COLORS: Mapping[str, str] = {"ok": GOOD, "failed": WARNING, "quarantined": BAD, "leased": NEUTRAL, "waiting": IDLE}
+REPLICA_COLORS: Mapping[str, str] = {"loading": NEUTRAL, "ready": GOOD}
+DEPARTURE_COLORS: Mapping[str, str] = {"crashed": BAD, "hung": WARNING, "lost": BUSY, "drained": IDLE}
 
 Target = prometheus.Dataquery
 Property = boards.DynamicConfigValue
+Drawn = TypeVar("Drawn", series.Panel, bargauge.Panel)
+_STEPS = commons.LineInterpolation.STEP_AFTER
 
 
 def query(expr: str, legend: str = "") -> Target:
@@ -79,17 +86,28 @@ def lines(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
     return course(title, text, unit, *targets).min(0)
 
 
+def counts(title: str, text: str, *targets: Target) -> series.Panel:
+    """Whole numbers over time."""
+    return lines(title, text, units.Short, *targets).decimals(0).line_interpolation(_STEPS)
+
+
 def stacked(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
     """Areas over time, one on the other: parts of a whole."""
-    panel = lines(title, text, unit, *targets).fill_opacity(45).line_width(1)
+    # Without lines: that of a part that is 0 would run along the top of the others.
+    panel = lines(title, text, unit, *targets).fill_opacity(60).line_width(0)
     return panel.stacking(common.StackingConfig().mode(commons.StackingMode.NORMAL).group("A"))
 
 
-def bars(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
-    """How often something happened in each step of time, as bars on each other."""
-    panel = stacked(title, text, unit, *targets).fill_opacity(80).decimals(0)
-    # $__rate_interval is a step and a scrape: with long steps hardly anything is counted in two of them.
-    return panel.draw_style(commons.GraphDrawStyle.BARS).interval("2m")
+def stacked_counts(title: str, text: str, *targets: Target) -> series.Panel:
+    """Whole numbers over time, one on the other."""
+    return stacked(title, text, units.Short, *targets).decimals(0).line_interpolation(_STEPS)
+
+
+def bars(title: str, text: str, *targets: Target) -> series.Panel:
+    """How often something happened in each step of time, as bars on each other; see ``promql.events``."""
+    panel = stacked(title, text, units.Short, *targets).fill_opacity(80).decimals(0)
+    # $__rate_interval is then a step and a scrape, so that each step holds what came after the last one's end.
+    return panel.draw_style(commons.GraphDrawStyle.BARS).interval("5m")
 
 
 def figure(title: str, text: str, unit: str, *targets: Target) -> stat.Panel:
@@ -111,16 +129,21 @@ def ranking(title: str, text: str, unit: str, *targets: Target) -> bargauge.Pane
     panel = panel.targets(lettered(targets)).min(0).thresholds(steps(NEUTRAL))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
     panel = panel.orientation(commons.VizOrientation.HORIZONTAL).display_mode(commons.BarGaugeDisplayMode.BASIC)
-    return panel.span(12).height(8)
+    panel = panel.sizing(commons.BarGaugeSizing.MANUAL).min_viz_height(16).max_viz_height(20).min_viz_width(8)
+    panel = panel.name_placement(commons.BarGaugeNamePlacement.LEFT)
+    panel = panel.text(common.VizTextDisplayOptions().value_size(14))
+    # Grafana names a single bar only where it is told how.
+    return panel.display_name("${__field.displayName}").span(12).height(8)
 
 
 def timeline(title: str, text: str, *targets: Target) -> statetimeline.Panel:
     """In which state each series was when; values need mappings."""
     panel = statetimeline.Panel().title(title).description(text).unit(units.NoUnit).datasource(DATASOURCE)
     panel = panel.targets(lettered(targets)).merge_values(True).row_height(0.8).fill_opacity(80).line_width(0)
-    panel = panel.show_value(commons.VisibilityMode.AUTO).color_scheme(color(boards.FieldColorModeId.THRESHOLDS))
+    # With colors by thresholds values would be merged by thresholds, whatever their mappings say.
+    panel = panel.show_value(commons.VisibilityMode.AUTO).color_scheme(color(boards.FieldColorModeId.FIXED, IDLE))
     legend = common.VizLegendOptions().show_legend(False).display_mode(commons.LegendDisplayMode.LIST)
-    return panel.legend(legend.placement(commons.LegendPlacement.BOTTOM)).thresholds(steps(IDLE)).span(24).height(6)
+    return panel.legend(legend.placement(commons.LegendPlacement.BOTTOM)).span(24).height(6)
 
 
 def density(title: str, text: str, unit: str, buckets: str) -> heatmap.Panel:
@@ -165,6 +188,24 @@ def phases() -> boards.ValueMap:
 def verdicts() -> boards.ValueMap:
     """``promql.verdict`` as its name and color."""
     return words(*((verdict.value, VERDICT_COLORS[verdict]) for verdict in VERDICTS))
+
+
+def shaded(panel: Drawn, shades: Mapping[str, str]) -> Drawn:
+    """The panel with fixed colors, by the names of its series."""
+    for label, shade in shades.items():
+        panel = panel.override_by_name(label, [fixed_color(shade)])
+    return panel
+
+
+def bound(panel: series.Panel, label: str) -> series.Panel:
+    """The series of this name as a dashed line, which is not part of the whole that the others are."""
+    dashed = [
+        Property("custom.stacking", {"mode": "none", "group": "A"}),
+        Property("custom.lineStyle", {"fill": "dash", "dash": [8, 6]}),
+        Property("custom.lineWidth", 2),
+        Property("custom.fillOpacity", 0),
+    ]
+    return panel.override_by_name(label, [*dashed, fixed_color("text")])
 
 
 def fixed_color(shade: str) -> Property:

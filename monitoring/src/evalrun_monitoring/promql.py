@@ -56,6 +56,17 @@ def growth(metric: str, where: str = "", *by: str, over: str = "$__range") -> st
     return f"sum{_by(by)}(increase({metric}{_selector(where)}[{over}]))"
 
 
+def events(metric: str, where: str = "", *by: str) -> str:
+    """How often something happened in each step of a graph.
+
+    ``increase`` knows nothing of a series' first value, which counts what is rare: an error's first. Whole numbers, as
+    it makes 1.1 of one event.
+    """
+    series = f"{metric}{_selector(where)}"
+    first = f"({series} unless {series} offset $__interval)"
+    return f"round(sum{_by(by)}({first} or increase({series}[$__rate_interval])))"
+
+
 def quantile(q: float, histogram: str, where: str = "", *by: str, over: str = "$__rate_interval") -> str:
     """A quantile of what a histogram saw."""
     return f"histogram_quantile({q},sum{_by(('le', *by))}(rate({histogram}_bucket{_selector(where)}[{over}])))"
@@ -113,6 +124,12 @@ def verdict(where: str, *by: str) -> str:
         for number, verdict in enumerate(VERDICTS)
     )
     return f"max{_by(by)}({numbered})"
+
+
+def newly_failed(where: str, *by: str) -> str:
+    """Gates that failed, at the first step of a graph at which they had."""
+    series, labels = f"evalrun_gate{_selector(f'{where},verdict=`Failed`')}", _by(by)
+    return f"max{labels}({series}) == 1 unless max{labels}({series} offset $__interval) == 1"
 
 
 def final_scores(metric: str, where: str, agg: str = "max") -> str:

@@ -13,7 +13,7 @@ from evalrun_monitoring.page import Page, Panels, Row, chosen, gpu_hour_price, s
 from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
 from evalrun_monitoring.promql import ENDED, RUN
 from evalrun_monitoring.score_lines import Z95, Scores, score_lines
-from evalrun_monitoring.tables import COLOR_TEXT, Facts, Label, Value, sorted_by, table
+from evalrun_monitoring.tables import COLOR_TEXT, VERDICT, Facts, Label, Value, sorted_by, table, unpaged
 
 _SCORE = ("task", "metric", "filter")
 
@@ -70,7 +70,7 @@ def _figures() -> Panels:
         now(promql.progress(RUN, last=True)),
     )
     left = panels.figure(
-        "How long until it is done?",
+        "How long to go?",
         "An estimate from its speed so far; absent until items are answered.",
         units.Seconds,
         now(promql.gauge("evalrun_eta_seconds", RUN)),
@@ -90,7 +90,7 @@ def _figures() -> Panels:
         now(f"{final_lost} or {lost}"),
     )
     gates = panels.figure(
-        "What do its gates say?",
+        "Do its gates pass?",
         "The worst verdict of all gates of a finished run.",
         units.NoUnit,
         now(promql.verdict(RUN)),
@@ -101,27 +101,26 @@ def _figures() -> Panels:
         left.thresholds(panels.steps(NEUTRAL)).no_value("not known"),
         items.thresholds(panels.steps(NEUTRAL)).decimals(0),
         failed.thresholds(panels.steps(GOOD, (1, WARNING))),
-        gates.mappings([panels.verdicts()]).no_value("no verdict"),
+        gates.mappings([panels.verdicts()]).no_value("no verdict").thresholds(panels.steps(IDLE)),
     ]
 
 
 def _facts() -> Panels:
     facts = ("model", "attempt", "engine", "numerics", "version")
     hours = promql.gpu_hours(RUN)
+    told = table(
+        "What is run?",
+        "Facts that its drivers tell of themselves, a row for each attempt in the time shown. Engine mock: answers "
+        "are made up for a test.",
+        Label("Model", "model"),
+        Label("Engine", "engine", width=80),
+        Label("Numerics", "numerics", width=100),
+        Label("Attempt", "attempt", width=80),
+        Label("Version", "version", width=100),
+        Facts(promql.gauge("evalrun_driver_info", RUN, *facts, last=True)),
+    )
     return [
-        table(
-            "What is run?",
-            "Facts that its drivers tell of themselves, a row for each attempt in the time shown. Engine mock: answers "
-            "are made up for a test.",
-            Label("Model", "model"),
-            Label("Engine", "engine"),
-            Label("Numerics", "numerics"),
-            Label("Attempt", "attempt"),
-            Label("Version", "version"),
-            Facts(promql.gauge("evalrun_driver_info", RUN, *facts, last=True)),
-        )
-        .span(12)
-        .height(4),
+        unpaged(told).span(12).height(4),
         panels.figure(
             "Which attempt is it?",
             "The present or last attempt. Each goes on from what is committed.",
@@ -131,7 +130,7 @@ def _facts() -> Panels:
         panels.figure(
             "How many GPU-hours?",
             "GPU-hours that its replicas held in the time shown. Choose a time that holds the whole run.",
-            "suffix: GPU-h",
+            panels.GPU_HOURS,
             now(hours),
         )
         .decimals(2)
@@ -150,29 +149,25 @@ def _facts() -> Panels:
 
 
 def _items() -> timeseries.Panel:
-    colors = {"ok": GOOD, "failed": WARNING, "quarantined": BAD, "leased": NEUTRAL, "waiting": IDLE}
-    items = panels.stacked(
+    items = panels.stacked_counts(
         "Is it moving?",
         "Items by state: ok, failed and quarantined have an end; leased are with replicas; waiting are with nobody. "
         "Green should grow. Kept: were there before this driver started.",
-        units.Short,
         query(promql.gauge("evalrun_items", RUN, "status"), "{{status}}"),
         query(promql.gauge("evalrun_items_kept", RUN), "kept"),
     )
-    for status, shade in colors.items():
-        items = items.override_by_name(status, [panels.fixed_color(shade)])
-    line = [panels.Property("custom.stacking", {"mode": "none", "group": "A"}), panels.fixed_color("text")]
-    return items.override_by_name("kept", [*line, panels.Property("custom.fillOpacity", 0)])
+    return panels.bound(panels.shaded(items, panels.ITEM_COLORS), "kept")
 
 
 def _speed() -> timeseries.Panel:
     committed = promql.rate("evalrun_items_committed_total", RUN, "status")
-    return panels.stacked(
+    speed = panels.stacked(
         "How fast is it?",
         "Items per second that replicas bring into the results, by how they ended.",
         panels.ITEMS_PER_SECOND,
         query(committed, "{{status}}"),
     )
+    return panels.shaded(speed, panels.ITEM_COLORS)
 
 
 def _phases() -> statetimeline.Panel:
@@ -214,32 +209,33 @@ def _scores() -> builders.Panel:
         Label("Task", "task", scores_link(("task", "task"), ("model", "model")), "This task over checkpoints"),
         Label("Metric", "metric"),
         Label("Filter", "filter"),
-        Label("Good is", "better"),
-        Label("Final", "final"),
+        Label("Good is", "better", width=90),
+        Label("Final", "final", width=80),
         Label("Model", "model", hidden=True),
         Facts(_final_or_running("evalrun_score", *labels)),
         Value("Score", _final_or_running("evalrun_score", *_SCORE), units.NoUnit, decimals=4),
         Value("±", f"{Z95} * ({_final_or_running('evalrun_score_stderr', *_SCORE)})", units.NoUnit, decimals=4),
         Value("Items", _final_or_running("evalrun_score_items", *_SCORE)),
-        Value("Gates", promql.verdict(RUN, *_SCORE), mapping=panels.verdicts(), cell=COLOR_TEXT),
+        Value("Gates", promql.verdict(RUN, *_SCORE), mapping=panels.verdicts(), cell=COLOR_TEXT, width=VERDICT),
     )
     return sorted_by(scores, "Task")
 
 
 def _score_lines() -> timeseries.Panel:
-    failed = promql.gauge("evalrun_gate", f"{RUN},verdict=`Failed`", *_SCORE)
+    failed = promql.newly_failed(RUN, *_SCORE)
     score = _final_or_running("evalrun_score", *_SCORE)
     scores = Scores(
         score,
         _final_or_running("evalrun_score_stderr", *_SCORE),
         "{{metric}} {{filter}}",
+        f"count by({','.join(_SCORE)})(evalrun_score{{{RUN},task=~`${{task:regex}}`}})",
         promql.gauge("evalrun_gate_bound", RUN, *_SCORE, "gate"),
-        promql.only(score, f"{failed} == 1", *_SCORE),
+        promql.only(score, failed, *_SCORE),
     )
     panel = score_lines(
         "What does it score on ${task}?",
         "The score so far between the dashed ends of its 95% interval, which narrows as items are answered; at its "
-        "end the final one. Red dashes: bounds of gates; red points: a gate failed.",
+        "end the final one. Level dashes: bounds of gates; a red point: it failed one.",
         scores,
     )
     return panel.repeat("task").repeat_direction("h").max_per_row(2)

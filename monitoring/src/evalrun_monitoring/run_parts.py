@@ -19,28 +19,22 @@ _SPREAD = {"lowest": "min", "mean": "avg", "highest": "max"}
 
 def replicas() -> Panels:
     """How many there are, and what each one's engine does."""
-    there = panels.stacked(
+    there = panels.stacked_counts(
         "Are all replicas there?",
         "Replicas that load the model and that are ready, and how many the run asks for. Fewer than wanted for long: "
         "no capacity, or they crash as they start.",
-        units.Short,
         query(promql.gauge("evalrun_replicas", RUN, "state"), "{{state}}"),
         query(promql.gauge("evalrun_replicas_wanted", RUN), "wanted"),
     )
-    line = [panels.Property("custom.stacking", {"mode": "none", "group": "A"}), panels.fixed_color("text")]
-    there = there.override_by_name("wanted", [*line, panels.Property("custom.fillOpacity", 0)])
     left = panels.bars(
         "Why did replicas leave?",
         "Replicas that left while there was work: crashed, hung (killed as they made no progress), lost (their node is "
         "gone or was preempted), drained (asked to leave).",
-        units.Short,
-        query(promql.growth("evalrun_replica_departures_total", RUN, "cause", over=_STEP), "{{cause}}"),
+        query(promql.events("evalrun_replica_departures_total", RUN, "cause"), "{{cause}}"),
     )
     return [
-        there.override_by_name("loading", [panels.fixed_color(NEUTRAL)]).override_by_name(
-            "ready", [panels.fixed_color(GOOD)]
-        ),
-        left,
+        panels.bound(panels.shaded(there, panels.REPLICA_COLORS), "wanted"),
+        panels.shaded(left, panels.DEPARTURE_COLORS),
         _each_replica(),
         panels.lines(
             "Are the engines busy?",
@@ -66,7 +60,7 @@ def replicas() -> Panels:
         .fill_opacity(0)
         .span(8),
         panels.lines(
-            "How much of the prompts is found in the prefix cache?",
+            "How much of the prompts is in the prefix cache?",
             "Part of the prompt tokens that need not be computed, as an earlier prompt began alike: few-shot examples, "
             "system prompts, the choices of a question.",
             units.PercentUnit,
@@ -82,9 +76,10 @@ def replicas() -> Panels:
             "Do engines set requests aside?",
             "Requests that were set aside as the KV cache was full, to be computed again. Many: lower max_num_seqs, or "
             "give the cache more memory.",
-            units.Short,
-            query(promql.growth("evalrun_engine_preemptions_total", RUN, over=_STEP), "set aside"),
-        ).span(8),
+            query(promql.events("evalrun_engine_preemptions_total", RUN), "set aside"),
+        )
+        .override_by_name("set aside", [panels.fixed_color(WARNING)])
+        .span(8),
     ]
 
 
@@ -101,7 +96,7 @@ def _each_replica() -> builders.Panel:
         "How does each replica do?",
         "A row for each place; a replica that replaces another takes its place. Its name is that in logs and parts, "
         "its host is its pod. One that is far slower than the others: look at its node.",
-        Label("Place", "replica"),
+        Label("Place", "replica", width=70),
         Label("Name", "name"),
         Label("Host", "host"),
         Facts(promql.gauge("evalrun_replica_info", RUN, "replica", "name", "host")),
@@ -112,8 +107,9 @@ def _each_replica() -> builders.Panel:
             promql.gauge("evalrun_replica_kv_cache_usage_ratio", RUN, "replica"),
             units.PercentUnit,
             cell=GAUGE,
+            width=150,
         ),
-        Value("Leased items", promql.gauge("evalrun_replica_leased_items", RUN, "replica")),
+        Value("Leased items", promql.gauge("evalrun_replica_leased_items", RUN, "replica"), width=110),
         Value("Items/s", promql.rate("evalrun_replica_items_total", RUN, "replica"), decimals=1),
         Value("Tokens/s", promql.rate("evalrun_replica_engine_tokens_total", RUN, "replica"), decimals=0),
     )
@@ -154,54 +150,46 @@ def requests() -> Panels:
 def tail() -> Panels:
     """Chunks: what is left, and what is done twice so that the end comes sooner."""
     states = {"committed": GOOD, "leased": NEUTRAL, "suspect": WARNING, "waiting": IDLE}
-    chunks = panels.stacked(
+    chunks = panels.stacked_counts(
         "How many chunks are left?",
         "Chunks by state. Suspect: they were in an engine that died, and wait to be run alone. In the tail none waits, "
         "and replicas run out of work.",
-        units.Short,
         query(promql.gauge("evalrun_chunks", RUN, "state"), "{{state}}"),
     )
-    for state, shade in states.items():
-        chunks = chunks.override_by_name(state, [panels.fixed_color(shade)])
+    twice = panels.bars(
+        "How much is done twice?",
+        "Hedged: a late chunk is given to a second replica, so that the run ends sooner. Duplicate: chunks committed "
+        "again, their work was for nothing. Many duplicates against few commits: the store or a replica is slow.",
+        query(promql.events("evalrun_chunks_committed_total", RUN), "committed"),
+        query(promql.events("evalrun_chunks_hedged_total", RUN), "hedged"),
+        query(promql.events("evalrun_chunks_duplicate_total", RUN), "duplicate"),
+    )
     return [
-        chunks,
-        panels.bars(
-            "How much is done twice?",
-            "Hedged: a late chunk is given to a second replica, so that the run ends sooner. Duplicate: chunks "
-            "committed again, their work was for nothing. Many duplicates against few commits: the store or a replica "
-            "is slow.",
-            units.Short,
-            query(promql.growth("evalrun_chunks_committed_total", RUN, over=_STEP), "committed"),
-            query(promql.growth("evalrun_chunks_hedged_total", RUN, over=_STEP), "hedged"),
-            query(promql.growth("evalrun_chunks_duplicate_total", RUN, over=_STEP), "duplicate"),
-        ),
+        panels.shaded(chunks, states),
+        panels.shaded(twice, {"committed": GOOD, "hedged": NEUTRAL, "duplicate": WARNING}),
     ]
 
 
 def errors() -> Panels:
     """Items that failed, against what the run may lose, and work that was lost."""
-    lost = panels.stacked(
+    lost = panels.stacked_counts(
         "How many items may still fail?",
         "Failed and quarantined items, and how many policy.maxFailedItems allows. Above the line the run fails; what "
         "is committed stays.",
-        units.Short,
         query(promql.gauge("evalrun_items", f'{RUN},status=~"failed|quarantined"', "status"), "{{status}}"),
         query(promql.gauge("evalrun_items_failed_allowed", RUN), "allowed"),
     )
-    line = [panels.Property("custom.stacking", {"mode": "none", "group": "A"}), panels.fixed_color(BAD)]
     dropped = promql.gauge("evalrun_series_dropped", RUN, "of")
     return [
-        lost.override_by_name("allowed", [*line, panels.Property("custom.fillOpacity", 0)])
-        .override_by_name("failed", [panels.fixed_color(WARNING)])
-        .override_by_name("quarantined", [panels.fixed_color("dark-red")])
-        .span(8),
+        panels.bound(panels.shaded(lost, panels.ITEM_COLORS), "allowed").span(8),
         panels.bars(
             "How much is answered again?",
             "Items answered again because their first answers were lost before they were kept: a replica died, or its "
             "lease ended.",
-            units.Short,
-            query(promql.growth("evalrun_items_redone_total", RUN, over=_STEP), "redone"),
-        ).span(8),
+            query(promql.events("evalrun_items_redone_total", RUN), "redone"),
+        )
+        .override_by_name("redone", [panels.fixed_color(WARNING)])
+        .span(8),
         panels.ranking(
             "What is not shown?",
             "Series that the driver does not export, as there are too many scores or replicas. Results are complete "
@@ -234,10 +222,7 @@ def store() -> Panels:
             "Why are calls made again?",
             "Calls that failed and were made again: the store was unavailable, full, or denied what it allowed before; "
             "by the driver or the replicas.",
-            units.Short,
-            query(
-                promql.growth("evalrun_store_retries_total", RUN, "side", "reason", over=_STEP), "{{side}} {{reason}}"
-            ),
+            query(promql.events("evalrun_store_retries_total", RUN, "side", "reason"), "{{side}} {{reason}}"),
         ).span(8),
         panels.lines(
             "How long is waited for the store?",
@@ -251,26 +236,28 @@ def store() -> Panels:
 def money() -> Panels:
     """What is held, and for how much."""
     held = promql.rate("evalrun_gpu_seconds_total", RUN, "state")
+    gpus = panels.stacked(
+        "Do its GPUs answer, or load the model?",
+        "GPUs held, by what their replicas do. Loading is paid for but answers nothing: fewer restarts, or a cache for "
+        "the model, save it.",
+        units.Short,
+        query(held, "{{state}}"),
+    )
+    there = panels.stacked(
+        "How many replicas are paid for?",
+        "Replicas that are there, by what they do; for runs without GPUs too.",
+        units.Short,
+        query(promql.rate("evalrun_replica_seconds_total", RUN, "state"), "{{state}}"),
+    )
     return [
-        panels.stacked(
-            "Do its GPUs answer, or load the model?",
-            "GPUs held, by what their replicas do. Loading is paid for but answers nothing: fewer restarts, or a "
-            "cache for the model, save it.",
-            units.Short,
-            query(held, "{{state}}"),
-        ).span(8),
+        panels.shaded(gpus, panels.REPLICA_COLORS).span(8),
         panels.lines(
             "What does an hour of it cost?",
             "GPUs held, times the price of a GPU-hour: money per hour at this rate. What it cost in all is on top.",
             units.Dollars,
             query(f"{promql.rate('evalrun_gpu_seconds_total', RUN)} * $gpu_hour_price", "per hour"),
         ).span(8),
-        panels.stacked(
-            "How many replicas are paid for?",
-            "Replicas that are there, by what they do; for runs without GPUs too.",
-            units.Short,
-            query(promql.rate("evalrun_replica_seconds_total", RUN, "state"), "{{state}}"),
-        ).span(8),
+        panels.shaded(there, panels.REPLICA_COLORS).span(8),
     ]
 
 

@@ -24,10 +24,12 @@ class Scores:
     score: str
     stderr: str
     legend: str
-    bound: str = ""
+    lines: str
+    """A series for each line, whatever it says: there may be one now and several in all of the time shown."""
+    bound: str
     """Bounds of gates, with the label ``gate``."""
-    failed: str = ""
-    """The scores whose gates failed."""
+    failed: str
+    """The scores whose gates failed, at the moment when they did."""
 
     @property
     def low(self) -> str:
@@ -43,9 +45,10 @@ class Scores:
 def score_lines(title: str, text: str, scores: Scores) -> timeseries.Panel:
     """A line for each score between the thin dashed lines of its 95% interval.
 
-    Grafana fills between two series that are known by name, thus the band is filled where there is one score only.
+    Grafana fills between two series that are known by name, thus the band is filled where there is one line only, in
+    all of the time shown.
     """
-    alone = f"and on() (count({scores.score}) == 1)"
+    alone = f"and on() (count(last_over_time(({scores.lines})[$__range:$__interval] @ end())) == 1)"
     targets = [
         query(scores.score, scores.legend),
         query(scores.low, scores.legend),
@@ -53,8 +56,10 @@ def score_lines(title: str, text: str, scores: Scores) -> timeseries.Panel:
         query(f"{scores.low} {alone}", _LOW),
         query(f"{scores.high} {alone}", _HIGH),
     ]
-    if scores.bound:
-        targets += [query(scores.bound, "gate: {{gate}}"), query(scores.failed, "gate failed")]
+    targets += [
+        query(scores.bound, "gate {{gate}}: " + scores.legend),
+        query(scores.failed, "gate failed: " + scores.legend),
+    ]
     panel = panels.course(title, text, units.NoUnit, *targets).decimals(4).fill_opacity(0)
     # By name, so that a score and the ends of its interval, which are named alike, are of one color.
     panel = panel.color_scheme(panels.color(boards.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
@@ -66,11 +71,11 @@ def score_lines(title: str, text: str, scores: Scores) -> timeseries.Panel:
     filled = [Property("custom.fillBelowTo", _LOW), Property("custom.fillOpacity", 15)]
     unnamed = [no_line, panels.fixed_color(NEUTRAL), _hidden(legend=True, tooltip=False)]
     panel = panel.override_by_query("D", unnamed).override_by_query("E", [*unnamed, *filled])
-    if scores.bound:
-        points = [Property("custom.drawStyle", "points"), Property("custom.pointSize", 9)]
-        shown = Property("custom.showPoints", "always")
-        panel = panel.override_by_query("F", [panels.fixed_color(BAD), thin, dashed])
-        panel = panel.override_by_query("G", [panels.fixed_color(BAD), *points, shown])
+    points = [Property("custom.drawStyle", "points"), Property("custom.pointSize", 9)]
+    shown = Property("custom.showPoints", "always")
+    level = Property("custom.lineStyle", {"fill": "dash", "dash": [10, 6]})
+    panel = panel.override_by_query("F", [panels.fixed_color("text"), thin, level])
+    panel = panel.override_by_query("G", [panels.fixed_color(BAD), *points, shown])
     return panel.height(10)
 
 

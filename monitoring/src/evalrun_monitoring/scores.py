@@ -16,10 +16,24 @@ from evalrun_monitoring.page import Page, Panels, Row, run_link, several
 from evalrun_monitoring.panels import BAD, GOOD, NEUTRAL, WARNING, now, query
 from evalrun_monitoring.promql import FLEET, SCORE_LABELS, SCORES, only
 from evalrun_monitoring.score_lines import Z95, Scores, score_lines
-from evalrun_monitoring.tables import COLOR_TEXT, Facts, Label, Value, sorted_by, table
+from evalrun_monitoring.tables import (
+    COLOR_TEXT,
+    FILTER,
+    METRIC,
+    MOMENT,
+    NAMESPACE,
+    VERDICT,
+    Facts,
+    Label,
+    Value,
+    sorted_by,
+    table,
+)
 
 _NEWEST = promql.newest(SCORES)
 _RUNNING = f'{SCORES},final="false"'
+_LINE = tuple(label for label in SCORE_LABELS if label != "run")
+"""What a line over checkpoints is of."""
 _FAILED = f"{promql.gauge('evalrun_gate', f'{SCORES},verdict=`Failed`', *SCORE_LABELS)} == 1"
 _INCONCLUSIVE = f"{promql.gauge('evalrun_gate', f'{SCORES},verdict=`Inconclusive`', *SCORE_LABELS)} == 1"
 
@@ -91,7 +105,7 @@ def _newest() -> builders.Panel:
         "Good is: whether a higher or a lower score is better.",
         lambda expr: only(expr, _NEWEST, *SCORE_LABELS),
     )
-    return sorted_by(newest, "Task")
+    return sorted_by(newest, "Task").height(12)
 
 
 def _finished() -> builders.Panel:
@@ -116,18 +130,24 @@ def _scores_table(title: str, text: str, kept: Callable[[str], str]) -> builders
         title,
         text,
         Label("Task", "task"),
-        Label("Metric", "metric"),
-        Label("Filter", "filter"),
+        Label("Metric", "metric", width=METRIC),
+        Label("Filter", "filter", width=FILTER),
         Label("Model", "model"),
-        Label("Good is", "better"),
+        Label("Good is", "better", width=80),
         Facts(kept(better)),
         Value("Score", kept(promql.final_scores("evalrun_score", SCORES)), units.NoUnit, decimals=4),
         Value("±", kept(f"{Z95} * {stderr}"), units.NoUnit, decimals=4),
         Value("Items", kept(promql.final_scores("evalrun_score_items", SCORES))),
-        Value("Gates", kept(promql.verdict(SCORES, *SCORE_LABELS)), mapping=panels.verdicts(), cell=COLOR_TEXT),
-        Label("Namespace", "run_namespace"),
+        Value(
+            "Gates",
+            kept(promql.verdict(SCORES, *SCORE_LABELS)),
+            mapping=panels.verdicts(),
+            cell=COLOR_TEXT,
+            width=VERDICT,
+        ),
+        Label("Namespace", "run_namespace", width=NAMESPACE),
         Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
-        Value("When", of_run(milliseconds(promql.finished_at(FLEET))), units.DateTimeFromNow),
+        Value("When", of_run(milliseconds(promql.finished_at(FLEET))), units.DateTimeFromNow, width=MOMENT),
         *(Value(column, of_run(expr), hidden=True) for column, expr in own_time(FLEET).items()),
     )
 
@@ -139,14 +159,15 @@ def _checkpoints() -> timeseries.Panel:
         promql.of_newest(final, SCORES),
         promql.of_newest(promql.final_scores("evalrun_score_stderr", SCORES), SCORES),
         "{{model}} {{metric}} {{filter}} ({{run_namespace}})",
+        f'count by({",".join(_LINE)})(evalrun_score{{{SCORES},final="true"}})',
         promql.of_newest(bounds, SCORES, "gate"),
-        promql.of_newest(only(final, _FAILED, *SCORE_LABELS), SCORES),
+        promql.of_newest(only(final, promql.newly_failed(SCORES, *SCORE_LABELS), *SCORE_LABELS), SCORES),
     )
     panel = score_lines(
         "Does ${task} get better?",
         "Each step is a run that finished: the line is the score of the newest one, the dashed lines are the ends of "
-        "its 95% interval. Where two intervals overlap, a difference may be chance. Red dashes: bounds of gates; red "
-        "points: a gate failed. Choose one model and one metric above, and the interval is filled.",
+        "its 95% interval. Where two intervals overlap, a difference may be chance. Level dashes: bounds of gates; "
+        "red points: a run ended that failed one. Choose one model and one metric above, and the interval is filled.",
         scores,
     )
     return panel.repeat("task").repeat_direction("h").max_per_row(2)
@@ -158,25 +179,31 @@ def _running() -> builders.Panel:
         "Means over the items answered so far, of metrics that are means. Costly items come first, so that they drift: "
         "they are no forecast.",
         Label("Task", "task"),
-        Label("Metric", "metric"),
-        Label("Filter", "filter"),
+        Label("Metric", "metric", width=METRIC),
+        Label("Filter", "filter", width=FILTER),
         Label("Model", "model"),
         Value("Score", promql.gauge("evalrun_score", _RUNNING, *SCORE_LABELS), units.NoUnit, decimals=4),
         Value(
             "±", f"{Z95} * {promql.gauge('evalrun_score_stderr', _RUNNING, *SCORE_LABELS)}", units.NoUnit, decimals=4
         ),
         Value("Items", promql.gauge("evalrun_score_items", _RUNNING, *SCORE_LABELS)),
-        Label("Namespace", "run_namespace"),
+        Label("Namespace", "run_namespace", width=NAMESPACE),
         Label("Run", "run", run_link(), "How this run goes"),
     )
-    return sorted_by(running, "Task").span(12).height(10)
+    return sorted_by(running, "Task")
 
 
 def _running_lines() -> timeseries.Panel:
     lines = panels.course(
         "Have their scores settled?",
-        "The same over time. A line that still moves has seen too few items.",
+        "The same in the last 12 hours. A line that still moves has seen too few items.",
         units.NoUnit,
         query(promql.gauge("evalrun_score", _RUNNING, *SCORE_LABELS), "{{run}} {{task}} {{metric}} {{filter}}"),
     )
-    return lines.decimals(4).fill_opacity(0).line_interpolation(commons.LineInterpolation.STEP_AFTER).height(10)
+    return (
+        lines.decimals(4)
+        .fill_opacity(0)
+        .line_interpolation(commons.LineInterpolation.STEP_AFTER)
+        .span(24)
+        .time_from("12h")
+    )

@@ -17,6 +17,9 @@ from evalrun_monitoring.panels import DATASOURCE, Property, lettered, now, steps
 COLOR_TEXT: Mapping[str, object] = {"type": commons.TableCellDisplayMode.COLOR_TEXT.value}
 GAUGE: Mapping[str, object] = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
 
+NAMESPACE, METRIC, FILTER, VERDICT, MOMENT = 110, 180, 120, 110, 130
+"""Widths of columns: team-a, prompt_level_strict_acc, flexible-extract, Inconclusive, a few seconds ago."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -28,6 +31,8 @@ class Label:
     tooltip: str = ""
     colors: Mapping[str, str] = field(default_factory=dict)
     """value -> color"""
+    width: int | None = None
+    """Pixels, of values that are known to be short; the others share the room that is left."""
     hidden: bool = False
     """Only for links."""
 
@@ -44,6 +49,8 @@ class Value:
     thresholds: tuple[tuple[float, str], ...] = ()
     """(from, color), from low to high"""
     mapping: boards.ValueMap | None = None
+    width: int = 84
+    """Pixels."""
     hidden: bool = False
     """Only for links."""
 
@@ -62,16 +69,15 @@ def table(title: str, text: str, *columns: Label | Value | Facts) -> builders.Pa
     panel = builders.Panel().title(title).description(text).datasource(DATASOURCE).targets(lettered(tuple(targets)))
     panel = panel.cell_height(commons.TableCellHeight.SM).show_header(True).align(commons.FieldTextAlignment.AUTO)
     panel = panel.with_transformation(boards.DataTransformerConfig(id_val="merge", options={}))
-    panel = panel.footer(common.TableFooterOptions().show(False).reducer([]).enable_pagination(True))
-    panel = panel.span(24).height(9)
+    panel = panel.footer(_footer(pages=True))
+    # Grafana's own 150 would push the last columns off the page.
+    panel = panel.min_width(60).span(24).height(9)
     names = _names(columns)
     panel = panel.with_transformation(boards.DataTransformerConfig(id_val="organize", options=_order(columns, names)))
     for column in columns:
         match column:
-            case Label(url="", hidden=False) if not column.colors:
-                pass
-            case Label(title=heading):
-                panel = panel.override_by_name(heading, _label_properties(column))
+            case Label(title=heading) if properties := _label_properties(column):
+                panel = panel.override_by_name(heading, properties)
             case Value(title=heading):
                 panel = panel.override_by_name(heading, _value_properties(column))
     return panel
@@ -80,6 +86,15 @@ def table(title: str, text: str, *columns: Label | Value | Facts) -> builders.Pa
 def sorted_by(panel: builders.Panel, title: str, *, descending: bool = False) -> builders.Panel:
     """The table, sorted by a column at first."""
     return panel.sort_by([common.TableSortByFieldState().display_name(title).desc(descending)])
+
+
+def unpaged(panel: builders.Panel) -> builders.Panel:
+    """The table, with all of its rows on one page: there are few, and little room."""
+    return panel.footer(_footer(pages=False))
+
+
+def _footer(*, pages: bool) -> common.TableFooterOptions:
+    return common.TableFooterOptions().show(False).reducer([]).enable_pagination(pages)
 
 
 def _names(columns: tuple[Label | Value | Facts, ...]) -> dict[int, str]:
@@ -110,13 +125,15 @@ def _label_properties(column: Label) -> list[Property]:
     if column.colors:
         shown = {value: boards.ValueMappingResult(None, shade) for value, shade in column.colors.items()}
         properties += [Property("mappings", [boards.ValueMap(shown)]), Property("custom.cellOptions", dict(COLOR_TEXT))]
+    if column.width is not None:
+        properties.append(Property("custom.width", column.width))
     if column.hidden:
         properties.append(Property("custom.hidden", True))
     return properties
 
 
 def _value_properties(column: Value) -> list[Property]:
-    properties = [Property("unit", column.unit)]
+    properties = [Property("unit", column.unit), Property("custom.width", column.width)]
     if column.decimals is not None:
         properties.append(Property("decimals", column.decimals))
     if column.cell is not None:
