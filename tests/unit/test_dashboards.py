@@ -308,7 +308,10 @@ def test_values_of_variables_are_asked_from_the_catalogue(board: dict[str, Any])
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
             selector, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]).groups()  # type: ignore[union-attr]
-            assert not problems(selector, {})
-            (metric,) = names_in(selector).metrics
-            assert label in TARGET_LABELS | (labels_of(metric, {}) or set())
+            either = re.fullmatch(r'{__name__=~"([\w|]+)"(?:,(.*))?}', selector)
+            metrics = [f"{name}{{{either[2] or ''}}}" for name in either[1].split("|")] if either else [selector]
+            for metric in metrics:
+                assert not problems(metric, {})
+                (name,) = names_in(metric).metrics
+                assert label in TARGET_LABELS | (labels_of(name, {}) or set())
             assert bool(variable["multi"]) == bool(variable["includeAll"]) == (variable.get("allValue") == EVERYTHING)

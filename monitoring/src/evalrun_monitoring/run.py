@@ -16,6 +16,8 @@ from evalrun_monitoring.score_lines import Z95, Scores, score_lines
 from evalrun_monitoring.tables import COLOR_TEXT, VERDICT, Facts, Label, Value, sorted_by, table, unpaged
 
 _SCORE = ("task", "metric", "filter")
+_ANY = '__name__=~"evalrun_run_info|evalrun_driver_info"'
+"""Selects what is there of every run: of a waiting one there is no driver, of one without a cluster no operator."""
 
 
 def page() -> Page:
@@ -27,8 +29,8 @@ def page() -> Page:
         "One run: how far it is, how fast, what it scores, how its replicas, its store and its driver do.",
         "now-3h",
         [
-            chosen("namespace", "Namespace", "label_values(evalrun_run_info, run_namespace)"),
-            chosen("run", "Run", 'label_values(evalrun_run_info{run_namespace="$namespace"}, run)'),
+            chosen("namespace", "Namespace", f"label_values({{{_ANY}}}, run_namespace)"),
+            chosen("run", "Run", f'label_values({{{_ANY},run_namespace="$namespace"}}, run)'),
             tasks,
             gpu_hour_price(),
         ],
@@ -60,7 +62,7 @@ def _figures() -> Panels:
         "The run's phase. Queued: it waits for its turn. Starting: it checks its input, then replicas load the model. "
         "Running: items are answered. Finishing: scores are computed. Failed: see the run's conditions for why.",
         units.NoUnit,
-        now(promql.phase_number("evalrun_run_phase", RUN)),
+        now(f"{promql.phase_number('evalrun_run_phase', RUN)} or {promql.phase_number('evalrun_driver_phase', RUN)}"),
     )
     done = panels.figure(
         "How far is it?",
@@ -96,7 +98,9 @@ def _figures() -> Panels:
         now(promql.verdict(RUN)),
     )
     return [
-        phase.mappings([panels.phases()]).color_scheme(panels.color(boards.FieldColorModeId.THRESHOLDS)),
+        phase.mappings([panels.phases()])
+        .no_value("not known")
+        .color_scheme(panels.color(boards.FieldColorModeId.THRESHOLDS)),
         done.decimals(1).min(0).max(1).thresholds(panels.steps(NEUTRAL, (1, GOOD))),
         left.thresholds(panels.steps(NEUTRAL)).no_value("not known"),
         items.thresholds(panels.steps(NEUTRAL)).decimals(0),
@@ -126,7 +130,9 @@ def _facts() -> Panels:
             "The present or last attempt. Each goes on from what is committed.",
             units.Short,
             now(promql.gauge("evalrun_run_attempt", RUN)),
-        ).thresholds(panels.steps(GOOD, (2, WARNING), (3, BAD))),
+        )
+        .no_value("not known")
+        .thresholds(panels.steps(GOOD, (2, WARNING), (3, BAD))),
         panels.figure(
             "How many GPU-hours?",
             "GPU-hours that its replicas held in the time shown. Choose a time that holds the whole run.",
@@ -235,7 +241,7 @@ def _score_lines() -> timeseries.Panel:
     panel = score_lines(
         "What does it score on ${task}?",
         "The score so far between the dashed ends of its 95% interval, which narrows as items are answered; at its "
-        "end the final one. Level dashes: bounds of gates; a red point: it failed one.",
+        "end the final one. Thin level lines: bounds of gates; a red point: it failed one.",
         scores,
     )
     return panel.repeat("task").repeat_direction("h").max_per_row(2)

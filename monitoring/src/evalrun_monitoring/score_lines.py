@@ -73,8 +73,7 @@ def score_lines(title: str, text: str, scores: Scores) -> timeseries.Panel:
     panel = panel.override_by_query("D", unnamed).override_by_query("E", [*unnamed, *filled])
     points = [Property("custom.drawStyle", "points"), Property("custom.pointSize", 9)]
     shown = Property("custom.showPoints", "always")
-    level = Property("custom.lineStyle", {"fill": "dash", "dash": [10, 6]})
-    panel = panel.override_by_query("F", [panels.fixed_color("text"), thin, level])
+    panel = panel.override_by_query("F", [panels.fixed_color("text"), thin])
     panel = panel.override_by_query("G", [panels.fixed_color(BAD), *points, shown])
     return panel.height(10)
 

@@ -133,7 +133,7 @@ def _scores_table(title: str, text: str, kept: Callable[[str], str]) -> builders
         Label("Metric", "metric", width=METRIC),
         Label("Filter", "filter", width=FILTER),
         Label("Model", "model"),
-        Label("Good is", "better", width=80),
+        Label("Good is", "better", width=76),
         Facts(kept(better)),
         Value("Score", kept(promql.final_scores("evalrun_score", SCORES)), units.NoUnit, decimals=4),
         Value("±", kept(f"{Z95} * {stderr}"), units.NoUnit, decimals=4),
@@ -166,8 +166,9 @@ def _checkpoints() -> timeseries.Panel:
     panel = score_lines(
         "Does ${task} get better?",
         "Each step is a run that finished: the line is the score of the newest one, the dashed lines are the ends of "
-        "its 95% interval. Where two intervals overlap, a difference may be chance. Level dashes: bounds of gates; "
-        "red points: a run ended that failed one. Choose one model and one metric above, and the interval is filled.",
+        "its 95% interval. Where two intervals overlap, a difference may be chance. Thin level lines: bounds of "
+        "gates; red points: a run ended that failed one. Choose one model and one metric above, and the interval is "
+        "filled.",
         scores,
     )
     return panel.repeat("task").repeat_direction("h").max_per_row(2)

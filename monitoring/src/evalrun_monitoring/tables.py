@@ -17,7 +17,7 @@ from evalrun_monitoring.panels import DATASOURCE, Property, lettered, now, steps
 COLOR_TEXT: Mapping[str, object] = {"type": commons.TableCellDisplayMode.COLOR_TEXT.value}
 GAUGE: Mapping[str, object] = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
 
-NAMESPACE, METRIC, FILTER, VERDICT, MOMENT = 110, 180, 120, 110, 130
+NAMESPACE, METRIC, FILTER, VERDICT, MOMENT = 96, 170, 116, 104, 124
 """Widths of columns: team-a, prompt_level_strict_acc, flexible-extract, Inconclusive, a few seconds ago."""
 
 
@@ -49,7 +49,7 @@ class Value:
     thresholds: tuple[tuple[float, str], ...] = ()
     """(from, color), from low to high"""
     mapping: boards.ValueMap | None = None
-    width: int = 84
+    width: int = 78
     """Pixels."""
     hidden: bool = False
     """Only for links."""
