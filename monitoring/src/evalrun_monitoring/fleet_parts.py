@@ -31,8 +31,9 @@ def speed() -> Panels:
         ).data_links([run_link_of_series()]),
         panels.lines(
             "How many tokens are worked through?",
-            "Tokens per second of all runs. Prompt and generated: of items that are committed. By engines: prompt and "
-            "generated tokens together, committed or not; if it is far above the other two for long, work is lost.",
+            "Tokens per second of all runs. Prompt and generated: of items that are committed. By engines: both "
+            "together, committed or not; less than the prompts where one call answers all choices of a question, far "
+            "above the other two for long where work is lost.",
             panels.TOKENS_PER_SECOND,
             *(query(promql.rate(metric, FLEET), legend) for legend, metric in tokens.items()),
         ),

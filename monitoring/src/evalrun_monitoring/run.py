@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from grafana_foundation_sdk.builders import statetimeline, timeseries
 from grafana_foundation_sdk.builders import table as builders
 from grafana_foundation_sdk.models import dashboard as boards
@@ -54,7 +56,7 @@ def _figures() -> Panels:
     ended = f"sum({promql.gauge('evalrun_items', f'{RUN},status=~`{ENDED}`', 'status', last=True)})"
     planned = promql.gauge("evalrun_items_planned", RUN, last=True)
     planned_all = f"{promql.gauge('evalrun_planning_done', RUN, last=True)} == 1"
-    lost = f"sum({promql.gauge('evalrun_items', f'{RUN},status=~`failed|quarantined`', 'status')})"
+    lost = f"sum({promql.gauge('evalrun_items', f'{RUN},status=~`failed|quarantined`', 'status', last=True)})"
     final = f"sum({promql.gauge('evalrun_run_final_items', RUN, 'status')})"
     final_lost = f"sum({promql.gauge('evalrun_run_final_items', f'{RUN},status!=`ok`', 'status')})"
     phase = panels.figure(
@@ -100,6 +102,7 @@ def _figures() -> Panels:
     return [
         phase.mappings([panels.phases()])
         .no_value("not known")
+        .thresholds(panels.steps(IDLE))
         .color_scheme(panels.color(boards.FieldColorModeId.THRESHOLDS)),
         done.decimals(1).min(0).max(1).thresholds(panels.steps(NEUTRAL, (1, GOOD))),
         left.thresholds(panels.steps(NEUTRAL)).no_value("not known"),
@@ -132,7 +135,7 @@ def _facts() -> Panels:
             now(promql.gauge("evalrun_run_attempt", RUN)),
         )
         .no_value("not known")
-        .thresholds(panels.steps(GOOD, (2, WARNING), (3, BAD))),
+        .thresholds(panels.steps(NEUTRAL, (2, WARNING), (3, BAD))),
         panels.figure(
             "How many GPU-hours?",
             "GPU-hours that its replicas held in the time shown. Choose a time that holds the whole run.",
@@ -190,7 +193,8 @@ def _tokens() -> timeseries.Panel:
     return panels.lines(
         "How many tokens are worked through?",
         "Prompt and generated: tokens per second of items that are committed. By engines: both together, committed or "
-        "not; far above the other two for long: work is lost, see the tail and the errors.",
+        "not; less than the prompts where one call answers all choices of a question, far above the other two for "
+        "long where work is lost: see the tail and the errors.",
         panels.TOKENS_PER_SECOND,
         query(promql.rate("evalrun_generated_tokens_total", RUN), "generated"),
         query(promql.rate("evalrun_prompt_tokens_total", RUN), "prompt"),
@@ -198,15 +202,17 @@ def _tokens() -> timeseries.Panel:
     )
 
 
-def _final_or_running(metric: str, *labels: str) -> str:
-    """The final score where there is one, else the running one."""
+def _final_or_running(metric: str, *labels: str, last: bool = False) -> str:
+    """The final score where there is one, else the running one; ``last`` as with ``promql.gauge``, of the running."""
     task = f"{RUN},task=~`${{task:regex}}`"
-    final, running = (promql.gauge(metric, f'{task},final="{word}"', *labels) for word in ("true", "false"))
+    final = promql.gauge(metric, f'{task},final="true"', *labels)
+    running = promql.gauge(metric, f'{task},final="false"', *labels, last=last)
     return f"{final} or ({running} unless on({','.join(_SCORE)}) {final})"
 
 
 def _scores() -> builders.Panel:
     labels = (*_SCORE, "model", "final", "better")
+    so_far = partial(_final_or_running, last=True)
     scores = table(
         "What does it score?",
         "While it runs (final: false), means over the items answered so far, of metrics that are means: costly items "
@@ -218,10 +224,10 @@ def _scores() -> builders.Panel:
         Label("Good is", "better", width=90),
         Label("Final", "final", width=80),
         Label("Model", "model", hidden=True),
-        Facts(_final_or_running("evalrun_score", *labels)),
-        Value("Score", _final_or_running("evalrun_score", *_SCORE), units.NoUnit, decimals=4),
-        Value("±", f"{Z95} * ({_final_or_running('evalrun_score_stderr', *_SCORE)})", units.NoUnit, decimals=4),
-        Value("Items", _final_or_running("evalrun_score_items", *_SCORE)),
+        Facts(so_far("evalrun_score", *labels)),
+        Value("Score", so_far("evalrun_score", *_SCORE), units.NoUnit, decimals=4),
+        Value("±", f"{Z95} * ({so_far('evalrun_score_stderr', *_SCORE)})", units.NoUnit, decimals=4),
+        Value("Items", so_far("evalrun_score_items", *_SCORE)),
         Value("Gates", promql.verdict(RUN, *_SCORE), mapping=panels.verdicts(), cell=COLOR_TEXT, width=VERDICT),
     )
     return sorted_by(scores, "Task")
