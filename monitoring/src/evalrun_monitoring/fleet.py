@@ -50,13 +50,13 @@ def _figures() -> Panels:
     unfinished = panels.figure(
         "How many unfinished?",
         "Runs that wait, start, run, finish or are suspended.",
-        units.Short,
+        panels.NUMBER,
         now(f"sum({promql.gauge('evalrun_runs', f'{FLEET},phase!~`{FINISHED}`', 'run_namespace', 'phase')})"),
     )
     held = panels.figure(
         "How many GPUs held?",
         "GPUs that replicas hold, whether they load the model or answer. What a GPU costs, it costs while it is held.",
-        units.Short,
+        panels.NUMBER,
         query(promql.rate(GPU_SECONDS, FLEET)),
     )
     waiting = panels.figure(
@@ -76,7 +76,7 @@ def _figures() -> Panels:
         "Did items fail?",
         "Items that failed or were quarantined in the time shown. They are never scored; gates on their tasks are "
         "inconclusive.",
-        units.Short,
+        panels.NUMBER,
         now(promql.growth("evalrun_items_committed_total", LOST)),
     )
     return [
@@ -95,7 +95,7 @@ def _phases() -> Panels:
         "In which phases are the runs?",
         "All runs that there are, finished ones included, by phase. Failed: the run could not reach its end. Invalid: "
         "what the user gave is wrong.",
-        units.Short,
+        panels.NUMBER,
         now(f"{by_phase} > 0", "{{phase}}"),
     ).no_value("no runs")
     unfinished = f"{FLEET},phase!~`{FINISHED}`"

@@ -49,7 +49,7 @@ def money() -> Panels:
             "Are as many GPUs held as are asked for?",
             "Asked for: by unfinished runs, whether they were admitted or wait, suspended ones excepted. Held: by "
             "replicas. The gap is what the cluster does not give.",
-            units.Short,
+            panels.NUMBER,
             query(f"sum({gpus} unless on({','.join(RUN_LABELS)}) {suspended})", "asked for"),
             query(promql.rate(GPU_SECONDS, FLEET), "held"),
         ).fill_opacity(0),
@@ -58,7 +58,7 @@ def money() -> Panels:
                 "Do the GPUs answer, or load models?",
                 "GPUs held, by what their replicas do. Ready: they can answer. Loading: they fetch and load weights, "
                 "which is paid for but answers nothing.",
-                units.Short,
+                panels.NUMBER,
                 query(promql.rate(GPU_SECONDS, FLEET, "state"), "{{state}}"),
             ),
             panels.REPLICA_COLORS,
@@ -126,7 +126,7 @@ def trouble() -> Panels:
         panels.ranking(
             "Which runs have failed items?",
             "Failed and quarantined items of runs that have a driver; those of finished runs are in the table below.",
-            units.Short,
+            panels.NUMBER,
             now(f"topk({TOP},{lost})", BY_RUN),
         )
         .no_value("none")

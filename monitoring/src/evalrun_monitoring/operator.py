@@ -52,7 +52,7 @@ def _figures() -> Panels:
             "Is it alive?",
             "Operators that answer Prometheus: 1 is right, 2 for moments while one replaces the other. 0: it is down, "
             "or cannot be reached. Runs go on, but none starts, and none that lost its driver goes on.",
-            units.Short,
+            panels.NUMBER,
             now(f"sum({_itself('up')}) or vector(0)"),
         ).thresholds(panels.steps(BAD, (1, GOOD))),
         panels.name(
@@ -200,7 +200,7 @@ def _runs() -> Panels:
             "Which finished runs have no series?",
             "Finished runs that the operator tells nothing of any more: too many (number), or too old (age). Both "
             "bounds are chart values; results stay in the store.",
-            units.Short,
+            panels.NUMBER,
             now(promql.gauge("evalrun_operator_runs_not_exported", _WHERE, "why"), "{{why}}"),
         )
         .span(8)
@@ -242,7 +242,7 @@ def _resources() -> Panels:
         panels.lines(
             "How much CPU does it use?",
             "Cores. At the limit of its pod it is throttled and falls behind.",
-            units.Short,
+            panels.NUMBER,
             query(_itself("rate(process_cpu_seconds_total[$__rate_interval])"), "{{instance}}"),
         ).span(8),
         panels.counts(

@@ -21,6 +21,8 @@ from evalrun_monitoring.promql import VERDICTS
 
 DATASOURCE = boards.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
+NUMBER = units.LocaleFormat
+"""1,059 and 1,200, where Grafana's short numbers would both be 1 K."""
 ITEMS_PER_SECOND = "suffix:items/s"
 TOKENS_PER_SECOND = "suffix:tokens/s"
 GPU_HOURS = "suffix:GPU-h"
@@ -88,7 +90,7 @@ def lines(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
 
 def counts(title: str, text: str, *targets: Target) -> series.Panel:
     """Whole numbers over time."""
-    return lines(title, text, units.Short, *targets).decimals(0).line_interpolation(_STEPS)
+    return _whole(lines(title, text, NUMBER, *targets)).line_interpolation(_STEPS)
 
 
 def stacked(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
@@ -100,14 +102,19 @@ def stacked(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
 
 def stacked_counts(title: str, text: str, *targets: Target) -> series.Panel:
     """Whole numbers over time, one on the other."""
-    return stacked(title, text, units.Short, *targets).decimals(0).line_interpolation(_STEPS)
+    return _whole(stacked(title, text, NUMBER, *targets)).line_interpolation(_STEPS)
 
 
 def bars(title: str, text: str, *targets: Target) -> series.Panel:
     """How often something happened in each step of time, as bars on each other; see ``promql.events``."""
-    panel = stacked(title, text, units.Short, *targets).fill_opacity(80).decimals(0)
+    panel = _whole(stacked(title, text, NUMBER, *targets)).fill_opacity(80)
     # $__rate_interval is then a step and a scrape, so that each step holds what came after the last one's end.
     return panel.draw_style(commons.GraphDrawStyle.BARS).interval("5m")
+
+
+def _whole(panel: series.Panel) -> series.Panel:
+    """With an axis of whole numbers, up to 1 where all are 0."""
+    return panel.decimals(0).axis_soft_max(1)
 
 
 def figure(title: str, text: str, unit: str, *targets: Target) -> stat.Panel:

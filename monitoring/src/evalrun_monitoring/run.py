@@ -82,7 +82,7 @@ def _figures() -> Panels:
     items = panels.figure(
         "How many items?",
         "Those that have an end, and those planned. `planned so far`: planning goes on.",
-        units.Short,
+        panels.NUMBER,
         now(f"{final} or {ended}", "ended"),
         now(f"{planned} and {planned_all}", "planned"),
         now(f"{planned} unless {planned_all}", "planned so far"),
@@ -90,7 +90,7 @@ def _figures() -> Panels:
     failed = panels.figure(
         "Did items fail?",
         "Failed and quarantined items. More than policy.maxFailedItems, and the run fails.",
-        units.Short,
+        panels.NUMBER,
         now(f"{final_lost} or {lost}"),
     )
     gates = panels.figure(
@@ -131,7 +131,7 @@ def _facts() -> Panels:
         panels.figure(
             "Which attempt is it?",
             "The present or last attempt. Each goes on from what is committed.",
-            units.Short,
+            panels.NUMBER,
             now(promql.gauge("evalrun_run_attempt", RUN)),
         )
         .no_value("not known")

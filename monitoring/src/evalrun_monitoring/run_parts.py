@@ -40,14 +40,14 @@ def replicas() -> Panels:
             "Are the engines busy?",
             "Requests that are answered at this moment in one engine: the least, the mean and the most of all "
             "replicas. A lowest of 0 before the tail: a replica idles.",
-            units.Short,
+            panels.NUMBER,
             *_spread("evalrun_replica_requests", f'{RUN},state="running"'),
         ).fill_opacity(0),
         panels.lines(
             "Do requests wait in the engines?",
             "Requests that wait in one engine for room in its batch. Some are right, they keep it full; many while the "
             "cache below is full: a smaller batch would do.",
-            units.Short,
+            panels.NUMBER,
             *_spread("evalrun_replica_requests", f'{RUN},state="waiting"'),
         ).fill_opacity(0),
         panels.lines(
@@ -106,6 +106,7 @@ def _each_replica() -> builders.Panel:
             "KV cache",
             promql.gauge("evalrun_replica_kv_cache_usage_ratio", RUN, "replica"),
             units.PercentUnit,
+            decimals=0,
             cell=GAUGE,
             width=150,
         ),
@@ -194,7 +195,7 @@ def errors() -> Panels:
             "What is not shown?",
             "Series that the driver does not export, as there are too many scores or replicas. Results are complete "
             "all the same.",
-            units.Short,
+            panels.NUMBER,
             panels.now(dropped, "{{of}}"),
         )
         .span(8)
@@ -240,13 +241,13 @@ def money() -> Panels:
         "Do its GPUs answer, or load the model?",
         "GPUs held, by what their replicas do. Loading is paid for but answers nothing: fewer restarts, or a cache for "
         "the model, save it.",
-        units.Short,
+        panels.NUMBER,
         query(held, "{{state}}"),
     )
     there = panels.stacked(
         "How many replicas are paid for?",
         "Replicas that are there, by what they do; for runs without GPUs too.",
-        units.Short,
+        panels.NUMBER,
         query(promql.rate("evalrun_replica_seconds_total", RUN, "state"), "{{state}}"),
     )
     return [
@@ -279,7 +280,7 @@ def driver() -> Panels:
         panels.lines(
             "How much CPU does the driver use?",
             "Cores. Near one core for long: it hands out work more slowly than replicas could take it.",
-            units.Short,
+            panels.NUMBER,
             query(its("rate(process_cpu_seconds_total[$__rate_interval])"), "{{instance}}"),
         ),
     ]

@@ -70,7 +70,7 @@ def _figures() -> Panels:
         panels.figure(
             "How many scores are there?",
             "Scores of the newest finished run of each model, task, metric and filter that is chosen above.",
-            units.Short,
+            panels.NUMBER,
             now(f"count({_NEWEST})"),
         )
         .span(8)
@@ -79,7 +79,7 @@ def _figures() -> Panels:
         panels.figure(
             "How many of them failed a gate?",
             "Scores of the newest finished runs that missed the bound of a gate.",
-            units.Short,
+            panels.NUMBER,
             now(of_newest(_FAILED)),
         )
         .span(8)
@@ -89,7 +89,7 @@ def _figures() -> Panels:
             "How many are inconclusive?",
             "Scores of the newest finished runs whose gates could not be decided: items are missing or failed, or the "
             "bound lies within the score's error.",
-            units.Short,
+            panels.NUMBER,
             now(of_newest(_INCONCLUSIVE)),
         )
         .span(8)

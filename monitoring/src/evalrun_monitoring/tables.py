@@ -10,9 +10,8 @@ from grafana_foundation_sdk.builders import table as builders
 from grafana_foundation_sdk.models import common as commons
 from grafana_foundation_sdk.models import dashboard as boards
 from grafana_foundation_sdk.models import prometheus as queries
-from grafana_foundation_sdk.models import units
 
-from evalrun_monitoring.panels import DATASOURCE, Property, lettered, now, steps
+from evalrun_monitoring.panels import DATASOURCE, NUMBER, Property, lettered, now, steps
 
 COLOR_TEXT: Mapping[str, object] = {"type": commons.TableCellDisplayMode.COLOR_TEXT.value}
 GAUGE: Mapping[str, object] = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
@@ -43,7 +42,7 @@ class Value:
 
     title: str
     expr: str
-    unit: str = units.Short
+    unit: str = NUMBER
     decimals: int | None = None
     cell: Mapping[str, object] | None = None
     thresholds: tuple[tuple[float, str], ...] = ()
