@@ -49,6 +49,7 @@ def replicas(*manifests: dict[str, Any]) -> Replicas:
         ([("Failed", {"exit_code": 1})], DriverPhase.WAITING),
         ([("Unknown", {"true": ["Ready"]})], DriverPhase.WAITING),
         ([("Succeeded", {"exit_code": 0})], DriverPhase.SUCCEEDED),
+        ([("Running", {"exit_code": 0})], DriverPhase.SUCCEEDED),
     ],
 )
 def test_the_pod_tells_how_far_a_driver_is(there: list[tuple[str, dict[str, Any]]], phase: DriverPhase) -> None:

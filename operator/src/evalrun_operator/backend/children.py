@@ -112,6 +112,11 @@ class Pod:
         return self.phase in {"Succeeded", "Failed"}
 
     @property
+    def left_with_success(self) -> bool:
+        """Whether its container left with 0."""
+        return self.phase == "Succeeded" or (self.terminated is not None and self.terminated.exit_code == 0)
+
+    @property
     def active(self) -> bool:
         """Whether it holds, or waits for, its resources and is not on its way out."""
         return self.phase in {"Pending", "Running"} and self.deleting_at is None

@@ -57,8 +57,9 @@ def _driver(job: Job, pods: Sequence[Pod]) -> Driver:
 def _driver_phase(job: Job, pods: Sequence[Pod]) -> DriverPhase:
     if job.deleting:
         return DriverPhase.LEAVING
-    # A driver leaves with 0 only when COMPLETE exists: that decides, also before its Job was counted.
-    if job.complete or any(pod.phase == "Succeeded" for pod in pods):
+    # A driver leaves with 0 only when COMPLETE exists: that decides, also before its Job was counted, and before its
+    # pod is over, which comes a few seconds after its container.
+    if job.complete or any(pod.left_with_success for pod in pods):
         return DriverPhase.SUCCEEDED
     # Past its deadline a Job fails at once, while its driver still commits: its last words are worth the wait.
     if job.failed or (job.failing and all(pod.over for pod in pods)):
@@ -78,7 +79,7 @@ def _last(pods: Sequence[Pod], *, succeeded: bool) -> Pod | None:
     """The pod that decided: the last to end, of those that succeeded where one did."""
     ended = [pod for pod in pods if pod.over or pod.terminated]
     if succeeded:
-        ended = [pod for pod in ended if pod.phase == "Succeeded"] or ended
+        ended = [pod for pod in ended if pod.left_with_success] or ended
     return max(ended, key=lambda pod: pod.ended_at, default=None)
 
 
