@@ -173,7 +173,7 @@ def test_two_drivers_of_a_run_count_once(tmp_path: Path) -> None:
     running = constant("evalrun_run_phase", 1, of("busy", phase="Running", **OPERATOR))
     done = "Which runs are unfinished, and how far are they?"
     Hour(tmp_path, *items, *planned, running).answers(
-        (asked("evalrun-run", "How far is it?"), [(of("busy"), 0.75)]),
+        (asked("evalrun-run", "How far is it?"), [({}, 0.75)]),
         (asked("evalrun-fleet", done, 2), [(of("busy"), 0.75)]),
         (asked("evalrun-run", "Did items fail?"), [({}, 15)]),
     )
@@ -188,10 +188,15 @@ def test_a_finished_run_still_says_how_far_it_came(tmp_path: Path) -> None:
         series("evalrun_planning_done", f"1x{half} stale", of("busy", **DRIVER)),
     ]
     Hour(tmp_path, *gone).answers(
-        (asked("evalrun-run", "How far is it?"), [(of("busy"), 0.4)]),
+        (asked("evalrun-run", "How far is it?"), [({}, 0.4)]),
         (asked("evalrun-run", "How many items?", 0), [({}, 40)]),
         (asked("evalrun-run", "How many items?", 1), [({}, 100)]),
         (asked("evalrun-run", "How many items?", 2), []),
+    )
+    all_of_them = constant("evalrun_run_final_items", 100, of("busy", status="ok", **OPERATOR))
+    Hour(tmp_path, *gone, all_of_them).answers(
+        (asked("evalrun-run", "How far is it?"), [({}, 1)]),
+        (asked("evalrun-run", "How many items?", 0), [({}, 100)]),
     )
 
 

@@ -71,7 +71,8 @@ def _figures() -> Panels:
         "Items that have an end, of those planned so far. Planning goes on while the first items are answered; until "
         "it is done, the part may fall.",
         units.PercentUnit,
-        now(promql.progress(RUN, last=True)),
+        # No scrape may have seen a driver's last moment: of a finished run the operator knows better.
+        now(f"{final} / {planned} or max({promql.progress(RUN, last=True)})"),
     )
     left = panels.figure(
         "How long to go?",
