@@ -56,9 +56,10 @@ class Prometheus(PrometheusApi):
         self.client.wait_for(self._available, _READY_S, "Prometheus to answer", NAMESPACE)
 
     def remove(self) -> None:
-        """Take it away, with its data."""
-        self.client.kubectl("delete", "namespace", NAMESPACE, "--wait=true")
-        self.client.kubectl("delete", "clusterrole,clusterrolebinding", "evalrun-test-prometheus")
+        """Take it away, with its data, if it is there."""
+        self.client.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
+        roles = ("clusterrole,clusterrolebinding", "evalrun-test-prometheus")
+        self.client.kubectl("delete", *roles, "--ignore-not-found")
 
     @cached_property
     def url(self) -> str:

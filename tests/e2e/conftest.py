@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster import seaweed
+from cluster import prometheus, seaweed
 from cluster.binaries import missing_for_nodes
 from cluster.cluster import Cluster
 from cluster.fixtures import require
 from cluster.seaweed import Seaweed
 from support.e2e import DEPLOYMENT, NAMESPACE, SYSTEM, Platform, Run, image_layouts
+from support.watched import Watched, tell
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield found
         return
     require(missing_for_nodes())
-    with Cluster(nodes=3, gpus=2, images=[seaweed.image(), *image_layouts()], name=f"e2e-{os.getpid()}") as cluster:
+    images = [seaweed.image(), prometheus.image(), *image_layouts()]
+    with Cluster(nodes=3, gpus=2, images=images, name=f"e2e-{os.getpid()}") as cluster:
         found = Platform(cluster, Seaweed(cluster), keys)
         found.install()
         yield found
@@ -43,3 +45,13 @@ def undisturbed(platform: Platform) -> Run:
     run = platform.run("undisturbed") if there is None else Run(platform, "undisturbed")
     run.ended_well()
     return run
+
+
+@pytest.fixture(scope="session")
+def watched(platform: Platform) -> Iterator[Watched]:
+    """What a Prometheus saw of good and bad runs."""
+    if os.environ.get("EVALRUN_E2E_CLUSTER"):
+        platform.cluster.add_image(prometheus.image())
+    told = tell(platform)
+    yield told
+    told.clear()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from cluster.binaries import HELM, binary
 from cluster.client import condition
 from cluster.cluster import Cluster
 from cluster.node import Node
+from cluster.process import run
+from cluster.seaweed import PORT as SEAWEED_PORT
 from cluster.seaweed import Seaweed
 from evalrun_api import RunProgress
 from evalrun_api.pods import HTTP_PORT, LABEL_COMPONENT, LABEL_RUN, Component
@@ -171,6 +174,35 @@ class Platform:
         """Its pods."""
         return self.cluster.api.list("pods", SYSTEM, labels="app.kubernetes.io/name=evalrun-operator")
 
+    # The network ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def store_away(self) -> Iterator[None]:
+        """Nobody reaches the store inside the block; its data stay."""
+        with self._refused(self.seaweed.pod(), "INPUT", SEAWEED_PORT):
+            yield
+        self.seaweed.wait_ready()
+
+    @contextmanager
+    def operator_blind(self) -> Iterator[None]:
+        """The operator does not reach the API server inside the block."""
+        (pod,) = self.operator_pods()
+        with self._refused(pod, "OUTPUT", 443):
+            yield
+
+    @contextmanager
+    def _refused(self, pod: Object, chain: str, port: int) -> Iterator[None]:
+        """Connections of a pod are broken off, those that there are and new ones."""
+        machine = self.cluster.node(pod["spec"]["nodeName"]).machine
+        process = machine.container_processes(pod["status"]["containerStatuses"][0]["containerID"])[0]
+        within = ("nsenter", "--target", str(process.pid), "--net", "iptables")
+        rule = ("-p", "tcp", "--dport", str(port), "-j", "REJECT", "--reject-with", "tcp-reset")
+        run(*within, "--insert", chain, *rule)
+        try:
+            yield
+        finally:
+            run(*within, "--delete", chain, *rule)
+
     # Runs -----------------------------------------------------------------------------------------------------------
 
     def store(self, uri: str) -> ObjectStore:
@@ -192,6 +224,7 @@ class Platform:
         seconds: float | None = None,
         count: int = 2,
         node_selector: dict[str, str] | None = None,
+        labels: dict[str, str] | None = None,
         **spec: Any,
     ) -> Run:
         """Apply a run of the mock engine with a GPU for each replica; it lasts about ``seconds`` with ``count``."""
@@ -204,7 +237,7 @@ class Platform:
         body = {
             "apiVersion": "evalrun.dev/v1alpha1",
             "kind": "EvalRun",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels or {}},
             "spec": {
                 "model": {"name": "mock", "uri": "hf://test/mock"},
                 "engine": {"mock": mock},

@@ -1,0 +1,279 @@
+"""What a real Prometheus saw of real runs: every metric, held to the runs' own results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from evalrun_api.metrics import ALL, Kind, Metric, driver, operator, scores
+from evalrun_api.pods import LABEL_COMPONENT, Component
+from evalrun_runner.records import ItemResult
+from support.e2e import ITEMS, NAMESPACE, Run
+from support.watched import (
+    BAD,
+    DIES,
+    FAULTS,
+    LONG_EASY,
+    REAL,
+    STUCK,
+    Watched,
+)
+
+pytestmark = pytest.mark.timeout(900)
+
+SCRAPED = ("pod", "namespace", "instance", "job")
+"""Labels that Prometheus adds, of the scraped pod."""
+
+
+@dataclass(frozen=True)
+class Plausible:
+    """All values that a metric ever had lie between the first two, and the greatest of them reaches the third.
+
+    Of a histogram: the mean of what was observed, and how many were.
+    """
+
+    least: float
+    most: float
+    reached: float
+
+
+INFO = Plausible(1, 1, 1)
+TIMES = Plausible(1.7e9, 5e9, 1.7e9)
+"""Unix time, between the making of this test and 2128."""
+
+PLAUSIBLE: Mapping[Metric, Plausible] = {
+    scores.SCORE: Plausible(0, 1, 1),
+    scores.SCORE_STDERR: Plausible(0, 0.5, 0.01),
+    scores.SCORE_ITEMS: Plausible(1, ITEMS, LONG_EASY),
+    scores.GATE: INFO,
+    scores.GATE_BOUND: Plausible(0, 1, 0.5),
+    driver.DRIVER_INFO: INFO,
+    driver.DRIVER_PHASE: INFO,
+    driver.ITEMS_PLANNED: Plausible(0, LONG_EASY, LONG_EASY),
+    driver.PLANNING_DONE: Plausible(0, 1, 1),
+    driver.ITEMS: Plausible(0, LONG_EASY, LONG_EASY),
+    driver.ITEMS_ALLOWED: Plausible(0, len(DIES) + 1, len(DIES) + 1),
+    # The third driver of the run with faults found what the two before it had brought in.
+    driver.ITEMS_KEPT: Plausible(0, LONG_EASY, 200),
+    driver.ITEMS_REDONE: Plausible(0, LONG_EASY, 1),
+    driver.ITEMS_COMMITTED: Plausible(0, LONG_EASY, 200),
+    driver.ETA: Plausible(0, 1800, 5),
+    driver.CHUNKS: Plausible(0, LONG_EASY, 5),
+    driver.CHUNKS_COMMITTED: Plausible(0, LONG_EASY, 5),
+    driver.CHUNKS_HEDGED: Plausible(0, 64, 1),
+    # Whether a hedged chunk's first copy is committed as well before the run has ended is chance.
+    driver.CHUNKS_DUPLICATE: Plausible(0, 64, 0),
+    driver.PROMPT_TOKENS: Plausible(0, 1e6, 1e4),
+    driver.GENERATED_TOKENS: Plausible(0, 1e6, 1e3),
+    driver.ENGINE_TOKENS: Plausible(0, 1e6, 1e4),
+    driver.REQUEST_SECONDS: Plausible(0.001, 120, 400),
+    driver.COMMIT_SECONDS: Plausible(0.001, 30, 20),
+    driver.REPLICAS: Plausible(0, 2, 2),
+    driver.REPLICAS_WANTED: Plausible(1, 2, 2),
+    driver.DEPARTURES: Plausible(0, 10, 2),
+    driver.REPLICA_SECONDS: Plausible(0, 1200, 30),
+    driver.GPU_SECONDS: Plausible(0, 1200, 30),
+    driver.REPLICA_INFO: INFO,
+    driver.REPLICA_REQUESTS: Plausible(0, 1000, 2),
+    driver.REPLICA_CACHE: Plausible(0, 1, 0.001),
+    driver.REPLICA_LEASED: Plausible(0, LONG_EASY, 2),
+    driver.REPLICA_ITEMS: Plausible(0, LONG_EASY, 50),
+    driver.REPLICA_TOKENS: Plausible(0, 1e6, 1e4),
+    driver.PREFIX_QUERIED: Plausible(0, 1e6, 1e3),
+    driver.PREFIX_HIT: Plausible(0, 1e6, 100),
+    # The cache of a small model on short prompts is never full.
+    driver.PREEMPTIONS: Plausible(0, 0, 0),
+    driver.STORE_REQUESTS: Plausible(0, 10_000, 5),
+    driver.STORE_RETRIES: Plausible(0, 1000, 1),
+    driver.STORE_WAIT: Plausible(0, 1000, 0.1),
+    driver.STORE_DEGRADED: Plausible(0, 1, 1),
+    driver.SERIES_DROPPED: Plausible(0, 0, 0),
+    operator.RUNS: Plausible(0, 200, 1),
+    operator.PHASE_SECONDS: Plausible(0.1, 200, 8),
+    operator.CONDITION_TRANSITIONS: Plausible(1, 5000, 5),
+    operator.RUN_INFO: INFO,
+    operator.RUN_PHASE: INFO,
+    operator.RUN_CREATED: TIMES,
+    operator.RUN_STARTED: TIMES,
+    operator.RUN_FINISHED: TIMES,
+    operator.RUN_ATTEMPT: Plausible(1, 3, 3),
+    operator.RUN_REPLICAS: Plausible(0, 2, 2),
+    operator.RUN_GPUS: Plausible(0, 2, 2),
+    operator.RUN_ITEMS: Plausible(0, ITEMS, LONG_EASY),
+    operator.RUNS_NOT_EXPORTED: Plausible(0, 0, 0),
+    operator.OPERATOR_INFO: INFO,
+    operator.RECONCILE_SECONDS: Plausible(0.001, 2, 100),
+    operator.RECONCILE_ERRORS: Plausible(1, 1000, 1),
+    operator.QUEUE_DEPTH: Plausible(0, 200, 1),
+    operator.QUEUE_WAIT: Plausible(0, 2, 100),
+    operator.QUEUE_STALLED: Plausible(0, 120, 0),
+    operator.API_REQUESTS: Plausible(1, 1e5, 100),
+    operator.API_SECONDS: Plausible(0.0005, 2, 100),
+    # The operator was blind for so long that an alert fired.
+    operator.WATCH_AGE: Plausible(0, 200, 30),
+    operator.RESYNC_AGE: Plausible(0, 200, 30),
+}
+
+
+# Metrics ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
+def test_every_metric_is_there_with_plausible_values(watched: Watched, metric: Metric) -> None:
+    plausible = PLAUSIBLE[metric]
+    if metric.kind is Kind.HISTOGRAM:
+        count = watched.last(f"{metric.name}_count")
+        mean = watched.last(f"{metric.name}_sum") / count
+        print(f"\n{metric.name}: {count:.0f} observed, mean {mean:.4g}")
+        assert plausible.reached <= count
+        assert plausible.least <= mean <= plausible.most
+    else:
+        low, high = watched.ever("min", metric.name), watched.ever("max", metric.name)
+        print(f"\n{metric.name}: {low:.10g} to {high:.10g}")
+        assert plausible.least <= low
+        assert plausible.reached <= high <= plausible.most
+    for series in metric.series:
+        labels = watched.prometheus.query(f"last_over_time({series}[{watched.seconds}s])")[0].labels
+        bucket = {"le"} if series.endswith("_bucket") else set()
+        assert labels.keys() - {"__name__"} == {*metric.labels, *SCRAPED, *bucket}
+
+
+def test_targets_are_the_operator_and_the_drivers_that_live(watched: Watched) -> None:
+    """By annotations alone: no replica, no other port, no pod that is over."""
+    targets = watched.prometheus.targets()
+    pods = {(one["labels"]["namespace"], one["labels"]["pod"]) for one in targets}
+    drivers = watched.platform.cluster.api.list("pods", NAMESPACE, f"{LABEL_COMPONENT}={Component.DRIVER.value}")
+    living = [pod for pod in drivers if pod["status"]["phase"] == "Running"]
+    assert living, "the run that is queued has one"
+    expected = [*living, *watched.platform.operator_pods()]
+    assert pods == {(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in expected}
+    assert {one["health"] for one in targets} == {"up"}
+    usual = watched.prometheus.one(
+        f"quantile(0.5, quantile_over_time(0.5, scrape_duration_seconds[{watched.seconds}s]))"
+    )
+    samples = watched.ever("max", "scrape_samples_scraped")
+    print(f"\na scrape usually took {usual * 1000:.0f} ms; the largest had {samples:.0f} samples")
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "values"),
+    [
+        (driver.ITEMS, "status", {"ok", "failed", "quarantined", "leased", "waiting"}),
+        (driver.CHUNKS, "state", {"waiting", "leased", "suspect", "committed"}),
+        (driver.REPLICAS, "state", {"loading", "ready"}),
+        (driver.DRIVER_INFO, "engine", {"vllm", "mock"}),
+        (driver.DRIVER_INFO, "attempt", {"1", "2", "3"}),
+        (driver.STORE_RETRIES, "side", {"driver", "replica"}),
+        (scores.SCORE, "final", {"true", "false"}),
+        (scores.GATE, "verdict", {"Passed", "Failed", "Inconclusive"}),
+        (operator.RECONCILE_SECONDS, "outcome", {"ok", "failed"}),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_labels_have_all_values_that_they_can_have(
+    watched: Watched, metric: Metric, label: str, values: set[str]
+) -> None:
+    (series, *_) = (name for name in metric.series if not name.endswith("_bucket"))
+    found = watched.prometheus.query(f"group by ({label}) (last_over_time({series}[{watched.seconds}s]))")
+    assert {one.labels[label] for one in found} >= values
+
+
+def test_no_series_is_ever_told_by_two_pods(watched: Watched) -> None:
+    end = watched.began + watched.seconds
+    for metric in ALL:
+        for series in metric.series:
+            twice = f"max(count without ({', '.join(SCRAPED)}) ({series})) > 1"
+            assert not watched.prometheus.query_range(twice, watched.began, end, 1), series
+
+
+# What it came to ----------------------------------------------------------------------------------------------------
+
+
+def rows(run: Run, *tasks: str) -> list[ItemResult]:
+    """All that is in the ledger."""
+    ledger = run.ledger
+    committed = set(ledger.committed_parts())
+    found: list[ItemResult] = []
+    for task in tasks:
+        index = ledger.task_index(task)
+        assert index is not None
+        chunks = [chunk for number in range(index.segments) for chunk in ledger.read_chunks(task, number)]
+        found += [row for chunk in chunks if chunk.id in committed for row in ledger.read_part(chunk).rows]
+    return found
+
+
+TASKS = {REAL: ("everyday_choice", "word_sums"), BAD: ("easy", "hard"), FAULTS: ("easy",), STUCK: ("stuck",)}
+
+
+def seen_to_its_end(watched: Watched, name: str) -> bool:
+    """Whether a driver was scraped when it had nothing left to count."""
+    return name == STUCK or watched.ever_had(f'{driver.DRIVER_PHASE.name}{{run="{name}",phase="Finishing"}}')
+
+
+@pytest.mark.parametrize("name", [STUCK, REAL, BAD])
+def test_counters_of_an_undisturbed_driver_are_the_ledgers(watched: Watched, name: str) -> None:
+    run = watched.run(name)
+    ended = rows(run, *TASKS[name])
+    responses = [one for row in ended for repeats in row.outcome.responses for one in repeats]
+    parts = len(run.committed())
+    statuses = Counter(row.outcome.status.value for row in ended)
+    expected = {
+        driver.PROMPT_TOKENS.name: sum(one.prompt_tokens for one in responses),
+        driver.GENERATED_TOKENS.name: sum(one.output_tokens for one in responses),
+        driver.CHUNKS_COMMITTED.name: parts,
+        driver.COMMIT_SECONDS.name + "_count": parts,
+        driver.REPLICA_ITEMS.name: len(ended),
+        **{f'{driver.ITEMS_COMMITTED.name}{{status="{status}"}}': count for status, count in statuses.items()},
+        **{f'{driver.ITEMS.name}{{status="{status}"}}': count for status, count in statuses.items()},
+    }
+    told = {
+        series: watched.last(f'{series[:-1]},run="{name}"}}' if "{" in series else f'{series}{{run="{name}"}}')
+        for series in expected
+    }
+    if seen_to_its_end(watched, name):
+        assert told == expected
+    else:  # What came between the last scrape and the end is in no counter.
+        assert all(0 < told[series] <= expected[series] for series in expected)
+
+
+@pytest.mark.parametrize("name", [REAL, BAD, FAULTS])
+def test_final_items_are_the_ledgers(watched: Watched, name: str) -> None:
+    statuses = [row.outcome.status.value for row in rows(watched.run(name), *TASKS[name])]
+    told = watched.prometheus.query(f'{operator.RUN_ITEMS.name}{{run_namespace="{NAMESPACE}",run="{name}"}}')
+    assert {one.labels["status"]: one.value for one in told} == {
+        status: statuses.count(status) for status in ("ok", "failed", "quarantined")
+    }
+
+
+@pytest.mark.parametrize("name", [REAL, BAD, FAULTS])
+def test_final_scores_are_the_results_though_the_drivers_pod_is_gone(watched: Watched, name: str) -> None:
+    run = watched.run(name)
+    for pod in run.pods(Component.DRIVER, over=True):
+        watched.platform.cluster.api.delete("pods", pod["metadata"]["name"], NAMESPACE)
+    results = run.results()["results"]
+
+    def told(metric: Metric) -> dict[tuple[str, str, str], float]:
+        found = watched.prometheus.query(f'{metric.name}{{final="true",run_namespace="{NAMESPACE}",run="{name}"}}')
+        return {(one.labels["task"], one.labels["metric"], one.labels["filter"]): one.value for one in found}
+
+    values, errors, numbers = told(scores.SCORE), told(scores.SCORE_STDERR), told(scores.SCORE_ITEMS)
+    assert {task for task, _, _ in values} == set(TASKS[name])
+    for (task, metric, filter_name), value in values.items():
+        assert value == results[task][f"{metric},{filter_name}"]
+        assert errors[task, metric, filter_name] == results[task][f"{metric}_stderr,{filter_name}"]
+    headline = {(one["task"], one["metric"], one.get("filter", "none")): one["n"] for one in run.status["scores"]}
+    assert numbers == headline
+
+
+def test_running_scores_end_near_the_final_ones(watched: Watched) -> None:
+    for name in (BAD, FAULTS):
+        for task in TASKS[name]:
+            which = f'run="{name}",task="{task}"'
+            running = watched.prometheus.query(
+                f'last_over_time({scores.SCORE.name}{{final="false",{which}}}[{watched.seconds}s])'
+            )
+            final = watched.prometheus.one(f'{scores.SCORE.name}{{final="true",{which}}}')
+            assert {one.value for one in running} == {final}, which
