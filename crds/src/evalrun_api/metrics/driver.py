@@ -101,7 +101,7 @@ GPU_SECONDS = _counter(
 # Each replica. `replica` is a place, 0, 1, …, that a replacement takes over: as many as were ever there at once.
 REPLICA_INFO = _gauge(
     "evalrun_replica_info",
-    "1: who has this place: the replica's name in logs and parts, and its host (its pod).",
+    "1: who has this place: the replica's name in logs and parts, and its host, with which its pod's name begins.",
     (*_REPLICA, "name", "host"),
 )
 REPLICA_REQUESTS = _gauge(
