@@ -16,7 +16,8 @@ from cluster.cluster import Cluster
 from cluster.fixtures import require
 from cluster.seaweed import Seaweed
 from support.e2e import DEPLOYMENT, NAMESPACE, SYSTEM, Platform, Run, image_layouts
-from support.watched import Watched, tell
+from support.watched import Watched
+from support.watched_story import tell
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,8 @@ def test_a_driver_exports_what_the_catalogue_says_and_its_numbers_are_the_ledger
             assert total(driver.ITEMS, status="leased") == ground.held_items
             assert total(driver.ITEMS_COMMITTED, status="ok") == ground.free_items
             assert total(driver.REPLICA_ITEMS) == ground.free_items
-            assert total(driver.REPLICA_LEASED) == ground.held_items
+            # What is held for long may be leased to the other replica as well.
+            assert ground.held_items <= total(driver.REPLICA_LEASED) <= 2 * ground.held_items
             assert total(driver.REPLICAS, state="ready") == total(driver.REPLICAS_WANTED) == 2
             assert total(driver.CHUNKS, state="leased") == ground.held_chunks
             ledger = Ledger(DirectoryStore(output))

@@ -1,0 +1,251 @@
+"""What happens to the runs that a Prometheus watches: they wait, stand still, survive faults, fail items, end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cluster.prometheus import Prometheus
+from evalrun_api.metrics import driver
+from evalrun_api.pods import Component
+from support.e2e import NAMESPACE, ROOT, Object, Platform, Run
+from support.watched import (
+    BAD,
+    DIES,
+    EASY,
+    FAULTS,
+    HARD,
+    LONG_EASY,
+    NEVER_ALL,
+    ORPHAN,
+    QUEUED,
+    REAL,
+    REFUSED,
+    STALLS,
+    STUCK,
+    Watched,
+    quicker_rules,
+    scraping,
+)
+
+EXAMPLE = ROOT / "examples" / "kubernetes" / "quickstart.yaml"
+MODEL = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun/models/smollm2-135m-instruct"
+SUITES = "watched"
+
+
+def tell(platform: Platform) -> Watched:
+    """Start a Prometheus, and let all that it is to see happen."""
+    watched = Watched(platform, Prometheus(platform.cluster, scraping(), quicker_rules()))
+    watched.clear()  # what an earlier test on a lasting cluster left
+    watched.prometheus.start()
+    watched.prometheus.wait_for_series("evalrun_operator_info")
+    platform.seaweed.put_folder(MODEL, "checkpoints", MODEL.name)
+    for body in (suites(), worse()):
+        platform.cluster.api.apply(body, NAMESPACE)
+    Story(watched).tell()
+    return watched
+
+
+def suites() -> Object:
+    """Tasks that are asked for one word, which every answer of the mock engine has: one wants it, the others do not."""
+    word = {dies: "[mock:die]" for dies in DIES} | {REFUSED: "[mock:refuse]"}
+    stuck = {REFUSED: "[mock:refuse]", STALLS: "[mock:stall]"}
+    tasks = {
+        "easy": [{"question": f"What is {n}?", "answer": "answer"} for n in range(EASY)],
+        "hard": [{"question": f"What is {n}? {word.get(n, '')}", "answer": "question"} for n in range(HARD)],
+        "stuck": [{"question": f"What is {n}? {stuck.get(n, '')}", "answer": "answer"} for n in range(NEVER_ALL)],
+    }
+    return _config_map(SUITES, tasks)
+
+
+def worse() -> Object:
+    """The task easy once more, as it is for a model that has become worse."""
+    questions = [{"question": f"What is {n}?", "answer": "question"} for n in range(LONG_EASY)]
+    return _config_map(f"{SUITES}-worse", {"easy": questions})
+
+
+def _config_map(name: str, tasks: dict[str, list[dict[str, str]]]) -> Object:
+    data = {}
+    for task, rows in tasks.items():
+        data[f"{task}.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows)
+        data[f"{task}.yaml"] = json.dumps(
+            {
+                "task": task,
+                "dataset_path": "json",
+                "dataset_kwargs": {"data_files": {"test": f"{task}.jsonl"}},
+                "test_split": "test",
+                "output_type": "generate_until",
+                "doc_to_text": "Question: {{question}}\nAnswer:",
+                "doc_to_target": "{{answer}}",
+                "generation_kwargs": {"until": ["Question:"], "do_sample": False, "max_gen_toks": 256},
+                "filter_list": [
+                    {
+                        "name": "word",
+                        "filter": [{"function": "regex", "regex_pattern": "(answer)"}, {"function": "take_first"}],
+                    }
+                ],
+                "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+                "metadata": {"version": 1.0},
+            }
+        )
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happens, in its order; runs that need nothing from it go on beside it."""
+
+    watched: Watched
+
+    @property
+    def platform(self) -> Platform:
+        """Where."""
+        return self.watched.platform
+
+    def tell(self) -> None:
+        """All of it."""
+        self.runs_begin()
+        self.runs_wait()
+        self.a_run_survives_faults()
+        self.a_run_stands_still()
+        self.a_run_has_bad_items()
+        self.runs_end()
+        self.the_operator_is_blind_and_then_away()
+
+    def runs_begin(self) -> None:
+        """A real model's run, and others of the mock engine."""
+        example = yaml.safe_load(EXAMPLE.read_text())
+        example["metadata"]["name"] = REAL
+        self.platform.cluster.apply(json.dumps(example), NAMESPACE)
+        self.platform.run(
+            BAD,
+            benchmarks=_of_suite("easy", "hard"),
+            gates=[
+                {"task": "easy", "metric": "exact_match", "filter": "word", "min": 0.5},
+                {"task": "easy", "metric": "exact_match", "filter": "word", "max": 0.5},
+                {"task": "hard", "metric": "exact_match", "filter": "word", "min": 0.5},
+            ],
+            policy={"maxFailedItems": len(DIES) + 1},
+        )
+        self.platform.run(STUCK, count=1, benchmarks=_of_suite("stuck"))
+        self.platform.run(
+            FAULTS,
+            seconds=200,
+            benchmarks=_of_suite("easy", suite=f"{SUITES}-worse"),
+            policy={"maxAttempts": 4},
+        )
+        self.platform.run(QUEUED, labels={"kueue.x-k8s.io/queue-name": "nobody-admits"}, benchmarks=_of_suite("easy"))
+
+    def runs_wait(self) -> None:
+        """One waits for a Secret that never comes, and is Invalid; one for a queue."""
+        s3 = {"endpointURL": self.platform.seaweed.endpoint, "credentialsSecretRef": {"name": "never-made"}}
+        self.platform.run(ORPHAN, output={"uri": "s3://evals/", "storage": s3})
+        self.watched.fires("EvalRunPending", run=ORPHAN)
+        self.watched.fires("EvalRunFailed", run=ORPHAN, phase="Invalid")
+        self.watched.fires("EvalRunNotStarting")
+        self.watched.fires("EvalRunQueueStuck")
+
+    def a_run_stands_still(self) -> None:
+        """One item is refused, and may not be; another one never ends."""
+        self.watched.fires("EvalRunFailedItems", 120, run=STUCK)
+        self.watched.fires("EvalRunStalled", run=STUCK)
+        run = self.watched.run(STUCK)
+        run.patch(policy={"suspend": True})
+        run.until_phase("Suspended")
+
+    def a_run_has_bad_items(self) -> None:
+        """Items kill the engine, and their task has no verdict; another task misses its gate."""
+        self.watched.run(BAD).until_phase("Succeeded")
+        self.watched.fires("EvalRunReplicasCrashing", run=BAD)
+        self.watched.fires("EvalRunQuarantine", run=BAD)
+        self.watched.fires("EvalRunGateFailed", run=BAD, task="easy", gate="max")
+        self.watched.fires("EvalRunGateInconclusive", run=BAD, task="hard", gate="min")
+
+    def a_run_survives_faults(self) -> None:
+        """Replicas leave in every way, the driver dies twice, the store is away, and the tail is slow."""
+        run = self.watched.run(FAULTS)
+        self.until_items(run, 40)
+        for pod in run.running(Component.REPLICA):
+            run.node_of(pod).kill_container(pod, where=_is_replica)
+        self.watched.fires("EvalRunWithoutReplicas", run=FAULTS)
+        self.until_items(run, 80)
+        self.platform.cluster.evict(run.pod(Component.REPLICA))
+        self.until_departed("drained")
+        self.until_items(run, 120)
+        oldest = run.running(Component.REPLICA)[0]
+        run.node_of(oldest).kill_container(oldest)
+        self.until_departed("lost")
+        for attempt in (2, 3):
+            self.until_items(run, 100 * attempt)
+            self.until_attempt(run, attempt)
+        self.watched.fires("EvalRunRetrying", run=FAULTS)
+        self.until_items(run, 320)
+        with self.platform.store_away():
+            self.watched.fires("EvalRunStoreDegraded", 120, run=FAULTS)
+        self.until_items(run, 420)
+        self.until_hedged(run)
+
+    def until_items(self, run: Run, items: int) -> None:
+        """Wait until so many are committed."""
+        run.until_items(items)
+        self.watched.say(f"{run.name} has {items} items")
+
+    def until_attempt(self, run: Run, attempt: int) -> None:
+        """Its driver dies, and another attempt is made."""
+        pod = run.pod(Component.DRIVER)
+        run.node_of(pod).kill_container(pod)
+        run.until(lambda: run.status.get("attempt") == attempt, f"attempt {attempt}", 60)
+        self.watched.say(f"{run.name} begins attempt {attempt}")
+
+    def until_departed(self, cause: str) -> None:
+        """Wait until Prometheus has seen a replica leave for this cause."""
+        series = f'{driver.DEPARTURES.name}{{run="{FAULTS}",cause="{cause}"}} > 0'
+        self.watched.prometheus.wait_for_series(series, 60)
+        self.watched.say(f"a replica is {cause}")
+
+    def until_hedged(self, run: Run) -> None:
+        """One replica stands still until the other has done all else, and does again what the first one holds."""
+        of_run = f'{{run="{FAULTS}"}}'
+        busy = f"{driver.REPLICA_INFO.name}{of_run} and on (replica) {driver.REPLICA_LEASED.name}{of_run} > 0"
+        self.watched.prometheus.wait_for_series(f"count({busy}) == 2", 60)
+        host = self.watched.prometheus.query(busy)[0].labels["host"]
+        slow = next(pod for pod in run.running(Component.REPLICA) if pod["metadata"]["name"].startswith(f"{host}-"))
+        run.node_of(slow).kill_container(slow, number=signal.SIGSTOP, where=_is_replica)
+        self.watched.say(f"{host} stands still")
+        try:
+            self.watched.prometheus.wait_for_series(f"{driver.CHUNKS_HEDGED.name}{of_run} > 0", 50)
+        finally:
+            run.node_of(slow).kill_container(slow, number=signal.SIGCONT, where=_is_replica)
+        self.watched.say("a chunk is hedged")
+
+    def runs_end(self) -> None:
+        """All that can."""
+        for name in (FAULTS, REAL):
+            self.watched.run(name).until_phase("Succeeded")
+            self.watched.say(f"{name} has ended")
+        self.watched.fires("EvalRunScoreRegressed", run=FAULTS, task="easy")
+
+    def the_operator_is_blind_and_then_away(self) -> None:
+        """It does not reach the API server; then it is not there itself."""
+        with self.platform.operator_blind():
+            self.watched.fires("EvalRunOperatorErrors", 90)
+            self.watched.fires("EvalRunOperatorNotWatching", 90)
+        try:
+            self.platform.stop_operator()
+            self.watched.fires("EvalRunOperatorDown")
+        finally:
+            self.platform.start_operator()
+        self.watched.prometheus.wait_for_series(f'evalrun_score{{final="true",run="{REAL}"}}')
+
+
+def _of_suite(*tasks: str, suite: str = SUITES) -> list[Object]:
+    return [{"task": task, "source": {"configMap": {"name": suite}}} for task in tasks]
+
+
+def _is_replica(command_line: str) -> bool:
+    return "ReplicaActor" in command_line
