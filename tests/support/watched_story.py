@@ -171,15 +171,12 @@ class Story:
         run = self.watched.run(FAULTS)
         self.until_items(run, 40)
         for pod in run.running(Component.REPLICA):
-            run.node_of(pod).kill_container(pod, where=_is_replica)
+            run.node_of(pod).kill_container(pod)
         self.watched.fires("EvalRunWithoutReplicas", run=FAULTS)
-        self.until_items(run, 80)
+        self.until_departed("lost")
+        self.until_items(run, 100)
         self.platform.cluster.evict(run.pod(Component.REPLICA))
         self.until_departed("drained")
-        self.until_items(run, 120)
-        oldest = run.running(Component.REPLICA)[0]
-        run.node_of(oldest).kill_container(oldest)
-        self.until_departed("lost")
         for attempt in (2, 3):
             self.until_items(run, 100 * attempt)
             self.until_attempt(run, attempt)
