@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +35,8 @@ from support.watched import (
 EXAMPLE = ROOT / "examples" / "kubernetes" / "quickstart.yaml"
 MODEL = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun/models/smollm2-135m-instruct"
 SUITES = "watched"
+HELD = "/tmp/held"
+"""A replica in whose pod this file is ends none of the items that name it, and does not fall silent."""
 
 
 def tell(platform: Platform) -> Watched:
@@ -65,7 +66,8 @@ def suites() -> Object:
 
 def worse() -> Object:
     """The task easy once more, as it is for a model that has become worse."""
-    questions = [{"question": f"What is {n}?", "answer": "question"} for n in range(LONG_EASY)]
+    word = f"[mock:hold:{HELD}]"
+    questions = [{"question": f"What is {n}? {word}", "answer": "question"} for n in range(LONG_EASY)]
     return _config_map(f"{SUITES}-worse", {"easy": questions})
 
 
@@ -167,30 +169,42 @@ class Story:
         self.watched.fires("EvalRunGateInconclusive", run=BAD, task="hard", gate="min")
 
     def a_run_survives_faults(self) -> None:
-        """Replicas leave in every way, the driver dies twice, the store is away, and the tail is slow."""
+        """The store is away, replicas leave in every way, the driver dies twice, and the tail is slow."""
         run = self.watched.run(FAULTS)
         self.until_items(run, 40)
+        with self.platform.store_away():
+            self.watched.fires("EvalRunStoreDegraded", 120, run=FAULTS)
+        self.until_items(run, 80)
         for pod in run.running(Component.REPLICA):
             run.node_of(pod).kill_container(pod)
         self.watched.fires("EvalRunWithoutReplicas", run=FAULTS)
         self.until_departed("lost")
-        self.until_items(run, 100)
+        self.until_replicas_work(run)
         self.platform.cluster.evict(run.pod(Component.REPLICA))
         self.until_departed("drained")
         for attempt in (2, 3):
             self.until_items(run, 100 * attempt)
+            self.until_replicas_work(run)
             self.until_attempt(run, attempt)
         self.watched.fires("EvalRunRetrying", run=FAULTS)
-        self.until_items(run, 320)
-        with self.platform.store_away():
-            self.watched.fires("EvalRunStoreDegraded", 120, run=FAULTS)
-        self.until_items(run, 420)
+        self.until_items(run, 480)
+        self.until_replicas_work(run)
         self.until_hedged(run)
 
     def until_items(self, run: Run, items: int) -> None:
         """Wait until so many are committed."""
         run.until_items(items)
         self.watched.say(f"{run.name} has {items} items")
+
+    def until_replicas_work(self, run: Run) -> None:
+        """Wait until both do."""
+
+        def work() -> bool:
+            progress = run.progress()
+            return progress is not None and progress.replicas_ready == 2
+
+        run.until(work, "two replicas")
+        self.watched.say(f"both replicas of {run.name} work")
 
     def until_attempt(self, run: Run, attempt: int) -> None:
         """Its driver dies, and another attempt is made."""
@@ -206,18 +220,15 @@ class Story:
         self.watched.say(f"a replica is {cause}")
 
     def until_hedged(self, run: Run) -> None:
-        """One replica stands still until the other has done all else, and does again what the first one holds."""
+        """One replica ends nothing any more: the other does all else, and then what the first one holds."""
         of_run = f'{{run="{FAULTS}"}}'
         busy = f"{driver.REPLICA_INFO.name}{of_run} and on (replica) {driver.REPLICA_LEASED.name}{of_run} > 0"
         self.watched.prometheus.wait_for_series(f"count({busy}) == 2", 60)
         host = self.watched.prometheus.query(busy)[0].labels["host"]
         slow = next(pod for pod in run.running(Component.REPLICA) if pod["metadata"]["name"].startswith(f"{host}-"))
-        run.node_of(slow).kill_container(slow, number=signal.SIGSTOP, where=_is_replica)
-        self.watched.say(f"{host} stands still")
-        try:
-            self.watched.prometheus.wait_for_series(f"{driver.CHUNKS_HEDGED.name}{of_run} > 0", 50)
-        finally:
-            run.node_of(slow).kill_container(slow, number=signal.SIGCONT, where=_is_replica)
+        self.platform.cluster.kubectl("-n", NAMESPACE, "exec", slow["metadata"]["name"], "--", "touch", HELD)
+        self.watched.say(f"{host} ends nothing any more")
+        self.watched.prometheus.wait_for_series(f"{driver.CHUNKS_HEDGED.name}{of_run} > 0", 150)
         self.watched.say("a chunk is hedged")
 
     def runs_end(self) -> None:
@@ -242,7 +253,3 @@ class Story:
 
 def _of_suite(*tasks: str, suite: str = SUITES) -> list[Object]:
     return [{"task": task, "source": {"configMap": {"name": suite}}} for task in tasks]
-
-
-def _is_replica(command_line: str) -> bool:
-    return "ReplicaActor" in command_line
