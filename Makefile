@@ -16,7 +16,7 @@ EXTRA ?= $(shell scripts/which_extra.sh)
 MODEL := $(CACHE)/models/smollm2-135m-instruct
 BIN := .venv/bin
 
-.PHONY: help install quickstart test lint unit integration parity images e2e e2e-monitoring bench generate clean
+.PHONY: help install quickstart test lint unit integration parity images e2e bench generate clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,15 +55,10 @@ parity: install ## A live model through lm-eval's own vLLM back end and through 
 images: ## Build the images of operator and runner, with Docker or buildah
 	scripts/images.sh
 
-e2e: cluster-tools images ## A real Kubernetes on this machine, the chart on it, and runs whose parts are killed (half an hour)
+e2e: cluster-tools images ## A real Kubernetes on this machine, the chart on it, runs whose parts are killed, a Prometheus (40 minutes)
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/pytest -q tests/cluster
-	$(BIN)/pytest -v -s --durations=20 tests/e2e --ignore-glob='*/test_e2e_m*.py'
-
-# Not part of `make e2e` yet: its story of faults has not yet passed often enough in a row.
-e2e-monitoring: cluster-tools images ## Metrics, dashboards and alerts of runs that fail and are killed, in a real Prometheus (ten minutes)
-	$(BIN)/python scripts/small_model.py --output $(MODEL)
-	$(BIN)/pytest -v -s --durations=20 tests/e2e/test_e2e_metrics.py tests/e2e/test_e2e_monitoring.py
+	$(BIN)/pytest -v -s --durations=20 tests/e2e
 
 include tests/cluster/cluster.mk
 
