@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from cluster.errors import ClusterError
 from cluster.prometheus import Prometheus
 from evalrun_api.metrics import driver
 from evalrun_api.pods import Component
@@ -187,7 +189,6 @@ class Story:
             self.until_replicas_work(run)
             self.until_attempt(run, attempt)
         self.watched.fires("EvalRunRetrying", run=FAULTS)
-        self.until_items(run, 480)
         self.until_replicas_work(run)
         self.until_hedged(run)
 
@@ -226,10 +227,13 @@ class Story:
         self.watched.prometheus.wait_for_series(f"count({busy}) == 2", 60)
         host = self.watched.prometheus.query(busy)[0].labels["host"]
         slow = next(pod for pod in run.running(Component.REPLICA) if pod["metadata"]["name"].startswith(f"{host}-"))
-        self.platform.cluster.kubectl("-n", NAMESPACE, "exec", slow["metadata"]["name"], "--", "touch", HELD)
+        within = ("-n", NAMESPACE, "exec", slow["metadata"]["name"], "--")
+        self.platform.cluster.kubectl(*within, "touch", HELD)
         self.watched.say(f"{host} ends nothing any more")
-        self.watched.prometheus.wait_for_series(f"{driver.CHUNKS_HEDGED.name}{of_run} > 0", 150)
+        self.watched.prometheus.wait_for_series(f"{driver.CHUNKS_HEDGED.name}{of_run} > 0", 200)
         self.watched.say("a chunk is hedged")
+        with contextlib.suppress(ClusterError):  # with its run over, the pod is too
+            self.platform.cluster.kubectl(*within, "rm", HELD)
 
     def runs_end(self) -> None:
         """All that can."""
