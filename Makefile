@@ -42,7 +42,7 @@ lint:
 	$(BIN)/lint-imports
 
 unit:
-	$(BIN)/pytest -q tests/unit tests/simulation
+	$(BIN)/pytest -q -n 2 --dist worksteal tests/unit tests/simulation
 
 integration:
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
