@@ -61,28 +61,35 @@ def documented(word: str) -> list[str]:
 def suite_config_map(items: int = ITEMS, name: str = SUITE) -> Object:
     """A suite of short questions, as a ConfigMap."""
     rows = [{"question": f"What is {n} and {n % 7}?", "answer": str(n % 20)} for n in range(items)]
-    task = {
-        "task": "sums",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": "sums.jsonl"}},
-        "test_split": "test",
-        "output_type": "generate_until",
-        "doc_to_text": "Question: {{question}}\nAnswer:",
-        "doc_to_target": "{{answer}}",
-        "generation_kwargs": {"until": ["Question:"], "do_sample": False, "max_gen_toks": 256},
-        "filter_list": [
-            {"name": "number", "filter": [{"function": "regex", "regex_pattern": "(\\d+)"}, {"function": "take_first"}]}
-        ],
-        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
-        "metadata": {"version": 1.0},
-    }
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name},
-        "data": {"sums.yaml": json.dumps(task), "sums.jsonl": lines},
-    }
+    return config_map_of_tasks(name, {"sums": rows}, "number", "(\\d+)")
+
+
+def config_map_of_tasks(name: str, tasks: dict[str, list[dict[str, str]]], filter_name: str, pattern: str) -> Object:
+    """A suite of tasks, by name with their questions, whose answers are what a filter's pattern finds."""
+    data = {}
+    for task, rows in tasks.items():
+        data[f"{task}.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows)
+        data[f"{task}.yaml"] = json.dumps(
+            {
+                "task": task,
+                "dataset_path": "json",
+                "dataset_kwargs": {"data_files": {"test": f"{task}.jsonl"}},
+                "test_split": "test",
+                "output_type": "generate_until",
+                "doc_to_text": "Question: {{question}}\nAnswer:",
+                "doc_to_target": "{{answer}}",
+                "generation_kwargs": {"until": ["Question:"], "do_sample": False, "max_gen_toks": 256},
+                "filter_list": [
+                    {
+                        "name": filter_name,
+                        "filter": [{"function": "regex", "regex_pattern": pattern}, {"function": "take_first"}],
+                    }
+                ],
+                "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+                "metadata": {"version": 1.0},
+            }
+        )
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
 @dataclass

@@ -14,7 +14,7 @@ from cluster.errors import ClusterError
 from cluster.prometheus import Prometheus
 from evalrun_api.metrics import driver
 from evalrun_api.pods import Component
-from support.e2e import NAMESPACE, ROOT, Object, Platform, Run
+from support.e2e import NAMESPACE, ROOT, Object, Platform, Run, config_map_of_tasks
 from support.watched import (
     BAD,
     DIES,
@@ -37,6 +37,8 @@ from support.watched import (
 EXAMPLE = ROOT / "examples" / "kubernetes" / "quickstart.yaml"
 MODEL = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun/models/smollm2-135m-instruct"
 SUITES = "watched"
+WORD = ("word", "(answer)")
+"""The filter of all tasks, and what it finds."""
 HELD = "/tmp/held"
 """A replica in whose pod this file is ends none of the items that name it, and does not fall silent."""
 
@@ -63,41 +65,14 @@ def suites() -> Object:
         "hard": [{"question": f"What is {n}? {word.get(n, '')}", "answer": "question"} for n in range(HARD)],
         "stuck": [{"question": f"What is {n}? {stuck.get(n, '')}", "answer": "answer"} for n in range(NEVER_ALL)],
     }
-    return _config_map(SUITES, tasks)
+    return config_map_of_tasks(SUITES, tasks, *WORD)
 
 
 def worse() -> Object:
     """The task easy once more, as it is for a model that has become worse."""
     word = f"[mock:hold:{HELD}]"
     questions = [{"question": f"What is {n}? {word}", "answer": "question"} for n in range(LONG_EASY)]
-    return _config_map(f"{SUITES}-worse", {"easy": questions})
-
-
-def _config_map(name: str, tasks: dict[str, list[dict[str, str]]]) -> Object:
-    data = {}
-    for task, rows in tasks.items():
-        data[f"{task}.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows)
-        data[f"{task}.yaml"] = json.dumps(
-            {
-                "task": task,
-                "dataset_path": "json",
-                "dataset_kwargs": {"data_files": {"test": f"{task}.jsonl"}},
-                "test_split": "test",
-                "output_type": "generate_until",
-                "doc_to_text": "Question: {{question}}\nAnswer:",
-                "doc_to_target": "{{answer}}",
-                "generation_kwargs": {"until": ["Question:"], "do_sample": False, "max_gen_toks": 256},
-                "filter_list": [
-                    {
-                        "name": "word",
-                        "filter": [{"function": "regex", "regex_pattern": "(answer)"}, {"function": "take_first"}],
-                    }
-                ],
-                "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
-                "metadata": {"version": 1.0},
-            }
-        )
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+    return config_map_of_tasks(f"{SUITES}-worse", {"easy": questions}, *WORD)
 
 
 @dataclass(frozen=True)
