@@ -36,6 +36,7 @@ class Server:
             {
                 "method": request.method,
                 "path": request.path,
+                "raw_path": request.raw_path,
                 "query": dict(request.query),
                 "body": json.loads(text) if text else None,
                 "accept": request.headers["Accept"],
@@ -207,3 +208,16 @@ def test_calls_are_counted_by_verb_and_kind_and_how_they_ended(monkeypatch: pyte
 def test_addresses() -> None:
     assert path_of(PODS, "team") == "/api/v1/namespaces/team/pods"
     assert path_of(EVALRUNS, None) == "/apis/evalrun.dev/v1alpha1/evalruns"
+
+
+def test_no_segment_of_a_path_leads_to_another_folder() -> None:
+    server = Server().will(200)
+    talk(server, lambda client: client.get(EVALRUNS, "a/b", "../../tenant-b/evalruns/nightly?x#y"))
+    assert server.asked[0]["raw_path"] == (
+        "/apis/evalrun.dev/v1alpha1/namespaces/a%2Fb/evalruns/..%2F..%2Ftenant-b%2Fevalruns%2Fnightly%3Fx%23y"
+    )
+    for name in (".", ".."):
+        with pytest.raises(errors.Invalid, match="no name of a Kubernetes object"):
+            path_of(PODS, "team", name)
+        with pytest.raises(errors.Invalid, match="no name of a Kubernetes object"):
+            path_of(PODS, name, "x")

@@ -81,6 +81,15 @@ def problems(look: Look, **spec: Any) -> list[tuple[str, Reason]]:
     return [(one.field, one.reason) for one in references.problems]
 
 
+@pytest.mark.parametrize("other", [{"namespace": "tenant-b"}, {"name": "y"}, {"namespace": None}])
+def test_body_of_another_object_is_dropped_unread(other: dict[str, str | None]) -> None:
+    look = Look()
+    manifest = run().manifest()
+    look.api.objects["EvalRun", "x"] = {**manifest, "metadata": manifest["metadata"] | other}
+    assert look.at(None) is None
+    assert look.api.read == ["get EvalRun x"]
+
+
 def test_a_run_that_is_gone_or_on_its_way_out_is_nothing_to_act_upon() -> None:
     assert Look().at(None) is None
     look = Look()

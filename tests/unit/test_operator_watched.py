@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from evalrun_api.pods import ANNOTATION_RUN_NAME
 from evalrun_operator.changes import EVALRUNS, JOBS, PODS, Kind
 from evalrun_operator.errors import ApiError, Forbidden, NoCluster, NotFound, Unavailable
 from evalrun_operator.health import Health
@@ -333,6 +334,39 @@ def test_a_stranger_that_looks_like_a_child_belongs_to_no_run() -> None:
     assert key_of(PODS, {"name": "p", "namespace": "team"}) is None
     assert key_of(PODS, {"name": "p", "namespace": "team", "annotations": None}) is None
     assert key_of(EVALRUNS, {"name": "x", "namespace": "team"}) == Key("team", "x")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../tenant-b/evalruns/nightly",
+        "..",
+        ".",
+        "a/b",
+        "a%2Fb",
+        "x?watch=1",
+        "x#",
+        "Upper",
+        "x\n",
+        " x",
+        "-x",
+        "x..y",
+        "ü",
+        "x" * 254,
+        "",
+        7,
+        ["x"],
+    ],
+)
+def test_annotation_that_is_no_object_name_leads_to_no_run(name: object) -> None:
+    metadata = {"name": "p", "namespace": "team", "annotations": {ANNOTATION_RUN_NAME: name}}
+    assert key_of(PODS, metadata) is None
+
+
+def test_annotation_with_an_object_name_leads_to_the_run_of_its_own_namespace() -> None:
+    for name in ("nightly", "a.b-c.7", "x" * 253):
+        metadata = {"name": "p", "namespace": "team", "annotations": {ANNOTATION_RUN_NAME: name}}
+        assert key_of(PODS, metadata) == Key("team", name)
 
 
 def test_the_operators_own_status_is_no_news_and_what_a_user_wants_is() -> None:

@@ -139,6 +139,11 @@ Quantity = Annotated[
 INT32_MAX = 2**31 - 1
 
 
+def is_object_name(value: object) -> bool:
+    """Tell whether a value can be the name of a Kubernetes object."""
+    return isinstance(value, str) and len(value) <= 253 and re.fullmatch(_DNS_NAME, value) is not None
+
+
 def climbs(path: str) -> bool:
     """Whether a path or URI has '..' as a component, by which it could leave the place it is under."""
     return "/../" in f"/{path}/"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
@@ -166,10 +167,20 @@ _METHODS = {"get": "GET", "list": "GET", "create": "POST", "apply": "PATCH", "pa
 
 
 def path_of(kind: Kind, namespace: str | None, name: str | None = None) -> str:
-    """The address of an object or, without ``name``, of all of its kind."""
+    """Build the address of an object or, without ``name``, of all of its kind.
+
+    Every path segment that comes from outside is quoted here and nowhere else. Raises ``Invalid`` for one that a
+    server would resolve to another folder.
+    """
     prefix = "/apis" if "/" in kind.api_version else "/api"
-    within = f"/namespaces/{namespace}" if namespace else ""
-    return f"{prefix}/{kind.api_version}{within}/{kind.plural}" + (f"/{name}" if name else "")
+    within = f"/namespaces/{_segment(namespace)}" if namespace else ""
+    return f"{prefix}/{kind.api_version}{within}/{kind.plural}" + (f"/{_segment(name)}" if name else "")
+
+
+def _segment(text: str) -> str:
+    if text in (".", ".."):
+        raise errors.Invalid("path", f"{text!r} is no name of a Kubernetes object")
+    return quote(text, safe="")
 
 
 _BY_STATUS: Mapping[int, type[errors.ApiError]] = {

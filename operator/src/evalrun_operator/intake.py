@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evalrun_api.base import is_object_name
 from evalrun_api.pods import ANNOTATION_RUN_NAME, LABEL_RUN
 from evalrun_operator.changes import EVALRUNS, Kind
 from evalrun_operator.names import run_labels
@@ -21,9 +22,12 @@ CHILDREN = ",".join([*(f"{key}={value}" for key, value in run_labels("").items()
 
 
 def key_of(kind: Kind, metadata: Mapping[str, Any]) -> Key | None:
-    """The run that an object is, or belongs to; None for one that somebody made to look like a child."""
+    """Find the run that an object is, or belongs to; None for one that somebody made to look like a child.
+
+    Whoever may make pods may put anything into their annotations: only what can be an object's name becomes a key.
+    """
     name = metadata["name"] if kind is EVALRUNS else (metadata.get("annotations") or {}).get(ANNOTATION_RUN_NAME)
-    return Key(metadata["namespace"], name) if name else None
+    return Key(metadata["namespace"], name) if is_object_name(name) else None
 
 
 @dataclass(frozen=True)

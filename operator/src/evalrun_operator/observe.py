@@ -74,6 +74,9 @@ class Observer:
             body = await self.client.get(EVALRUNS, key.namespace, key.name)
         except NotFound:
             body = {}
+        if body and not _is_of(body, key):
+            logger.error("%s: the API server answered with another object, which is left alone", key)
+            body = {}
         if not body or body["metadata"].get("deletionTimestamp"):
             self.forget(key)
             return None
@@ -144,6 +147,11 @@ class Observer:
             return None
         problems = self.backend.problems(run)
         return References(problems) if problems else await look_up(self.client, namespace, run.spec)
+
+
+def _is_of(body: Manifest, key: Key) -> bool:
+    """Whether an object is the one that was asked for: nothing is ever done to another."""
+    return (body["metadata"].get("namespace"), body["metadata"].get("name")) == key
 
 
 def _is_finished(run: EvalRun) -> bool:
