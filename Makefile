@@ -67,10 +67,10 @@ bench: install ## Ratios side by side, written to docs/benchmarks.md
 	$(BIN)/python -m bench --model $(MODEL) --write docs/benchmarks.md
 
 generate: install ## Make what is generated: CRD, tables of fields, metrics and engine arguments, dashboards, the chart's copies
-	$(BIN)/python crds/generate/engine_args.py > crds/src/evalrun_api/engine_args.py.new
-	mv crds/src/evalrun_api/engine_args.py.new crds/src/evalrun_api/engine_args.py
-	$(BIN)/ruff format --quiet crds/src/evalrun_api/engine_args.py
-	$(BIN)/python -m evalrun_api.crd > crds/evalrun.dev_evalruns.yaml
+	$(BIN)/python crds/generate/engine_args.py > crds/src/evalrun_api/spec/engine_args.py.new
+	mv crds/src/evalrun_api/spec/engine_args.py.new crds/src/evalrun_api/spec/engine_args.py
+	$(BIN)/ruff format --quiet crds/src/evalrun_api/spec/engine_args.py
+	$(BIN)/python -m evalrun_api.schema.crd > crds/evalrun.dev_evalruns.yaml
 	$(BIN)/python crds/generate/reference.py > docs/reference.md
 	$(BIN)/python crds/generate/metrics_table.py > docs/metrics.md
 	cp crds/evalrun.dev_evalruns.yaml helm/evalrun/files/

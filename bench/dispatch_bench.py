@@ -33,7 +33,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from evalrun_runner.dispatch import Dispatcher, DispatchPolicy
-from evalrun_runner.records import Chunk, Committed, Counts, Lease, Report
+from evalrun_runner.records.messages import Committed, Lease, Report
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts
 
 SLOTS = 32
 TOKENS_PER_S = 50.0

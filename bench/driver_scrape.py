@@ -38,15 +38,16 @@ from bench.runner_side import _Clock, _OneReplica
 from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation, SuiteLocation
 from evalrun_api.metrics import driver
 from evalrun_runner.dispatch import Dispatcher
+from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.run import Options, run
 from evalrun_runner.driver.telemetry import RunTelemetry
-from evalrun_runner.driver.watching import View
-from evalrun_runner.endpoint import Endpoint, Page
 from evalrun_runner.engine.mock import MockSettings
-from evalrun_runner.metrics import RunMetrics
-from evalrun_runner.metrics.scores import MOST_SCORES
-from evalrun_runner.records import EngineStats, Latencies, Order, Report, StoreStats, Tally, Telemetry
+from evalrun_runner.records.messages import EngineStats, Latencies, Order, Report, StoreStats, Telemetry
+from evalrun_runner.records.results import Tally
 from evalrun_runner.replica.replica import Replica, ReplicaSettings
+from evalrun_runner.serving.endpoint import Endpoint, Page
+from evalrun_runner.serving.metrics import RunMetrics
+from evalrun_runner.serving.metrics.scores import MOST_SCORES
 
 ACCEPT = {
     "Accept": "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3",

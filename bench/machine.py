@@ -7,7 +7,7 @@ import platform
 from datetime import UTC, datetime
 from importlib import metadata
 
-from evalrun_runner.driver.provenance import PACKAGES
+from evalrun_runner.driver.record import PACKAGES
 from evalrun_runner.machine import hardware
 
 QUIET_LOAD = 1.0

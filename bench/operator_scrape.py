@@ -144,23 +144,24 @@ def _exposition() -> Exposition:
     """The operator's page without its watches and its workers."""
     from kubernetes.aio.client import Configuration
 
-    from evalrun_operator.changes import EVALRUNS, JOBS, PODS
-    from evalrun_operator.client import Client
+    from evalrun_operator.kube.client import Client
+    from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS
+    from evalrun_operator.kube.workqueue import WorkQueue
+    from evalrun_operator.metrics.calls import Calls
     from evalrun_operator.metrics.exposition import Exposition
     from evalrun_operator.metrics.operator import Looks, Operator
     from evalrun_operator.metrics.runs import Runs
-    from evalrun_operator.observe import Key
-    from evalrun_operator.resync import Resync
+    from evalrun_operator.observe.observer import Key
     from evalrun_operator.settings import Metrics
-    from evalrun_operator.watched import Watched
-    from evalrun_operator.workqueue import WorkQueue
+    from evalrun_operator.watch.deliveries import Watched
+    from evalrun_operator.watch.resync import Resync
 
     async def make() -> Exposition:
         client = Client(Configuration(host="http://127.0.0.1:1"))
         queue: WorkQueue[Key] = WorkQueue()
         resync = Resync(client, queue.add, Watched(), (EVALRUNS, JOBS, PODS), (), 60.0)
         await client.__aexit__(None, None, None)
-        return Exposition(Runs(Metrics()), Operator(queue, Looks(), client.calls, resync), lambda: NOW)
+        return Exposition(Runs(Metrics()), Operator(queue, Looks(), Calls(), resync), lambda: NOW)
 
     return asyncio.run(make())
 
@@ -179,7 +180,7 @@ def _see(page: Exposition, numbers: range, scores: int) -> float:
 def _finished(number: int, scores: int) -> EvalRun:
     """A checkpoint's evaluation, with names as long as they are in practice."""
     from evalrun_api import EvalRun, EvalRunStatus, GateResult, Phase, Reason, Score, Verdict
-    from evalrun_api.status import Progress
+    from evalrun_api.status.status import Progress
 
     tasks = [f"mmlu_college_computer_science_{task}" for task in range(scores)]
     body = {

@@ -14,8 +14,8 @@ from bench.workloads import Workload
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.load import load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
-from evalrun_runner.engine.forms import Forms
 from evalrun_runner.engine.protocol import Call
+from evalrun_runner.engine.requests import Forms
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmSettings
 

@@ -20,16 +20,17 @@ from bench.reference_side import ReferenceSide
 from bench.sides import Run
 from bench.workloads import Workload
 from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation, SuiteLocation
-from evalrun_runner.driver.prepare import Setting, load_tasks
+from evalrun_runner.driver.preflight import Setting, load_tasks
+from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.run import Options, run
-from evalrun_runner.driver.watching import View
 from evalrun_runner.engine.protocol import Engine
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
-from evalrun_runner.fleet import Answered, FleetEvent, Joined
+from evalrun_runner.fleet.protocol import Answered, FleetEvent, Joined
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.records import Order, Outcome, Report
+from evalrun_runner.records.messages import Order, Report
+from evalrun_runner.records.results import Outcome
 from evalrun_runner.replica.pump import Pump
 from evalrun_runner.replica.replica import Replica, ReplicaSettings
 from evalrun_runner.replica.work import ChunkWork

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from evalrun_api.conditions import ConditionType, Phase, Reason
-from evalrun_api.crd import crd
+from evalrun_api.schema.crd import crd
+from evalrun_api.status.conditions import ConditionType, Phase, Reason
 
 Schema = dict[str, Any]
 

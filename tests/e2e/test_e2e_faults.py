@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cluster.controlplane import API_SERVER
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from support.e2e import NAMESPACE, Platform, Run
 
 pytestmark = pytest.mark.timeout(600)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cluster.seaweed import LIMITED
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from support.e2e import NAMESPACE, Object, Platform, Run
 
 pytestmark = pytest.mark.timeout(600)

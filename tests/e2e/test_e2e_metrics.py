@@ -10,9 +10,9 @@ from statistics import fmean
 import pytest
 
 from evalrun_api.metrics import ALL, Kind, Metric, driver, operator, scores
-from evalrun_api.pods import LABEL_COMPONENT, Component
+from evalrun_api.wire.pods import LABEL_COMPONENT, Component
 from evalrun_runner.benchmarks.values import decode
-from evalrun_runner.records import ItemResult
+from evalrun_runner.records.results import ItemResult
 from support.e2e import ITEMS, NAMESPACE, Run
 from support.watched import (
     BAD,

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cluster.node import Node
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from support.e2e import Object, Platform, Run
 
 pytestmark = pytest.mark.timeout(900)

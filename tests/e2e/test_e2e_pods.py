@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from evalrun_api import Phase, Reason, RunConfig, RunLocation, StorageAccess
-from evalrun_api.outcomes import Work
-from evalrun_api.pods import ExitCode
-from evalrun_api.storage import AddressingStyle
+from evalrun_api.spec.storage import AddressingStyle
+from evalrun_api.status.outcomes import Work
+from evalrun_api.wire.pods import ExitCode
 from evalrun_runner.cli.files import parse
 from evalrun_runner.cli.localize import Localizer
 from support.pods import DriverPod, PodNetwork, needs_namespaces

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from support.e2e import NAMESPACE, ROOT, Object, Platform, Run, documented
 
 pytestmark = pytest.mark.timeout(900)

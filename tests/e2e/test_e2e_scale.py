@@ -17,7 +17,7 @@ from cluster.binaries import missing_for_control_plane
 from cluster.cluster import Cluster
 from cluster.fake_nodes import FakeNodes, end_pod
 from cluster.fixtures import require
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from support.operator_scene import RUNNING, SUCCEEDED, Scene, with_evalruns
 from support.playing_kubelet import PlayingDriver
 

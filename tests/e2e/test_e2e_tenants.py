@@ -9,7 +9,7 @@ import pytest
 
 from cluster.api import ApiError
 from cluster.client import Client
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from support.e2e import NAMESPACE, SYSTEM, Platform, Run
 
 pytestmark = pytest.mark.timeout(300)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.records import ItemStatus
+from evalrun_runner.records.results import ItemStatus
 from evalrun_runner.store.directory import DirectoryStore
 from support.runs import Run, parts, write_run, write_suite
 

@@ -9,7 +9,7 @@ import yaml
 
 from cluster.cluster import Cluster
 from evalrun_api import Phase
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from support.operator_scene import RUNNING, SUCCEEDED, Scene, with_evalruns
 from support.playing_kubelet import PlayingDriver
 from support.tcp_proxy import TcpProxy

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.cluster import Cluster
 from evalrun_api import Counts, Failure, Phase, Reason, RunResult
-from evalrun_api.pods import Component, ExitCode
+from evalrun_api.wire.pods import Component, ExitCode
 from support.operator_scene import RUNNING, SUCCEEDED, Scene, condition, with_evalruns
 from support.operators import OperatorProcess
 from support.playing_kubelet import PlayingDriver

@@ -9,7 +9,7 @@ import pytest
 
 from cluster.cluster import Cluster
 from evalrun_api import Phase
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from support.expositions import Told, told
 from support.operator_scene import RUNNING, SUCCEEDED, Scene, with_evalruns
 from support.operators import OperatorProcess

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from evalrun_runner.engine.forms import Forms, rolling_windows
 from evalrun_runner.engine.generation import cut_at_stops, parse_generation
 from evalrun_runner.engine.mock import ByteTokenizer
 from evalrun_runner.engine.protocol import MAX_CHOICES, Output
+from evalrun_runner.engine.requests import Forms, rolling_windows
 from evalrun_runner.engine.tokens import TextCodec
-from evalrun_runner.records import Item, Request, RequestType
+from evalrun_runner.records.plan import Item, Request, RequestType
 
 EOS = "<|im_end|>"
 VLLM_DEFAULT_TEMPERATURE = 1.0

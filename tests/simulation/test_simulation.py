@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import pytest
 
 from evalrun_runner.dispatch import Departure, Dispatcher
-from evalrun_runner.dispatch.health import Replica
 from evalrun_runner.dispatch.leases import Holding
+from evalrun_runner.dispatch.replicas import Replica
 from evalrun_runner.dispatch.suspects import Quarantine
 from evalrun_runner.dispatch.table import State
-from evalrun_runner.records import Committed
+from evalrun_runner.records.messages import Committed
 from support.simulation import MakeDispatcher, Run
 from support.simulation_real_ledger import RealLedger
 from support.simulation_world import InvariantBroken, MemoryLedger

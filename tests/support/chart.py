@@ -19,7 +19,7 @@ from cluster.errors import ClusterError
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "evalrun"
-GOLDEN = ROOT / "tests" / "unit" / "golden" / "chart"
+GOLDEN = ROOT / "tests" / "unit" / "chart" / "golden"
 NAMESPACE = "evalrun-system"
 """Of the release, whose name is ``evalrun``."""
 Objects = list[dict[str, Any]]

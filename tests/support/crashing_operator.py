@@ -12,7 +12,8 @@ import signal
 import sys
 from typing import Any
 
-from evalrun_operator import __main__, app, client
+from evalrun_operator import __main__, app
+from evalrun_operator.kube import client
 
 CRASHED = 70
 _READS = {"get", "list"}

@@ -8,7 +8,9 @@ from typing import Any
 
 import kopf
 
-from evalrun_operator import __main__, connection, handlers
+from evalrun_operator import __main__
+from evalrun_operator.kube import connection
+from evalrun_operator.watch import handlers
 
 
 async def login(configuration: Any) -> kopf.ConnectionInfo:

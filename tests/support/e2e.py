@@ -23,10 +23,10 @@ from cluster.process import run
 from cluster.seaweed import PORT as SEAWEED_PORT
 from cluster.seaweed import Seaweed
 from evalrun_api import RunProgress
-from evalrun_api.pods import HTTP_PORT, LABEL_COMPONENT, LABEL_RUN, Component
-from evalrun_runner.layout import PARTS, RUN
+from evalrun_api.wire.pods import HTTP_PORT, LABEL_COMPONENT, LABEL_RUN, Component
+from evalrun_runner.ledger.layout import PARTS, RUN
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.records import ItemStatus
+from evalrun_runner.records.results import ItemStatus
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.s3 import S3Settings

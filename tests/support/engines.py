@@ -8,7 +8,8 @@ from typing import Any
 
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
 from evalrun_runner.ledger.manifest import hash_item
-from evalrun_runner.records import EngineStats, Item, Request, RequestType
+from evalrun_runner.records.messages import EngineStats
+from evalrun_runner.records.plan import Item, Request, RequestType
 
 
 def generate(context: str, *, repeats: int = 1, **arguments: Any) -> Request:

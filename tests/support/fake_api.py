@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from evalrun_api import EvalRun
-from evalrun_operator.backend.protocol import Objects
-from evalrun_operator.changes import JOBS, PODS, Change, Kind
-from evalrun_operator.errors import AlreadyExists, ApiError, Conflict, NotFound
-from evalrun_operator.observed import Attempt, Driver, Missing
+from evalrun_operator.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
+from evalrun_operator.kube.objects import JOBS, PODS, Change, Kind
+from evalrun_operator.state.backend import Objects
+from evalrun_operator.state.observed import Attempt, Driver, Missing
 
 Object = dict[str, Any]
 

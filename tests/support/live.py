@@ -28,16 +28,18 @@ from evalrun_runner.benchmarks.aggregate import aggregate, to_plain
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.chat import chat_template_of
 from evalrun_runner.benchmarks.score import Scorer
-from evalrun_runner.engine.forms import Forms
 from evalrun_runner.engine.protocol import Call
+from evalrun_runner.engine.requests import Forms
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings, prepare_environment
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
-from evalrun_runner.plan.chunks import ChunkSizing
-from evalrun_runner.plan.planner import plan_task
-from evalrun_runner.records import Chunk, ItemStatus, Lease, RequestType
+from evalrun_runner.planning.chunks import ChunkSizing
+from evalrun_runner.planning.segments import plan_task
+from evalrun_runner.records.messages import Lease
+from evalrun_runner.records.plan import Chunk, RequestType
+from evalrun_runner.records.results import ItemStatus
 from evalrun_runner.replica.intake import Intake
 from evalrun_runner.replica.pump import Pump
 from evalrun_runner.store.memory import MemoryStore

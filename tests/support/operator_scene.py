@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster.cluster import Cluster
 from evalrun_api import Counts, Phase, RunProgress, RunResult, Score
-from evalrun_api.pods import LABEL_RUN, LABEL_USE, USE_STORAGE
+from evalrun_api.wire.pods import LABEL_RUN, LABEL_USE, USE_STORAGE
 from support.operators import OperatorProcess
 from support.playing_kubelet import PlayingKubelet
 

@@ -28,9 +28,10 @@ from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
-from evalrun_runner.plan.chunks import ChunkSizing
-from evalrun_runner.plan.planner import plan_task
-from evalrun_runner.records import Chunk, Item, ItemResult, ItemStatus, Outcome, Request, RequestType, Response
+from evalrun_runner.planning.chunks import ChunkSizing
+from evalrun_runner.planning.segments import plan_task
+from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
+from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, Response
 from evalrun_runner.store.memory import MemoryStore
 
 KEYS = ("results", "groups", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples")

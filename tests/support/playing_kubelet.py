@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from cluster.client import Client
 from evalrun_api import RunProgress, RunResult
-from evalrun_api.pods import HTTP_PORT, LABEL_ATTEMPT, LABEL_COMPONENT, Component
+from evalrun_api.wire.pods import HTTP_PORT, LABEL_ATTEMPT, LABEL_COMPONENT, Component
 
 Object = dict[str, Any]
 WAIT_S = 60.0

@@ -31,8 +31,8 @@ from typing import Any, Self
 import pytest
 
 from evalrun_api import RunConfig, RunResult
-from evalrun_api.pods import CONFIG_KEY, HTTP_PORT, Environment
-from evalrun_api.runprogress import RunProgress
+from evalrun_api.wire.pods import CONFIG_KEY, HTTP_PORT, Environment
+from evalrun_api.wire.runprogress import RunProgress
 from support.seaweed import wait_until
 
 _NUMBERS = itertools.count()

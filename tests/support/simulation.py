@@ -32,7 +32,9 @@ from collections.abc import Callable
 from functools import partial
 
 from evalrun_runner.dispatch import Departure, Dispatcher, DispatchPolicy
-from evalrun_runner.records import Chunk, Committed, Counts, Lease, Order, Report
+from evalrun_runner.records.messages import Committed, Lease, Order, Report
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts
 from support.simulation_world import (
     Clock,
     FaultKind,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from evalrun_runner import layout
 from evalrun_runner.errors import LedgerCorrupt, Superseded
+from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer, encode_part
-from evalrun_runner.records import Chunk, Counts, ItemResult, ItemStatus, Outcome
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome
 from evalrun_runner.store.memory import MemoryStore
 from support.simulation_world import ChunkId, Part, item_hash
 

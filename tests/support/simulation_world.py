@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from evalrun_runner import layout
+from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.manifest import chunk_digest
-from evalrun_runner.records import Chunk, Counts
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts
 
 ChunkId = tuple[str, int]
 

@@ -13,7 +13,7 @@ import yaml
 from cluster.errors import ClusterError
 from cluster.prometheus import Prometheus
 from evalrun_api.metrics import driver
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from support.e2e import NAMESPACE, ROOT, Object, Platform, Run, config_map_of_tasks
 from support.watched import (
     BAD,

@@ -1,25 +1,26 @@
 """The contract of EvalRun: what users write, what the operator hands the runner, what the runner answers."""
 
 from evalrun_api.base import API_VERSION, GROUP, KIND, VERSION
-from evalrun_api.benchmark import Benchmark, Generation, Source
-from evalrun_api.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
-from evalrun_api.documents import load_documents
-from evalrun_api.engine import EngineSpec, MockEngine, Numerics, VllmEngine
-from evalrun_api.engine_args import EngineArgs
-from evalrun_api.gates import Gate, RunReference
-from evalrun_api.meta import ObjectMeta
-from evalrun_api.model import ModelScheme, ModelSpec
-from evalrun_api.outcomes import Counts, Failure, GateResult, Score, Verdict, Work
-from evalrun_api.parse import EvalRunFile, FileObject, cluster_problems, parse_evalrun, parse_file
-from evalrun_api.policy import Policy
-from evalrun_api.problems import InvalidInput, Problem
-from evalrun_api.replicas import Replicas
-from evalrun_api.run import EvalRun, EvalRunSpec, Output
-from evalrun_api.runconfig import ModelLocation, RunConfig, RunLocation, StorageAccess, SuiteLocation
-from evalrun_api.runprogress import Head, RunProgress
-from evalrun_api.runresult import RunResult
-from evalrun_api.status import EvalRunStatus
-from evalrun_api.storage import AddressingStyle, Checksums, Storage
+from evalrun_api.reading.documents import load_documents
+from evalrun_api.reading.parse import EvalRunFile, FileObject, cluster_problems, parse_evalrun, parse_file
+from evalrun_api.reading.problems import InvalidInput, Problem
+from evalrun_api.run import EvalRun
+from evalrun_api.spec.benchmark import Benchmark, Generation, Source
+from evalrun_api.spec.engine import EngineSpec, MockEngine, Numerics, VllmEngine
+from evalrun_api.spec.engine_args import EngineArgs
+from evalrun_api.spec.gates import Gate, RunReference
+from evalrun_api.spec.meta import ObjectMeta
+from evalrun_api.spec.model import ModelScheme, ModelSpec
+from evalrun_api.spec.policy import Policy
+from evalrun_api.spec.replicas import Replicas
+from evalrun_api.spec.spec import EvalRunSpec, Output
+from evalrun_api.spec.storage import AddressingStyle, Checksums, Storage
+from evalrun_api.status.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
+from evalrun_api.status.outcomes import Counts, Failure, GateResult, Score, Verdict, Work
+from evalrun_api.status.status import EvalRunStatus
+from evalrun_api.wire.runconfig import ModelLocation, RunConfig, RunLocation, StorageAccess, SuiteLocation
+from evalrun_api.wire.runprogress import Head, RunProgress
+from evalrun_api.wire.runresult import RunResult
 
 __all__ = [
     "API_VERSION",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
@@ -139,7 +139,7 @@ Quantity = Annotated[
 INT32_MAX = 2**31 - 1
 
 
-def is_object_name(value: object) -> bool:
+def is_object_name(value: object) -> TypeGuard[str]:
     """Tell whether a value can be the name of a Kubernetes object."""
     return isinstance(value, str) and len(value) <= 253 and re.fullmatch(_DNS_NAME, value) is not None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models import dashboard as boards
 
-from evalrun_monitoring import fleet, operator, run, scores
+from evalrun_monitoring.dashboards import fleet, operator, run, scores
 
 
 def dashboards() -> tuple[boards.Dashboard, ...]:

@@ -7,7 +7,7 @@ that is replaced is another pod, whose counters begin at zero.
 from __future__ import annotations
 
 from evalrun_api import Phase
-from evalrun_api.outcomes import Verdict
+from evalrun_api.status.outcomes import Verdict
 
 RUN_LABELS = ("run_namespace", "run")
 SCORE_LABELS = (*RUN_LABELS, "model", "task", "metric", "filter")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evalrun_operator import app, logs
 from evalrun_operator.backend.jobs import JobsBackend
-from evalrun_operator.errors import NoCluster
+from evalrun_operator.kube.errors import NoCluster
 from evalrun_operator.settings import SETTINGS_VARIABLE, SettingsError, load_settings
 
 logger = logging.getLogger("evalrun_operator")

@@ -14,25 +14,26 @@ from typing import Any
 import aiohttp
 import kopf
 
-from evalrun_operator.backend.protocol import Backend
-from evalrun_operator.changes import EVALRUNS
-from evalrun_operator.client import Client
-from evalrun_operator.connection import configuration
-from evalrun_operator.handlers import registry
-from evalrun_operator.health import Health
-from evalrun_operator.intake import Intake
+from evalrun_operator.kube.client import Client
+from evalrun_operator.kube.connection import configuration
+from evalrun_operator.kube.objects import EVALRUNS
+from evalrun_operator.kube.workqueue import Work, WorkQueue
 from evalrun_operator.metrics import scrape
+from evalrun_operator.metrics.calls import Calls
 from evalrun_operator.metrics.exposition import Exposition
 from evalrun_operator.metrics.operator import Looks, Operator
 from evalrun_operator.metrics.runs import Runs
-from evalrun_operator.observe import Key, Observer
-from evalrun_operator.progress import ask_progress
+from evalrun_operator.observe.observer import Key, Observer
+from evalrun_operator.observe.progress import ask_progress
 from evalrun_operator.reconcile import Reconciler
-from evalrun_operator.resync import Resync
 from evalrun_operator.serving import serve
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.watched import Watched
-from evalrun_operator.workqueue import Work, WorkQueue
+from evalrun_operator.state.backend import Backend
+from evalrun_operator.watch.deliveries import Watched
+from evalrun_operator.watch.events import Intake
+from evalrun_operator.watch.handlers import registry
+from evalrun_operator.watch.health import Health
+from evalrun_operator.watch.resync import Resync
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
         Exception: A part ended by itself. The process should end too: only a new one is known to work.
     """
     found = await configuration()
-    async with Client(found) as client, aiohttp.ClientSession() as session:
+    calls = Calls()
+    async with Client(found, calls.add) as client, aiohttp.ClientSession() as session:
         looks, runs = Looks(), Runs(settings.metrics)
         queue: WorkQueue[Key] = WorkQueue(waited=looks.waits.observe)
         watched = Watched()
@@ -63,7 +65,7 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
 
         resync = Resync(client, changed, watched, kinds, namespaces, settings.resync_seconds)
         handlers = registry(Intake(changed, watched), kinds, found)
-        exposition = Exposition(runs, Operator(queue, looks, client.calls, resync), now)
+        exposition = Exposition(runs, Operator(queue, looks, calls, resync), now)
         health = Health(queue, resync)
         async with (
             serve(health.routes(), settings.health_port) as health_port,
@@ -75,9 +77,9 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
                 work = looks.timed(reconciler.reconcile)
                 await _Parts(queue, resync, work, Watches(handlers, namespaces)).run(settings.workers)
             finally:
-                calls = client.calls.by_verb_and_kind()
-                made = ", ".join(f"{verb} {kind} {times}" for (verb, kind), times in calls.most_common())
-                logger.info("stopped after %d calls of the API server: %s", calls.total(), made)
+                made = calls.by_verb_and_kind()
+                each = ", ".join(f"{verb} {kind} {times}" for (verb, kind), times in made.most_common())
+                logger.info("stopped after %d calls of the API server: %s", made.total(), each)
 
 
 @dataclass(frozen=True)

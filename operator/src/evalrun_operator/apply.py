@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from evalrun_api import EvalRun
-from evalrun_api.pods import LABEL_RUN
-from evalrun_operator.changes import EVALRUNS, EVENTS, SECRETS, Change, Create, Delete, Event, Patch
-from evalrun_operator.client import Client
-from evalrun_operator.errors import AlreadyExists, ChildRefused, Conflict, Forbidden, Invalid, NotFound
+from evalrun_api.wire.pods import LABEL_RUN
+from evalrun_operator.kube.client import Client
+from evalrun_operator.kube.errors import AlreadyExists, ChildRefused, Conflict, Forbidden, Invalid, NotFound
+from evalrun_operator.kube.objects import EVALRUNS, EVENTS, SECRETS, Change, Create, Delete, Event, Patch
 from evalrun_operator.names import FIELD_MANAGER, run_labels, stem
 from evalrun_operator.plan import Plan
 

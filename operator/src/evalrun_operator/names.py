@@ -10,7 +10,7 @@ import hashlib
 import re
 
 from evalrun_api import EvalRun
-from evalrun_api.pods import ANNOTATION_RUN_NAME, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_RUN, Component
+from evalrun_api.wire.pods import ANNOTATION_RUN_NAME, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_RUN, Component
 
 FIELD_MANAGER = "evalrun-operator"
 """The one field manager of everything the operator writes."""

@@ -9,14 +9,14 @@ from datetime import datetime
 
 from evalrun_api import EvalRunStatus
 from evalrun_operator.apply import apply, tell
-from evalrun_operator.backend.protocol import Backend
-from evalrun_operator.changes import Event
-from evalrun_operator.client import Client
-from evalrun_operator.errors import ChildRefused
+from evalrun_operator.kube.client import Client
+from evalrun_operator.kube.errors import ChildRefused
+from evalrun_operator.kube.objects import Event
 from evalrun_operator.metrics.runs import Runs
-from evalrun_operator.observe import Key, Observer
+from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.plan import plan
 from evalrun_operator.settings import OperatorSettings
+from evalrun_operator.state.backend import Backend
 
 RECONCILE_SECONDS = 120.0
 """For one step; every call within has its own, shorter, time."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evalrun_api.conditions import Reason
+from evalrun_api.status.conditions import Reason
 
 
 class EvalRunError(Exception):

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from evalrun_api import EvalRun, EvalRunSpec, Reason
 from evalrun_api.base import OBJECT_NAME
-from evalrun_api.replicas import TaintEffect
+from evalrun_api.spec.replicas import TaintEffect
 from evalrun_operator.backend.job_manifests import LABEL_PRIORITY
 from evalrun_operator.backend.resources import gpus_per_replica, is_gpu, quantity, replica_resources
 from evalrun_operator.names import LABEL_QUEUE
-from evalrun_operator.observed import Missing
+from evalrun_operator.state.observed import Missing
 
 MAX_SPEC_BYTES = 900_000
 """A ConfigMap holds 1 MiB, and the RunConfig is a little more than the spec."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from evalrun_api import KIND
-from evalrun_api.pods import LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_RUN, Component
+from evalrun_api.wire.pods import LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_RUN, Component
 from evalrun_operator.backend import values as read
-from evalrun_operator.backend.protocol import Objects
-from evalrun_operator.changes import JOBS, PODS, Manifest
+from evalrun_operator.kube.objects import JOBS, PODS, Manifest
 from evalrun_operator.names import LABEL_QUEUE
+from evalrun_operator.state.backend import Objects
 
 TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
 """Keeps a pod until its Job has counted it."""

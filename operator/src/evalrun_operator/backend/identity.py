@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from evalrun_api import API_VERSION, KIND, EvalRun
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from evalrun_operator import names
 
 

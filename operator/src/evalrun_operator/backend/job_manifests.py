@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from evalrun_api import EvalRun
-from evalrun_api.pods import Component, ExitCode
+from evalrun_api.wire.pods import Component, ExitCode
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.pods import pod_template
-from evalrun_operator.changes import Manifest
+from evalrun_operator.kube.objects import Manifest
 from evalrun_operator.names import LABEL_QUEUE
 from evalrun_operator.settings import OperatorSettings
 

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from evalrun_api import EvalRun
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from evalrun_operator.backend import manifests
 from evalrun_operator.backend.checks import spec_problems
 from evalrun_operator.backend.children import Children, Job, children
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.job_manifests import driver_job, replicas_job
-from evalrun_operator.backend.protocol import Objects
 from evalrun_operator.backend.repairs import repairs
 from evalrun_operator.backend.runconfig import runconfig
 from evalrun_operator.backend.seen import attempts
-from evalrun_operator.changes import (
+from evalrun_operator.kube.objects import (
     CONFIG_MAPS,
     JOBS,
     NETWORK_POLICIES,
@@ -31,9 +30,10 @@ from evalrun_operator.changes import (
     Kind,
     Patch,
 )
-from evalrun_operator.observed import Attempt, Missing, References
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.wanted import Want, Wanted
+from evalrun_operator.state.backend import Objects
+from evalrun_operator.state.desired import Want, Wanted
+from evalrun_operator.state.observed import Attempt, Missing, References
 
 MOST_INDEXES = 100_000
 """Of an Indexed Job with a back-off per index."""

@@ -6,17 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalrun_api import RunConfig
-from evalrun_api.pods import (
-    CONFIG_KEY,
-    HTTP_PORT,
-    LABEL_RUN,
-    RAY_PORT,
-    TOKEN_KEY,
-    Component,
-)
+from evalrun_api.wire.pods import CONFIG_KEY, HTTP_PORT, LABEL_RUN, RAY_PORT, TOKEN_KEY, Component
 from evalrun_operator import names
 from evalrun_operator.backend.identity import Identity
-from evalrun_operator.changes import Manifest
+from evalrun_operator.kube.objects import Manifest
 from evalrun_operator.settings import NetworkPolicy
 
 _DNS: Mapping[str, Any] = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from evalrun_api import EvalRun
-from evalrun_api.pods import (
+from evalrun_api.spec.replicas import Resources, TaintEffect, Toleration
+from evalrun_api.wire.pods import (
     CACHE_DIR,
     CONFIG_DIR,
     CONFIG_KEY,
@@ -21,7 +22,6 @@ from evalrun_api.pods import (
     Component,
     Environment,
 )
-from evalrun_api.replicas import Resources, TaintEffect, Toleration
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.resources import replica_resources
 from evalrun_operator.backend.volumes import mounts, volumes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from evalrun_api.pods import ExitCode
+from evalrun_api.wire.pods import ExitCode
 from evalrun_operator.backend.children import TRACKING_FINALIZER, Children, Job, Pod
-from evalrun_operator.changes import PODS, Change, Delete, Patch
+from evalrun_operator.kube.objects import PODS, Change, Delete, Patch
 
 LOST_AFTER = timedelta(seconds=60)
 """Past its grace period a pod on a node that does not answer is given up."""

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 
 from evalrun_api import EvalRunSpec
-from evalrun_api.replicas import Resources
+from evalrun_api.spec.replicas import Resources
 
 GPU = "nvidia.com/gpu"
 """What is asked for where a spec says nothing."""

@@ -17,12 +17,12 @@ from evalrun_api import (
     StorageAccess,
     SuiteLocation,
 )
-from evalrun_api.pods import CA_DIR, CACHE_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
+from evalrun_api.wire.pods import CA_DIR, CACHE_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
 from evalrun_operator.backend.resources import gpus_per_replica
 from evalrun_operator.names import results_uri
-from evalrun_operator.observed import References
-from evalrun_operator.references import claim_of
+from evalrun_operator.observe.references import claim_of
 from evalrun_operator.settings import OperatorSettings
+from evalrun_operator.state.observed import References
 
 
 def runconfig(run: EvalRun, attempt: int, settings: OperatorSettings, references: References | None) -> RunConfig:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pydantic import ValidationError
 
 from evalrun_api import Reason, RunResult
-from evalrun_api.pods import Component
+from evalrun_api.wire.pods import Component
 from evalrun_operator.backend.children import Children, Job, Pod
-from evalrun_operator.observed import Attempt, Driver, DriverPhase, Replicas
+from evalrun_operator.state.observed import Attempt, Driver, DriverPhase, Replicas
 
 DETAIL_CHARACTERS = 600
 """Of a log's tail that is shown to people."""

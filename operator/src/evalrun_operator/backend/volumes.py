@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from evalrun_api import EvalRun, EvalRunSpec, ModelScheme, StorageAccess
-from evalrun_api.pods import CA_DIR, CACHE_DIR, CONFIG_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
+from evalrun_api.wire.pods import CA_DIR, CACHE_DIR, CONFIG_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
 from evalrun_operator.backend.runconfig import storage_access
-from evalrun_operator.references import claim_of
+from evalrun_operator.observe.references import claim_of
 from evalrun_operator.settings import Pods
 
 GROUP_READABLE = 0o440

@@ -19,11 +19,11 @@ from evalrun_api.metrics.operator import (
     RESYNC_AGE,
     WATCH_AGE,
 )
+from evalrun_operator.kube.workqueue import Work, WorkQueue
 from evalrun_operator.metrics.calls import Calls
 from evalrun_operator.metrics.families import Histogram, Tally, family_of
-from evalrun_operator.observe import Key
-from evalrun_operator.resync import Resync
-from evalrun_operator.workqueue import Work, WorkQueue
+from evalrun_operator.observe.observer import Key
+from evalrun_operator.watch.resync import Resync
 
 
 @dataclass(frozen=True)

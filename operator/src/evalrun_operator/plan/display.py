@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from evalrun_api import Counts, GateResult, RunProgress, RunResult, Score
-from evalrun_api.status import Display, EvalRunStatus
+from evalrun_api.status.status import Display, EvalRunStatus
 
 
 def progress_text(counts: Counts) -> str | None:

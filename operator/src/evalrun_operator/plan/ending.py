@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from evalrun_api import Phase, Reason
-from evalrun_api.pods import ExitCode
-from evalrun_operator.observed import Driver, DriverPhase
+from evalrun_api.wire.pods import ExitCode
+from evalrun_operator.state.observed import Driver, DriverPhase
 
 
 class Verdict(StrEnum):

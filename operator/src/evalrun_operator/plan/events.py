@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evalrun_api import Condition, ConditionStatus, ConditionType, EvalRunStatus
-from evalrun_operator.changes import Event
+from evalrun_operator.kube.objects import Event
 
 _TOLD = {
     (ConditionType.ACCEPTED, ConditionStatus.FALSE): True,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from evalrun_api import Condition, ConditionStatus, ConditionType, Reason, RunProgress, RunResult, Verdict
-from evalrun_operator.observed import Driver, DriverPhase, Replicas
+from evalrun_operator.state.observed import Driver, DriverPhase, Replicas
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from evalrun_api import ConditionType, EvalRunStatus, Phase, Reason
-from evalrun_operator.changes import Event
-from evalrun_operator.observed import Driver, DriverPhase, Missing, Observed
+from evalrun_operator.kube.objects import Event
 from evalrun_operator.plan import findings as find
 from evalrun_operator.plan.ending import Ending, Verdict, ending_of, wait_before
 from evalrun_operator.plan.events import events
@@ -28,7 +27,8 @@ from evalrun_operator.plan.situation import Situation, situate
 from evalrun_operator.plan.status import new_status
 from evalrun_operator.plan.step import Step
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.wanted import Want, Wanted
+from evalrun_operator.state.desired import Want, Wanted
+from evalrun_operator.state.observed import Driver, DriverPhase, Missing, Observed
 
 LEAVING_SECONDS = 30.0
 """For replicas to leave by themselves after the end of their run."""

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from evalrun_api import EvalRunStatus
 from evalrun_operator.names import LABEL_QUEUE
-from evalrun_operator.observed import Attempt, Observed
 from evalrun_operator.plan.ending import Verdict, ending_of
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.wanted import Want, Wanted
+from evalrun_operator.state.desired import Want, Wanted
+from evalrun_operator.state.observed import Attempt, Observed
 
 
 @dataclass(frozen=True, slots=True)

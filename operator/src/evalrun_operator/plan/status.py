@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from evalrun_api import Counts, EvalRunStatus, RunProgress, RunResult, Work
-from evalrun_api.status import MAX_SCORES, Progress, ReplicaStatus
+from evalrun_api.status.status import MAX_SCORES, Progress, ReplicaStatus
 from evalrun_operator.names import results_uri
-from evalrun_operator.observed import Observed
 from evalrun_operator.plan.display import display
 from evalrun_operator.plan.findings import conditions
 from evalrun_operator.plan.step import Step
+from evalrun_operator.state.observed import Observed
 
 MAX_GATES = 100
 """Gates in a status."""

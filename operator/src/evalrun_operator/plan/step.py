@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from evalrun_api import Phase, RunResult
 from evalrun_operator.plan.findings import Findings
-from evalrun_operator.wanted import Wanted
+from evalrun_operator.state.desired import Wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.bootstrap import quiet_bootstrap
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.errors import LedgerCorrupt, RunFailed
-from evalrun_runner.records import ItemResult, ItemStatus
+from evalrun_runner.records.results import ItemResult, ItemStatus
 
 BOOTSTRAP_ITERATIONS = 100_000
 """lm-eval's default."""

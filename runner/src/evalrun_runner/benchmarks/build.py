@@ -12,11 +12,11 @@ from typing import Any
 from lm_eval.api.instance import Instance
 
 from evalrun_runner.benchmarks.chat import ChatTemplate
-from evalrun_runner.benchmarks.failures import explain, making_task
+from evalrun_runner.benchmarks.errors import explain, making_task
 from evalrun_runner.benchmarks.load import LeafTask
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger.manifest import hash_item
-from evalrun_runner.records import Item, Request, RequestType
+from evalrun_runner.records.plan import Item, Request, RequestType
 
 CHARACTERS_PER_TOKEN = 4
 DEFAULT_GENERATED_TOKENS = 256

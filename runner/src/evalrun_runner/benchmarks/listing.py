@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lm_eval.tasks._index import Entry, Kind
 
-from evalrun_runner.benchmarks.library import PACKAGE_TASKS, open_library
+from evalrun_runner.benchmarks.registry import PACKAGE_TASKS, open_library
 from evalrun_runner.errors import InputError
 
 _KINDS = {Kind.TASK: "task", Kind.PY_TASK: "task", Kind.GROUP: "group", Kind.TAG: "tag"}

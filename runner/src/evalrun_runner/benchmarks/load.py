@@ -24,11 +24,11 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import set_torch_seed
 
 from evalrun_runner.benchmarks import values
-from evalrun_runner.benchmarks.failures import making_task
-from evalrun_runner.benchmarks.guard import check_suite
-from evalrun_runner.benchmarks.library import RecipeFactory, open_library
+from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
-from evalrun_runner.benchmarks.sandbox import confine_templates
+from evalrun_runner.benchmarks.registry import RecipeFactory, open_library
+from evalrun_runner.benchmarks.suites.guard import check_suite
+from evalrun_runner.benchmarks.suites.sandbox import confine_templates
 from evalrun_runner.errors import InputError
 
 MAX_SEED = 2**32 - 1

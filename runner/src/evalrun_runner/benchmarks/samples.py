@@ -10,7 +10,8 @@ from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
 
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.load import LeafTask
-from evalrun_runner.records import Item, ItemResult, ItemStatus
+from evalrun_runner.records.plan import Item
+from evalrun_runner.records.results import ItemResult, ItemStatus
 
 Rows = Callable[[], Iterable[tuple[Item, ItemResult]]]
 

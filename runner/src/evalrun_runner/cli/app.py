@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from evalrun_api.problems import InvalidInput
+from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli import commands
 from evalrun_runner.errors import EvalRunError, InputError
 

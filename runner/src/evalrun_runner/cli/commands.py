@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from evalrun_api import Phase, RunLocation, RunResult, Verdict
-from evalrun_api.parse import cluster_problems
-from evalrun_api.problems import InvalidInput
+from evalrun_api.reading.parse import cluster_problems
+from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli.display import Display, print_results
 from evalrun_runner.cli.files import parse
 from evalrun_runner.cli.localize import Localizer, absolute
@@ -88,7 +88,7 @@ def validate(files: Sequence[str], settings: Sequence[str], *, cluster: bool) ->
 
 def results(uri: str, *, json_output: bool) -> None:
     """Print a finished run's scores. Raises ``InputError`` where there are none."""
-    from evalrun_runner.driver.outcome import read_result
+    from evalrun_runner.driver.results import read_result
 
     try:
         result = read_result(RunLocation(uri=absolute(uri)))

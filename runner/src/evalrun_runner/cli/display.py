@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from evalrun_api import RunConfig, RunResult
-from evalrun_runner.driver.watching import View, line_of, rates_of
-from evalrun_runner.endpoint import Endpoint
+from evalrun_runner.driver.progress import View, line_of, rates_of
+from evalrun_runner.serving.endpoint import Endpoint
 
 LINE_SECONDS = 10.0
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from evalrun_api.documents import load_documents
-from evalrun_api.parse import EvalRunFile, parse_file
+from evalrun_api.reading.documents import load_documents
+from evalrun_api.reading.parse import EvalRunFile, parse_file
 from evalrun_runner.errors import InputError
 
 

@@ -21,10 +21,10 @@ from evalrun_api import (
     StorageAccess,
     SuiteLocation,
 )
-from evalrun_api.parse import EvalRunFile, FileObject
+from evalrun_api.reading.parse import EvalRunFile, FileObject
 from evalrun_runner.errors import InputError
 from evalrun_runner.machine import has_gpu
-from evalrun_runner.storage import store_spec
+from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.open import StoreSpec, open_store
 
 RUN_MARK = "run.json"

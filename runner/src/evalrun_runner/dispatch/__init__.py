@@ -1,9 +1,9 @@
 """Which replica runs which chunk: pure decisions, without Ray, threads, clock or randomness."""
 
 from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.fleet_view import ReplicaProgress
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
 from evalrun_runner.dispatch.progress import ProgressSnapshot
-from evalrun_runner.dispatch.roster import ReplicaProgress
 from evalrun_runner.dispatch.suspects import Quarantine
 
 __all__ = [

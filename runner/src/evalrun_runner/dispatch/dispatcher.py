@@ -18,16 +18,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from evalrun_runner.dispatch import hedge
-from evalrun_runner.dispatch.health import Replica, verdict
+from evalrun_runner.dispatch.fleet_view import Roster
 from evalrun_runner.dispatch.leases import Holding, LeaseBook
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
 from evalrun_runner.dispatch.progress import ProgressSnapshot, Tally
 from evalrun_runner.dispatch.queue import PendingQueue
-from evalrun_runner.dispatch.roster import Roster
+from evalrun_runner.dispatch.replicas import Replica, verdict
 from evalrun_runner.dispatch.suspects import Quarantine, Suspects
 from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
 from evalrun_runner.errors import RunFailed
-from evalrun_runner.records import Chunk, Committed, Counts, Lease, Order, Report
+from evalrun_runner.records.messages import Committed, Lease, Order, Report
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts
 
 _NONE_COMMITTED: Mapping[tuple[str, int], Counts] = {}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from evalrun_runner.dispatch.health import Replica
+from evalrun_runner.dispatch.fleet_view import Roster
 from evalrun_runner.dispatch.leases import Holding
 from evalrun_runner.dispatch.policy import DispatchPolicy
-from evalrun_runner.dispatch.roster import Roster
+from evalrun_runner.dispatch.replicas import Replica
 
 
 def remaining(holding: Holding, pace: float, now: float) -> float:

@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evalrun_runner.dispatch.roster import ReplicaProgress, Roster
+from evalrun_runner.dispatch.fleet_view import ReplicaProgress, Roster
 from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
-from evalrun_runner.records import Committed, Counts
+from evalrun_runner.records.messages import Committed
+from evalrun_runner.records.results import Counts
 
 _SAMPLE_S = 1.0
 

@@ -6,7 +6,8 @@ from array import array
 from enum import IntEnum
 
 from evalrun_runner.errors import RunFailed
-from evalrun_runner.records import Chunk, Counts
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts
 
 _DIGEST_BYTES = 32
 

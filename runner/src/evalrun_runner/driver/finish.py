@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evalrun_api import RunConfig
-from evalrun_runner import layout
 from evalrun_runner.benchmarks.aggregate import aggregate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.samples import sample_lines
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing, RunFailed
+from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import decode_chunk
-from evalrun_runner.records import Chunk, Counts, Item, ItemResult
+from evalrun_runner.records.plan import Chunk, Item
+from evalrun_runner.records.results import Counts, ItemResult
 from evalrun_runner.store.base import ObjectStore
 
 READERS = 16

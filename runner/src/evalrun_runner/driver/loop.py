@@ -12,12 +12,12 @@ from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.leadership import Leadership
-from evalrun_runner.driver.planning import Planned, Planning
+from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
-from evalrun_runner.driver.watching import View, Watcher
 from evalrun_runner.errors import Interrupted, RunFailed, Superseded
-from evalrun_runner.fleet import Answered, Fleet, FleetEvent, Gone, Joined, Refused
-from evalrun_runner.records import Order, Report, StoreStats
+from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.planning.planning import Planned, Planning
+from evalrun_runner.records.messages import Order, Report, StoreStats
 
 POLL_SECONDS = 0.1
 VIEW_SECONDS = 0.25

@@ -10,29 +10,30 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evalrun_api import Phase, Reason, RunConfig, RunResult, Work
-from evalrun_runner import layout
 from evalrun_runner.benchmarks.aggregate import running_metrics
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
-from evalrun_runner.cluster import RayFleet, RaySettings
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.driver import finish
 from evalrun_runner.driver.host import Host
-from evalrun_runner.driver.identity import Plan, check_same_plan, claim_plan, read_plan
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.loop import Loop
-from evalrun_runner.driver.outcome import check_baselines, succeeded, too_many_failed
-from evalrun_runner.driver.planning import Planning
-from evalrun_runner.driver.prepare import Setting, chat_template, load_tasks, prepare
-from evalrun_runner.driver.provenance import attempt_record, first_record, note_replicas, now, read_run, sizing
-from evalrun_runner.driver.taking_over import EarlierRun
+from evalrun_runner.driver.preflight import Setting, chat_template, load_tasks, prepare
+from evalrun_runner.driver.progress import View, Watcher
+from evalrun_runner.driver.record import attempt_record, first_record, note_replicas, now, read_run, sizing
+from evalrun_runner.driver.results import check_baselines, succeeded, too_many_failed
 from evalrun_runner.driver.telemetry import RunTelemetry
-from evalrun_runner.driver.watching import View, Watcher
 from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, blaming
+from evalrun_runner.fleet.ray_fleet import RayFleet, RaySettings
+from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.records import Chunk, Counts
+from evalrun_runner.planning.identity import Plan, check_same_plan, claim_plan, read_plan
+from evalrun_runner.planning.planning import Planning
+from evalrun_runner.planning.resume import EarlierRun
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts
 from evalrun_runner.replica.replica import ReplicaSettings
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store

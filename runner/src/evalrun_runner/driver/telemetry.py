@@ -18,19 +18,11 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from evalrun_api.metrics import driver
-from evalrun_runner.benchmarks.running import add
+from evalrun_runner.benchmarks.running_scores import add
+from evalrun_runner.dispatch.fleet_view import ReplicaProgress
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.dispatch.roster import ReplicaProgress
-from evalrun_runner.records import (
-    Committed,
-    Counts,
-    EngineStats,
-    Latencies,
-    Report,
-    StoreStats,
-    Tallies,
-    Telemetry,
-)
+from evalrun_runner.records.messages import Committed, EngineStats, Latencies, Report, StoreStats, Telemetry
+from evalrun_runner.records.results import Counts, Tallies
 
 RunningMetrics = Mapping[str, Mapping[str, str]]
 """Leaf task -> metric -> ``higher`` or ``lower``, whichever is better: what has running scores, in the plan's order."""

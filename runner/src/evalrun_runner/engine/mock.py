@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
-from evalrun_runner.records import EngineStats
+from evalrun_runner.records.messages import EngineStats
 
 BOS, EOS = 256, 257
 _IDLE_STEP_SECONDS = 0.01

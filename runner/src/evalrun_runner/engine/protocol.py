@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from evalrun_runner.records import EngineStats
+from evalrun_runner.records.messages import EngineStats
 
 MAX_CHOICES = 128
 """How many ``Call.choices`` a call may have at most: vLLM's bound on ``logprob_token_ids``."""

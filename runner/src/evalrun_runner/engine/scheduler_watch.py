@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evalrun_runner.records import EngineStats
+from evalrun_runner.records.messages import EngineStats
 
 
 class SchedulerWatch:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evalrun_api.conditions import Reason
+from evalrun_api.status.conditions import Reason
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.engine.tokens import first_line
 from evalrun_runner.errors import InputError
 from evalrun_runner.machine import available_memory, has_gpu
-from evalrun_runner.records import EngineStats
+from evalrun_runner.records.messages import EngineStats
 
 GIB = 1 << 30
 ANSWERED = frozenset({"stop", "length", "repetition"})

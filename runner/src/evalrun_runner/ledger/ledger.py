@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from evalrun_api.conditions import Reason
-from evalrun_runner import layout
+from evalrun_api.status.conditions import Reason
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
+from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.manifest import (
     Segment,
     TaskIndex,
@@ -32,7 +32,8 @@ from evalrun_runner.ledger.manifest import (
     encode_segment,
 )
 from evalrun_runner.ledger.parts import Part, Writer, count, decode_part, encode_part
-from evalrun_runner.records import Chunk, Counts, Item, ItemResult
+from evalrun_runner.records.plan import Chunk, Item
+from evalrun_runner.records.results import Counts, ItemResult
 from evalrun_runner.store.base import ObjectStore
 
 _COMMIT_ATTEMPTS = 5

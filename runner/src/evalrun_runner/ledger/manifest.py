@@ -15,7 +15,7 @@ from typing import Any
 from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.codec import Texts, pack, to_json, unpack
 from evalrun_runner.ledger.sealed import FLOAT, INT, TEXT, Column, SealedFile, write_sealed
-from evalrun_runner.records import Chunk, Item, Request, RequestType
+from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
 
 _KIND = "manifest segment"
 _ROWS_PER_GROUP = 128

@@ -16,7 +16,8 @@ from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.codec import escaped, to_json
 from evalrun_runner.ledger.manifest import chunk_digest
 from evalrun_runner.ledger.sealed import FLOAT, INT, TEXT, Column, SealedFile, write_sealed
-from evalrun_runner.records import Chunk, Counts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
 
 _KIND = "part"
 

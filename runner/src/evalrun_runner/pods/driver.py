@@ -1,6 +1,6 @@
 """``evalrun-driver``: the driver's pod. Serves its progress, keeps Ray's head, runs the run, says what came of it.
 
-Exit codes are those of ``evalrun_api.pods.ExitCode``; the last words are a RunResult in the termination message.
+Exit codes are those of ``evalrun_api.wire.pods.ExitCode``; the last words are a RunResult in the termination message.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import traceback
 from types import FrameType
 
 from evalrun_api import RunConfig, RunResult
-from evalrun_api.pods import FLUSH_GRACE_SECONDS, HTTP_PORT, ExitCode, HeadState
-from evalrun_api.runprogress import RunProgress
-from evalrun_runner.driver.watching import View, line_of
-from evalrun_runner.endpoint import Endpoint
+from evalrun_api.wire.pods import FLUSH_GRACE_SECONDS, HTTP_PORT, ExitCode, HeadState
+from evalrun_api.wire.runprogress import RunProgress
+from evalrun_runner.driver.progress import View, line_of
 from evalrun_runner.errors import Interrupted, RunFailed
-from evalrun_runner.pods.board import HeadBoard
+from evalrun_runner.fleet.processes import adopt_orphans
 from evalrun_runner.pods.ending import Ending, ending_of_error, ending_of_result
 from evalrun_runner.pods.environment import PodEnvironment
 from evalrun_runner.pods.log import say
-from evalrun_runner.pods.processes import adopt_orphans
 from evalrun_runner.pods.ray_head import RayHead
+from evalrun_runner.serving.endpoint import Endpoint
+from evalrun_runner.serving.head import HeadBoard
 
 LINE_SECONDS = 10.0
 HEARD_SECONDS = 10.0

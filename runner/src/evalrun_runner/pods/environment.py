@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from evalrun_api.pods import CONFIG_DIR, CONFIG_KEY, TERMINATION_LOG, Environment
+from evalrun_api.wire.pods import CONFIG_DIR, CONFIG_KEY, TERMINATION_LOG, Environment
 
 
 @dataclass(frozen=True, slots=True)
 class PodEnvironment:
-    """The variables of ``evalrun_api.pods.Environment``, with what stands in where a pod does not say."""
+    """The variables of ``evalrun_api.wire.pods.Environment``, with what stands in where a pod does not say."""
 
     pod: str
     """Name of the pod; default: the host's."""

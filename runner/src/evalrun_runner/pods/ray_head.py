@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from evalrun_api.conditions import Reason
-from evalrun_api.pods import RAY_PORT, HeadState
+from evalrun_api.status.conditions import Reason
+from evalrun_api.wire.pods import RAY_PORT, HeadState
 from evalrun_runner.driver.host import Host
 from evalrun_runner.errors import RunFailed
-from evalrun_runner.pods.board import HeadBoard
+from evalrun_runner.fleet.ray_node import RayNode, head_command
 from evalrun_runner.pods.log import say
-from evalrun_runner.pods.ray_node import RayNode, head_command
+from evalrun_runner.serving.head import HeadBoard
 
 START_TRIES = 3
 """Ray gives its own start 30 s and its helpers 15 s, which a busy machine misses; usually it takes 6 to 12 s."""

@@ -13,13 +13,13 @@ import threading
 import time
 from types import FrameType
 
-from evalrun_api.pods import NO_HEAD_SECONDS, Environment, ExitCode
-from evalrun_runner.pods.deciding import LASTING_SECONDS, Act, Seen, decide
+from evalrun_api.wire.pods import NO_HEAD_SECONDS, Environment, ExitCode
+from evalrun_runner.fleet.processes import adopt_orphans
+from evalrun_runner.fleet.ray_node import RayNode, replica_command
 from evalrun_runner.pods.environment import PodEnvironment
-from evalrun_runner.pods.following import Answer, Follower
+from evalrun_runner.pods.head_client import Answer, Follower
 from evalrun_runner.pods.log import say
-from evalrun_runner.pods.processes import adopt_orphans
-from evalrun_runner.pods.ray_node import RayNode, replica_command
+from evalrun_runner.pods.replica_policy import LASTING_SECONDS, Act, Seen, decide
 
 LOOK_SECONDS = 0.25
 DRAIN_SECONDS = 40.0

@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from evalrun_runner.benchmarks.running import tally
+from evalrun_runner.benchmarks.running_scores import tally
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, RunFailed
 from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
 from evalrun_runner.ledger.parts import Writer, count
-from evalrun_runner.records import Committed, ItemResult
+from evalrun_runner.records.messages import Committed
+from evalrun_runner.records.results import ItemResult
 from evalrun_runner.replica.scoring import ScoringProcess
 from evalrun_runner.replica.work import ChunkWork
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from evalrun_runner.engine.forms import Forms, ItemRefused
+from evalrun_runner.engine.requests import Forms, ItemRefused
 from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import decode_chunk
-from evalrun_runner.records import Item, ItemResult, ItemStatus, Lease, Outcome
+from evalrun_runner.records.messages import Lease
+from evalrun_runner.records.plan import Item
+from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 from evalrun_runner.replica.work import ChunkWork, ItemWork
 
 SEGMENTS_KEPT = 4

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from evalrun_api.metrics.driver import REQUEST_SECONDS
 from evalrun_runner.engine.protocol import Engine, Output, RequestRefused
-from evalrun_runner.records import EngineStats, ItemStatus, Latencies, Outcome
+from evalrun_runner.records.messages import EngineStats, Latencies
+from evalrun_runner.records.results import ItemStatus, Outcome
 from evalrun_runner.replica.work import ChunkWork, ItemWork
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalrun_api.conditions import Reason
-from evalrun_runner.engine.forms import Forms
+from evalrun_api.status.conditions import Reason
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
 from evalrun_runner.engine.protocol import Engine
+from evalrun_runner.engine.requests import Forms
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings, prepare_environment
 from evalrun_runner.errors import EvalRunError, RunFailed, blaming
@@ -23,7 +23,7 @@ from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.machine import hardware, usable_cpus
 from evalrun_runner.models.types import ModelSource
-from evalrun_runner.records import Committed, Lease, Order, Report, Telemetry
+from evalrun_runner.records.messages import Committed, Lease, Order, Report, Telemetry
 from evalrun_runner.replica.committing import Committer
 from evalrun_runner.replica.intake import Intake
 from evalrun_runner.replica.model import bring_model

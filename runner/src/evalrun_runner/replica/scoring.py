@@ -24,7 +24,8 @@ from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from evalrun_runner.errors import EvalRunError, RunFailed
-from evalrun_runner.records import Item, ItemResult, ItemStatus, Outcome
+from evalrun_runner.records.plan import Item
+from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 
 if TYPE_CHECKING:
     from evalrun_runner.benchmarks.recipe import TaskRecipe

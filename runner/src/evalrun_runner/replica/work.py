@@ -6,9 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evalrun_runner.engine.forms import ItemForm
 from evalrun_runner.engine.protocol import Output
-from evalrun_runner.records import Item, ItemResult, ItemStatus, Lease, Outcome
+from evalrun_runner.engine.requests import ItemForm
+from evalrun_runner.records.messages import Lease
+from evalrun_runner.records.plan import Item
+from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 
 
 @dataclass(slots=True, eq=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreError, StoreFull, StoreUnavailable
-from evalrun_runner.records import StoreStats
+from evalrun_runner.records.messages import StoreStats
 from evalrun_runner.store.base import ObjectStore, Repeating
 from evalrun_runner.store.retry import with_backoff
 

@@ -1,0 +1,176 @@
+"""pydantic's errors as Problems: which field, what is allowed, and why."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from evalrun_api.base import BROKEN_RULES, SHAPES, Model
+from evalrun_api.reading.engine_refusals import why_refused
+from evalrun_api.reading.problems import Problem
+from evalrun_api.spec.engine_args import EngineArgs
+
+Location = Sequence[int | str]
+
+
+def explain(error: ValidationError, model: type[Model]) -> list[Problem]:
+    """Say what is wrong, field by field, of a mapping that should have been ``model``."""
+    errors = error.errors(include_url=False)
+    # pydantic counts only the right entries of a list: one wrong entry would also be reported as a missing one.
+    wrong = [details["loc"] for details in errors]
+    errors = [each for each in errors if each["type"] != "too_short" or not _holds_any(each["loc"], wrong)]
+    return [problem for details in errors for problem in _problems(details, model)]
+
+
+def _holds_any(location: Location, others: Iterable[Location]) -> bool:
+    return any(len(other) > len(location) and tuple(other[: len(location)]) == tuple(location) for other in others)
+
+
+def _problems(details: ErrorDetails, root: type[Model]) -> Iterator[Problem]:
+    location = list(details["loc"])
+    if details["type"] == BROKEN_RULES:
+        for field, message in details["ctx"]["broken"]:
+            yield Problem(path_of([*location, *([field] if field else [])]), message)
+        return
+    in_key = location[-1:] == ["[key]"]
+    if in_key:
+        location.pop()
+    parent, info = lookup(root, location)
+    if details["type"] == "extra_forbidden":
+        message = _unknown(str(location[-1]), parent)
+    else:
+        message = _message(details) + _why(info)
+    yield Problem(path_of(location), f"the key itself is wrong: {message}" if in_key else message)
+
+
+def _message(details: ErrorDetails) -> str:
+    """What is wrong with a value and what it must be."""
+    kind, given = details["type"], details["input"]
+    ctx: Mapping[str, Any] = details.get("ctx", {})
+    if kind in {"enum", "literal_error"}:
+        return f"must be {ctx['expected']}, not {shown(given)}{_near(given, ctx['expected'])}"
+    if kind == "string_pattern_mismatch":
+        return f"must look like {SHAPES.get(ctx['pattern'], ctx['pattern'])}, not {shown(given)}"
+    if kind in _COMPLETE:
+        return _COMPLETE[kind].format(**ctx)
+    return f"{_EXPECTED.get(kind, details['msg']).format(**ctx)}, not {shown(given)}"
+
+
+_COMPLETE = {
+    "missing": "is missing",
+    "too_short": "needs at least {min_length} of them",
+    "too_long": "may hold at most {max_length} of them, not {actual_length}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "may have at most {max_length} characters",
+}
+"""Messages that do not show the value, by pydantic's type of error."""
+
+_EXPECTED = {
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be more than {gt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "model_type": "must be a mapping",
+    "dict_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "string_type": "must be text (quote it)",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+}
+"""Messages that the value is shown after, by pydantic's type of error."""
+
+
+def _unknown(name: str, parent: type[Model] | None) -> str:
+    if parent is None:
+        return "unknown field"
+    if issubclass(parent, EngineArgs):
+        return why_refused(name)
+    names = aliases(parent)
+    near = _closest(name, names)
+    hint = f"did you mean {near}?" if near else f"these are known here: {', '.join(names)}"
+    return f"unknown field; {hint}"
+
+
+def _closest(name: str, names: Sequence[str]) -> str | None:
+    """The name that was probably meant: case and underscores do not count."""
+
+    def plain(text: str) -> str:
+        return text.replace("_", "").replace("-", "").lower()
+
+    by_plain = {plain(each): each for each in names}
+    near = difflib.get_close_matches(plain(name), by_plain, n=1, cutoff=0.6)
+    return by_plain[near[0]] if near else None
+
+
+def _near(value: object, expected: str) -> str:
+    choices = expected.replace(" or ", ", ").replace("'", "").split(", ")
+    near = _closest(value, choices) if isinstance(value, str) else None
+    return f"; did you mean {near}?" if near and len(choices) > 1 else ""
+
+
+def _why(field: FieldInfo | None) -> str:
+    """The field's description, whose first sentence says what it is for."""
+    if field is None or not field.description:
+        return ""
+    text = " ".join(field.description.replace("``", "").split())
+    return f" ({text.partition('. ')[0].rstrip('.')})"
+
+
+def shown(value: object) -> str:
+    """A value as YAML would show it, cut short."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def path_of(location: Location) -> str:
+    """``("spec", "benchmarks", 0, "task")`` as ``spec.benchmarks[0].task``."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif "." in part or "/" in part:
+            path += f"[{part}]" if path else part
+        else:
+            path += f".{part}" if path else part
+    return path
+
+
+def aliases(model: type[Model]) -> list[str]:
+    """The fields of a model as YAML spells them."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def field_of(model: type[Model], alias: str) -> FieldInfo | None:
+    """The field of a model that YAML spells so."""
+    return next((field for name, field in model.model_fields.items() if (field.alias or name) == alias), None)
+
+
+def model_in(annotation: object) -> type[Model] | None:
+    """The model inside an annotation, be it optional, in a list or in a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return annotation
+    return next(filter(None, map(model_in, typing.get_args(annotation))), None)
+
+
+def lookup(root: type[Model], location: Location) -> tuple[type[Model] | None, FieldInfo | None]:
+    """The model that a location's last field belongs to, and that field; None where there is none."""
+    parent: type[Model] | None = None
+    field: FieldInfo | None = None
+    model: type[Model] | None = root
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if model is None:  # a key of a plain mapping: the mapping's own field describes it
+            continue
+        parent, field = model, field_of(model, part)
+        model = model_in(field.annotation) if field else None
+    return parent, field

@@ -1,0 +1,203 @@
+"""The door of the contract: files and mappings become models here, or InvalidInput says everything that is wrong.
+
+The API server checks the same with the CRD; the order here is: documents, kinds, fields, rules between fields.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from evalrun_api.base import API_VERSION, KIND, Model
+from evalrun_api.reading.documents import load_documents
+from evalrun_api.reading.explain import explain, field_of, model_in, path_of, shown
+from evalrun_api.reading.problems import InvalidInput, Problem
+from evalrun_api.run import EvalRun
+
+STORAGE_LABEL = ("evalrun.dev/use", "storage")
+"""The label without which a run may not use a Secret: who may create EvalRuns gains no other Secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileObject:
+    """A ConfigMap or Secret that came in the EvalRun's own file."""
+
+    name: str
+    data: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRunFile:
+    """What an EvalRun file holds; ConfigMaps and Secrets by name."""
+
+    evalrun: EvalRun
+    config_maps: Mapping[str, FileObject]
+    secrets: Mapping[str, FileObject]
+
+
+def parse_file(text: str | bytes, source: str) -> EvalRunFile:
+    """Read a file with exactly one EvalRun and the ConfigMaps and Secrets that it names.
+
+    Args:
+        text: the file's content, YAML or JSON.
+        source: its name, for messages.
+
+    Raises:
+        InvalidInput: with everything that is wrong.
+    """
+    documents = load_documents(text, source)
+    runs = [document for document in documents if _is_run(document)]
+    objects: dict[str, dict[str, FileObject]] = {"ConfigMap": {}, "Secret": {}}
+    problems: list[Problem] = []
+    for document in documents:
+        if _is_run(document):
+            continue
+        kind = document.get("kind")
+        if kind not in objects or document.get("apiVersion") != "v1":
+            # An only document that is no EvalRun is a mistake about that document, not about the file.
+            problems.extend(_header_problems(document) if len(documents) == 1 else [_foreign(document)])
+            continue
+        try:
+            found = _file_object(document, kind, source)
+        except InvalidInput as error:
+            problems.extend(error.problems)
+            continue
+        if found.name in objects[kind]:
+            problems.append(Problem("", f"the {kind} {found.name} is there twice"))
+        objects[kind][found.name] = found
+    if not runs and not problems:
+        problems.append(Problem("", f"no EvalRun in it, expected one document with kind: {KIND}"))
+    if len(runs) > 1:
+        problems.append(Problem("", f"{len(runs)} EvalRuns in it, expected one: put each into its own file"))
+    if problems:
+        raise InvalidInput(source, problems)
+    return EvalRunFile(parse_evalrun(runs[0], source), objects["ConfigMap"], objects["Secret"])
+
+
+def parse_evalrun(mapping: object, source: str) -> EvalRun:
+    """Make an EvalRun of a mapping, as YAML or the API server gives it. Raises InvalidInput."""
+    if not isinstance(mapping, dict):
+        raise InvalidInput(source, [Problem("", f"must be a mapping, not {shown(mapping)}")])
+    problems = _header_problems(mapping)
+    if problems:
+        raise InvalidInput(source, problems)
+    try:
+        # JSON mode is strict about types, as the API server is, and still takes lists, dates and enums as text.
+        text = json.dumps(_without_nulls(mapping, EvalRun))
+        evalrun = EvalRun.model_validate_json(text, strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise InvalidInput(source, explain(error, EvalRun)) from error
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(source, [Problem("", f"holds a value that JSON does not know: {error}")]) from error
+    if not (evalrun.metadata.name or evalrun.metadata.generate_name):
+        raise InvalidInput(source, [Problem("metadata.name", "is missing (Name, unique in the namespace)")])
+    return evalrun
+
+
+def cluster_problems(evalrun: EvalRun) -> list[Problem]:
+    """What an EvalRun that is fine on one machine may not hold in a cluster."""
+    return list(_cluster_problems(evalrun, []))
+
+
+def _cluster_problems(value: object, location: list[int | str]) -> Iterator[Problem]:
+    if isinstance(value, Model):
+        for rule in value.rules:
+            if rule.cluster_only and not rule.holds(value):
+                yield Problem(path_of([*location, *([rule.field] if rule.field else [])]), rule.message)
+        for name, info in type(value).model_fields.items():
+            yield from _cluster_problems(getattr(value, name), [*location, info.alias or name])
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _cluster_problems(item, [*location, index])
+
+
+def _is_run(document: Mapping[str, Any]) -> bool:
+    return document.get("kind") == KIND and document.get("apiVersion") == API_VERSION
+
+
+def _header_problems(document: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with apiVersion and kind, by which everything else is understood."""
+    problems = []
+    for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
+        given = document.get(name)
+        if given is None:
+            problems.append(Problem(name, f"is missing, expected {expected}"))
+        elif given != expected:
+            problems.append(Problem(name, f"must be {expected}, not {shown(given)}"))
+    return problems
+
+
+def _foreign(document: Mapping[str, Any]) -> Problem:
+    kind, version = document.get("kind"), document.get("apiVersion")
+    return Problem(
+        "kind",
+        f"a file holds one EvalRun ({API_VERSION}) and the ConfigMaps and Secrets (v1) that it names, "
+        f"not a {kind if isinstance(kind, str) else shown(kind)} ({version})",
+    )
+
+
+def _file_object(document: Mapping[str, Any], kind: str, source: str) -> FileObject:
+    """A ConfigMap or Secret with its values as bytes."""
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(source, [Problem("metadata.name", f"is missing in a {kind}")])
+    if kind == "Secret" and (_labels(document).get(STORAGE_LABEL[0]) != STORAGE_LABEL[1]):
+        why = "without it a run may not use the Secret"
+        problem = Problem("metadata.labels", f"the Secret {name} needs the label {': '.join(STORAGE_LABEL)}; {why}")
+        raise InvalidInput(source, [problem])
+    plain, encoded = ("data", "binaryData") if kind == "ConfigMap" else ("stringData", "data")
+    decoded = {
+        key: _decode(value, f"{kind} {name}, {encoded}.{key}", source)
+        for key, value in _texts(document, encoded, f"{kind} {name}", source)
+    }
+    texts = {key: value.encode() for key, value in _texts(document, plain, f"{kind} {name}", source)}
+    return FileObject(name, decoded | texts)
+
+
+def _labels(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    labels = document["metadata"].get("labels")
+    return labels if isinstance(labels, dict) else {}
+
+
+def _texts(document: Mapping[str, Any], key: str, what: str, source: str) -> list[tuple[str, str]]:
+    """The entries of a mapping from text to text; values are not shown, they may be secret."""
+    values = document.get(key) or {}
+    if not isinstance(values, dict):
+        raise InvalidInput(source, [Problem(key, f"of the {what} must be a mapping from text to text")])
+    wrong = [name for name, value in values.items() if not isinstance(value, str)]
+    if wrong:
+        raise InvalidInput(
+            source, [Problem(f"{key}.{name}", f"of the {what} must be text: quote it") for name in wrong]
+        )
+    return list(values.items())
+
+
+def _decode(value: str, what: str, source: str) -> bytes:
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except binascii.Error as error:
+        raise InvalidInput(
+            source, [Problem("", f"{what}: must be base64; plain text goes into stringData or data")]
+        ) from error
+
+
+def _without_nulls(value: object, model: type[Model] | None) -> object:
+    """Without known fields that are null: the API server takes them as not given, too."""
+    if isinstance(value, list):
+        return [_without_nulls(item, model) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for key, item in value.items():
+        info = field_of(model, key) if model else None
+        if item is None and info is not None:
+            continue
+        kept[key] = _without_nulls(item, model_in(info.annotation) if info else None)
+    return kept

@@ -1,0 +1,153 @@
+"""The CustomResourceDefinition, made from the models.
+
+``python -m evalrun_api.schema.crd > crds/evalrun.dev_evalruns.yaml`` writes it.
+
+pydantic's JSON schema says ``$ref``, ``anyOf … null``, ``const`` and numeric ``exclusiveMinimum``; the API server wants
+a structural schema. ``structural`` rewrites the one into the other, ``structural_problems`` is the proof.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from evalrun_api.base import GROUP, KIND, VERSION
+from evalrun_api.rules import validation
+from evalrun_api.run import EvalRun
+from evalrun_api.schema.structural import structural, structural_problems
+from evalrun_api.spec.policy import Policy
+from evalrun_api.spec.replicas import Replicas
+from evalrun_api.spec.spec import EvalRunSpec
+
+Schema = dict[str, Any]
+
+PLURAL = "evalruns"
+
+MUTABLE: dict[type[BaseModel], frozenset[str]] = {
+    EvalRunSpec: frozenset({"replicas", "policy"}),
+    Replicas: frozenset({"count", "minCount"}),
+    Policy: frozenset({"suspend", "ttlSecondsAfterFinished", "activeDeadlineSeconds"}),
+}
+"""What of a spec may change while the run exists; ``replicas`` and ``policy`` guard their own fields."""
+
+IMMUTABLE = (
+    "{field} cannot be changed: what a run asks, and of whom, is fixed when it is made, else its answers would not "
+    "belong together; make a new EvalRun, resumeFrom takes over the items that are the same"
+)
+
+COLUMNS = (
+    ("PHASE", "string", ".status.phase", 0),
+    ("MODEL", "string", ".status.display.model", 0),
+    ("PROGRESS", "string", ".status.display.progress", 0),
+    ("SCORE", "string", ".status.display.score", 0),
+    ("GATE", "string", ".status.display.gate", 0),
+    ("REPLICAS", "string", ".status.display.replicas", 0),
+    ("ETA", "string", ".status.display.eta", 0),
+    ("AGE", "date", ".metadata.creationTimestamp", 0),
+    ("TOK/S", "integer", ".status.progress.outputTokensPerSecond", 1),
+    ("ATTEMPT", "integer", ".status.attempt", 1),
+    ("RESULTS", "string", ".status.resultsUri", 1),
+)
+"""Columns of ``kubectl get``: name, type, JSONPath, priority (1: only with ``-o wide``)."""
+
+
+def crd() -> Schema:
+    """The CustomResourceDefinition as plain values. Raises ValueError if its schema is not structural."""
+    schema = _schema()
+    problems = structural_problems(schema)
+    if problems:
+        raise ValueError("the schema is not structural:\n" + "\n".join(problems))
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["evr"],
+                "categories": ["all"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": name, "type": kind, "jsonPath": path, "priority": priority}
+                        for name, kind, path, priority in COLUMNS
+                    ],
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def _schema() -> Schema:
+    schema = structural(EvalRun.model_json_schema(by_alias=True))
+    properties = schema["properties"]
+    # The API server knows these three itself, and of metadata it allows nothing else to be said.
+    properties["apiVersion"] = {"type": "string", "description": properties["apiVersion"]["description"]}
+    properties["kind"] = {"type": "string", "description": properties["kind"]["description"]}
+    properties["metadata"] = {"type": "object"}
+    schema["required"] = ["spec"]
+    _drop_rules(properties["status"])
+    spec = properties["spec"]
+    _freeze(spec, MUTABLE[EvalRunSpec])
+    _freeze(spec["properties"]["replicas"], MUTABLE[Replicas])
+    _freeze(spec["properties"]["policy"], MUTABLE[Policy])
+    return schema
+
+
+def _freeze(schema: Schema, mutable: frozenset[str]) -> None:
+    """Add a transition rule for every field that may not change."""
+    rules = schema.setdefault("x-kubernetes-validations", [])
+    for name, field in schema["properties"].items():
+        if name in mutable:
+            continue
+        cel = f"self.{name} == oldSelf.{name}"
+        if name not in schema.get("required", ()) and "default" not in field:
+            cel = f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {cel})"
+        rules.append(validation(cel, IMMUTABLE.format(field=name), name))
+
+
+def _drop_rules(schema: object) -> None:
+    """The operator alone writes status; the rules of what it repeats from the spec were checked there."""
+    if isinstance(schema, dict):
+        schema.pop("x-kubernetes-validations", None)
+        for value in schema.values():
+            _drop_rules(value)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes everything out, without anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # kubectl reads YAML 1.1 to the letter, where n is a boolean: a score's field ``n`` would be called ``false``.
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="'" if data in {"y", "Y", "n", "N"} else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def to_yaml(definition: Mapping[str, Any]) -> str:
+    """A definition as the YAML file of this repository."""
+    text = yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return f"# Generated from evalrun_api by `make generate`: do not edit.\n{text}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(to_yaml(crd()))

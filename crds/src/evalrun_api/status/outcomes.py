@@ -1,0 +1,140 @@
+"""What a run comes to: counts, scores and verdicts. Shared by the status of an EvalRun and by RunResult."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from evalrun_api.base import Reported
+from evalrun_api.spec.gates import Gate, RunReference
+from evalrun_api.status.conditions import Reason
+
+Number = Annotated[int, Field(ge=0)]
+
+
+class Counts(Reported):
+    """How many items there are and how they ended; at the end planned = ok + failed + quarantined."""
+
+    planned: Number = 0
+    """Items of the plan."""
+    ok: Number = 0
+    """Items answered and scored."""
+    failed: Number = 0
+    """Items that could not be answered: too long, or refused by the engine."""
+    quarantined: Number = 0
+    """Items that killed the engine twice."""
+
+    @property
+    def done(self) -> int:
+        """Items that have an end."""
+        return self.ok + self.failed + self.quarantined
+
+
+class Work(Reported):
+    """What attempts and resumption saved and cost, in items."""
+
+    kept: Number = 0
+    """Items taken over from earlier attempts or runs."""
+    redone: Number = 0
+    """Items answered again because their first answers were lost before they were committed."""
+
+
+class Score(Reported):
+    """One score of one task, as lm-eval reports it."""
+
+    task: Annotated[str, Field(max_length=256)]
+    """Task or group."""
+    metric: Annotated[str, Field(max_length=128)]
+    """Metric."""
+    filter: Annotated[str, Field(max_length=128)] = "none"
+    """Filter."""
+    value: float | None = None
+    """The score; absent where it is not defined."""
+    stderr: float | None = None
+    """Its standard error; absent where it is not defined."""
+    n: Number = 0
+    """Items it is made of."""
+    lower_is_better: bool | None = None
+    """True where less is better, as with a perplexity; absent otherwise."""
+
+
+class Verdict(StrEnum):
+    """What a gate says."""
+
+    PASSED = "Passed"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+
+    @classmethod
+    def overall(cls, verdicts: Iterable[Verdict]) -> Verdict | None:
+        """The verdict of all gates together: failed before inconclusive before passed; None without gates."""
+        found = set(verdicts)
+        return next((verdict for verdict in (cls.FAILED, cls.INCONCLUSIVE, cls.PASSED) if verdict in found), None)
+
+
+class GateResult(Reported):
+    """A gate as it was asked for, and what it says."""
+
+    task: Annotated[str, Field(max_length=256)]
+    """The gate's task."""
+    metric: Annotated[str, Field(max_length=128)]
+    """The gate's metric."""
+    filter: Annotated[str, Field(max_length=128)] = "none"
+    """The gate's filter."""
+    min: float | None = None
+    """The gate's least score."""
+    max: float | None = None
+    """The gate's greatest score."""
+    baseline: RunReference | None = None
+    """The gate's baseline."""
+    max_regression: float | None = None
+    """The gate's allowed loss against the baseline."""
+    verdict: Verdict
+    """Passed, Failed or Inconclusive."""
+    reason: Reason
+    """Why, as one word."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """Why, as a sentence for people."""
+    value: float | None = None
+    """The score, or with a baseline the difference to it."""
+    interval: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
+    """95% confidence interval of value: lower and upper end."""
+
+    @classmethod
+    def of(
+        cls,
+        gate: Gate,
+        verdict: Verdict,
+        reason: Reason,
+        *,
+        message: str = "",
+        value: float | None = None,
+        interval: tuple[float, float] | None = None,
+    ) -> Self:
+        """The result of a gate."""
+        return cls(
+            task=gate.task,
+            metric=gate.metric,
+            filter=gate.resolved_filter,
+            min=gate.min,
+            max=gate.max,
+            baseline=gate.baseline,
+            max_regression=gate.max_regression,
+            verdict=verdict,
+            reason=reason,
+            message=message,
+            value=value,
+            interval=interval,
+        )
+
+
+class Failure(Reported):
+    """Why a run did not succeed."""
+
+    reason: Reason
+    """Why, as one word."""
+    message: str
+    """Why, as a sentence for people."""

@@ -1,0 +1,1 @@
+"""What operator and runner exchange, and what a run leaves."""

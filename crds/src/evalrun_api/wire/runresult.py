@@ -1,0 +1,91 @@
+"""RunResult: what a run ends with; the driver's last words, in its termination message and in its output."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+
+from evalrun_api.base import Reported
+from evalrun_api.status.conditions import Phase
+from evalrun_api.status.outcomes import Counts, Failure, GateResult, Score, Verdict, Work
+
+TERMINATION_MESSAGE_BYTES = 4096
+"""Kubernetes cuts a container's termination message off here."""
+
+_SHORT = 160
+"""Characters of a message that stay when there is no room."""
+
+
+class RunResult(Reported):
+    """What a run ends with."""
+
+    phase: Phase
+    """Succeeded, Failed or Invalid; Suspended where it was asked to stop."""
+    engine: str | None = None
+    """``vllm``, or ``mock`` where the answers were made up for a test."""
+    counts: Counts = Counts()
+    """How items ended."""
+    work: Work = Work()
+    """What attempts and resumption saved and cost."""
+    verdict: Verdict | None = None
+    """The verdict of all gates together, also where some of them did not fit; absent: no gates."""
+    gates: tuple[GateResult, ...] = ()
+    """The gates with their verdicts."""
+    scores: tuple[Score, ...] = ()
+    """The scores, the headline ones first."""
+    results_uri: str | None = None
+    """The folder of the results."""
+    failure: Failure | None = None
+    """Why it did not succeed."""
+    truncated: bool = False
+    """Whether something was left out to fit; all of it is in the results."""
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RunResult:
+        """Read what ``to_json`` or ``fit`` wrote. Raises pydantic's ValidationError."""
+        return cls.model_validate_json(text, by_alias=True, by_name=False)
+
+    def fit(self, limit: int = TERMINATION_MESSAGE_BYTES) -> bytes:
+        """The result as JSON of at most ``limit`` bytes.
+
+        Gates come before scores. What does not fit is left out in this order: the last scores, words of messages, the
+        gates that passed, the other gates; ``truncated`` then says so. Phase, counts and the overall
+        verdict always stay.
+        """
+        small = self
+        if not small._fits(limit):
+            small = self.model_copy(update={"scores": (), "truncated": True})
+        if not small._fits(limit):
+            small = small._with_short_messages()
+        if not small._fits(limit):
+            small = small._with_most("gates", _unpassed_first(small.gates), limit)
+        if not small._fits(limit):
+            raise ValueError(f"a RunResult does not fit into {limit} bytes")
+        if small.truncated:
+            small = small._with_most("scores", self.scores, limit)
+        return small.to_json().encode()
+
+    def _fits(self, limit: int) -> bool:
+        return len(self.to_json().encode()) <= limit
+
+    def _with_short_messages(self) -> RunResult:
+        gates = tuple(gate.model_copy(update={"message": _shorten(gate.message)}) for gate in self.gates)
+        failure = self.failure and self.failure.model_copy(update={"message": _shorten(self.failure.message)})
+        return self.model_copy(update={"gates": gates, "failure": failure})
+
+    def _with_most(self, field: str, values: Sequence[GateResult | Score], limit: int) -> RunResult:
+        """With as many of the first values in a field as fit, perhaps none."""
+
+        def taking(count: int) -> RunResult:
+            return self.model_copy(update={field: tuple(values[:count])})
+
+        too_many = bisect.bisect_left(range(1, len(values) + 1), True, key=lambda count: not taking(count)._fits(limit))
+        return taking(too_many)
+
+
+def _unpassed_first(gates: Sequence[GateResult]) -> Sequence[GateResult]:
+    return sorted(gates, key=lambda gate: gate.verdict is Verdict.PASSED)
+
+
+def _shorten(message: str) -> str:
+    return message if len(message) <= _SHORT else message[: _SHORT - 1] + "…"

@@ -1,0 +1,1 @@
+"""The dashboards, one module each, and the parts of the larger ones."""

@@ -1,0 +1,255 @@
+"""One run: where it is, how fast it goes, what it scores. How its parts do is in ``run_parts``."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from grafana_foundation_sdk.builders import statetimeline, timeseries
+from grafana_foundation_sdk.builders import table as builders
+from grafana_foundation_sdk.models import dashboard as boards
+from grafana_foundation_sdk.models import units
+
+from evalrun_monitoring import panels, promql
+from evalrun_monitoring.dashboards import run_parts
+from evalrun_monitoring.page import RUN as UID
+from evalrun_monitoring.page import Page, Panels, Row, chosen, gpu_hour_price, scores_link, several
+from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
+from evalrun_monitoring.promql import ENDED, RUN
+from evalrun_monitoring.score_lines import Z95, Scores, score_lines
+from evalrun_monitoring.tables import COLOR_TEXT, VERDICT, Facts, Label, Value, sorted_by, table, unpaged
+
+_SCORE = ("task", "metric", "filter")
+_ANY = '__name__=~"evalrun_run_info|evalrun_driver_info"'
+"""Selects what is there of every run: of a waiting one there is no driver, of one without a cluster no operator."""
+
+
+def page() -> Page:
+    """The dashboard of a run."""
+    tasks = several("task", "Task", f"label_values(evalrun_score{{{RUN}}}, task)")
+    return Page(
+        UID,
+        "EvalRun / One run",
+        "One run: how far it is, how fast, what it scores, how its replicas, its store and its driver do.",
+        "now-3h",
+        [
+            chosen("namespace", "Namespace", f"label_values({{{_ANY}}}, run_namespace)"),
+            chosen("run", "Run", f'label_values({{{_ANY},run_namespace="$namespace"}}, run)'),
+            tasks,
+            gpu_hour_price(),
+        ],
+        [
+            Row("How is it going?", [*_figures(), *_facts()]),
+            Row("Progress", [_items(), _speed(), _phases(), _tokens()]),
+            Row("Scores", [_scores()]),
+            Row("Replicas", run_parts.replicas()),
+            Row("Requests", run_parts.requests()),
+            Row("The tail", run_parts.tail()),
+            Row("Errors", run_parts.errors()),
+            Row("The store", run_parts.store()),
+            Row("GPUs and money", run_parts.money()),
+            Row("The driver", run_parts.driver()),
+            Row("Scores over time, task by task", [_score_lines()]),
+        ],
+    )
+
+
+def _figures() -> Panels:
+    ended = f"sum({promql.gauge('evalrun_items', f'{RUN},status=~`{ENDED}`', 'status', last=True)})"
+    planned = promql.gauge("evalrun_items_planned", RUN, last=True)
+    planned_all = f"{promql.gauge('evalrun_planning_done', RUN, last=True)} == 1"
+    lost = f"sum({promql.gauge('evalrun_items', f'{RUN},status=~`failed|quarantined`', 'status', last=True)})"
+    final = f"sum({promql.gauge('evalrun_run_final_items', RUN, 'status')})"
+    final_lost = f"sum({promql.gauge('evalrun_run_final_items', f'{RUN},status!=`ok`', 'status')})"
+    phase = panels.figure(
+        "Where is it?",
+        "The run's phase. Queued: it waits for its turn. Starting: it checks its input, then replicas load the model. "
+        "Running: items are answered. Finishing: scores are computed. Failed: see the run's conditions for why.",
+        units.NoUnit,
+        now(f"{promql.phase_number('evalrun_run_phase', RUN)} or {promql.phase_number('evalrun_driver_phase', RUN)}"),
+    )
+    done = panels.figure(
+        "How far is it?",
+        "Items that have an end, of those planned so far. Planning goes on while the first items are answered; until "
+        "it is done, the part may fall.",
+        units.PercentUnit,
+        # No scrape may have seen a driver's last moment: of a finished run the operator knows better.
+        now(f"{final} / {planned} or max({promql.progress(RUN, last=True)})"),
+    )
+    left = panels.figure(
+        "How long to go?",
+        "An estimate from its speed so far; absent until items are answered.",
+        units.Seconds,
+        now(promql.gauge("evalrun_eta_seconds", RUN)),
+    )
+    items = panels.figure(
+        "How many items?",
+        "Those that have an end, and those planned. `planned so far`: planning goes on.",
+        panels.NUMBER,
+        now(f"{final} or {ended}", "ended"),
+        now(f"{planned} and {planned_all}", "planned"),
+        now(f"{planned} unless {planned_all}", "planned so far"),
+    )
+    failed = panels.figure(
+        "Did items fail?",
+        "Failed and quarantined items. More than policy.maxFailedItems, and the run fails.",
+        panels.NUMBER,
+        now(f"{final_lost} or {lost}"),
+    )
+    gates = panels.figure(
+        "Do its gates pass?",
+        "The worst verdict of all gates of a finished run.",
+        units.NoUnit,
+        now(promql.verdict(RUN)),
+    )
+    return [
+        phase.mappings([panels.phases()])
+        .no_value("not known")
+        .thresholds(panels.steps(IDLE))
+        .color_scheme(panels.color(boards.FieldColorModeId.THRESHOLDS)),
+        done.decimals(1).min(0).max(1).thresholds(panels.steps(NEUTRAL, (1, GOOD))),
+        left.thresholds(panels.steps(NEUTRAL)).no_value("not known"),
+        items.thresholds(panels.steps(NEUTRAL)).decimals(0),
+        failed.thresholds(panels.steps(GOOD, (1, WARNING))),
+        gates.mappings([panels.verdicts()]).no_value("no verdict").thresholds(panels.steps(IDLE)),
+    ]
+
+
+def _facts() -> Panels:
+    facts = ("model", "attempt", "engine", "numerics", "version")
+    hours = promql.gpu_hours(RUN)
+    told = table(
+        "What is run?",
+        "Facts that its drivers tell of themselves, a row for each attempt in the time shown. Engine mock: answers "
+        "are made up for a test.",
+        Label("Model", "model"),
+        Label("Engine", "engine", width=80),
+        Label("Numerics", "numerics", width=100),
+        Label("Attempt", "attempt", width=80),
+        Label("Version", "version", width=100),
+        Facts(promql.gauge("evalrun_driver_info", RUN, *facts, last=True)),
+    )
+    return [
+        unpaged(told).span(12).height(4),
+        panels.figure(
+            "Which attempt is it?",
+            "The present or last attempt. Each goes on from what is committed.",
+            panels.NUMBER,
+            now(promql.gauge("evalrun_run_attempt", RUN)),
+        )
+        .no_value("not known")
+        .thresholds(panels.steps(NEUTRAL, (2, WARNING), (3, BAD))),
+        panels.figure(
+            "How many GPU-hours?",
+            "GPU-hours that its replicas held in the time shown. Choose a time that holds the whole run.",
+            panels.GPU_HOURS,
+            now(hours),
+        )
+        .decimals(2)
+        .thresholds(panels.steps(NEUTRAL))
+        .no_value("none"),
+        panels.figure(
+            "What did it cost?",
+            "Those GPU-hours times the price of a GPU-hour, which is typed in above.",
+            units.Dollars,
+            now(f"{hours} * $gpu_hour_price"),
+        )
+        .decimals(2)
+        .thresholds(panels.steps(NEUTRAL))
+        .no_value("nothing"),
+    ]
+
+
+def _items() -> timeseries.Panel:
+    items = panels.stacked_counts(
+        "Is it moving?",
+        "Items by state: ok, failed and quarantined have an end; leased are with replicas; waiting are with nobody. "
+        "Green should grow. Kept: were there before this driver started.",
+        query(promql.gauge("evalrun_items", RUN, "status"), "{{status}}"),
+        query(promql.gauge("evalrun_items_kept", RUN), "kept"),
+    )
+    return panels.bound(panels.shaded(items, panels.ITEM_COLORS), "kept")
+
+
+def _speed() -> timeseries.Panel:
+    committed = promql.rate("evalrun_items_committed_total", RUN, "status")
+    speed = panels.stacked(
+        "How fast is it?",
+        "Items per second that replicas bring into the results, by how they ended.",
+        panels.ITEMS_PER_SECOND,
+        query(committed, "{{status}}"),
+    )
+    return panels.shaded(speed, panels.ITEM_COLORS)
+
+
+def _phases() -> statetimeline.Panel:
+    timeline = panels.timeline(
+        "What did it do when?",
+        "The run's phase as the operator sees it, and its driver's own. A gap in the driver's: there was none.",
+        query(promql.phase_number("evalrun_run_phase", RUN), "run"),
+        query(promql.phase_number("evalrun_driver_phase", RUN), "driver"),
+    )
+    return timeline.mappings([panels.phases()]).span(12).height(8)
+
+
+def _tokens() -> timeseries.Panel:
+    return panels.lines(
+        "How many tokens are worked through?",
+        "Prompt and generated: tokens per second of items that are committed. By engines: both together, committed or "
+        "not; less than the prompts where one call answers all choices of a question, far above the other two for "
+        "long where work is lost: see the tail and the errors.",
+        panels.TOKENS_PER_SECOND,
+        query(promql.rate("evalrun_generated_tokens_total", RUN), "generated"),
+        query(promql.rate("evalrun_prompt_tokens_total", RUN), "prompt"),
+        query(promql.rate("evalrun_engine_tokens_total", RUN), "by engines"),
+    )
+
+
+def _final_or_running(metric: str, *labels: str, last: bool = False) -> str:
+    """The final score where there is one, else the running one; ``last`` as with ``promql.gauge``, of the running."""
+    task = f"{RUN},task=~`${{task:regex}}`"
+    final = promql.gauge(metric, f'{task},final="true"', *labels)
+    running = promql.gauge(metric, f'{task},final="false"', *labels, last=last)
+    return f"{final} or ({running} unless on({','.join(_SCORE)}) {final})"
+
+
+def _scores() -> builders.Panel:
+    labels = (*_SCORE, "model", "final", "better")
+    so_far = partial(_final_or_running, last=True)
+    scores = table(
+        "What does it score?",
+        "While it runs (final: false), means over the items answered so far, of metrics that are means: costly items "
+        "come first, so that they drift. At its end (final: true), the scores of results.json. ±: it lies in this "
+        "range with 95%. A task leads to its scores over checkpoints.",
+        Label("Task", "task", scores_link(("task", "task"), ("model", "model")), "This task over checkpoints"),
+        Label("Metric", "metric"),
+        Label("Filter", "filter"),
+        Label("Good is", "better", width=90),
+        Label("Final", "final", width=80),
+        Label("Model", "model", hidden=True),
+        Facts(so_far("evalrun_score", *labels)),
+        Value("Score", so_far("evalrun_score", *_SCORE), units.NoUnit, decimals=4),
+        Value("±", f"{Z95} * ({so_far('evalrun_score_stderr', *_SCORE)})", units.NoUnit, decimals=4),
+        Value("Items", so_far("evalrun_score_items", *_SCORE)),
+        Value("Gates", promql.verdict(RUN, *_SCORE), mapping=panels.verdicts(), cell=COLOR_TEXT, width=VERDICT),
+    )
+    return sorted_by(scores, "Task")
+
+
+def _score_lines() -> timeseries.Panel:
+    failed = promql.newly_failed(RUN, *_SCORE)
+    score = _final_or_running("evalrun_score", *_SCORE)
+    scores = Scores(
+        score,
+        _final_or_running("evalrun_score_stderr", *_SCORE),
+        "{{metric}} {{filter}}",
+        f"count by({','.join(_SCORE)})(evalrun_score{{{RUN},task=~`${{task:regex}}`}})",
+        promql.gauge("evalrun_gate_bound", RUN, *_SCORE, "gate"),
+        promql.only(score, failed, *_SCORE),
+    )
+    panel = score_lines(
+        "What does it score on ${task}?",
+        "The score so far between the dashed ends of its 95% interval, which narrows as items are answered; at its "
+        "end the final one. Thin level lines: bounds of gates; a red point: it failed one.",
+        scores,
+    )
+    return panel.repeat("task").repeat_direction("h").max_per_row(2)

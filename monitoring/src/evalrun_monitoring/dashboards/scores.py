@@ -1,0 +1,210 @@
+"""Scores over checkpoints: each model's line of finished runs, task by task, with errors and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grafana_foundation_sdk.builders import table as builders
+from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.models import common as commons
+from grafana_foundation_sdk.models import units
+
+from evalrun_monitoring import panels, promql
+from evalrun_monitoring.dashboards.finished import OWN_TIME, milliseconds, own_time
+from evalrun_monitoring.page import SCORES as UID
+from evalrun_monitoring.page import Page, Panels, Row, run_link, several
+from evalrun_monitoring.panels import BAD, GOOD, NEUTRAL, WARNING, now, query
+from evalrun_monitoring.promql import FLEET, SCORE_LABELS, SCORES, only
+from evalrun_monitoring.score_lines import Z95, Scores, score_lines
+from evalrun_monitoring.tables import (
+    COLOR_TEXT,
+    FILTER,
+    METRIC,
+    MOMENT,
+    NAMESPACE,
+    VERDICT,
+    Facts,
+    Label,
+    Value,
+    sorted_by,
+    table,
+)
+
+_NEWEST = promql.newest(SCORES)
+_RUNNING = f'{SCORES},final="false"'
+_LINE = tuple(label for label in SCORE_LABELS if label != "run")
+"""What a line over checkpoints is of."""
+_FAILED = f"{promql.gauge('evalrun_gate', f'{SCORES},verdict=`Failed`', *SCORE_LABELS)} == 1"
+_INCONCLUSIVE = f"{promql.gauge('evalrun_gate', f'{SCORES},verdict=`Inconclusive`', *SCORE_LABELS)} == 1"
+
+
+def page() -> Page:
+    """The dashboard of scores."""
+    of_model = FLEET + ",model=~`${model:regex}`"
+    of_task = of_model + ",task=~`${task:regex}`"
+    return Page(
+        UID,
+        "EvalRun / Scores",
+        "Scores over checkpoints, per model and task, with their errors and gates.",
+        "now-30d",
+        [
+            several("namespace", "Namespace", "label_values(evalrun_score, run_namespace)"),
+            several("model", "Model", f"label_values(evalrun_score{{{FLEET}}}, model)"),
+            several("task", "Task", f"label_values(evalrun_score{{{of_model}}}, task)"),
+            several("metric", "Metric", f"label_values(evalrun_score{{{of_task}}}, metric)"),
+        ],
+        [
+            Row("The newest finished runs", [*_figures(), _newest()]),
+            Row("Over checkpoints, task by task", [_checkpoints()]),
+            Row("All finished runs", [_finished()]),
+            Row("Unfinished runs", [_running(), _running_lines()]),
+        ],
+    )
+
+
+def _figures() -> Panels:
+    def of_newest(condition: str) -> str:
+        return f"count({only(condition, _NEWEST, *SCORE_LABELS)})"
+
+    return [
+        panels.figure(
+            "How many scores are there?",
+            "Scores of the newest finished run of each model, task, metric and filter that is chosen above.",
+            panels.NUMBER,
+            now(f"count({_NEWEST})"),
+        )
+        .span(8)
+        .no_value("none")
+        .thresholds(panels.steps(NEUTRAL)),
+        panels.figure(
+            "How many of them failed a gate?",
+            "Scores of the newest finished runs that missed the bound of a gate.",
+            panels.NUMBER,
+            now(of_newest(_FAILED)),
+        )
+        .span(8)
+        .no_value("none")
+        .thresholds(panels.steps(GOOD, (1, BAD))),
+        panels.figure(
+            "How many are inconclusive?",
+            "Scores of the newest finished runs whose gates could not be decided: items are missing or failed, or the "
+            "bound lies within the score's error.",
+            panels.NUMBER,
+            now(of_newest(_INCONCLUSIVE)),
+        )
+        .span(8)
+        .no_value("none")
+        .thresholds(panels.steps(GOOD, (1, WARNING))),
+    ]
+
+
+def _newest() -> builders.Panel:
+    newest = _scores_table(
+        "What does each model score now?",
+        "The newest finished run of each model, task, metric and filter. ±: the score lies in this range with 95%. "
+        "Good is: whether a higher or a lower score is better.",
+        lambda expr: only(expr, _NEWEST, *SCORE_LABELS),
+    )
+    return sorted_by(newest, "Task").height(12)
+
+
+def _finished() -> builders.Panel:
+    every = _scores_table(
+        "What did every finished run score?",
+        "All finished runs that the operator still tells of, the newest first. Compare the scores of two checkpoints "
+        "here, and mind the ±.",
+        lambda expr: expr,
+    )
+    return sorted_by(every, "When", descending=True).height(12)
+
+
+def _scores_table(title: str, text: str, kept: Callable[[str], str]) -> builders.Panel:
+    """Final scores, a row for each; ``kept`` limits a query to the rows that are wanted."""
+    better = promql.gauge("evalrun_score", f'{SCORES},final="true"', *SCORE_LABELS, "better")
+    stderr = promql.final_scores("evalrun_score_stderr", SCORES)
+
+    def of_run(expr: str) -> str:
+        return kept(promql.beside_score(SCORES, expr))
+
+    return table(
+        title,
+        text,
+        Label("Task", "task"),
+        Label("Metric", "metric", width=METRIC),
+        Label("Filter", "filter", width=FILTER),
+        Label("Model", "model"),
+        Label("Good is", "better", width=76),
+        Facts(kept(better)),
+        Value("Score", kept(promql.final_scores("evalrun_score", SCORES)), units.NoUnit, decimals=4),
+        Value("±", kept(f"{Z95} * {stderr}"), units.NoUnit, decimals=4),
+        Value("Items", kept(promql.final_scores("evalrun_score_items", SCORES))),
+        Value(
+            "Gates",
+            kept(promql.verdict(SCORES, *SCORE_LABELS)),
+            mapping=panels.verdicts(),
+            cell=COLOR_TEXT,
+            width=VERDICT,
+        ),
+        Label("Namespace", "run_namespace", width=NAMESPACE),
+        Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
+        Value("When", of_run(milliseconds(promql.finished_at(FLEET))), units.DateTimeFromNow, width=MOMENT),
+        *(Value(column, of_run(expr), hidden=True) for column, expr in own_time(FLEET).items()),
+    )
+
+
+def _checkpoints() -> timeseries.Panel:
+    bounds = promql.gauge("evalrun_gate_bound", SCORES, *SCORE_LABELS, "gate")
+    final = promql.final_scores("evalrun_score", SCORES)
+    scores = Scores(
+        promql.of_newest(final, SCORES),
+        promql.of_newest(promql.final_scores("evalrun_score_stderr", SCORES), SCORES),
+        "{{model}} {{metric}} {{filter}} ({{run_namespace}})",
+        f'count by({",".join(_LINE)})(evalrun_score{{{SCORES},final="true"}})',
+        promql.of_newest(bounds, SCORES, "gate"),
+        promql.of_newest(only(final, promql.newly_failed(SCORES, *SCORE_LABELS), *SCORE_LABELS), SCORES),
+    )
+    panel = score_lines(
+        "Does ${task} get better?",
+        "Each step is a run that finished: the line is the score of the newest one, the dashed lines are the ends of "
+        "its 95% interval. Where two intervals overlap, a difference may be chance. Thin level lines: bounds of "
+        "gates; red points: a run ended that failed one. Choose one model and one metric above, and the interval is "
+        "filled.",
+        scores,
+    )
+    return panel.repeat("task").repeat_direction("h").max_per_row(2)
+
+
+def _running() -> builders.Panel:
+    running = table(
+        "What do unfinished runs score so far?",
+        "Means over the items answered so far, of metrics that are means. Costly items come first, so that they drift: "
+        "they are no forecast.",
+        Label("Task", "task"),
+        Label("Metric", "metric", width=METRIC),
+        Label("Filter", "filter", width=FILTER),
+        Label("Model", "model"),
+        Value("Score", promql.gauge("evalrun_score", _RUNNING, *SCORE_LABELS), units.NoUnit, decimals=4),
+        Value(
+            "±", f"{Z95} * {promql.gauge('evalrun_score_stderr', _RUNNING, *SCORE_LABELS)}", units.NoUnit, decimals=4
+        ),
+        Value("Items", promql.gauge("evalrun_score_items", _RUNNING, *SCORE_LABELS)),
+        Label("Namespace", "run_namespace", width=NAMESPACE),
+        Label("Run", "run", run_link(), "How this run goes"),
+    )
+    return sorted_by(running, "Task")
+
+
+def _running_lines() -> timeseries.Panel:
+    lines = panels.course(
+        "Have their scores settled?",
+        "The same in the last 12 hours. A line that still moves has seen too few items.",
+        units.NoUnit,
+        query(promql.gauge("evalrun_score", _RUNNING, *SCORE_LABELS), "{{run}} {{task}} {{metric}} {{filter}}"),
+    )
+    return (
+        lines.decimals(4)
+        .fill_opacity(0)
+        .line_interpolation(commons.LineInterpolation.STEP_AFTER)
+        .span(24)
+        .time_from("12h")
+    )

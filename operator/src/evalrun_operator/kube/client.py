@@ -1,0 +1,221 @@
+"""The operator's one way to the API server: a few verbs on plain JSON, with timeouts, and errors in our own words."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+
+from evalrun_operator.kube import errors
+from evalrun_operator.kube.objects import Kind, Manifest
+from evalrun_operator.names import FIELD_MANAGER
+
+REQUEST_SECONDS = 30.0
+"""For one call, its answer included."""
+CONNECT_SECONDS = 5.0
+PAGE = 500
+"""Objects in one page of a list."""
+
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_MERGE_PATCH = "application/merge-patch+json"
+_APPLY_PATCH = "application/apply-patch+yaml"
+
+Body = dict[str, Any]
+OnCall = Callable[[str, str, int | None, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    verb: str
+    kind: Kind
+    path: str
+    query: Sequence[tuple[str, str]] = ()
+    body: Manifest | None = None
+    accept: str = _JSON
+    content: str = _JSON
+
+
+class Client:
+    """Calls of the API server. Every method raises ``ApiError``.
+
+    ``on_call`` is told of each call that ended: verb, kind, HTTP status (None: nobody answered), seconds.
+    """
+
+    def __init__(self, configuration: Configuration, on_call: OnCall = lambda *_: None) -> None:
+        self._on_call = on_call
+        self._api = ApiClient(configuration)
+        self._api.user_agent = FIELD_MANAGER
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._api.close()
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Body:
+        """Read one object."""
+        return await self._call(_Request("get", kind, path_of(kind, namespace, name)))
+
+    async def get_metadata(self, kind: Kind, namespace: str | None, name: str) -> Body:
+        """Read one object's metadata only: what a Secret holds never reaches the operator."""
+        return await self._call(_Request("get", kind, path_of(kind, namespace, name), accept=_METADATA))
+
+    async def list_objects(self, kind: Kind, namespace: str | None, selector: str = "") -> list[Body]:
+        """Read all objects of a kind with these labels, of a namespace or of all; as fresh as the store."""
+        return await self._list(kind, namespace, selector, _JSON)
+
+    async def list_metadata(self, kind: Kind, namespace: str | None, selector: str = "") -> list[Body]:
+        """Read the metadata of all objects of a kind; as fresh as the store."""
+        return await self._list(kind, namespace, selector, _METADATA_LIST)
+
+    async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Body:
+        """Make an object. Raises ``AlreadyExists`` if one of its name is there."""
+        query = [("fieldManager", FIELD_MANAGER)]
+        return await self._call(_Request("create", kind, path_of(kind, namespace), query=query, body=manifest))
+
+    async def apply_status(self, kind: Kind, namespace: str, name: str, uid: str, body: Manifest) -> Body:
+        """Set exactly these fields of an object's status.
+
+        ``body`` may hold metadata.resourceVersion. Raises ``Conflict`` if the object is another one or another version.
+        """
+        metadata = {**body.get("metadata", {}), "name": name, "namespace": namespace, "uid": uid}
+        whole = {"apiVersion": kind.api_version, "kind": kind.kind, **body, "metadata": metadata}
+        path = f"{path_of(kind, namespace, name)}/status"
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        return await self._call(_Request("apply", kind, path, query=query, body=whole, content=_APPLY_PATCH))
+
+    async def patch(self, kind: Kind, namespace: str, name: str, uid: str, body: Manifest) -> Body:
+        """Merge into exactly this object. Raises ``Conflict`` if another one has its name."""
+        whole = {**body, "metadata": {**body.get("metadata", {}), "uid": uid}}
+        query = [("fieldManager", FIELD_MANAGER)]
+        path = path_of(kind, namespace, name)
+        return await self._call(_Request("patch", kind, path, query=query, body=whole, content=_MERGE_PATCH))
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> None:
+        """Delete exactly this object. Raises ``Conflict`` if another one has its name."""
+        options: Body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        await self._call(_Request("delete", kind, path_of(kind, namespace, name), body=options))
+
+    async def _list(self, kind: Kind, namespace: str | None, selector: str, accept: str) -> list[Body]:
+        query = [("limit", str(PAGE))] + ([("labelSelector", selector)] if selector else [])
+        items: list[Body] = []
+        more = ""
+        while True:
+            page_of = [*query, ("continue", more)] if more else query
+            page = await self._call(_Request("list", kind, path_of(kind, namespace), query=page_of, accept=accept))
+            items += page.get("items") or []
+            more = page.get("metadata", {}).get("continue") or ""
+            if not more:
+                return items
+
+    async def _call(self, request: _Request) -> Body:
+        what = f"{request.verb} {request.path}"
+        try:
+            status, headers, data = await self._timed(request)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            why = str(error) or f"no answer in {REQUEST_SECONDS:g} s"
+            raise errors.Unavailable(what, f"{type(error).__name__}: {why}") from error
+        if status >= 300:
+            raise _error(what, status, headers, data)
+        try:
+            answer: Body = json.loads(data)
+        except ValueError as error:
+            raise errors.Unavailable(what, "the answer is no JSON", status=status) from error
+        return answer
+
+    async def _timed(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
+        """``_send``, counted however it ends."""
+        began, status = time.monotonic(), None
+        try:
+            status, headers, data = await self._send(request)
+        finally:
+            self._on_call(request.verb, request.kind.kind, status, time.monotonic() - began)
+        return status, headers, data
+
+    async def _send(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
+        """One HTTP exchange; credentials come from the configuration, which refreshes them."""
+        prepared = await self._api.param_serialize(
+            _METHODS[request.verb],
+            request.path,
+            query_params=list(request.query),
+            header_params={"Accept": request.accept, "Content-Type": request.content},
+            body=request.body,
+            auth_settings=["BearerToken"],
+        )
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+        response = await self._api.call_api(*prepared, _request_timeout=timeout)
+        data: bytes = await response.read()
+        return response.status, response.headers, data
+
+
+_METHODS = {"get": "GET", "list": "GET", "create": "POST", "apply": "PATCH", "patch": "PATCH", "delete": "DELETE"}
+
+
+def path_of(kind: Kind, namespace: str | None, name: str | None = None) -> str:
+    """Build the address of an object or, without ``name``, of all of its kind.
+
+    Every path segment that comes from outside is quoted here and nowhere else. Raises ``Invalid`` for one that a
+    server would resolve to another folder.
+    """
+    prefix = "/apis" if "/" in kind.api_version else "/api"
+    within = f"/namespaces/{_segment(namespace)}" if namespace else ""
+    return f"{prefix}/{kind.api_version}{within}/{kind.plural}" + (f"/{_segment(name)}" if name else "")
+
+
+def _segment(text: str) -> str:
+    if text in (".", ".."):
+        raise errors.Invalid("path", f"{text!r} is no name of a Kubernetes object")
+    return quote(text, safe="")
+
+
+_BY_STATUS: Mapping[int, type[errors.ApiError]] = {
+    400: errors.Invalid,
+    401: errors.Forbidden,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    422: errors.Invalid,
+    429: errors.TooManyRequests,
+}
+
+
+def _error(what: str, status: int, headers: Mapping[str, str], data: bytes) -> errors.ApiError:
+    """The error of an answer. API servers say more in a Status object; proxies before them may not."""
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        answer = {}
+    if not isinstance(answer, dict):
+        answer = {}
+    message = answer.get("message") or data[:300].decode(errors="replace") or "no message"
+    kind = _BY_STATUS.get(status, errors.Unavailable if status >= 500 else errors.ApiError)
+    if status == 409 and answer.get("reason") == "AlreadyExists":
+        kind = errors.AlreadyExists
+    return kind(what, message, status=status, retry_after=_retry_after(headers, answer))
+
+
+def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
+    """Seconds; the API server sends whole ones, in the header and in the Status."""
+    said = headers.get("Retry-After") or (answer.get("details") or {}).get("retryAfterSeconds")
+    try:
+        return None if said is None else max(0.0, float(said))
+    except (TypeError, ValueError):
+        return None

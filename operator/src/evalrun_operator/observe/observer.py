@@ -1,0 +1,179 @@
+"""Everything that is read of a run, in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from evalrun_api import EvalRun, RunProgress
+from evalrun_api.wire.pods import LABEL_RUN
+from evalrun_operator.kube.client import Client
+from evalrun_operator.kube.errors import Forbidden, NotFound
+from evalrun_operator.kube.objects import EVALRUNS, NODES, PODS, Kind, Manifest
+from evalrun_operator.observe.lookups import look_up
+from evalrun_operator.observe.parse import parse_run
+from evalrun_operator.state.backend import Backend, Objects
+from evalrun_operator.state.observed import Attempt, Driver, DriverPhase, Observed, References
+
+logger = logging.getLogger(__name__)
+
+
+class Key(NamedTuple):
+    """An EvalRun."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+AskProgress = Callable[[str], Awaitable[RunProgress | None]]
+"""Asks the driver at an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Children:
+    uid: str | None
+    """The run's."""
+    by_kind: Mapping[Kind, Sequence[Manifest]]
+
+
+@dataclass
+class Observer:
+    """Reads runs. ``now`` is the clock that deletions of pods are held against.
+
+    A run is read each time, its children only when there may be news of them: a label selects among all objects of a
+    namespace, which is dear where there are many, and a run whose progress is asked for changes seldom otherwise.
+    Whoever hears of a child (a watch, the resync, the operator itself that wrote one) calls ``forget``.
+    """
+
+    client: Client
+    backend: Backend
+    ask_progress: AskProgress
+    now: Callable[[], datetime]
+    _nodes_forbidden: bool = False
+    _known: dict[Key, _Children] = field(default_factory=dict)
+    _reading: dict[Key, object] = field(default_factory=dict)
+
+    def forget(self, key: Key) -> None:
+        """The run's children are read again, also by whoever is reading them now."""
+        self._known.pop(key, None)
+        self._reading.pop(key, None)
+
+    async def observe(self, key: Key) -> tuple[Observed, Objects] | None:
+        """One run and everything about it; None if it is gone or on its way out, with its children.
+
+        Raises ``ApiError`` if something could not be read, ``UnreadableStatus`` if it could not be understood.
+        """
+        try:
+            body = await self.client.get(EVALRUNS, key.namespace, key.name)
+        except NotFound:
+            body = {}
+        if body and not _is_of(body, key):
+            logger.error("%s: the API server answered with another object, which is left alone", key)
+            body = {}
+        if not body or body["metadata"].get("deletionTimestamp"):
+            self.forget(key)
+            return None
+        run, invalid = parse_run(body)
+        objects = await self._children(key, run)
+        attempts = self.backend.attempts(objects)
+        driver = _present_driver(run, attempts)
+        progress, references = await asyncio.gather(
+            self._progress(driver), self._references(key.namespace, run, invalid, driver)
+        )
+        return Observed(run, attempts, progress, references, invalid), objects
+
+    async def _children(self, key: Key, run: EvalRun) -> Objects:
+        known = self._known.get(key)
+        if known is None or known.uid != run.metadata.uid:
+            known = await self._read_children(key, run)
+        stuck = _nodes_of_stuck(known.by_kind.get(PODS, ()), self.now())
+        return Objects(known.by_kind, await self._lost(stuck))
+
+    async def _read_children(self, key: Key, run: EvalRun) -> _Children:
+        reading = self._reading[key] = object()
+        kinds = self.backend.kinds
+        selector = f"{LABEL_RUN}={run.metadata.uid}"
+        lists = await asyncio.gather(*(self.client.list_objects(kind, key.namespace, selector) for kind in kinds))
+        children = _Children(run.metadata.uid, dict(zip(kinds, lists, strict=True)))
+        # Of runs that are finished there may be very many, and they are hardly ever looked at.
+        if self._reading.get(key) is reading and not _is_finished(run):
+            self._known[key] = children
+        self._reading.pop(key, None)
+        return children
+
+    async def _lost(self, nodes: Iterable[str]) -> frozenset[str]:
+        if self._nodes_forbidden:
+            return frozenset()
+        names = sorted(nodes)
+        found = await asyncio.gather(*(self._is_lost(name) for name in names))
+        return frozenset(name for name, lost in zip(names, found, strict=True) if lost)
+
+    async def _is_lost(self, name: str) -> bool:
+        try:
+            node = await self.client.get(NODES, None, name)
+        except NotFound:
+            return True
+        except Forbidden as error:
+            if not self._nodes_forbidden:
+                logger.warning(
+                    "pods on lost nodes are not force-deleted, as this operator may not get nodes (the chart grants it "
+                    "to cluster-wide installations): %s",
+                    error,
+                )
+            self._nodes_forbidden = True
+            return False
+        conditions = (node.get("status") or {}).get("conditions") or []
+        return not any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+    async def _progress(self, driver: Driver | None) -> RunProgress | None:
+        if driver is None or driver.phase is not DriverPhase.READY or driver.address is None:
+            return None
+        return await self.ask_progress(driver.address)
+
+    async def _references(
+        self, namespace: str, run: EvalRun, invalid: str | None, driver: Driver | None
+    ) -> References | None:
+        """Looked up only where an attempt may have to be made."""
+        if invalid is not None or _is_finished(run) or run.spec.policy.suspend:
+            return None
+        if driver is not None and not driver.phase.ended:
+            return None
+        problems = self.backend.problems(run)
+        return References(problems) if problems else await look_up(self.client, namespace, run.spec)
+
+
+def _is_of(body: Manifest, key: Key) -> bool:
+    """Whether an object is the one that was asked for: nothing is ever done to another."""
+    return (body["metadata"].get("namespace"), body["metadata"].get("name")) == key
+
+
+def _is_finished(run: EvalRun) -> bool:
+    return run.status is not None and run.status.phase is not None and run.status.phase.finished
+
+
+def _present_driver(run: EvalRun, attempts: Mapping[int, Attempt]) -> Driver | None:
+    number = Observed(run, attempts).last_attempt
+    return attempts.get(number, Attempt()).driver
+
+
+def _nodes_of_stuck(pods: Iterable[Manifest], now: datetime) -> set[str]:
+    """Nodes of pods that should have ended by now: deletionTimestamp is when the grace period is over."""
+    nodes = set()
+    for pod in pods:
+        deleted = pod["metadata"].get("deletionTimestamp")
+        node = (pod.get("spec") or {}).get("nodeName")
+        if deleted and node and now - _time(deleted) > timedelta(0):
+            nodes.add(node)
+    return nodes
+
+
+def _time(text: str) -> datetime:
+    """Kubernetes' times are UTC: ``2026-11-01T10:00:00Z``."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)

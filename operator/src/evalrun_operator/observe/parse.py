@@ -1,0 +1,81 @@
+"""From an EvalRun as the API server has it to the models, or to what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from evalrun_api import (
+    Benchmark,
+    EngineSpec,
+    EvalRun,
+    EvalRunSpec,
+    EvalRunStatus,
+    InvalidInput,
+    MockEngine,
+    ModelSpec,
+    ObjectMeta,
+    Output,
+    cluster_problems,
+    parse_evalrun,
+)
+from evalrun_operator.kube.errors import UnreadableStatus
+
+_META = ("name", "namespace", "uid", "labels", "annotations", "resourceVersion", "generation", "creationTimestamp")
+
+
+def parse_run(body: Mapping[str, Any]) -> tuple[EvalRun, str | None]:
+    """The run, and why its spec cannot be used; None: it can.
+
+    A spec that the models refuse is replaced by a stand-in that means nothing, but for the model if that can be read.
+
+    Raises:
+        UnreadableStatus: A newer operator wrote what this one does not know. Acting without it could start a run again.
+    """
+    metadata = {key: value for key, value in body["metadata"].items() if key in _META}
+    name = f"{metadata['namespace']}/{metadata['name']}"
+    status = _status(name, body.get("status"))
+    problem: str | None = None
+    try:
+        run = parse_evalrun({**body, "metadata": metadata, "status": None}, "spec")
+        problems = cluster_problems(run)
+        if problems:
+            problem = "; ".join(map(str, problems))
+    except InvalidInput as error:
+        run = EvalRun(metadata=_metadata(metadata), spec=_stand_in(body.get("spec")))
+        problem = "; ".join(map(str, error.problems))
+    return run.model_copy(update={"status": status}), problem
+
+
+def _status(name: str, status: object) -> EvalRunStatus | None:
+    if status is None:
+        return None
+    try:
+        return EvalRunStatus.model_validate_json(json.dumps(status), by_alias=True, by_name=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UnreadableStatus(
+            f"the status of {name} cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}); it was written "
+            "by another version of the operator: run that one, or a newer one"
+        ) from error
+
+
+def _metadata(metadata: Mapping[str, Any]) -> ObjectMeta:
+    return ObjectMeta.model_validate_json(json.dumps(metadata), by_alias=True, by_name=False)
+
+
+def _stand_in(spec: object) -> EvalRunSpec:
+    given = spec.get("model") if isinstance(spec, dict) else None
+    try:
+        model = ModelSpec.model_validate_json(json.dumps(given), by_alias=True, by_name=False)
+    except ValidationError:
+        model = ModelSpec(uri="file:///unknown")
+    return EvalRunSpec(
+        model=model,
+        engine=EngineSpec(mock=MockEngine()),
+        benchmarks=(Benchmark(task="unknown"),),
+        output=Output(uri="s3://unknown/"),
+    )

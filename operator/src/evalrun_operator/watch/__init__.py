@@ -1,0 +1,1 @@
+"""Watches and their proof: events become keys on the queue."""

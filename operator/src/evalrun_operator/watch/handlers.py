@@ -1,0 +1,72 @@
+"""What kopf is for: the watches. Its handlers put keys on the queue; none decides, patches or retries anything."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import kopf
+from kubernetes.aio.client import Configuration
+
+from evalrun_operator.kube.connection import login
+from evalrun_operator.kube.objects import EVALRUNS, Kind
+from evalrun_operator.watch.events import CHILDREN, Intake
+
+
+def registry(intake: Intake, kinds: tuple[Kind, ...], configuration: Configuration) -> kopf.OperatorRegistry:
+    """The table of contents: what is watched, and what becomes of it."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=handlers)
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure_watches(settings, kinds)
+
+    @kopf.on.login(registry=handlers, retries=10, backoff=3.0)
+    async def credentials(**_: Any) -> kopf.ConnectionInfo:
+        return await login(configuration)
+
+    async def seen(*, event: Any, param: Any = None, **_: Any) -> None:
+        intake.take(param, event)
+
+    for kind in kinds:
+        group, _, version = kind.api_version.rpartition("/")
+        watch = kopf.on.event(
+            group=group, version=version, plural=kind.plural, id=kind.plural, param=kind, registry=handlers
+        )
+        watch(seen)
+
+    return handlers
+
+
+def configure_watches(settings: kopf.OperatorSettings, kinds: tuple[Kind, ...]) -> None:
+    """Each setting with its reason."""
+    settings.posting.enabled = False  # events are written by `apply`, after the status
+    settings.peering.standalone = True  # one replica, Recreate; peering needs a CRD and elects no leader
+    settings.scanning.disabled = True  # nothing comes and goes at runtime; scanning needs rights in the whole cluster
+    settings.networking.request_timeout = 30.0
+    settings.networking.connect_timeout = 5.0
+    settings.networking.error_backoffs = Backoffs()
+    settings.watching.connect_timeout = 5.0
+    settings.watching.server_timeout = 300  # a watch that is made anew now and then meets the server's new address
+    settings.watching.client_timeout = 330.0
+    settings.queueing.worker_limit = 50
+    settings.queueing.idle_timeout = 0.05  # a worker holds its place while it idles; handlers need no memory
+    settings.process.ultimate_exiting_timeout = None  # the kubelet does that
+    for kind in kinds:
+        if kind is not EVALRUNS:
+            group, _, version = kind.api_version.rpartition("/")
+            settings.watching.label_selectors[group, version, kind.plural] = CHILDREN
+
+
+class Backoffs:
+    """Seconds between tries of a request: about five minutes in all, then kopf gives up and the process with it.
+
+    With jitter, so that the operators of many clusters do not come back at once. None is long: after an API server was
+    away the watches are back well before the next resync asks what they missed.
+    """
+
+    _BASE = (1, 2, 4, 8, *([15] * 20))
+
+    def __iter__(self) -> Iterator[float]:
+        return (base * random.uniform(0.8, 1.2) for base in self._BASE)

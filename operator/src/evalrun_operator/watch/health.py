@@ -1,0 +1,51 @@
+"""Whether the operator works, not merely runs: what the kubelet asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from evalrun_operator.kube.workqueue import WorkQueue
+from evalrun_operator.observe.observer import Key
+from evalrun_operator.watch.resync import Resync
+
+STALLED = 3
+"""Of the resync's periods."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """Answers for the whole operator."""
+
+    queue: WorkQueue[Key]
+    resync: Resync
+
+    def problems(self) -> Iterator[str]:
+        """Why only a new process would help."""
+        limit = STALLED * self.resync.period
+        if self.resync.silent is not None:
+            yield self.resync.silent
+        if (stalled := self.queue.stalled()) > limit:
+            yield f"{len(self.queue)} runs are due and none was reconciled for {stalled:.0f} s"
+        since = self.resync.failing_since
+        if since is not None and (failing := asyncio.get_running_loop().time() - since) > limit:
+            yield f"the API server has refused the resync for {failing:.0f} s"
+
+    def routes(self) -> list[web.RouteDef]:
+        """What is asked for."""
+        return [web.get("/healthz", self.healthz), web.get("/readyz", self.readyz)]
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """500 if a restart is needed."""
+        return _answer(list(self.problems()))
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """500 until everything has been seen once."""
+        return _answer([] if self.resync.ready else ["the first resync is not done"])
+
+
+def _answer(problems: list[str]) -> web.Response:
+    return web.Response(status=500 if problems else 200, text="\n".join(problems or ["ok"]) + "\n")

@@ -1,0 +1,141 @@
+"""Every so often the watches are held against what is there, and what they missed is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalrun_operator.kube.client import Client
+from evalrun_operator.kube.errors import ApiError, NoCluster, NotFound, Unavailable
+from evalrun_operator.kube.objects import EVALRUNS, Kind
+from evalrun_operator.observe.observer import Key
+from evalrun_operator.watch.deliveries import Comparison, Watched
+from evalrun_operator.watch.events import CHILDREN, key_of
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 1 / 6
+"""Of the resync's period: how long what is overdue may still be on its way."""
+WHOLE = 10
+"""Each so many resyncs all runs are looked at, whether anything was missed or not; spread over one period."""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass(slots=True)
+class Resync:
+    """Lists everything, metadata only, as fresh as the store; so that nothing missed stays missed for long.
+
+    ``ready``: it has succeeded once. ``silent``: a watch that does not deliver what is there; it stays set, as only a
+    new process can be trusted to watch again. ``failing_since``: the event loop's time, where the lists are refused;
+    an API server that is away is nothing that a restart would mend, and does not count.
+    """
+
+    client: Client
+    changed: Callable[[Key], None]
+    """Told of each run that has to be looked at."""
+    watched: Watched
+    kinds: tuple[Kind, ...]
+    """The watched ones, EvalRuns first."""
+    namespaces: tuple[str, ...]
+    """None: all."""
+    period: float
+    """Seconds."""
+    ready: bool = False
+    silent: str | None = None
+    failing_since: float | None = None
+    times: int = 0
+    _began: float = field(default_factory=_now)
+    _listed_at: float | None = None
+    _unheard: dict[Kind, tuple[float, frozenset[str]]] = field(default_factory=dict)
+    """What each watch owed when it was last compared, and when that was."""
+    _proven_at: dict[Kind, float] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Do it for ever. Raises ``NoCluster`` if the API server knows no EvalRuns."""
+        while True:
+            try:
+                await self.once()
+                self.ready, self.failing_since = True, None
+            except NotFound as error:
+                raise NoCluster(f"the API server knows no EvalRuns, install the chart's CRDs: {error}") from error
+            except Unavailable as error:
+                logger.warning("resync: the API server does not answer: %s", error)
+                self.failing_since = None
+            except ApiError as error:
+                logger.error("resync: %s", error)
+                self.failing_since = self.failing_since or _now()
+            await asyncio.sleep(self.period)
+
+    async def once(self) -> None:
+        """Find what the watches missed, and watches that are silent."""
+        seen = await asyncio.gather(*(self._compare(kind) for kind in self.kinds))
+        self._listed_at = _now()
+        missed = {key for one in seen for uid, key in one.keys if uid in one.comparison.behind}
+        missed |= {owner for one in seen for owner in one.comparison.vanished if isinstance(owner, Key)}
+        for key in missed:
+            if key is not None:
+                self.changed(key)
+        self.times += 1
+        if self.times % WHOLE == 0:
+            for _, key in seen[0].keys:
+                if key is not None:
+                    later = random.uniform(0, self.period)
+                    asyncio.get_running_loop().call_later(later, self.changed, key)
+        await self._judge(seen)
+
+    def age(self) -> float:
+        """Seconds since everything was last listed, or since the operator began."""
+        return _now() - (self._began if self._listed_at is None else self._listed_at)
+
+    def watch_age(self, kind: Kind) -> float:
+        """Seconds since the last list of which all has come through the watch, or since the operator began."""
+        self._prove(kind)
+        return _now() - self._proven_at.get(kind, self._began)
+
+    def _prove(self, kind: Kind) -> None:
+        """What was on its way when the watch was last compared may have come since."""
+        at, unheard = self._unheard.get(kind, (0.0, None))
+        if unheard is not None and not self.watched.still_owed(kind, unheard):
+            self._proven_at[kind] = at
+
+    async def _compare(self, kind: Kind) -> _Seen:
+        turn = self.watched.turn(kind)
+        selector = "" if kind is EVALRUNS else CHILDREN
+        places: Iterable[str | None] = self.namespaces or (None,)
+        lists = await asyncio.gather(*(self.client.list_metadata(kind, place, selector) for place in places))
+        listed = [one["metadata"] for some in lists for one in some]
+        self._prove(kind)
+        comparison = self.watched.compare(kind, _versions(listed), turn)
+        self._unheard[kind] = (_now(), comparison.unheard)
+        return _Seen(kind, comparison, tuple((one["uid"], key_of(kind, one)) for one in listed))
+
+    async def _judge(self, seen: Iterable[_Seen]) -> None:
+        overdue = [one for one in seen if one.comparison.overdue]
+        if not overdue:
+            return
+        await asyncio.sleep(self.period * PATIENCE)
+        for one in overdue:
+            still = self.watched.still_owed(one.kind, one.comparison.overdue)
+            if still:
+                keys = sorted({str(key) for uid, key in one.keys if uid in still})
+                self.silent = f"the watch of {one.kind.plural} is silent: {len(still)} changes were not delivered"
+                logger.error("%s, of %s", self.silent, ", ".join(keys[:10]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    kind: Kind
+    comparison: Comparison
+    keys: tuple[tuple[str, Key | None], ...]
+    """Of all that was listed: uid and run."""
+
+
+def _versions(listed: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {one["uid"]: one["resourceVersion"] for one in listed}

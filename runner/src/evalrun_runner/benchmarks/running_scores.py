@@ -1,0 +1,65 @@
+"""Scores while a run goes on: per-item metric values to means. Imports no lm-eval, so that replicas may use it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from evalrun_runner.benchmarks import values
+from evalrun_runner.records.results import ItemResult, ItemStatus, Tallies, Tally
+
+
+def tally(rows: Iterable[ItemResult]) -> Tallies:
+    """What the rows' ok items add to the means; values that are no plain finite numbers are left out."""
+    # Most items score as others do, right or wrong: what is the same is decoded once.
+    texts = Counter(row.scores for row in rows if row.outcome.status is ItemStatus.OK and row.scores is not None)
+    return add(_tally(text, times) for text, times in texts.items())
+
+
+def add(tallies: Iterable[Tallies]) -> Tallies:
+    """The tallies of all their items together."""
+    sums: dict[tuple[str, str], Tally] = {}
+    for one in tallies:
+        for key, more in one.items():
+            sums[key] = sums.get(key, Tally()) + more
+    return sums
+
+
+def mean_and_stderr(tally: Tally) -> tuple[float, float | None]:
+    """The mean of at least one value and its standard error, as lm-eval's ``mean`` and ``mean_stderr`` have them.
+
+    The error is None for a single value, and where the squares are too large for a float.
+    """
+    mean = tally.total / tally.n
+    if tally.n == 1:
+        return mean, None
+    # Rounding may leave less than nothing of equal values.
+    spread = tally.squares - tally.total * mean
+    return mean, math.sqrt(max(0.0, spread) / (tally.n - 1) / tally.n) if math.isfinite(spread) else None
+
+
+def _tally(scores: str, times: int) -> Tallies:
+    numbers = {
+        (metric, filter_name): _number(value)
+        for filter_name, metrics in values.decode(scores).items()
+        for metric, value in metrics.items()
+    }
+    return {
+        key: Tally(times, times * number, times * number * number)
+        for key, number in numbers.items()
+        if number is not None
+    }
+
+
+def _number(value: Any) -> float | None:
+    if not isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,196 @@
+"""What a suite of the user's own may not hold: code, and data from outside its folder.
+
+Whoever may create an EvalRun must not gain code on the cluster by it. The rules read the suite's YAML as text; nothing
+of it has been loaded yet. Each rule says what it refuses; a suite that breaks none holds data alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lm_eval.api.metrics  # noqa: F401  # fills the registry of metrics
+from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+from lm_eval.api.registry import metric_registry
+
+from evalrun_runner.benchmarks.suites.yaml_nodes import Setting, read_settings
+from evalrun_runner.errors import InputError
+
+LOCAL_BUILDERS = frozenset({"json", "csv", "parquet", "text", "arrow"})
+"""``dataset_path`` values that read files of the suite's folder."""
+DATASET_OPTIONS = frozenset(
+    {
+        *("data_files", "data_dir", "revision", "split", "name", "features", "columns", "field", "encoding"),
+        *("encoding_errors", "keep_linebreaks", "sample_by", "delimiter", "sep", "header", "names", "column_names"),
+        *("index_col", "usecols", "dtype", "skiprows", "nrows", "na_values", "keep_default_na", "na_filter"),
+        *("quotechar", "quoting", "escapechar", "comment", "decimal", "thousands", "skipinitialspace"),
+        *("verification_mode", "chunksize"),
+    }
+)
+"""``dataset_kwargs`` that only say which data, and how it is laid out."""
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_CODE_KEYS = {
+    "class": "a Python class",
+    "custom_dataset": "a function that makes the data set",
+    "process_docs": "a function",
+    "process_results": "a function",
+    "filter_fn": "a function",
+    "use_prompt": "a prompt from another library; write it as doc_to_text",
+    "trust_remote_code": "a data set that runs code of its own",
+}
+"""Keys that stand for code wherever they are set to something."""
+_DATA_KEYS = frozenset({"samples", "metadata", "mapping_dict", "doc_to_choice", "generation_kwargs"})
+"""Below these keys stands data, whose own keys mean nothing to lm-eval."""
+_MOST_SHOWN = 10
+
+
+def check_suite(folder: Path, *, allow_code: bool) -> None:
+    """Refuse a suite that holds code, by file, line and key, before lm-eval reads any of it.
+
+    ``folder`` is resolved. Every YAML file in it counts, and what they include. With ``allow_code`` the suite's owner
+    is trusted, and only what is no YAML is refused. Raises InputError.
+    """
+    if not folder.is_dir():
+        raise InputError(f"the suite {folder} is {'a file' if folder.exists() else 'not there'}: expected a folder")
+    files = sorted(folder.glob("**/*.yaml"))
+    if not files:
+        raise InputError(f"the suite {folder} holds no *.yaml file: expected lm-eval task definitions")
+    settings = [setting for file in files for setting in read_settings(file)]
+    if allow_code:
+        return
+    findings = list(_findings(files, settings, folder))
+    if findings:
+        more = len(findings) - _MOST_SHOWN
+        shown = [*findings[:_MOST_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        raise InputError(
+            f"the suite {folder} holds what is not allowed here:\n  " + "\n  ".join(shown) + "\n"
+            "An administrator can allow code in suites; locally --allow-code does"
+        )
+
+
+def _findings(files: list[Path], settings: list[Setting], folder: Path) -> Iterator[str]:
+    """Every refusal, in the order of files and lines; included files are read as they are met."""
+    for file in files:
+        if not _within(file, folder):
+            yield f"{file.relative_to(folder)}: is a link to a file outside the suite's folder"
+    seen = set(files)
+    pending = list(settings)
+    while pending:
+        setting = pending.pop(0)
+        for rule in RULES:
+            if why := rule(setting, folder):
+                yield f"{setting.file.relative_to(folder)}:{setting.line}: {'.'.join(setting.path)}: {why}"
+        for included in _included(setting):
+            if included not in seen and _within(included, folder) and included.is_file():
+                seen.add(included)
+                pending += read_settings(included)
+
+
+def no_tags(setting: Setting, folder: Path) -> str | None:
+    """``!function`` and every other YAML tag that makes an object."""
+    return f"{setting.tag} makes an object by code" if setting.tag else None
+
+
+def no_code_keys(setting: Setting, folder: Path) -> str | None:
+    """Keys that stand for code."""
+    what = _CODE_KEYS.get(setting.key)
+    # A tagged value is refused as such, and said once.
+    return f"stands for {what}" if what and setting.value not in (None, False) and not _in_data(setting) else None
+
+
+def no_unsafe_metrics(setting: Setting, folder: Path) -> str | None:
+    """Metrics that run what the model writes, or that are code from a hub."""
+    if _in_data(setting):
+        return None
+    match setting.key:
+        case "unsafe_code" if setting.value not in (None, False):
+            return "runs code that the model writes"
+        case "hf_evaluate" if setting.value not in (None, False):
+            return "loads the metric's code from a hub"
+        case "metric" if setting.path[:-1] and setting.path[-2] == "metric_list":
+            if setting.value not in metric_registry:
+                return f"{setting.value!r} is no metric of lm-eval's own, and would be loaded as code from a hub"
+    return None
+
+
+def no_custom_filters(setting: Setting, folder: Path) -> str | None:
+    """Filters that call a function."""
+    if setting.key == "function" and setting.value == "custom" and not _in_data(setting):
+        return "the filter 'custom' calls a function"
+    return None
+
+
+def no_foreign_includes(setting: Setting, folder: Path) -> str | None:
+    """Includes of YAML outside the folder."""
+    outside = [included for included in _included(setting) if not _within(included, folder)]
+    return f"{outside[0]} is outside the suite's folder" if outside else None
+
+
+def no_foreign_data(setting: Setting, folder: Path) -> str | None:
+    """Data sets that are neither local data files nor plain data on a hub."""
+    if setting.key != "dataset_path" or setting.value is None or _in_data(setting):
+        return None
+    name = str(setting.value)
+    if name in LOCAL_BUILDERS:
+        return None
+    if name in _PACKAGED_DATASETS_MODULES or name.endswith(".py") or not _HUB_NAME.fullmatch(name):
+        return f"{name!r} is neither one of {', '.join(sorted(LOCAL_BUILDERS))} nor a data set's name on a hub"
+    if Path(name).exists():
+        return f"{name!r} is a local file or folder here, not a data set's name on a hub; use json with data_files"
+    return None
+
+
+def no_foreign_files(setting: Setting, folder: Path) -> str | None:
+    """Data files outside the folder, or behind a URL; options that do more than describe data."""
+    if "dataset_kwargs" not in setting.path[:-1] or _in_data(setting):
+        return None
+    below = setting.path[setting.path.index("dataset_kwargs") + 1 :]
+    if below[0] not in DATASET_OPTIONS and below[0] not in _CODE_KEYS:
+        return f"the option {below[0]!r} is not known to be harmless"
+    if below[0] not in ("data_files", "data_dir"):
+        return None
+    for file in setting.value if isinstance(setting.value, list) else [setting.value]:
+        if file is not None and (why := _why_foreign(str(file), folder)):
+            return why
+    return None
+
+
+RULES: tuple[Callable[[Setting, Path], str | None], ...] = (
+    no_tags,
+    no_code_keys,
+    no_unsafe_metrics,
+    no_custom_filters,
+    no_foreign_includes,
+    no_foreign_data,
+    no_foreign_files,
+)
+"""Why a setting of a suite in a folder is refused; None if it is not."""
+
+
+def _in_data(setting: Setting) -> bool:
+    return any(key in _DATA_KEYS for key in setting.path[:-1])
+
+
+def _included(setting: Setting) -> list[Path]:
+    if setting.path != ("include",):
+        return []
+    names = setting.value if isinstance(setting.value, list) else [setting.value]
+    return [setting.file.parent / str(name) for name in names if name is not None]
+
+
+def _why_foreign(file: str, folder: Path) -> str | None:
+    if "://" in file or "::" in file:
+        return f"{file!r} is a URL; put the data into the suite's folder"
+    if ".." in Path(file).parts:
+        return f"{file!r} leaves the suite's folder"
+    path = folder / file
+    if not _within(path, folder):
+        return f"{file!r} is outside the suite's folder"
+    pattern = str(path.relative_to(folder))
+    outside = [match for match in folder.glob(pattern) if not _within(match, folder)] if pattern != "." else []
+    return f"{outside[0].name!r} is a link to a file outside the suite's folder" if outside else None
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder)

@@ -1,0 +1,140 @@
+"""Preflight: everything that can be found wrong before an engine loads, in the order of what it costs to find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalrun_api import Numerics, Reason, RunConfig
+from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
+from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
+from evalrun_runner.benchmarks.recipe import BenchmarkSpec
+from evalrun_runner.benchmarks.suites.fetch import fetch_suites
+from evalrun_runner.engine.mock import ByteTokenizer, MockSettings
+from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
+from evalrun_runner.engine.vllm import VllmSettings
+from evalrun_runner.errors import InputError
+from evalrun_runner.ledger import layout
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.models.access import model_source
+from evalrun_runner.models.cache import default_cache
+from evalrun_runner.models.inspect import inspect_model
+from evalrun_runner.models.types import InspectedModel
+from evalrun_runner.planning.identity import Identity, identity_of
+from evalrun_runner.store.access import store_spec
+from evalrun_runner.store.open import StoreSpec, open_store
+from evalrun_runner.store.probe import probe_store
+
+MAX_NAME_BYTES = 200
+"""Of a task's name as a part of keys, where every store takes 255."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A run's surroundings, checked: where it writes, what it runs on."""
+
+    config: RunConfig
+    store: StoreSpec
+    ledger: Ledger
+    model: InspectedModel | None
+    """None for the mock engine. Its weights are the replicas' to bring."""
+    engine: VllmSettings | MockSettings
+    tokenizer: Tokenizer
+    suites: Mapping[str, Path]
+    identity: Identity
+
+    @property
+    def fast(self) -> bool:
+        """Whether fast request forms are allowed."""
+        return self.config.spec.engine.numerics is Numerics.FAST
+
+
+def prepare(config: RunConfig) -> Setting:
+    """Check the store, bring the suites, look at the model. Raises ``InputError`` and the errors of the store."""
+    spec = store_spec(config.results)
+    store = open_store(spec)
+    probe_store(store)
+    suites = fetch_suites(config.suites, default_cache() / "suites")
+    model = None if config.spec.engine.vllm is None else _look_at_model(config)
+    tokenizer: Tokenizer = ByteTokenizer() if model is None else load_tokenizer(model.path)
+    TextCodec(tokenizer)  # refuses a tokenizer that log-likelihoods cannot start with
+    return Setting(
+        config=config,
+        store=spec,
+        ledger=Ledger(store),
+        model=model,
+        engine=_engine(config, model),
+        tokenizer=tokenizer,
+        suites=suites,
+        identity=identity_of(config, model.source if model else None, suites),
+    )
+
+
+def load_tasks(setting: Setting) -> LoadedBenchmarks:
+    """The run's leaf tasks. Raises ``InputError``."""
+    config = setting.config
+    specs = []
+    for benchmark in config.spec.benchmarks:
+        generation = benchmark.generation.model_dump(exclude_none=True) if benchmark.generation else {}
+        if "until" in generation:
+            generation["until"] = list(generation["until"])
+        specs.append(
+            BenchmarkSpec(
+                name=benchmark.resolved_name,
+                task=benchmark.task,
+                num_fewshot=benchmark.num_fewshot,
+                limit=benchmark.limit,
+                apply_chat_template=benchmark.apply_chat_template,
+                system_instruction=benchmark.system_instruction,
+                # lm-eval's own default is one turn per example where a chat template is applied.
+                fewshot_as_multiturn=benchmark.fewshot_as_multiturn is not False,
+                generation=generation,
+                source=setting.suites.get(benchmark.resolved_name),
+            )
+        )
+    loaded = load_benchmarks(specs, seed=config.spec.seed, allow_code=config.allow_code)
+    for leaf in loaded.leaves:
+        if len(layout.task_dir(leaf.name)) > MAX_NAME_BYTES:
+            raise InputError(
+                f"task {leaf.name}: its name is too long for a folder; give the suite's task a shorter one"
+            )
+    return loaded
+
+
+def chat_template(setting: Setting) -> ChatTemplate | None:
+    """The model's chat template, if a benchmark wants one. Raises ``InputError`` if it has none."""
+    wanting = [benchmark for benchmark in setting.config.spec.benchmarks if benchmark.apply_chat_template]
+    if not wanting:
+        return None
+    if not setting.tokenizer.chat_template:
+        raise InputError(
+            f"benchmark {wanting[0].resolved_name}: applyChatTemplate is true, but the model's tokenizer has no chat "
+            "template; leave it out, or use a model whose tokenizer_config.json or chat_template.jinja has one"
+        )
+    return chat_template_of(setting.tokenizer)
+
+
+def _look_at_model(config: RunConfig) -> InspectedModel:
+    cache = Path(config.model.cache_dir) if config.model.cache_dir else default_cache()
+    return inspect_model(model_source(config.model), cache)
+
+
+def _engine(config: RunConfig, model: InspectedModel | None) -> VllmSettings | MockSettings:
+    spec = config.spec
+    if spec.engine.mock is not None:
+        return MockSettings(seed=spec.engine.mock.seed, tokens_per_second=spec.engine.mock.tokens_per_second)
+    assert spec.engine.vllm is not None and model is not None
+    if spec.engine.numerics is Numerics.STRICT and not config.gpus_per_replica:
+        raise InputError(
+            "spec.engine.numerics: strict needs a GPU of capability 8.0 or more (vLLM's batch-invariant kernels); on "
+            "CPU use reference, with args.dtype float32 for answers that do not depend on batching",
+            reason=Reason.INVALID_SPEC,
+        )
+    return VllmSettings(
+        model=model.path,
+        seed=spec.seed,
+        tensor_parallel_size=spec.engine.vllm.tensor_parallel_size,
+        max_model_len=spec.engine.vllm.max_model_len,
+        args=spec.engine.vllm.args.model_dump(mode="json", exclude_none=True),
+    )

@@ -1,0 +1,142 @@
+"""What a run came to: results.json and the spec's gates to a RunResult."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalrun_api import Counts as CountsResult
+from evalrun_api import (
+    EvalRunSpec,
+    Failure,
+    Gate,
+    Phase,
+    Reason,
+    RunConfig,
+    RunLocation,
+    RunResult,
+    Score,
+    Verdict,
+    Work,
+)
+from evalrun_runner.driver.gates import judge
+from evalrun_runner.driver.record import read_run
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreError
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.records.results import Counts
+from evalrun_runner.store.access import store_spec
+from evalrun_runner.store.open import open_store
+
+Results = Mapping[str, Any]
+"""The content of ``results.json``."""
+
+
+def check_baselines(config: RunConfig) -> None:
+    """Read what the gates compare with, as far as it is there. Raises ``InputError`` and the errors of the store."""
+    for number, location in enumerate(config.baselines):
+        if location is not None:
+            _baseline(location, number)
+
+
+def succeeded(config: RunConfig, results: Results, work: Work) -> RunResult:
+    """The result of a run that is complete, its gates judged against their baselines.
+
+    A run that is complete stays so: a baseline that can no longer be read is one that is missing.
+    """
+
+    def read(number: int, location: RunLocation | None) -> Results | None:
+        try:
+            return None if location is None else _baseline(location, number)
+        except (InputError, StoreError, LedgerCorrupt):
+            return None
+
+    baselines = [read(number, location) for number, location in enumerate(config.baselines)]
+    return _result(results, config.spec.gates, baselines, work, config.results.uri)
+
+
+def too_many_failed(config: RunConfig, total: Counts, examples: Sequence[str], work: Work) -> RunResult:
+    """The result of a run with more items without a score than its policy allows."""
+    cap = config.spec.policy.max_failed_items
+    message = (
+        f"{total.failed} failed and {total.quarantined} quarantined items are more than spec.policy.maxFailedItems "
+        f"({cap}) allows; all other results are kept in {config.results.uri}. {'; '.join(examples)}"
+    )
+    return RunResult(
+        phase=Phase.FAILED,
+        counts=CountsResult(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined),
+        work=work,
+        results_uri=config.results.uri,
+        failure=Failure(reason=Reason.TOO_MANY_FAILED_ITEMS, message=message),
+    )
+
+
+def read_result(location: RunLocation) -> RunResult:
+    """A finished run read back from its output alone; gates with a baseline are not judged again.
+
+    Raises ``ObjectMissing`` if it is not finished.
+    """
+    store = open_store(store_spec(location))
+    results = json.loads(Ledger(store).completed_results())
+    record = read_run(store)
+    if record is None:
+        raise LedgerCorrupt(f"{location.uri} has COMPLETE but no run.json; the folder was changed by another hand")
+    spec = EvalRunSpec.model_validate_json(json.dumps(record["spec"]))
+    gates = [gate for gate in spec.gates if gate.baseline is None]
+    work = Work(kept=results["evalrun"]["counts"]["planned"])
+    return _result(results, gates, [], work, location.uri)
+
+
+def scores_in(results: Results) -> tuple[Score, ...]:
+    """Every score of ``results.json``, tasks in its order."""
+    scores = []
+    higher_is_better = results["higher_is_better"]
+    for task, entry in results["results"].items():
+        for name, value in entry.items():
+            metric, comma, filter_name = name.partition(",")
+            if not comma or metric.endswith("_stderr"):
+                continue
+            scores.append(
+                Score(
+                    task=task,
+                    metric=metric,
+                    filter=filter_name,
+                    value=_number(value),
+                    stderr=_number(entry.get(f"{metric}_stderr,{filter_name}")),
+                    n=entry.get("sample_len", 0),
+                    lower_is_better=True if higher_is_better.get(task, {}).get(metric) is False else None,
+                )
+            )
+    return tuple(scores)
+
+
+def _result(
+    results: Results, gates: Sequence[Gate], baselines: Sequence[Results | None], work: Work, uri: str
+) -> RunResult:
+    verdicts = judge(gates, results, baselines)
+    return RunResult(
+        phase=Phase.SUCCEEDED,
+        engine=results["evalrun"]["engine"],
+        counts=CountsResult.model_validate(results["evalrun"]["counts"]),
+        work=work,
+        verdict=Verdict.overall(gate.verdict for gate in verdicts),
+        gates=verdicts,
+        scores=scores_in(results),
+        results_uri=uri,
+    )
+
+
+def _baseline(location: RunLocation, number: int) -> Results | None:
+    try:
+        results: Results = json.loads(Ledger(open_store(store_spec(location))).completed_results())
+    except ObjectMissing:
+        return None
+    except ValueError as error:
+        raise InputError(f"spec.gates[{number}].baseline: {location.uri} is no EvalRun's output: {error}") from error
+    return results
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124  NaN
+        return None
+    return float(value)

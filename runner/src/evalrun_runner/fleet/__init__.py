@@ -1,0 +1,1 @@
+"""The one room for Ray: replicas as actors, nodes as they come and go."""

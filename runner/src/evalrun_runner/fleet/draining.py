@@ -1,0 +1,61 @@
+"""What a replica's pod and the replica in it tell each other: files in a folder that both know from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from evalrun_runner.fleet.processes import end_all, members
+
+VARIABLE = "EVALRUN_DRAIN_DIR"
+"""Names the folder to the replica's process; absent where nobody drains (a run on one machine)."""
+
+
+class DrainFolder:
+    """The folder of one Ray node. Ray's own messages are no way for this: its head may be what is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._asked = folder / "drain"
+        self._serving = folder / "serving"
+        self._replica = folder / "replica"
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> DrainFolder | None:
+        """The folder that this process was told of."""
+        return cls(Path(environment[VARIABLE])) if VARIABLE in environment else None
+
+    def ask(self) -> None:
+        """Tell the replica to drain."""
+        self._asked.touch()
+
+    @property
+    def asked(self) -> bool:
+        """Whether the replica is to drain."""
+        return self._asked.exists()
+
+    def move_in(self) -> None:
+        """This process is the pod's replica from now on. One that was here before and hangs is ended: it holds GPUs."""
+        if (before := _pid_in(self._replica)) is not None and before != os.getpid():
+            end_all([before, *members(None, before)])
+        _write(self._replica, os.getpid())
+
+    def serve(self) -> None:
+        """This process has a replica that takes leases from now on: it is waited for."""
+        _write(self._serving, os.getpid())
+
+    @property
+    def serving(self) -> bool:
+        """Whether a replica that took leases is still alive."""
+        pid = _pid_in(self._serving)
+        return pid is not None and Path(f"/proc/{pid}").exists()
+
+
+def _write(file: Path, pid: int) -> None:
+    whole = file.with_suffix(".new")
+    whole.write_text(str(pid))
+    whole.rename(file)
+
+
+def _pid_in(file: Path) -> int | None:
+    return int(file.read_text()) if file.exists() else None

@@ -1,0 +1,294 @@
+"""Replicas as Ray actors.
+
+Actors never restart by themselves (``max_restarts=0``) and calls run at most once: whether a chunk is done is decided
+by the ledger, not by Ray. Nothing large goes through Ray: orders and reports are small, results go to the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalrun_runner.dispatch.policy import Departure
+from evalrun_runner.engine.tokens import first_line
+from evalrun_runner.errors import InputError, LedgerCorrupt, RunFailed, StoreError
+from evalrun_runner.fleet.actor import ReplicaActor
+from evalrun_runner.fleet.nodes import Node, Nodes
+from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.fleet.ray_environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT
+from evalrun_runner.records.messages import Order
+from evalrun_runner.replica.replica import ReplicaSettings
+
+LOAD_SECONDS = 1800.0
+"""A replica that has not loaded its engine by then is killed."""
+NO_REPLACEMENT_MENDS = (InputError, StoreError, LedgerCorrupt)
+"""What another replica would say as well; anything else may be this one's GPU or machine."""
+REPLICA_RESOURCE = "replica"
+"""What a node of a cluster offers that is there for a replica; the head offers none."""
+NODES_SECONDS = 1.0
+"""How often a cluster is asked for its nodes."""
+SILENT_SECONDS = 20.0
+"""How often nodes whose replica was lost are asked whether they are there after all."""
+START_TRIES = 3
+"""On a busy machine Ray's own helpers miss its fixed 15 s for their start."""
+
+
+def _import_ray() -> Any:
+    # A token guards every port of this Ray; it must be in the environment before ray is imported.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    return ray
+
+
+@dataclass(slots=True)
+class _Member:
+    actor: Any
+    started: float
+    joined: bool = False
+    killed: bool = False
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RaySettings:
+    """``address`` None starts a Ray of this process's own; else the address of a running cluster."""
+
+    address: str | None = None
+    gpus_per_replica: int = 0
+
+
+class RayFleet:
+    """A ``Fleet`` of Ray actors. ``writer`` prefixes the replicas' names, unique among all drivers of a run.
+
+    On a Ray of its own it starts ``count`` of them. In a cluster there is one on each node with the resource
+    ``replica``, as nodes come and go; such a replica has its node to itself, GPUs included.
+    """
+
+    def __init__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> None:
+        self._ray = _import_ray()
+        self._settings = settings
+        self._ray_settings = ray_settings
+        self._writer = writer
+        self._count = count
+        self._started = 0
+        self._members: dict[str, _Member] = {}
+        self._calls: dict[Any, str] = {}
+        self._nodes = None if ray_settings.address is None else Nodes()
+        self._next_look = self._next_probe = 0.0
+        self._lost: list[Gone] = []
+        """Those that were found to be gone before Ray says so."""
+        self._connect()
+        self._actor = self._ray.remote(ReplicaActor)
+        if self._nodes is None:
+            for _ in range(count):
+                self.add()
+
+    def _connect(self) -> None:
+        local = self._ray_settings.address is None
+        options: dict[str, Any] = {"address": "local" if local else self._ray_settings.address}
+        if local:
+            options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for tries_left in reversed(range(START_TRIES)):
+            try:
+                self._ray.init(log_to_driver=False, logging_level="ERROR", **options)
+                self._check_gpus(local=local)
+                return
+            except InputError:
+                raise
+            # Ray's start raises bare Exceptions, so nothing narrower can be named.
+            except Exception as error:
+                self._ray.shutdown()
+                if not tries_left:
+                    where = "on this machine" if local else f"at {self._ray_settings.address}"
+                    raise RunFailed(f"Ray could not be started {where}: {first_line(error)}") from error
+            finally:
+                # Ray puts a SIGTERM handler of its own over ours, which would end the driver without a flush.
+                if threading.current_thread() is threading.main_thread():
+                    for number, handler in handlers.items():
+                        signal.signal(number, handler)
+
+    def _check_gpus(self, *, local: bool) -> None:
+        """An actor that asks for more than there is would wait for ever."""
+        wanted, there = self._count * self._ray_settings.gpus_per_replica, self._ray.cluster_resources().get("GPU", 0)
+        if local and wanted > there:
+            self._ray.shutdown()
+            raise InputError(
+                f"spec.replicas.count {self._count} with tensorParallelSize {self._ray_settings.gpus_per_replica} "
+                f"needs {wanted} GPUs, this machine has {there:g}; set fewer replicas or a smaller tensorParallelSize"
+            )
+
+    @property
+    def size(self) -> int:
+        """Replicas that were started and have not left, ready or not."""
+        return len(self._members)
+
+    def add(self) -> None:
+        """Start one more; in a cluster only where a node waits for one."""
+        if self._nodes is None:
+            self._start(num_gpus=self._ray_settings.gpus_per_replica)
+        elif (node := self._nodes.vacant()) is not None:
+            self._start_on(node, self._nodes)
+
+    def _start_on(self, node: Node, nodes: Nodes) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        name = self._start(num_gpus=0, resources={REPLICA_RESOURCE: 1}, scheduling_strategy=affinity)
+        nodes.place(node, name)
+
+    def _start(self, **options: Any) -> str:
+        name = f"{self._writer}-r{self._started}"
+        self._started += 1
+        actor = self._actor.options(
+            name=name,
+            num_cpus=0,
+            max_restarts=0,
+            max_task_retries=0,
+            **options,
+        ).remote(name, self._settings)
+        self._members[name] = _Member(actor, time.monotonic())
+        self._calls[actor.load.remote()] = name
+        return name
+
+    def poll(self, timeout: float) -> Sequence[FleetEvent]:
+        """What happened, waiting at most ``timeout`` seconds for something."""
+        self._kill_those_that_never_load()
+        if self._nodes is not None and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + NODES_SECONDS
+            self._follow(self._nodes)
+        lost, self._lost = self._lost, []
+        return [*lost, *self._answers(0.0 if lost else timeout)]
+
+    def _answers(self, timeout: float) -> list[FleetEvent]:
+        if not self._calls:
+            if self._nodes is not None:
+                time.sleep(timeout)  # for nodes to come
+            return []
+        calls = list(self._calls)
+        ready, _ = self._ray.wait(calls, num_returns=1, timeout=timeout)
+        if ready:
+            ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
+        return [self._event(call, self._calls.pop(call)) for call in ready]
+
+    def _follow(self, nodes: Nodes) -> None:
+        """A replica for each node that has come; those whose node has gone are gone."""
+        alive = [
+            Node(node["NodeID"], node["NodeManagerAddress"], node["NodeManagerPort"])
+            for node in self._ray.nodes()
+            if node["Alive"] and node["Resources"].get(REPLICA_RESOURCE)
+        ]
+        new, lost = nodes.see(alive)
+        for name in lost:
+            self._lose(name)
+        if time.monotonic() >= self._next_probe:
+            self._next_probe = time.monotonic() + SILENT_SECONDS
+            new += [node for node in nodes.silent() if node.answers()]
+        for node in new:
+            self._start_on(node, nodes)
+
+    def _lose(self, name: str) -> None:
+        """Count a replica as gone though its calls have not failed yet."""
+        if (member := self._members.get(name)) is None:
+            return
+        self._lost.append(Gone(name, Departure.LOST, "its node is gone", not member.joined))
+        self._calls = {call: replica for call, replica in self._calls.items() if replica != name}
+        self._forget(name, Departure.LOST)
+
+    def _kill_those_that_never_load(self) -> None:
+        for name, member in list(self._members.items()):
+            if not member.joined and not member.killed and time.monotonic() - member.started > LOAD_SECONDS:
+                self.kill(name)
+
+    def _event(self, call: Any, name: str) -> FleetEvent:
+        errors = self._ray.exceptions
+        member = self._members[name]
+        try:
+            answer = self._ray.get(call)
+        except errors.RayTaskError as error:
+            self._forget(name)
+            cause = error.cause
+            if isinstance(cause, NO_REPLACEMENT_MENDS):
+                return Refused(name, cause)
+            return Gone(name, Departure.CRASHED, f"{type(cause).__name__}: {first_line(cause)}", not member.joined)
+        except errors.RayError as error:
+            node = None if self._nodes is None else self._nodes.of(name)
+            departure = _departure(member, error, node)
+            self._forget(name, departure)
+            return Gone(name, departure, _detail(error), not member.joined)
+        if not member.joined:
+            member.joined = True
+            member.pid = answer["pid"]
+            return Joined(name, answer)
+        return Answered(name, answer)
+
+    def send(self, replica: str, order: Order, wait: float) -> None:
+        """Answer a replica; it reports again within ``wait`` seconds."""
+        if (member := self._members.get(replica)) is not None:
+            self._calls[member.actor.exchange.remote(order, wait)] = replica
+
+    def kill(self, replica: str) -> None:
+        """End a replica that is silent or hangs; comes back as ``Gone``."""
+        if (member := self._members.get(replica)) is None:
+            return
+        node = None if self._nodes is None else self._nodes.of(replica)
+        if node is not None and not node.answers():
+            self._lose(replica)
+            return
+        member.killed = True
+        self._ray.kill(member.actor, no_restart=True)
+        if self._ray_settings.address is None and member.pid is not None:
+            # A stopped or wedged process does not hear Ray's request to exit.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member.pid, signal.SIGKILL)
+
+    def release(self, replica: str) -> None:
+        """Let a replica go that has reported for the last time; its node gets no other one."""
+        if replica in self._members:
+            self._forget(replica, Departure.DRAINED)
+
+    def _forget(self, name: str, departure: Departure = Departure.CRASHED) -> None:
+        member = self._members.pop(name)
+        if self._nodes is not None:
+            match departure:
+                case Departure.LOST:
+                    self._nodes.lose(name)
+                case Departure.DRAINED:
+                    self._nodes.release(name)
+                case _:
+                    self._nodes.vacate(name)
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.kill(member.actor, no_restart=True)
+
+    def shutdown(self) -> None:
+        """End all replicas; of a Ray that this process started, everything."""
+        for name in list(self._members):
+            self._forget(name)
+        self._calls.clear()
+        self._ray.shutdown()
+
+
+def _departure(member: _Member, error: Exception, node: Node | None) -> Departure:
+    # Every message about a dead actor speaks of nodes; only these words say that the node was the cause.
+    text = str(error)
+    node_died = "node has died" in text or "actor's node was" in text
+    if node_died or (node is not None and not node.answers()):
+        return Departure.LOST
+    return Departure.KILLED_HUNG if member.killed else Departure.CRASHED
+
+
+def _detail(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "exit" in line.lower() or "died" in line.lower() or "killed" in line.lower()]
+    line = telling[-1] if telling else lines[0] if lines else type(error).__name__
+    return line.partition(" Some common causes")[0][:400]

@@ -1,5 +1,0 @@
-"""What a driver exports to Prometheus: its newest view as series of ``evalrun_api.metrics``, made at each scrape."""
-
-from evalrun_runner.metrics.collector import RunMetrics
-
-__all__ = ["RunMetrics"]

@@ -1,0 +1,20 @@
+"""From the contract's model to where it comes from."""
+
+from __future__ import annotations
+
+from evalrun_api.wire.runconfig import ModelLocation
+from evalrun_runner.models.types import ModelSource
+from evalrun_runner.store.access import s3_settings, secret_file
+
+HUB_TOKEN = "HF_TOKEN"  # noqa: S105 (a file's name)
+
+
+def model_source(model: ModelLocation) -> ModelSource:
+    """Where the model comes from. Raises as ``s3_settings``."""
+    return ModelSource(
+        uri=model.uri,
+        revision=model.revision,
+        digest=model.digest,
+        storage=s3_settings(model.storage) if model.uri.startswith("s3://") else None,
+        token_file=secret_file(model.storage, HUB_TOKEN),
+    )

@@ -1,0 +1,1 @@
+"""From loaded benchmarks to durable manifest segments, and what a resumed run reuses."""

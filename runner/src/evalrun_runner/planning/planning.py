@@ -1,0 +1,186 @@
+"""The plan, made in a thread of its own while replicas load: chunks come out as soon as their segment is durable."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from evalrun_api import Reason
+from evalrun_runner.benchmarks.build import iter_items
+from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
+from evalrun_runner.benchmarks.running_scores import add
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, blaming
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.manifest import TaskIndex
+from evalrun_runner.planning.chunks import ChunkSizing
+from evalrun_runner.planning.resume import EarlierRun, Kept
+from evalrun_runner.planning.segments import Manifest, PlannedSegment, plan_task
+from evalrun_runner.records.plan import Chunk, Item
+from evalrun_runner.records.results import Counts, Tallies
+
+SEGMENTS_AHEAD = 64
+"""Segments planned and not yet taken by the dispatcher; they hold chunks only, no items."""
+READERS = 16
+"""Parts read at once when a run is resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Chunks whose segment is durable; ``committed`` are those that a sound part is in the store for."""
+
+    chunks: tuple[Chunk, ...]
+    committed: Mapping[tuple[str, int], Counts]
+    set_aside: int
+    """Parts that were damaged."""
+    notes: tuple[str, ...] = ()
+    """What a person would want to know of the manifest."""
+    scores: Mapping[str, Tallies] = field(default_factory=dict)
+    """Task -> what the items of the committed chunks add to its running scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unindexed:
+    """A manifest whose index does not count, so that its segments are made again where they are not there."""
+
+    ledger: Ledger
+
+    def write_segment(self, items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
+        """As the ledger does."""
+        self.ledger.write_segment(items, chunks)
+
+    def read_chunks(self, task: str, number: int) -> tuple[Chunk, ...]:
+        """As the ledger does."""
+        return self.ledger.read_chunks(task, number)
+
+    def write_task_index(self, index: TaskIndex) -> None:
+        """As the ledger does: refused unless the new plan is the old one."""
+        self.ledger.write_task_index(index)
+
+    def task_index(self, task: str) -> TaskIndex | None:
+        """None: to be planned."""
+        return None
+
+
+class Planning:
+    """Plans every leaf task in canonical order. ``take`` gives what is ready without waiting."""
+
+    def __init__(
+        self,
+        benchmarks: LoadedBenchmarks,
+        chat: ChatTemplate | None,
+        ledger: Ledger,
+        epoch: int,
+        sizing: ChunkSizing,
+        earlier: EarlierRun | None,
+    ) -> None:
+        self._benchmarks = benchmarks
+        self._chat = chat
+        self._ledger = ledger
+        self._epoch = epoch
+        self._sizing = sizing
+        self._earlier = earlier
+        self._ready: queue.Queue[Planned] = queue.Queue(SEGMENTS_AHEAD)
+        self._stop = threading.Event()
+        self._error: EvalRunError | None = None
+        self._notes: list[str] = []
+        self._thread = threading.Thread(target=self._run, name="planning", daemon=True)
+
+    def start(self) -> None:
+        """Start planning."""
+        self._thread.start()
+
+    def take(self) -> list[Planned]:
+        """What was planned since the last call. Raises what stopped the planning."""
+        alive = self._thread.is_alive()
+        planned = []
+        while not self._ready.empty():
+            planned.append(self._ready.get_nowait())
+        if not alive and not planned and self._error is not None:
+            raise self._error
+        return planned
+
+    @property
+    def done(self) -> bool:
+        """Whether all chunks were taken and none will come."""
+        return not self._thread.is_alive() and self._ready.empty() and self._error is None
+
+    def stop(self) -> None:
+        """Give up; what is durable stays."""
+        self._stop.set()
+        while self._thread.is_alive():
+            self.take_quietly()
+            self._thread.join(0.05)
+
+    def take_quietly(self) -> None:
+        """Make room so that the thread sees that it is to stop."""
+        while not self._ready.empty():
+            self._ready.get_nowait()
+
+    def _run(self) -> None:
+        try:
+            existing = set(self._ledger.committed_parts())
+            with blaming(Reason.TASK_INVALID), ThreadPoolExecutor(READERS, thread_name_prefix="resume") as readers:
+                for leaf in self._benchmarks.leaves:
+                    for segment in self._segments(leaf):
+                        self._ready.put(self._look_up(segment.chunks, existing, readers))
+                        if self._stop.is_set():
+                            return
+        except EvalRunError as error:
+            self._error = error
+        except Exception as error:  # noqa: BLE001  a task's own code may raise anything; the driver must hear of it
+            self._error = RunFailed(f"planning failed: {type(error).__name__}: {error}")
+
+    def _segments(self, leaf: LeafTask) -> Iterator[PlannedSegment]:
+        """The segments of a leaf. A damaged or missing one is planned again: the plan is a function of the spec."""
+        manifest: Manifest = self._ledger
+        given = 0
+        while True:
+            try:
+                for segment in plan_task(leaf.name, iter_items(leaf, self._chat), manifest, self._sizing):
+                    if segment.number == given:
+                        given += 1
+                        yield segment
+                return
+            except (LedgerCorrupt, ObjectMissing) as error:
+                # All before it were sound, so it is the next one, if a segment is what is broken.
+                aside = self._ledger.set_segment_aside(leaf.name, given, self._epoch)
+                if not aside and isinstance(manifest, _Unindexed):
+                    advice = "Remove it and start the run again: it is planned again, and the parts are kept"
+                    raise LedgerCorrupt(f"{error}. {advice}") from error
+                what = "was damaged and is set aside under corrupt/" if aside else "is missing, or its index is damaged"
+                self._notes.append(f"manifest segment {given} of task {leaf.name} {what}; it is planned again")
+                manifest = _Unindexed(self._ledger)
+
+    def _look_up(
+        self, chunks: tuple[Chunk, ...], existing: set[tuple[str, int]], readers: ThreadPoolExecutor
+    ) -> Planned:
+        there = [chunk for chunk in chunks if chunk.id in existing]
+        looked_up = dict(zip((chunk.id for chunk in there), readers.map(self._kept, there), strict=True))
+        if self._earlier is not None:
+            missing = [chunk for chunk in chunks if looked_up.get(chunk.id) is None]
+            taken = readers.map(self._earlier.take_over, missing)
+            looked_up |= dict(zip((chunk.id for chunk in missing), taken, strict=True))
+        sound = {chunk: kept for chunk, kept in looked_up.items() if kept is not None}
+        notes, self._notes = tuple(self._notes), []
+        return Planned(
+            chunks,
+            {chunk: kept.counts for chunk, kept in sound.items()},
+            len(existing.intersection(looked_up) - sound.keys()),
+            notes,
+            # A segment is of one task.
+            {chunks[0].task: add(kept.scores for kept in sound.values())} if sound else {},
+        )
+
+    def _kept(self, chunk: Chunk) -> Kept | None:
+        try:
+            part = self._ledger.read_part(chunk)
+        except ObjectMissing:
+            return None
+        except LedgerCorrupt:
+            self._ledger.set_aside(chunk, self._epoch)
+            return None
+        return Kept.of(part.counts, part.rows)

@@ -1,0 +1,89 @@
+"""resumeFrom: an earlier run's committed items are taken over, its failed ones are asked again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evalrun_api import Reason, RunLocation
+from evalrun_runner.benchmarks.running_scores import tally
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.planning.identity import Identity, check_same_plan, read_plan
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts, ItemResult, Tallies
+from evalrun_runner.store.access import store_spec
+from evalrun_runner.store.open import open_store
+from evalrun_runner.store.patient import PatientStore
+
+NO_NUMBERS = frozenset(
+    {"max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "kv_cache_memory_bytes", "enforce_eager"}
+)
+"""Engine arguments that a retry may change: they decide what fits, not what is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a part that was there already says of its items."""
+
+    counts: Counts
+    scores: Tallies
+
+    @classmethod
+    def of(cls, counts: Counts, rows: Sequence[ItemResult]) -> Kept:
+        """Of a part with these rows."""
+        return cls(counts, tally(rows))
+
+
+class EarlierRun:
+    """An earlier run's parts. ``take_over`` may be called from several threads."""
+
+    def __init__(self, location: RunLocation, identity: Identity, ours: Ledger, patience: float) -> None:
+        """Raises ``InputError`` if there is no run, or one whose answers would not be this run's."""
+        self.uri = location.uri
+        self._ours = ours
+        store = open_store(store_spec(location))
+        plan = read_plan(store)
+        if plan is None:
+            what = f"spec.resumeFrom: {location.uri} holds no run (no plan.json in it)"
+            raise InputError(what, reason=Reason.NOT_FOUND)
+        advice = "Take resumeFrom out, or name a run whose answers would be this one's"
+        there = f"spec.resumeFrom: {location.uri}"
+        check_same_plan(_comparable(plan.identity), _comparable(identity), there, advice)
+        self._ledger = Ledger(PatientStore(store, patience))
+        self.sizing = plan.sizing
+        self._model = Ledger(store).claimed_model()
+        self._lock = threading.Lock()
+        self.carried = 0
+        """Items kept of chunks of which others are asked again."""
+
+    def take_over(self, chunk: Chunk) -> Kept | None:
+        """Commit the chunk's earlier part if all its items are ok; else leave the ok ones for a replica to keep."""
+        try:
+            part = self._ledger.read_part(chunk)
+        except (ObjectMissing, LedgerCorrupt):
+            return None
+        if part.counts.ok and self._model is not None:
+            # What is taken over was made by this model: whoever adds to it has to have the same.
+            self._ours.claim_model(self._model)
+        if part.counts.ok == chunk.items:
+            return Kept.of(self._ours.commit_part(chunk, part.rows, part.writer).counts, part.rows)
+        if part.counts.ok:
+            self._ours.carry(part)
+            with self._lock:
+                self.carried += part.counts.ok
+        return None
+
+
+def _comparable(identity: Identity) -> Identity:
+    """The identity without what only decides how much fits."""
+    engine = {
+        name: dict(settings) if isinstance(settings, dict) else settings
+        for name, settings in identity["engine"].items()
+    }
+    if "vllm" in engine:
+        engine["vllm"].pop("maxModelLen", None)
+        arguments = engine["vllm"].get("args", {})
+        engine["vllm"]["args"] = {name: value for name, value in arguments.items() if name not in NO_NUMBERS}
+    return {**identity, "engine": engine}

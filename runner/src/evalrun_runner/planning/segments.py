@@ -1,0 +1,119 @@
+"""From items to durable segments: no chunk is handed out before the segment that holds it is in the store."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from evalrun_runner.errors import InputError, LedgerCorrupt
+from evalrun_runner.ledger.manifest import TaskIndex, chunk_digest
+from evalrun_runner.planning.chunks import ChunkSizing, cut_chunks
+from evalrun_runner.records.plan import Chunk, Item
+
+FIRST_SEGMENT_ITEMS = 256
+"""A task's first segment is small, so that work starts at once; each next one may hold twice as many."""
+SEGMENT_ITEMS = 4096
+SEGMENT_CHARACTERS = 8_000_000
+"""Of documents and requests, before compression."""
+
+
+class Manifest(Protocol):
+    """What planning needs of the ledger."""
+
+    def write_segment(self, items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
+        """Make a segment durable; one that is there already must be the same."""
+
+    def read_chunks(self, task: str, number: int) -> tuple[Chunk, ...]:
+        """The chunks of a segment that is there."""
+
+    def write_task_index(self, index: TaskIndex) -> None:
+        """Say that the task's manifest is whole."""
+
+    def task_index(self, task: str) -> TaskIndex | None:
+        """The index, None while the manifest is not whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSegment:
+    """A durable segment: its chunks may be leased."""
+
+    task: str
+    number: int
+    chunks: tuple[Chunk, ...]
+    items: int
+
+
+def plan_task(task: str, items: Iterable[Item], manifest: Manifest, sizing: ChunkSizing) -> Iterator[PlannedSegment]:
+    """Plan a leaf task in a stream of durable segments; at the end its index is written.
+
+    ``items``, in canonical order, are only drawn if the manifest is not whole yet. One that is there in part is built
+    again and must come out the same. At most one segment of items is in memory.
+
+    Raises InputError if the store holds another plan, LedgerCorrupt if it holds a damaged one.
+    """
+    index = manifest.task_index(task)
+    return _plan_anew(task, items, manifest, sizing) if index is None else _planned_before(index, manifest)
+
+
+def _plan_anew(task: str, items: Iterable[Item], manifest: Manifest, sizing: ChunkSizing) -> Iterator[PlannedSegment]:
+    digests: list[str] = []
+    segments, planned, cost = 0, 0, 0.0
+    for groups in _segments(cut_chunks(items, lambda item: item.cost, sizing)):
+        rows = list(itertools.chain.from_iterable(groups))
+        chunks = _chunks(task, segments, len(digests), groups)
+        manifest.write_segment(rows, chunks)
+        yield PlannedSegment(task, segments, chunks, len(rows))
+        digests += [chunk.digest for chunk in chunks]
+        segments, planned, cost = segments + 1, planned + len(rows), cost + sum(chunk.cost for chunk in chunks)
+    if not digests:
+        raise InputError(f"task {task!r} has no documents: its data set is empty")
+    manifest.write_task_index(TaskIndex(task, segments, planned, len(digests), cost, chunk_digest(digests)))
+
+
+def _planned_before(index: TaskIndex, manifest: Manifest) -> Iterator[PlannedSegment]:
+    digests: list[str] = []
+    for number in range(index.segments):
+        chunks = manifest.read_chunks(index.task, number)
+        digests += [chunk.digest for chunk in chunks]
+        yield PlannedSegment(index.task, number, chunks, sum(chunk.items for chunk in chunks))
+    if chunk_digest(digests) != index.digest:
+        raise LedgerCorrupt(
+            f"the manifest of task {index.task!r} is damaged: its segments hold {len(digests)} chunks that do not add "
+            f"up to its index ({index.chunks} chunks). Remove the task's folder under manifest/ to plan it again"
+        )
+
+
+def _segments(chunks: Iterable[list[Item]]) -> Iterator[list[list[Item]]]:
+    """Whole chunks, as many as a segment may hold; at least one."""
+    segment: list[list[Item]] = []
+    items, characters = 0, 0
+    limit = FIRST_SEGMENT_ITEMS
+    for chunk in chunks:
+        size = sum(_characters(item) for item in chunk)
+        if segment and (items + len(chunk) > limit or characters + size > SEGMENT_CHARACTERS):
+            yield segment
+            segment, items, characters = [], 0, 0
+            limit = min(2 * limit, SEGMENT_ITEMS)
+        segment.append(chunk)
+        items, characters = items + len(chunk), characters + size
+    if segment:
+        yield segment
+
+
+def _characters(item: Item) -> int:
+    """What an item takes in its segment, about; a text that its requests share is written once."""
+    texts = {text for request in item.requests for text in request.arguments if isinstance(text, str)}
+    return sum(map(len, texts)) + len(str(item.doc))
+
+
+def _chunks(task: str, segment: int, first_number: int, groups: Sequence[Sequence[Item]]) -> tuple[Chunk, ...]:
+    chunks: list[Chunk] = []
+    row = 0
+    for number, items in enumerate(groups, start=first_number):
+        digest = chunk_digest(item.hash for item in items)
+        cost = sum(item.cost for item in items)
+        chunks.append(Chunk(task, number, segment, row, len(items), cost, digest))
+        row += len(items)
+    return tuple(chunks)

@@ -1,0 +1,195 @@
+"""The driver over HTTP: ``/progress`` (JSON), ``/healthz``, ``/metrics``; in a cluster also ``/readyz`` and ``/head``.
+
+Read-only: it knows only the last view, and what the replicas' pods are told.
+"""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+
+from evalrun_api import Phase, RunConfig
+from evalrun_api.status.outcomes import Counts, Work
+from evalrun_api.wire.runprogress import RunProgress
+from evalrun_runner.dispatch.progress import ProgressSnapshot
+from evalrun_runner.driver.progress import View
+from evalrun_runner.errors import InputError
+from evalrun_runner.serving.head import HeadBoard
+from evalrun_runner.serving.metrics import RunMetrics
+
+STALE_SECONDS = 120.0
+"""A driver that has shown nothing for this long is not healthy."""
+TIMEOUT_SECONDS = 10.0
+"""For a request to be sent."""
+LONGEST_WAIT = 60.0
+"""Seconds for which ``/head`` holds a request back, at most."""
+
+_TEXT, _JSON = "text/plain", "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer."""
+
+    status: int
+    kind: str
+    body: bytes
+    encoding: str | None = None
+
+    @classmethod
+    def text(cls, status: int, line: str) -> Page:
+        """A line of text."""
+        return cls(status, _TEXT, f"{line}\n".encode())
+
+
+class Endpoint:
+    """Serves a run's progress on 127.0.0.1, or on ``host``. ``port`` 0 takes any free one.
+
+    ``board`` is what a cluster is told: readiness, and what replicas are to do. Raises ``InputError`` if the port
+    cannot be had.
+    """
+
+    def __init__(
+        self, config: RunConfig, port: int, host: str = "127.0.0.1", *, board: HeadBoard | None = None
+    ) -> None:
+        self._view: View | None = None
+        self._progress: ProgressSnapshot | None = None
+        self._shown = time.monotonic()
+        self._metrics = RunMetrics(config)
+        self._board = board
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = TIMEOUT_SECONDS
+
+            def do_GET(self) -> None:
+                page = endpoint._answer(self.path, self.headers)
+                self.send_response(page.status)
+                self.send_header("Content-Type", page.kind)
+                if page.encoding is not None:
+                    self.send_header("Content-Encoding", page.encoding)
+                self.send_header("Content-Length", str(len(page.body)))
+                self.end_headers()
+                self.wfile.write(page.body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Scrapes are no news."""
+
+        try:
+            self._server = _Server((host, port), Handler)
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"--port {port}: {host}:{port} cannot be served: {error}; give another port, or 0 for any that is free"
+            ) from error
+
+    def start(self) -> str:
+        """Serve in a thread; returns the URL."""
+        threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True).start()
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def update(self, view: View) -> None:
+        """Take the newest view."""
+        self._view, self._shown = view, time.monotonic()
+        # What is busy with something else than items says nothing of them: what was known of them stays.
+        self._progress = view.progress or self._progress
+        self._metrics.update(view)
+
+    def progress(self) -> RunProgress:
+        """The run at this moment, in the words of the status of an EvalRun."""
+        return progress_of(self._view, self._progress)
+
+    def _answer(self, address: str, headers: Message) -> Page:
+        parts = urlsplit(address)
+        match parts.path:
+            case "/progress":
+                return Page(200, _JSON, self.progress().to_json().encode())
+            case "/healthz":
+                return self._health()
+            case "/metrics":
+                return self._scrape(headers)
+            case "/readyz" if self._board is not None:
+                ready = self._board.ready
+                return Page.text(200 if ready else 503, "ready" if ready else "preflight has not passed yet")
+            case "/head" if self._board is not None:
+                return _head(self._board, parts.query)
+            case _:
+                more = "" if self._board is None else "/readyz, /head, "
+                return Page.text(404, f"there are {more}/progress, /healthz and /metrics")
+
+    def _scrape(self, headers: Message) -> Page:
+        encode, kind = choose_encoder(headers.get("Accept", ""))
+        body = encode(self._metrics.registry)
+        if gzip_accepted(headers.get("Accept-Encoding", "")):
+            # The fastest level makes it twenty times smaller; the others cost more than they spare.
+            return Page(200, kind, gzip.compress(body, 1), "gzip")
+        return Page(200, kind, body)
+
+    def _health(self) -> Page:
+        age = time.monotonic() - self._shown
+        # Only the dispatch loop shows itself all the time; a download or an aggregation may take long.
+        healthy = age < STALE_SECONDS or self._view is None or self._view.progress is None
+        return Page.text(200 if healthy else 503, "ok" if healthy else f"no progress was shown for {age:.0f} s")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    """A thousand replicas ask again at the same moment when a driver begins."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who hung up before the answer has no use for it, and asks again."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def _head(board: HeadBoard, query: str) -> Page:
+    given = {name: values[-1] for name, values in parse_qs(query).items()}
+    try:
+        wait = min(LONGEST_WAIT, float(given.get("wait", "0")))
+    except ValueError:
+        return Page.text(400, f"wait={given['wait']!r} is no number of seconds")
+    pod = given.get("pod", "")
+    head = board.ask(pod, given.get("known", ""), wait)
+    if "leaving" in given:
+        board.leave(pod)
+    return Page(200, _JSON, head.to_json().encode())
+
+
+def progress_of(view: View | None, progress: ProgressSnapshot | None) -> RunProgress:
+    """A view, with what is known of the items, in the words of the status of an EvalRun."""
+    if view is None:
+        return RunProgress(phase=Phase.STARTING)
+    shown = RunProgress(phase=view.phase, note=view.note, replicas_ready=view.replicas_ready, degraded=view.degraded)
+    if progress is None:
+        return shown
+    counts = progress.counts
+    busy = view.progress is not None
+    eta = None if progress.eta_s is None or not busy else datetime.now(UTC) + timedelta(seconds=progress.eta_s)
+    return shown.model_copy(
+        update={
+            "counts": Counts(
+                planned=progress.planned, ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined
+            ),
+            "planning_done": progress.planning_done,
+            "work": Work(kept=progress.kept, redone=progress.redone),
+            "items_per_second": round(progress.items_per_s, 3) if busy else None,
+            "output_tokens_per_second": round(progress.output_tokens_per_s, 3) if busy else None,
+            "eta": eta,
+        }
+    )

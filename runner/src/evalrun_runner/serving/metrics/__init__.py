@@ -1,0 +1,5 @@
+"""What a driver exports to Prometheus: its newest view as series of ``evalrun_api.metrics``, made at each scrape."""
+
+from evalrun_runner.serving.metrics.collector import RunMetrics
+
+__all__ = ["RunMetrics"]

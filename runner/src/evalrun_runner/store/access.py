@@ -1,0 +1,44 @@
+"""From the contract's storage settings to the store's: secrets stay in files, as a mounted Secret has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evalrun_api import Checksums, Reason
+from evalrun_api.wire.runconfig import RunLocation, StorageAccess
+from evalrun_runner.errors import InputError
+from evalrun_runner.store.credentials import ACCESS_KEY, SECRET_KEY
+from evalrun_runner.store.open import StoreSpec
+from evalrun_runner.store.s3 import S3Settings
+
+
+def s3_settings(access: StorageAccess) -> S3Settings:
+    """Settings of an S3 client. Raises ``InputError`` for a folder of credentials that lacks half of a pair."""
+    key, secret = secret_file(access, ACCESS_KEY), secret_file(access, SECRET_KEY)
+    if (key is None) != (secret is None):
+        raise InputError(
+            f"the credentials in {access.credentials_dir} are half: expected both {ACCESS_KEY} and {SECRET_KEY} in "
+            "the Secret",
+            reason=Reason.STORAGE_DENIED,
+        )
+    return S3Settings(
+        endpoint_url=access.endpoint_url,
+        region=access.region,
+        addressing_style=access.addressing_style.value,
+        ca_bundle=access.ca_bundle_file,
+        credentials_dir=access.credentials_dir if key is not None else None,
+        checksums="when_supported" if access.checksums is Checksums.WHEN_SUPPORTED else "when_required",
+    )
+
+
+def secret_file(access: StorageAccess, name: str) -> str | None:
+    """The file with one of the credentials, None where there is none."""
+    if access.credentials_dir is None:
+        return None
+    file = Path(access.credentials_dir, name)
+    return str(file) if file.is_file() else None
+
+
+def store_spec(location: RunLocation) -> StoreSpec:
+    """The store of a run's results."""
+    return StoreSpec(location.uri, s3_settings(location.storage) if location.uri.startswith("s3://") else None)

@@ -1,0 +1,150 @@
+"""The CRD is what the models say, structural, and the same as the committed file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from evalrun_api.schema.crd import COLUMNS, MUTABLE, crd, to_yaml
+from evalrun_api.schema.structural import structural, structural_problems
+from evalrun_api.spec.policy import Policy
+from evalrun_api.spec.replicas import Replicas
+from evalrun_api.spec.spec import EvalRunSpec
+from evalrun_api.status.conditions import ConditionType, Phase, Reason
+
+FILE = Path(__file__).parents[3] / "crds" / "evalrun.dev_evalruns.yaml"
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    """The schema of the only version."""
+    version = crd()["spec"]["versions"][0]
+    return dict(version["schema"]["openAPIV3Schema"])
+
+
+def at(schema: dict[str, Any], path: str) -> dict[str, Any]:
+    """The schema of a field, ``spec.benchmarks[].task``."""
+    for name in path.split("."):
+        schema = schema["properties"][name.removesuffix("[]")]
+        if name.endswith("[]"):
+            schema = schema["items"]
+    return schema
+
+
+def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node of a schema with its path."""
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    for keyword, mark in (("items", "[]"), ("additionalProperties", "{}")):
+        if keyword in schema:
+            yield from nodes(schema[keyword], path + mark)
+
+
+def test_the_committed_file_is_the_generated_one() -> None:
+    assert FILE.read_text() == to_yaml(crd()), "run `make generate` and commit the result"
+
+
+def test_kubectl_apply_can_hold_it_in_an_annotation() -> None:
+    assert len(FILE.read_bytes()) < 200_000
+
+
+def test_the_schema_is_structural(schema: dict[str, Any]) -> None:
+    assert structural_problems(schema) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "problem"),
+    [
+        ({"$ref": "#/x"}, "$ref is not allowed"),
+        ({"anyOf": [{"type": "string"}]}, "anyOf is not allowed"),
+        ({}, "has no type"),
+        ({"type": "string", "x-kubernetes-int-or-string": True}, "no type of its own"),
+        ({"type": "integer", "minimum": 0, "exclusiveMinimum": 0}, "must be true or false"),
+        ({"type": "object", "additionalProperties": False}, "must be a schema"),
+        ({"type": "object", "properties": {}, "additionalProperties": {"type": "string"}}, "has both"),
+        ({"type": "array", "maxItems": 1}, "items must be one schema"),
+        ({"type": "array", "items": {"type": "integer"}}, "has no maxItems"),
+        ({"type": "string"}, "has no maxLength"),
+        ({"type": "object", "properties": {"a": {"type": "integer"}}}, ".spec.x.a: has no description"),
+        ({"type": "object", "required": ["a"]}, "requires a"),
+        ({"type": "object", "x-kubernetes-preserve-unknown-fields": True}, "is not allowed"),
+    ],
+)
+def test_what_is_not_structural_is_found(node: dict[str, Any], problem: str) -> None:
+    spec = {"type": "object", "description": "d", "properties": {"x": {"description": "d"} | node}}
+    problems = structural_problems({"type": "object", "properties": {"spec": spec}})
+    assert any(problem in each for each in problems), problems
+
+
+def test_a_choice_of_types_is_refused() -> None:
+    class Choice(BaseModel):
+        value: int | str
+
+    with pytest.raises(ValueError, match="a choice of types"):
+        structural(Choice.model_json_schema())
+
+
+def test_defaults_are_the_models(schema: dict[str, Any]) -> None:
+    assert at(schema, "spec.seed")["default"] == 1234
+    assert at(schema, "spec.policy")["default"] == {"maxAttempts": 3, "maxFailedItems": 0, "suspend": False}
+    assert at(schema, "spec.engine.vllm.args")["default"] == {}
+    assert at(schema, "spec.policy.maxAttempts")["default"] == 3
+    assert at(schema, "spec.replicas.count")["default"] == 1
+    assert at(schema, "spec.engine.numerics")["default"] == "fast"
+    assert "default" not in at(schema, "spec.gates")
+
+
+def test_rules_point_at_fields_that_exist(schema: dict[str, Any]) -> None:
+    for path, node in nodes(schema):
+        for rule in node.get("x-kubernetes-validations", ()):
+            field = rule.get("fieldPath", "").removeprefix(".")
+            assert not field or field in node["properties"], f"{path}: {rule}"
+            named = set(re.findall(r"\b(?:self|oldSelf)\.(\w+)(?!\w*\()", rule["rule"]))
+            assert named <= set(node["properties"]), f"{path}: {rule}"
+
+
+@pytest.mark.parametrize(
+    ("model", "path"), [(EvalRunSpec, "spec"), (Replicas, "spec.replicas"), (Policy, "spec.policy")]
+)
+def test_exactly_the_mutable_fields_have_no_transition_rule(
+    schema: dict[str, Any], model: type[BaseModel], path: str
+) -> None:
+    node = at(schema, path)
+    frozen = {
+        rule["fieldPath"].removeprefix(".") for rule in node["x-kubernetes-validations"] if "oldSelf" in rule["rule"]
+    }
+    assert frozen == set(node["properties"]) - MUTABLE[model]
+
+
+def test_status_has_no_rules_and_names_its_words(schema: dict[str, Any]) -> None:
+    assert not any("x-kubernetes-validations" in node for _, node in nodes(schema["properties"]["status"]))
+    assert at(schema, "status.phase")["enum"] == list(Phase)
+    assert at(schema, "status.conditions")["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_columns_read_fields_that_exist(schema: dict[str, Any]) -> None:
+    for name, _, path, _ in COLUMNS:
+        if path.startswith(".status"):
+            assert at(schema, path.removeprefix(".")), name
+    assert [name for name, *_, priority in COLUMNS if not priority] == [
+        "PHASE",
+        "MODEL",
+        "PROGRESS",
+        "SCORE",
+        "GATE",
+        "REPLICAS",
+        "ETA",
+        "AGE",
+    ]
+
+
+@pytest.mark.parametrize("words", [Phase, ConditionType, Reason])
+def test_words_of_the_status_are_one_word_each(words: type[Phase | ConditionType | Reason]) -> None:
+    assert all(re.fullmatch(r"[A-Z][A-Za-z0-9]*", word) for word in words)
+    assert len(set(words)) == len(words.__members__)

@@ -1,0 +1,226 @@
+"""The models keep what they are given, and say what is meant where nothing was given."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from evalrun_api import (
+    Counts,
+    EvalRunSpec,
+    Failure,
+    Gate,
+    GateResult,
+    ModelLocation,
+    ModelScheme,
+    ModelSpec,
+    Phase,
+    Reason,
+    RunConfig,
+    RunLocation,
+    RunResult,
+    Score,
+    StorageAccess,
+    SuiteLocation,
+    Verdict,
+    Work,
+    parse_evalrun,
+)
+from evalrun_api.reading.engine_refusals import REFUSED, why_refused
+from evalrun_api.spec.engine_args import OTHERS, EngineArgs
+
+NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
+SHARES = st.floats(min_value=0, max_value=1)
+BENCHMARKS = st.lists(
+    st.fixed_dictionaries(
+        {"task": NAMES},
+        optional={
+            "limit": st.integers(1, 10_000),
+            "numFewshot": st.integers(0, 50),
+            "systemInstruction": st.text(max_size=50),
+            "generation": st.fixed_dictionaries(
+                {}, optional={"temperature": SHARES, "max_gen_toks": st.integers(1, 99)}
+            ),
+        },
+    ),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda benchmark: benchmark["task"],
+)
+GATES = st.lists(
+    st.fixed_dictionaries({"task": NAMES, "metric": NAMES, "min": SHARES}, optional={"filter": NAMES}), max_size=3
+)
+SPECS = st.fixed_dictionaries(
+    {
+        "model": st.fixed_dictionaries(
+            {"uri": NAMES.map(lambda name: f"s3://bucket/{name}/")}, optional={"name": NAMES}
+        ),
+        "engine": st.sampled_from([{"mock": {}}, {"vllm": {"args": {"dtype": "float32", "max_num_seqs": 8}}}]),
+        "benchmarks": BENCHMARKS,
+        "output": st.just({"uri": "s3://bucket/out/", "storage": {"endpointURL": "http://localhost:8333"}}),
+    },
+    optional={
+        "gates": GATES,
+        "seed": st.integers(0, 2**32 - 1),
+        "replicas": st.integers(1, 9).map(lambda count: {"count": count, "resources": {"limits": {"memory": "2Gi"}}}),
+    },
+)
+
+
+@given(SPECS)
+def test_a_spec_survives_the_way_through_a_run_config(spec: dict[str, Any]) -> None:
+    header = {"apiVersion": "evalrun.dev/v1alpha1", "kind": "EvalRun", "metadata": {"name": "x"}}
+    run = parse_evalrun(header | {"spec": spec}, "generated")
+    assert parse_evalrun(json.loads(run.to_json()), "again") == run
+    config = RunConfig(
+        name="x",
+        uid="0b0f",
+        attempt=2,
+        spec=run.spec,
+        results=RunLocation(uri="s3://bucket/out/x/", storage=StorageAccess(credentials_dir="/secrets/out")),
+        model=ModelLocation(name=run.spec.model.resolved_name, uri=run.spec.model.uri),
+        suites={"mine": SuiteLocation(uri="file:///suite")},
+        baselines=(None, RunLocation(uri="s3://bucket/old/")),
+    )
+    assert RunConfig.from_json(config.to_json()) == config
+
+
+def test_what_was_not_given_has_a_meaning() -> None:
+    spec = EvalRunSpec.model_validate(
+        {
+            "model": {"uri": "hf://org/name"},
+            "engine": {"mock": {}},
+            "benchmarks": [{"task": "gsm8k"}, {"task": "gsm8k", "name": "few", "numFewshot": 8}],
+            "output": {"uri": "./out"},
+        }
+    )
+    assert spec.seed == 1234
+    assert (spec.policy.max_attempts, spec.policy.max_failed_items, spec.policy.suspend) == (3, 0, False)
+    assert spec.replicas.resolved_min_count == 1
+    assert [benchmark.resolved_name for benchmark in spec.benchmarks] == ["gsm8k", "few"]
+    assert not spec.output.samples
+
+
+@pytest.mark.parametrize(
+    ("uri", "scheme", "name"),
+    [
+        ("s3://checkpoints/llama-3-8b/step-4000/", ModelScheme.S3, "step-4000"),
+        ("hf://org/name", ModelScheme.HF, "name"),
+        ("pvc://models/llama", ModelScheme.PVC, "llama"),
+        ("pvc://models", ModelScheme.PVC, "models"),
+        ("file:///models/llama", ModelScheme.FILE, "llama"),
+    ],
+)
+def test_a_model_is_named_by_the_last_part_of_its_uri(uri: str, scheme: ModelScheme, name: str) -> None:
+    model = ModelSpec(uri=uri)
+    assert (model.scheme, model.resolved_name) == (scheme, name)
+    assert ModelSpec(uri=uri, name="mine").resolved_name == "mine"
+
+
+def test_specs_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        ModelSpec(uri="hf://org/name").uri = "hf://org/other"  # type: ignore[misc]  # refused is what it should be
+
+
+def test_engine_arguments_are_those_of_the_installed_vllm() -> None:
+    package = importlib.util.find_spec("vllm")
+    if package is None or package.origin is None:
+        pytest.skip("vLLM is not installed")
+    tree = ast.parse((Path(package.origin).parent / "engine" / "arg_utils.py").read_text())
+    engine_args = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "EngineArgs")
+    names = {
+        node.target.id
+        for node in engine_args.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    assert names == set(EngineArgs.model_fields) | OTHERS
+
+
+def test_every_refused_engine_argument_exists_and_is_not_allowed() -> None:
+    assert set(REFUSED) <= OTHERS
+    assert not OTHERS & set(EngineArgs.model_fields)
+    assert all(name.isidentifier() for name in EngineArgs.model_fields)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in OTHERS if name.endswith(("_cls", "_plugin", "_processors"))))
+def test_class_paths_are_refused_as_code(name: str) -> None:
+    assert "names code to load" in why_refused(name)
+
+
+def verdict(number: int, outcome: Verdict = Verdict.PASSED, message: str = "") -> GateResult:
+    """The result of a gate on a task of this number."""
+    gate = Gate(task=f"task_{number}", metric="acc", min=0.5)
+    reason = {Verdict.PASSED: Reason.GATES_PASSED, Verdict.FAILED: Reason.GATE_FAILED}.get(outcome, Reason.INCONCLUSIVE)
+    return GateResult.of(gate, outcome, reason, message=message, value=0.625, interval=(0.5, 0.75))
+
+
+def result(gates: tuple[GateResult, ...] = (), scores: int = 0, failure: Failure | None = None) -> RunResult:
+    """A result with so many scores."""
+    return RunResult(
+        phase=Phase.SUCCEEDED,
+        counts=Counts(planned=10, ok=9, failed=1),
+        work=Work(kept=3, redone=1),
+        verdict=Verdict.overall(gate.verdict for gate in gates),
+        gates=gates,
+        scores=tuple(Score(task=f"task_{n}", metric="acc", value=0.5, stderr=0.01, n=100) for n in range(scores)),
+        results_uri="s3://evals/default/x-0b0f1c2d/",
+        failure=failure,
+    )
+
+
+def test_a_small_result_is_said_whole() -> None:
+    small = result((verdict(0),), scores=3)
+    assert RunResult.from_json(small.fit()) == small
+
+
+@given(
+    st.lists(st.sampled_from(Verdict), max_size=120),
+    st.integers(0, 200),
+    st.none() | st.text(max_size=6000).map(lambda text: Failure(reason=Reason.TASK_INVALID, message=text)),
+    st.text(max_size=300),
+)
+def test_a_result_of_any_size_fits(verdicts: list[Verdict], scores: int, failure: Failure | None, words: str) -> None:
+    gates = tuple(verdict(number, outcome, words) for number, outcome in enumerate(verdicts))
+    whole = result(gates, scores, failure)
+    message = whole.fit()
+    assert len(message) <= 4096
+    read = RunResult.from_json(message)
+    assert (read.phase, read.counts, read.work, read.verdict) == (whole.phase, whole.counts, whole.work, whole.verdict)
+    assert read.truncated == (len(whole.to_json().encode()) > 4096)
+
+
+def test_scores_give_way_before_gates_and_passed_gates_before_others() -> None:
+    few = RunResult.from_json(result((verdict(0), verdict(1)), scores=500).fit())
+    assert few.truncated
+    assert len(few.gates) == 2
+    assert 0 < len(few.scores) < 500
+    assert few.scores[0].task == "task_0"
+    gates = (
+        *(verdict(number) for number in range(100)),
+        verdict(100, Verdict.FAILED),
+        verdict(101, Verdict.INCONCLUSIVE),
+    )
+    many = RunResult.from_json(result(gates, scores=500).fit())
+    assert many.verdict is Verdict.FAILED
+    assert [gate.task for gate in many.gates[:3]] == ["task_100", "task_101", "task_0"]
+    assert len(many.gates) < len(gates)
+
+
+def test_a_limit_below_the_least_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit into 10 bytes"):
+        result().fit(limit=10)
+
+
+def test_the_overall_verdict_is_the_worst() -> None:
+    assert Verdict.overall([]) is None
+    assert Verdict.overall([Verdict.PASSED]) is Verdict.PASSED
+    assert Verdict.overall([Verdict.PASSED, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
+    assert Verdict.overall([Verdict.INCONCLUSIVE, Verdict.FAILED]) is Verdict.FAILED

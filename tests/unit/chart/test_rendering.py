@@ -1,0 +1,233 @@
+"""The chart renders what its golden files say, from values that its schema knows.
+
+``UPDATE_GOLDEN=1 pytest tests/unit/test_chart_rendering.py`` writes the files anew.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from evalrun_operator.observe.lookups import SECRET_READER
+from evalrun_operator.settings import NetworkPolicy, OperatorSettings, load_settings
+from support.chart import CHART, GOLDEN, ROOT, Objects, helm, of_kind, render, the
+
+CRD = ROOT / "crds" / "evalrun.dev_evalruns.yaml"
+CASES = ("default", "namespaced", "everything")
+ELSEWHERE = "test_chart_monitoring.py compares it with files/rules.yaml"
+
+
+class _Plain(yaml.SafeDumper):
+    """No aliases; text of several lines as such."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Plain.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
+def settings_of(objects: Objects, folder: Path) -> OperatorSettings:
+    (text,) = [one["data"]["settings.yaml"] for one in of_kind(objects, "ConfigMap") if "settings.yaml" in one["data"]]
+    file = folder / "settings.yaml"
+    file.write_text(text)
+    return load_settings(file)
+
+
+# The whole --------------------------------------------------------------------------------------------------------
+
+
+def golden(objects: Objects) -> Iterator[dict[str, Any]]:
+    """All but what comes from files/, which has tests of its own."""
+    for one in objects:
+        match one:
+            case {"kind": "CustomResourceDefinition"}:
+                continue
+            case {"kind": "ConfigMap", "data": data} if "settings.yaml" not in data:
+                continue
+            case {"kind": "PrometheusRule"}:
+                yield {**one, "spec": ELSEWHERE}
+            case _:
+                yield one
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_renders_what_the_golden_file_says(case: str) -> None:
+    shown = list(golden(render(case)))
+    text = yaml.dump_all(shown, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
+    file = GOLDEN / f"{case}.yaml"
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(text)
+    assert text == file.read_text(), "see the diff; if it is meant, run with UPDATE_GOLDEN=1"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lint_finds_nothing(case: str) -> None:
+    done = helm("lint", "--strict", str(CHART), "-f", str(GOLDEN / f"{case}.values.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_objects_are_named_once_and_have_a_place(case: str) -> None:
+    objects = render(case)
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
+    assert len(set(names)) == len(names)
+    of_the_cluster = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    for kind, namespace, name in names:
+        assert (namespace is None) == (kind in of_the_cluster), (kind, name)
+        assert len(name) <= 63
+
+
+def test_the_notes_tell_of_secrets_that_the_operator_may_not_see() -> None:
+    arguments = ("install", "evalrun", str(CHART), "-n", "evalrun-system", "--dry-run=client")
+    before = helm(*arguments).stdout.partition("NOTES:")[2]
+    assert f"--clusterrole={SECRET_READER} --serviceaccount=evalrun-system:evalrun-operator" in before
+    after = helm(*arguments, "--set", "secrets.namespaces={team-a}").stdout.partition("NOTES:")[2]
+    assert "rollout status deployment/evalrun-operator" in after
+    assert SECRET_READER not in after
+
+
+# The CustomResourceDefinition -------------------------------------------------------------------------------------
+
+
+def test_the_copy_of_the_crd_is_the_generated_one() -> None:
+    copy = CHART / "files" / CRD.name
+    assert copy.read_text() == CRD.read_text(), "run `make generate` and commit the result"
+
+
+def test_the_crd_is_upgraded_with_the_release_and_stays_without_it() -> None:
+    rendered, generated = the(render("default"), "CustomResourceDefinition"), yaml.safe_load(CRD.read_text())
+    assert rendered["spec"] == generated["spec"]
+    assert rendered["metadata"]["name"] == generated["metadata"]["name"]
+    assert rendered["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert not (CHART / "crds").exists(), "Helm never upgrades what is there"
+
+
+def test_the_crd_may_be_somebody_elses() -> None:
+    assert of_kind(render({"crds": {"install": False}}), "CustomResourceDefinition") == []
+
+
+# Values and settings ----------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_the_operators_own(tmp_path: Path) -> None:
+    settings = settings_of(render("default"), tmp_path)
+    (operator,) = settings.network_policy.metrics_from
+    template = the(render("default"), "Deployment")["spec"]["template"]
+    assert operator["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "evalrun-system"}}
+    assert operator["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert set(settings.driver.annotations) == {f"prometheus.io/{name}" for name in ("scrape", "port", "path")}
+    same = {"network_policy": NetworkPolicy(), "driver": settings.driver.model_copy(update={"annotations": {}})}
+    assert settings.model_copy(update=same) == OperatorSettings()
+
+
+def test_every_setting_of_the_operator_is_a_value(tmp_path: Path) -> None:
+    settings = settings_of(render("everything"), tmp_path)
+    assert settings.model_fields_set == set(OperatorSettings.model_fields)
+    for name in ("image", "driver", "pods", "network_policy", "metrics"):
+        part = getattr(settings, name)
+        assert part.model_fields_set == set(type(part).model_fields), name
+    assert settings.image.reference == "registry.example.com/evalrun/runner@sha256:" + "0123456789abcdef" * 4
+    assert settings.reference_grace_seconds == 10.5
+    assert len(settings.network_policy.metrics_from) == 2
+
+
+def test_changed_settings_replace_the_operator() -> None:
+    def stamp(values: Mapping[str, Any]) -> str:
+        template = the(render(values), "Deployment")["spec"]["template"]
+        return str(template["metadata"]["annotations"]["evalrun.dev/settings"])
+
+    assert stamp({}) != stamp({"operator": {"workers": 17}})
+    assert stamp({}) == stamp({"operator": {"podLabels": {"a": "b"}}})
+
+
+def paths(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key of the values, but for those within what Kubernetes defines."""
+    if isinstance(values, dict) and (not path or path[-1] not in ("resources",)):
+        for key, value in values.items():
+            yield (*path, key)
+            yield from paths(value, (*path, key))
+
+
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        (),
+        *(path for path in paths(VALUES) if len(path) == 1),
+        *(("runner", name) for name in ("image", "driver", "pods")),
+        *(("metrics", name) for name in ("podMonitor", "serviceMonitor", "service", "rules", "dashboards")),
+        ("metrics", "rules", "overrides", "SomeAlert"),
+    ],
+    ids=lambda path: ".".join(path) or "top",
+)
+def test_a_value_that_nobody_knows_is_refused(path: tuple[str, ...]) -> None:
+    name = ".".join((*path, "typo"))
+    done = helm("template", "evalrun", str(CHART), "--set", f"{name}=1")
+    assert done.returncode != 0
+    assert "'typo' not allowed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "watch.namespaces=team-a",
+        "image.digest=0123",
+        "runner.image.pullPolicy=Sometimes",
+        "runner.pods.sharedMemory=2 GB",
+        "operator.workers=0",
+        "operator.logLevel=info",
+        "networkPolicy.apiServerPorts={0}",
+        "metrics.annotations=some",
+        "metrics.finishedRuns=-1",
+        "metrics.finishedDays=0",
+        "metrics.podMonitor.interval=15",
+        "metrics.serviceMonitor.scrapeTimeout=10 s",
+        "metrics.podMonitor.relabelings={drop}",
+        "metrics.rules.disabled=SomeAlert",
+        "metrics.rules.disabled={some alert}",
+        "metrics.rules.overrides.SomeAlert.for=long",
+        "metrics.rules.runbookURL=https://wiki.example.com/runbooks/",
+        "metrics.dashboards.label=a b",
+        "metrics.dashboards.labelValue=-",
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_name(value: str) -> None:
+    done = helm("template", "evalrun", str(CHART), "--set", value)
+    assert done.returncode != 0
+    assert value.split("=", maxsplit=1)[0].replace(".", "/") in done.stderr
+
+
+@pytest.fixture(scope="module")
+def page() -> ModuleType:
+    """scripts/chart_readme.py."""
+    spec = importlib.util.spec_from_file_location("chart_readme", ROOT / "scripts" / "chart_readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_value_says_what_it_is_for(page: ModuleType) -> None:
+    described = {value.path for value in page.documented((CHART / "values.yaml").read_text())}
+    assert described == set(paths(VALUES))
+
+
+def test_the_readme_is_the_generated_one(page: ModuleType) -> None:
+    assert (CHART / "README.md").read_text() == page.readme(), "run `make generate` and commit the result"

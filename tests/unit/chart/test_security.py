@@ -1,0 +1,203 @@
+"""What the chart lets the operator do, and what its pod may do: least rights, asserted on what Helm renders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evalrun_api.wire.pods import HTTP_PORT, Component
+from evalrun_operator.names import attempt_labels
+from evalrun_operator.observe.lookups import SECRET_READER
+from evalrun_operator.settings import OperatorSettings
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = ("default", "namespaced", "everything")
+Objects = list[dict[str, Any]]
+Right = tuple[str, str, str]
+"""API group, resource, verb."""
+
+OPERATOR: set[Right] = {
+    (group, resource, verb)
+    for group, resources, verbs in (
+        ("evalrun.dev", "evalruns", "get list watch delete"),
+        ("evalrun.dev", "evalruns/status", "get patch"),
+        ("batch", "jobs", "get list watch create patch delete"),
+        ("", "pods", "get list watch patch delete"),
+        ("", "configmaps services", "get create"),
+        ("networking.k8s.io", "networkpolicies", "get create"),
+        ("", "secrets", "create"),
+        ("", "persistentvolumeclaims", "get"),
+        ("", "events", "create"),
+    )
+    for resource in resources.split()
+    for verb in verbs.split()
+}
+READ_SECRETS: Right = ("", "secrets", "get")
+READ_NODES: Right = ("", "nodes", "get")
+
+
+@pytest.fixture(params=CASES)
+def objects(request: pytest.FixtureRequest) -> Objects:
+    """What the golden files hold, which is what Helm renders: test_chart_rendering.py says so."""
+    return load(request.param)
+
+
+def load(case: str) -> Objects:
+    return list(yaml.safe_load_all((GOLDEN / f"{case}.yaml").read_text()))
+
+
+def of_kind(objects: Objects, *kinds: str) -> Objects:
+    return [one for one in objects if one["kind"] in kinds]
+
+
+def rights(role: Mapping[str, Any]) -> set[Right]:
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def bound(objects: Objects) -> Iterator[tuple[str | None, set[Right]]]:
+    """Where (None: everywhere) the operator's account gets which rights."""
+    roles = {(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]): one for one in objects}
+    (account,) = of_kind(objects, "ServiceAccount")
+    for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
+        namespace, ref = binding["metadata"].get("namespace"), binding["roleRef"]
+        place = namespace if ref["kind"] == "Role" else None
+        (subject,) = binding["subjects"]
+        assert (subject["kind"], subject["name"]) == ("ServiceAccount", account["metadata"]["name"])
+        assert subject["namespace"] == account["metadata"]["namespace"] == "evalrun-system"
+        yield namespace, rights(roles[ref["kind"], place, ref["name"]])
+
+
+# Rights -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_rule_has_a_wildcard(objects: Objects) -> None:
+    for role in of_kind(objects, "Role", "ClusterRole"):
+        for rule in role["rules"]:
+            assert set(rule) == {"apiGroups", "resources", "verbs"}
+            assert not any("*" in value for key in rule for value in rule[key])
+
+
+def test_nothing_gives_more_rights_or_other_pods(objects: Objects) -> None:
+    for role in of_kind(objects, "Role", "ClusterRole"):
+        for _, resource, verb in rights(role):
+            assert verb not in {"bind", "escalate", "impersonate", "approve", "sign"}
+            assert resource not in {"pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers"}
+            assert (resource, verb) != ("pods", "create"), "only Jobs make pods"
+
+
+def test_secrets_are_never_read_in_the_whole_cluster(objects: Objects) -> None:
+    for namespace, what in bound(objects):
+        verbs = {verb for _, resource, verb in what if resource == "secrets"}
+        if namespace is None:
+            assert verbs <= {"create"}
+        assert not verbs & {"list", "watch", "update", "patch", "delete"}
+
+
+def test_in_the_whole_cluster_it_may_do_this_and_no_more() -> None:
+    everywhere = [what for namespace, what in bound(load("default")) if namespace is None]
+    assert everywhere == [OPERATOR | {READ_NODES}]
+    assert [namespace for namespace, _ in bound(load("default")) if namespace] == []
+
+
+def test_secrets_are_read_where_an_administrator_says_so() -> None:
+    objects = load("everything")
+    (reader,) = [one for one in of_kind(objects, "ClusterRole") if one["metadata"]["name"] == SECRET_READER]
+    assert rights(reader) == {READ_SECRETS}
+    within = {namespace: what for namespace, what in bound(objects) if namespace}
+    assert within == {"team-a": {READ_SECRETS}, "team-b": {READ_SECRETS}}
+
+
+def test_in_some_namespaces_there_is_no_right_in_the_cluster() -> None:
+    objects = load("namespaced")
+    assert of_kind(objects, "ClusterRole", "ClusterRoleBinding") == []
+    assert dict(bound(objects)) == {
+        "team-a": OPERATOR | {READ_SECRETS},
+        "team-b": OPERATOR | {READ_SECRETS},
+    }
+
+
+def test_users_get_evalruns_with_the_roles_of_kubernetes() -> None:
+    given: dict[str, set[Right]] = {"view": set(), "edit": set(), "admin": set()}
+    for role in of_kind(load("default"), "ClusterRole"):
+        for name in given:
+            if role["metadata"]["labels"].get(f"rbac.authorization.k8s.io/aggregate-to-{name}") == "true":
+                given[name] |= rights(role)
+    reading = {("evalrun.dev", "evalruns", verb) for verb in ("get", "list", "watch")}
+    assert given["view"] == reading | {("evalrun.dev", "evalruns/status", "get")}
+    writing = {
+        ("evalrun.dev", "evalruns", verb) for verb in ("create", "update", "patch", "delete", "deletecollection")
+    }
+    assert given["edit"] == given["admin"] == given["view"] | writing
+
+
+# The pod ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_operators_pod_is_restricted(objects: Objects) -> None:
+    (deployment,) = of_kind(objects, "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
+    assert {next(iter(set(volume) - {"name"})) for volume in spec["volumes"]} == {"configMap", "emptyDir"}
+    assert container["resources"]["requests"]
+    assert container["resources"]["limits"]["memory"]
+
+
+def test_there_is_one_operator_at_most(objects: Objects) -> None:
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_probes_ask_whether_it_works(objects: Objects) -> None:
+    (deployment,) = of_kind(objects, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    ports = {port["containerPort"]: port["name"] for port in container["ports"]}
+    assert ports.keys() == {OperatorSettings().health_port, OperatorSettings().metrics_port}
+    health = ports[OperatorSettings().health_port]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": health}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": health}
+
+
+def test_the_operator_reaches_drivers_and_nobody_reaches_more_than_its_health(objects: Objects) -> None:
+    (policy,) = of_kind(objects, "NetworkPolicy")
+    (deployment,) = of_kind(objects, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    health, *metrics = policy["spec"]["ingress"]
+    assert health == {"ports": [{"port": OperatorSettings().health_port, "protocol": "TCP"}]}
+    # What it tells of everybody's runs, it tells those who were named, as drivers do.
+    (settings,) = [one for one in of_kind(objects, "ConfigMap") if "settings.yaml" in one["data"]]
+    named = yaml.safe_load(settings["data"]["settings.yaml"])["networkPolicy"]["metricsFrom"][1:]
+    ports = [{"port": OperatorSettings().metrics_port, "protocol": "TCP"}]
+    assert metrics == ([{"ports": ports, "from": named}] if named else [])
+    (to_drivers,) = [rule for rule in policy["spec"]["egress"] if "to" in rule]
+    (peer,) = to_drivers["to"]
+    drivers = attempt_labels("uid", 1, Component.DRIVER)
+    assert peer["podSelector"]["matchLabels"].items() <= drivers.items()
+    assert to_drivers["ports"] == [{"port": HTTP_PORT, "protocol": "TCP"}]
+
+
+def test_the_selector_never_changes(objects: Objects) -> None:
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "evalrun-operator",
+        "app.kubernetes.io/instance": "evalrun",
+    }

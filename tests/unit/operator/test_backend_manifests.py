@@ -1,0 +1,335 @@
+"""What is made of a run: whole manifests against files, and in words what must hold of every one of them.
+
+``UPDATE_GOLDEN=1 pytest tests/unit/test_operator_backend_manifests.py`` writes the files anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evalrun_api import RunConfig
+from evalrun_api.wire.pods import NO_HEAD_SECONDS, RAY_PORTS, Component, Environment
+from evalrun_operator.kube.objects import Create
+from evalrun_operator.settings import NetworkPolicy, OperatorSettings, Pods
+from evalrun_operator.state.backend import Objects
+from evalrun_operator.state.desired import Want, Wanted
+from support.evalruns import make_run
+from support.operator_backend_cases import CASES, REFERENCES, backend, created, kueue, mock, pvc_and_suite, vllm_s3
+
+GOLDEN = Path(__file__).parent / "golden"
+JOBS = ("driver", "replica")
+
+
+class _Plain(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
+    """Everything that is made of a run."""
+    make, settings = CASES[request.param]
+    return created(make(), settings)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_manifests_are_those_in_the_files(name: str) -> None:
+    make, settings = CASES[name]
+    text = yaml.dump_all(created(make(), settings).values(), Dumper=_Plain, sort_keys=False, width=120)
+    file = GOLDEN / f"{name}.yaml"
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(text)
+    assert text == file.read_text(), "see the diff; if it is meant, run with UPDATE_GOLDEN=1"
+
+
+# Security ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_container_of_every_pod_is_restricted(case: dict[str, dict[str, Any]]) -> None:
+    for component in JOBS:
+        spec = case[component]["spec"]["template"]["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] == 1000
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert "initContainers" not in spec
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert context["readOnlyRootFilesystem"] is True
+            assert "privileged" not in context
+
+
+def test_no_pod_reaches_its_host_or_the_api_server(case: dict[str, dict[str, Any]]) -> None:
+    for component in JOBS:
+        spec = case[component]["spec"]["template"]["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["enableServiceLinks"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers", "nodeName", "schedulerName"} & spec.keys()
+        kinds = {kind for volume in spec["volumes"] for kind in volume.keys() - {"name"}}
+        assert kinds <= {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}
+        assert not any("hostPort" in port for port in spec["containers"][0].get("ports", ()))
+
+
+def test_only_what_is_meant_to_be_written_can_be(case: dict[str, dict[str, Any]]) -> None:
+    for component in JOBS:
+        mounts = case[component]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+        assert {mount["mountPath"] for mount in mounts if not mount["readOnly"]} == {"/cache", "/tmp", "/dev/shm"}
+        assert len({mount["mountPath"] for mount in mounts}) == len(mounts)
+
+
+def test_pods_see_the_secrets_of_their_run_and_no_other() -> None:
+    for component in JOBS:
+        spec = created(vllm_s3())[component]["spec"]["template"]["spec"]
+        secrets = [volume["secret"] for volume in spec["volumes"] if "secret" in volume]
+        assert secrets == [
+            {"secretName": "s3-write", "defaultMode": 0o440},
+            {"secretName": "s3-read", "defaultMode": 0o440},
+        ]
+        keys = [each["valueFrom"]["secretKeyRef"] for each in spec["containers"][0]["env"] if _from_secret(each)]
+        assert keys == [{"name": "llama-step-4000-0f3c9a52-ray", "key": "token"}]
+
+
+def _from_secret(variable: dict[str, Any]) -> bool:
+    return "secretKeyRef" in variable.get("valueFrom", {})
+
+
+def test_only_the_runs_own_pods_reach_its_pods() -> None:
+    policy = created(mock())["NetworkPolicy"]["spec"]
+    own = {"matchLabels": {"evalrun.dev/run": "0f3c9a52-7c7a-4a55-9d5e-6f2f1a9b8c7d"}}
+    assert policy == {"podSelector": own, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": own}]}]}
+
+
+def test_no_rule_of_a_policy_is_open_to_everybody_by_being_empty() -> None:
+    make, settings = CASES["administrators"]
+    policy = created(make(), settings)["NetworkPolicy"]["spec"]
+    assert all(rule["from"] for rule in policy["ingress"])
+    assert policy["ingress"][1]["ports"] == [{"port": 8080, "protocol": "TCP"}]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    dns = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+    assert dns in policy["egress"]
+
+
+def test_a_policy_is_made_unless_the_administrator_says_no() -> None:
+    settings = OperatorSettings(network_policy=NetworkPolicy(enabled=False))
+    assert "NetworkPolicy" not in created(mock(), settings)
+
+
+# Belonging --------------------------------------------------------------------------------------------------------
+
+
+def test_everything_belongs_to_its_run_and_holds_nothing_up(case: dict[str, dict[str, Any]]) -> None:
+    for manifest in case.values():
+        metadata = manifest["metadata"]
+        (owner,) = metadata["ownerReferences"]
+        assert owner["kind"] == "EvalRun"
+        assert owner["controller"] is True
+        assert owner["blockOwnerDeletion"] is False
+        assert "finalizers" not in metadata
+        assert metadata["labels"]["evalrun.dev/run"] == owner["uid"]
+        assert metadata["annotations"]["evalrun.dev/run-name"] == owner["name"]
+        assert len(metadata["name"]) <= 63
+
+
+def test_the_driver_is_made_last_after_all_that_it_needs() -> None:
+    changes = backend().changes(mock(), Wanted(1, Want.RUN), Objects(), REFERENCES)
+    kinds = [change.kind.kind for change in changes if isinstance(change, Create)]
+    assert kinds == ["Secret", "ConfigMap", "Service", "NetworkPolicy", "Job"]
+
+
+def test_what_pods_read_is_never_that_of_an_earlier_run_of_the_same_name() -> None:
+    builder = make_run("again")
+    first = created(builder.build())
+    builder.uid = "ffffffff-7c7a-4a55-9d5e-6f2f1a9b8c7d"
+    second = created(builder.build())
+    for kind in ("Secret", "ConfigMap", "Service", "NetworkPolicy"):
+        assert first[kind]["metadata"]["name"] != second[kind]["metadata"]["name"]
+    assert first["driver"]["metadata"]["name"] == second["driver"]["metadata"]["name"] == "again-a1-driver"
+
+
+def test_the_token_is_one_for_all_attempts_and_made_by_chance() -> None:
+    def secret(attempt: int) -> dict[str, Any]:
+        changes = backend().changes(mock(), Wanted(attempt, Want.RUN), Objects(), REFERENCES)
+        return dict(changes[0].manifest) if isinstance(changes[0], Create) else {}
+
+    assert secret(1) == secret(2)
+    assert secret(1)["stringData"] == {"token": "0" * 64}
+
+
+def test_long_names_with_dots_still_make_names_of_hosts() -> None:
+    run = make_run("a.very.long.name." * 14 + "x").build()
+    for manifest in created(run).values():
+        assert len(manifest["metadata"]["name"]) <= 63
+        assert "." not in manifest["metadata"]["name"]
+
+
+# Jobs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_driver_is_tried_once_and_disruptions_are_no_try() -> None:
+    spec = created(mock())["driver"]["spec"]
+    assert (spec["backoffLimit"], spec["completions"], spec["parallelism"]) == (0, 1, 1)
+    assert spec["podReplacementPolicy"] == "Failed"
+    assert spec["activeDeadlineSeconds"] == 3600
+    rules = spec["podFailurePolicy"]["rules"]
+    assert [(rule["action"], rule.get("onExitCodes", {}).get("values")) for rule in rules] == [
+        ("FailJob", [2, 3]),
+        ("Ignore", None),
+        ("Ignore", [75, 143]),
+    ]
+
+
+def test_without_a_deadline_a_driver_has_none() -> None:
+    (*_, made) = backend().changes(mock(), Wanted(1, Want.RUN), Objects(), REFERENCES)
+    assert isinstance(made, Create)
+    assert "activeDeadlineSeconds" not in made.manifest["spec"]
+
+
+def test_replicas_are_indexes_that_may_fail_without_each_other() -> None:
+    spec = created(vllm_s3())["replica"]["spec"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["completions"] == spec["parallelism"] == 8
+    assert spec["backoffLimitPerIndex"] > 10
+    assert "maxFailedIndexes" not in spec
+    assert "suspend" not in spec
+
+
+def test_only_replicas_are_queued_and_kueue_is_told_with_how_many_they_can_start() -> None:
+    made = created(kueue())
+    replicas = made["replica"]
+    assert replicas["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpu-eval"
+    assert replicas["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "nightly"
+    assert replicas["metadata"]["annotations"]["kueue.x-k8s.io/job-min-parallelism"] == "2"
+    assert replicas["metadata"]["annotations"]["kueue.x-k8s.io/job-completions-equal-parallelism"] == "true"
+    assert replicas["spec"]["suspend"] is True
+    assert not any("kueue" in text for kind, each in made.items() if kind != "replica" for text in _labels(each))
+
+
+def _labels(manifest: dict[str, Any]) -> Iterator[str]:
+    yield from manifest["metadata"]["labels"]
+    yield from manifest["metadata"]["annotations"]
+
+
+def test_kueue_refuses_a_least_number_that_is_the_whole_so_it_is_not_told() -> None:
+    made = created(make_run().with_replicas(4, minCount=4).in_queue("q").build())
+    assert not any("kueue" in key for key in made["replica"]["metadata"]["annotations"])
+
+
+# Pods -------------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_waits_five_minutes_for_a_node_that_is_gone() -> None:
+    spec = created(mock())["replica"]["spec"]["template"]["spec"]
+    assert {(each["key"], each["tolerationSeconds"]) for each in spec["tolerations"]} == {
+        ("node.kubernetes.io/not-ready", 30),
+        ("node.kubernetes.io/unreachable", 30),
+    }
+
+
+@pytest.mark.parametrize(
+    ("toleration", "ours"),
+    [
+        ({"operator": "Exists"}, set()),
+        ({"operator": "Exists", "effect": "NoSchedule"}, {"not-ready", "unreachable"}),
+        ({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 5}, {"unreachable"}),
+        ({"key": "other", "operator": "Exists"}, {"not-ready", "unreachable"}),
+    ],
+)
+def test_the_users_own_tolerations_win(toleration: dict[str, Any], ours: set[str]) -> None:
+    run = make_run().with_replicas(1, tolerations=[toleration]).build()
+    for component in JOBS:
+        given, *added = created(run)[component]["spec"]["template"]["spec"]["tolerations"]
+        assert given["operator"] == "Exists"
+        assert {each["key"].rpartition("/")[2] for each in added} == ours
+
+
+def test_a_replica_asks_for_what_the_spec_says_and_at_least_for_its_limits() -> None:
+    resources = created(vllm_s3())["replica"]["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources["limits"] == {"nvidia.com/gpu": "2", "memory": "64Gi"}
+    assert resources["requests"] == {"nvidia.com/gpu": "2", "memory": "64Gi", "cpu": "8"}
+
+
+def test_a_replica_asks_for_its_gpus_where_the_spec_says_nothing() -> None:
+    run = make_run().with_spec(engine={"vllm": {"tensorParallelSize": 4}}).build()
+    resources = created(run)["replica"]["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources["limits"] == {"nvidia.com/gpu": "4"}
+
+
+def test_the_driver_has_no_gpu_and_goes_where_the_administrator_says() -> None:
+    make, settings = CASES["administrators"]
+    spec = created(make(), settings)["driver"]["spec"]["template"]["spec"]
+    assert spec["nodeSelector"] == {"pool": "cpu"}
+    assert "runtimeClassName" not in spec
+    assert spec["priorityClassName"] == "evals"
+    assert "nvidia.com/gpu" not in spec["containers"][0]["resources"].get("limits", {})
+
+
+def test_the_administrators_labels_never_replace_ours() -> None:
+    settings = OperatorSettings(pods=Pods(labels={"evalrun.dev/run": "other", "team": "a"}))
+    labels = created(mock(), settings)["replica"]["spec"]["template"]["metadata"]["labels"]
+    assert labels["evalrun.dev/run"].startswith("0f3c9a52")
+    assert labels["team"] == "a"
+
+
+def test_a_claim_that_is_model_and_cache_is_one_volume_written_to_as_cache_only() -> None:
+    spec = created(pvc_and_suite())["replica"]["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    claims = [volume["persistentVolumeClaim"] for volume in volumes.values() if "persistentVolumeClaim" in volume]
+    assert claims == [{"claimName": "suites", "readOnly": True}, {"claimName": "models"}]
+    mounts = {mount["mountPath"]: mount for mount in spec["containers"][0]["volumeMounts"]}
+    assert mounts["/models/models"]["name"] == mounts["/cache"]["name"]
+    assert mounts["/models/models"]["readOnly"] is True
+
+
+def test_every_file_that_the_config_names_is_under_a_mount(case: dict[str, dict[str, Any]]) -> None:
+    config = RunConfig.from_json(case["ConfigMap"]["data"]["run.json"])
+    stores = [(config.model.uri, config.model.storage), (config.results.uri, config.results.storage)]
+    stores += [(suite.uri, suite.storage) for suite in config.suites.values()]
+    named = [
+        path
+        for uri, storage in stores
+        for path in (storage.ca_bundle_file, storage.credentials_dir, uri.removeprefix("file://"))
+        if path is not None and path.startswith("/")
+    ]
+    for component in JOBS:
+        mounts = case[component]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+        for path in named:
+            assert any(f"{path}/".startswith(f"{mount['mountPath']}/") for mount in mounts), path
+
+
+def test_a_pod_has_the_environment_of_the_contract() -> None:
+    made = created(mock())
+    for component in Component:
+        variables = {
+            variable["name"]: variable.get("value")
+            for variable in made[component]["spec"]["template"]["spec"]["containers"][0]["env"]
+        }
+        expected = {*Environment, "HOME", "XDG_CACHE_HOME", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"}
+        expected.discard(Environment.TERMINATION_LOG)
+        if component is Component.DRIVER:
+            expected.discard(Environment.HEAD)
+        assert set(variables) == expected
+        assert variables["RAY_AUTH_MODE"] == "token"
+    assert variables["EVALRUN_HEAD"] == f"{made['Service']['metadata']['name']}.team.svc"
+
+
+def test_pods_have_the_time_to_commit_what_they_have() -> None:
+    spec = created(mock())["driver"]["spec"]["template"]["spec"]
+    assert 30 < spec["terminationGracePeriodSeconds"] < NO_HEAD_SECONDS
+    assert spec["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert all(port not in RAY_PORTS.values() for port in (8080, 6379))
+
+
+def test_the_service_answers_before_the_driver_is_ready_and_for_this_attempt_alone() -> None:
+    spec = created(mock())["Service"]["spec"]
+    assert spec["publishNotReadyAddresses"] is True
+    assert spec["clusterIP"] == "None"
+    labels = created(mock())["driver"]["spec"]["template"]["metadata"]["labels"]
+    assert spec["selector"].items() <= labels.items()
+    assert set(spec["selector"]) == {"evalrun.dev/run", "evalrun.dev/attempt", "evalrun.dev/component"}

@@ -1,0 +1,234 @@
+"""What a spec's words stand for in a cluster, and what of them no cluster would take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evalrun_api import EvalRun, Reason, RunConfig, parse_file
+from evalrun_operator.backend.checks import spec_problems
+from evalrun_operator.backend.resources import gpus_per_replica, quantity
+from evalrun_operator.backend.runconfig import runconfig
+from evalrun_operator.names import results_uri
+from evalrun_operator.settings import OperatorSettings
+from evalrun_runner.cli.localize import Localizer
+from support.evalruns import make_run
+from support.operator_backend_cases import ADMINISTRATORS, CASES, REFERENCES, STORE, pvc_and_suite, vllm_s3
+
+
+def config_of(run: EvalRun, settings: OperatorSettings | None = None) -> RunConfig:
+    return runconfig(run, 2, settings or OperatorSettings(), REFERENCES)
+
+
+def test_results_lie_under_namespace_name_and_uid_with_or_without_a_slash() -> None:
+    assert results_uri(make_run("r").build()) == "s3://evals/team/r-0f3c9a52/"
+    run = make_run("r").with_spec(output={"uri": "s3://evals/deep/er"}).build()
+    assert results_uri(run) == config_of(run).results.uri == "s3://evals/deep/er/team/r-0f3c9a52/"
+
+
+def test_stores_are_reached_with_what_is_mounted() -> None:
+    storage = config_of(pvc_and_suite()).results.storage
+    assert storage.ca_bundle_file == "/etc/evalrun/ca/company-ca/root.pem"
+    assert storage.credentials_dir is None
+    assert config_of(vllm_s3()).model.storage.credentials_dir == "/etc/evalrun/credentials/s3-read"
+
+
+def test_volumes_come_as_files() -> None:
+    config = config_of(pvc_and_suite())
+    assert config.model.uri == "file:///models/models/llama/step%204000"
+    assert config.model.cache_dir == "/cache"
+    assert {name: suite.uri for name, suite in config.suites.items()} == {
+        "support_triage": "file:///etc/evalrun/suites/0",
+        "legal": "file:///etc/evalrun/suites/2/legal/v2",
+        "med": "s3://suites/med/",
+    }
+
+
+@pytest.mark.parametrize("uri", ["pvc://models", "pvc://models/"])
+def test_a_model_may_be_a_whole_volume(uri: str) -> None:
+    assert config_of(make_run().with_spec(model={"uri": uri}).build()).model.uri == "file:///models/models"
+
+
+def test_other_runs_are_read_with_this_runs_own_access() -> None:
+    config = config_of(vllm_s3())
+    none, baseline = config.baselines
+    assert none is None
+    assert baseline is not None
+    assert baseline.uri == "s3://evals/team/llama-step-3000-11112222/"
+    assert config.resume_from is not None
+    assert baseline.storage == config.resume_from.storage == config.results.storage
+
+
+def test_gpus_code_and_attempt_are_told() -> None:
+    config = config_of(vllm_s3(), ADMINISTRATORS)
+    assert (config.attempt, config.gpus_per_replica, config.allow_code) == (2, 2, True)
+    assert not config_of(vllm_s3()).allow_code
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_runner_reads_what_the_operator_writes(case: str) -> None:
+    make, settings = CASES[case]
+    config = config_of(make(), settings)
+    assert RunConfig.from_json(config.to_json()) == config
+
+
+def test_the_command_line_resolves_the_same_file_to_the_same(tmp_path: Path) -> None:
+    """But for what is a matter of place: paths of files, the address of results, GPUs and folders of this machine."""
+    builder = make_run("same").with_spec(
+        model={"name": "m", "uri": "hf://org/m", "revision": "main", "storage": STORE},
+        benchmarks=[
+            {"task": "a"},
+            {"task": "b", "name": "own", "source": {"s3": {"uri": "s3://suites/b/", "storage": STORE}}},
+            {"task": "c", "source": {"configMap": {"name": "suite"}}},
+        ],
+        output={"uri": "s3://evals/", "storage": {**STORE, "caBundleRef": {"name": "suite"}}},
+        gates=[
+            {"task": "a", "metric": "acc", "min": 0.1},
+            {"task": "a", "metric": "acc", "baseline": {"uri": "s3://evals/other/"}, "maxRegression": 0.1},
+        ],
+        resumeFrom={"uri": "s3://evals/before/"},
+    )
+    further: list[dict[str, Any]] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "s3-write", "labels": {"evalrun.dev/use": "storage"}},
+            "stringData": {"AWS_ACCESS_KEY_ID": "a"},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "suite"},
+            "data": {"c.yaml": "task: c", "ca.crt": "x"},
+        },
+    ]
+    file = parse_file(yaml.safe_dump_all([builder.manifest(), *further]), "same.yaml")
+    here = Localizer(file, tmp_path, tmp_path / "scratch").config(None, fresh=False, allow_code=False)
+    there = runconfig(file.evalrun, 1, OperatorSettings(), None)
+    assert _without_places(here) == _without_places(there)
+    assert _dirname(there.results.uri) == _dirname(here.results.uri) == "s3://evals/team"
+
+
+def _dirname(uri: str) -> str:
+    return uri.rstrip("/").rpartition("/")[0]
+
+
+def _without_places(config: RunConfig) -> dict[str, Any]:
+    values = config.to_dict()
+    for name in ("uid", "gpusPerReplica"):
+        del values[name]
+    del values["results"]["uri"]
+    values["model"].pop("cacheDir", None)
+    return _only_last_parts(values)  # type: ignore[no-any-return]  # a mapping goes in, so one comes out
+
+
+def _only_last_parts(value: Any) -> Any:
+    """Paths without the folders that they lie in; a suite's folder has a name of its own on either side."""
+    if isinstance(value, dict):
+        return {key: _only_last_parts(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_only_last_parts(item) for item in value]
+    if isinstance(value, str) and value.startswith("file://"):
+        return "file://"
+    return value.rpartition("/")[2] if isinstance(value, str) and value.startswith("/") else value
+
+
+# What a cluster would refuse --------------------------------------------------------------------------------------
+
+
+def problems(**replicas: Any) -> dict[str, str]:
+    run = make_run().with_replicas(4, **replicas).with_spec(engine={"vllm": {}}).build()
+    found = spec_problems(run)
+    assert all(problem.reason is Reason.INVALID_SPEC for problem in found)
+    return {problem.field: problem.message for problem in found}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_right_has_no_problems(case: str) -> None:
+    assert spec_problems(CASES[case][0]()) == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "size", "wrong"),
+    [
+        ({"nvidia.com/gpu": 2}, 2, False),
+        ({"amd.com/gpu": "4"}, 4, False),
+        ({"nvidia.com/mig-1g.5gb": 1}, 1, False),
+        ({"cpu": 8}, 1, False),
+        ({"nvidia.com/gpu": 1}, 2, True),
+        ({"nvidia.com/gpu": 2}, 1, True),
+        ({"cpu": 8}, 2, True),
+    ],
+)
+def test_a_replica_has_as_many_gpus_as_its_model_is_spread_over(limits: dict[str, Any], size: int, wrong: bool) -> None:
+    run = make_run().with_replicas(1, resources={"limits": limits})
+    found = spec_problems(run.with_spec(engine={"vllm": {"tensorParallelSize": size}}).build())
+    assert [problem.field for problem in found] == (["spec.replicas.resources.limits"] if wrong else [])
+    assert all("tensorParallelSize" in problem.message for problem in found)
+
+
+def test_an_engine_for_tests_may_hold_any_gpus_as_a_load_test_does() -> None:
+    run = make_run().with_replicas(1, resources={"limits": {"nvidia.com/gpu": 3}}).build()
+    assert spec_problems(run) == ()
+    assert gpus_per_replica(run.spec) == 3
+
+
+@pytest.mark.parametrize(
+    ("replicas", "field", "word"),
+    [
+        ({"resources": {"limits": {"gpu": 1}}}, "resources.limits[gpu]", "no resource"),
+        ({"resources": {"limits": {"hugepages-2Mi": "4Mi"}}}, "resources.limits[hugepages-2Mi]", "no resource"),
+        ({"resources": {"limits": {"kubernetes.io/x": 1}}}, "resources.limits[kubernetes.io/x]", "no resource"),
+        ({"resources": {"limits": {"a b/c": 1}}}, "resources.limits[a b/c]", "no resource"),
+        ({"resources": {"limits": {"rdma/hca": "500m"}}}, "resources.limits[rdma/hca]", "whole number"),
+        ({"resources": {"requests": {"rdma/hca": 1}}}, "resources.requests[rdma/hca]", "none is set"),
+        (
+            {"resources": {"limits": {"rdma/hca": 2}, "requests": {"rdma/hca": 1}}},
+            "resources.requests[rdma/hca]",
+            "must equal",
+        ),
+        (
+            {"resources": {"limits": {"memory": "64Gi"}, "requests": {"memory": "70G"}}},
+            "resources.requests[memory]",
+            "above its limit",
+        ),
+        ({"nodeSelector": {"a/b/c": "x"}}, "nodeSelector[a/b/c]", "no key"),
+        ({"nodeSelector": {"a": "not a value"}}, "nodeSelector[a]", "no value"),
+        ({"tolerations": [{"key": "-", "operator": "Exists"}]}, "tolerations[0].key", "no key"),
+        ({"tolerations": [{"key": "k", "value": "a b"}]}, "tolerations[0].value", "no value"),
+        (
+            {"tolerations": [{"operator": "Exists", "tolerationSeconds": 3}]},
+            "tolerations[0].tolerationSeconds",
+            "NoExecute",
+        ),
+    ],
+)
+def test_what_the_api_server_would_refuse_is_said_before(replicas: dict[str, Any], field: str, word: str) -> None:
+    found = problems(**replicas)
+    assert word in found[f"spec.replicas.{field}"]
+
+
+def test_a_queue_is_the_name_of_an_object() -> None:
+    (problem,) = spec_problems(make_run().in_queue("GPU_Queue").build())
+    assert problem.field == "metadata.labels[kueue.x-k8s.io/queue-name]"
+
+
+def test_a_spec_that_no_config_map_holds_is_refused() -> None:
+    long = [{"task": f"t{number}", "systemInstruction": "x" * 16000} for number in range(60)]
+    (problem,) = spec_problems(make_run().with_spec(benchmarks=long).build())
+    assert "ConfigMap" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(1, 1), ("500m", 0.5), ("64Gi", 64 * 2**30), ("1.5G", 1.5e9), ("2e3", 2000), ("1E", 1e18), ("1e-2", 0.01)],
+)
+def test_quantities_are_numbers(text: int | str, value: float) -> None:
+    assert float(quantity(text)) == value
+
+
+def test_quantities_beyond_reason_are_numbers_too() -> None:
+    assert quantity("1e999999999999") > quantity("1Ei") > quantity("1e-999999999999") > 0

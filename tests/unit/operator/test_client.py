@@ -1,0 +1,224 @@
+"""The client against an HTTP server that answers as API servers, and what stands before them, do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client import Configuration
+
+from evalrun_operator.kube import client as client_module
+from evalrun_operator.kube import errors
+from evalrun_operator.kube.client import Client, path_of
+from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS, SECRETS
+from evalrun_operator.metrics.calls import Calls
+
+
+@dataclass
+class Server:
+    """Answers in turn; notes what it was asked."""
+
+    answers: list[web.Response] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    hangs: bool = False
+
+    def will(self, status: int, body: Any = None, **headers: str) -> Server:
+        self.answers.append(web.Response(status=status, text=json.dumps(body or {}), headers=headers))
+        return self
+
+    async def handle(self, request: web.Request) -> web.Response:
+        text = await request.text()
+        self.asked.append(
+            {
+                "method": request.method,
+                "path": request.path,
+                "raw_path": request.raw_path,
+                "query": dict(request.query),
+                "body": json.loads(text) if text else None,
+                "accept": request.headers["Accept"],
+                "content": request.headers["Content-Type"],
+                "authorization": request.headers.get("Authorization"),
+            }
+        )
+        if self.hangs:
+            await asyncio.sleep(30)
+        return self.answers.pop(0)
+
+
+def talk(server: Server, conversation: Callable[[Client], Awaitable[Any]], calls: Calls | None = None) -> Any:
+    async def run() -> Any:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", server.handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
+        configuration.api_key["BearerToken"] = "bearer of-the-account"
+        try:
+            async with Client(configuration, (calls or Calls()).add) as client:
+                return await conversation(client)
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        (400, "BadRequest", errors.Invalid),
+        (401, "Unauthorized", errors.Forbidden),
+        (403, "Forbidden", errors.Forbidden),
+        (404, "NotFound", errors.NotFound),
+        (409, "AlreadyExists", errors.AlreadyExists),
+        (409, "Conflict", errors.Conflict),
+        (410, "Expired", errors.ApiError),
+        (422, "Invalid", errors.Invalid),
+        (429, "TooManyRequests", errors.TooManyRequests),
+        (500, "InternalError", errors.Unavailable),
+        (503, "ServiceUnavailable", errors.Unavailable),
+    ],
+)
+def test_answers_become_errors_in_our_own_words(status: int, reason: str, expected: type[errors.ApiError]) -> None:
+    server = Server().will(status, {"kind": "Status", "reason": reason, "message": "because"})
+    with pytest.raises(expected) as caught:
+        talk(server, lambda client: client.get(JOBS, "team", "x"))
+    assert type(caught.value) is expected
+    assert str(caught.value) == f"get /apis/batch/v1/namespaces/team/jobs/x ({status}): because"
+
+
+def test_when_to_come_back_is_read_from_the_header_or_the_status() -> None:
+    for server in (
+        Server().will(429, {}, **{"Retry-After": "7"}),
+        Server().will(429, {"details": {"retryAfterSeconds": 7}}),
+    ):
+        with pytest.raises(errors.TooManyRequests) as caught:
+            talk(server, lambda client: client.get(JOBS, "team", "x"))
+        assert caught.value.retry_after == 7.0
+
+
+def test_a_proxys_page_is_an_error_too() -> None:
+    server = Server(answers=[web.Response(status=502, text="<html>Bad Gateway</html>")])
+    with pytest.raises(errors.Unavailable, match="Bad Gateway"):
+        talk(server, lambda client: client.get(JOBS, "team", "x"))
+    with pytest.raises(errors.Unavailable, match="no JSON"):
+        talk(Server(answers=[web.Response(text="<html>")]), lambda client: client.get(JOBS, "team", "x"))
+
+
+def test_a_server_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "REQUEST_SECONDS", 0.2)
+    with pytest.raises(errors.Unavailable, match=r"no answer in 0\.2 s"):
+        talk(Server(hangs=True), lambda client: client.get(JOBS, "team", "x"))
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    async def ask() -> None:
+        async with Client(Configuration(host="http://127.0.0.1:1")) as client:
+            await client.get(JOBS, "team", "x")
+
+    with pytest.raises(errors.Unavailable, match="ClientConnectorError"):
+        asyncio.run(ask())
+
+
+def test_a_list_is_read_page_by_page() -> None:
+    server = Server()
+    server.will(200, {"items": [{"a": 1}], "metadata": {"continue": "more"}}).will(200, {"items": [{"a": 2}]})
+    assert talk(server, lambda client: client.list_objects(PODS, None, "app=x")) == [{"a": 1}, {"a": 2}]
+    assert [one["query"] for one in server.asked] == [
+        {"limit": "500", "labelSelector": "app=x"},
+        {"limit": "500", "labelSelector": "app=x", "continue": "more"},
+    ]
+    assert server.asked[0]["path"] == "/api/v1/pods"
+
+
+def test_of_a_secret_only_metadata_is_asked_for() -> None:
+    server = Server().will(200, {"metadata": {}})
+    talk(server, lambda client: client.get_metadata(SECRETS, "team", "keys"))
+    assert server.asked[0]["accept"] == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    assert server.asked[0]["authorization"] == "bearer of-the-account"
+
+
+def test_a_status_is_applied_to_exactly_this_object_at_this_version() -> None:
+    server = Server().will(200)
+    body = {"status": {"phase": "Running"}, "metadata": {"resourceVersion": "5"}}
+    talk(server, lambda client: client.apply_status(EVALRUNS, "team", "x", "u-1", body))
+    (asked,) = server.asked
+    assert (asked["method"], asked["content"]) == ("PATCH", "application/apply-patch+yaml")
+    assert asked["path"] == "/apis/evalrun.dev/v1alpha1/namespaces/team/evalruns/x/status"
+    assert asked["query"] == {"fieldManager": "evalrun-operator", "force": "true"}
+    assert asked["body"] == {
+        "apiVersion": "evalrun.dev/v1alpha1",
+        "kind": "EvalRun",
+        "metadata": {"name": "x", "namespace": "team", "uid": "u-1", "resourceVersion": "5"},
+        "status": {"phase": "Running"},
+    }
+
+
+def test_a_patch_and_a_deletion_name_the_uid() -> None:
+    server = Server().will(200).will(200)
+
+    async def both(client: Client) -> None:
+        await client.patch(JOBS, "team", "x", "u-1", {"spec": {"parallelism": 3}})
+        await client.delete(PODS, "team", "p", "u-2", 0)
+
+    talk(server, both)
+    assert server.asked[0]["body"] == {"spec": {"parallelism": 3}, "metadata": {"uid": "u-1"}}
+    assert server.asked[0]["content"] == "application/merge-patch+json"
+    assert server.asked[1]["body"] == {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": "u-2"},
+        "propagationPolicy": "Background",
+        "gracePeriodSeconds": 0,
+    }
+
+
+def test_calls_are_counted_by_verb_and_kind_and_how_they_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server().will(201).will(200).will(404)
+
+    async def some(client: Client) -> None:
+        await client.create(JOBS, "team", {"metadata": {"name": "x"}})
+        await client.get(JOBS, "team", "x")
+        with pytest.raises(errors.NotFound):
+            await client.get(JOBS, "team", "y")
+        server.hangs = True
+        monkeypatch.setattr(client_module, "REQUEST_SECONDS", 0.2)
+        with pytest.raises(errors.Unavailable):
+            await client.get(PODS, "team", "z")
+
+    calls = Calls()
+    talk(server, some, calls)
+    assert calls.by_verb_and_kind() == {("create", "Job"): 1, ("get", "Job"): 2, ("get", "Pod"): 1}
+    requests, seconds = calls.families()
+    assert {tuple(sample.labels.values()): sample.value for sample in requests.samples} == {
+        ("create", "Job", "201"): 1,
+        ("get", "Job", "200"): 1,
+        ("get", "Job", "404"): 1,
+        ("get", "Pod", "none"): 1,
+    }
+    took = {sample.labels["verb"]: sample.value for sample in seconds.samples if sample.name.endswith("_sum")}
+    assert took["create"] < 0.2 <= took["get"]
+
+
+def test_addresses() -> None:
+    assert path_of(PODS, "team") == "/api/v1/namespaces/team/pods"
+    assert path_of(EVALRUNS, None) == "/apis/evalrun.dev/v1alpha1/evalruns"
+
+
+def test_no_segment_of_a_path_leads_to_another_folder() -> None:
+    server = Server().will(200)
+    talk(server, lambda client: client.get(EVALRUNS, "a/b", "../../tenant-b/evalruns/nightly?x#y"))
+    assert server.asked[0]["raw_path"] == (
+        "/apis/evalrun.dev/v1alpha1/namespaces/a%2Fb/evalruns/..%2F..%2Ftenant-b%2Fevalruns%2Fnightly%3Fx%23y"
+    )
+    for name in (".", ".."):
+        with pytest.raises(errors.Invalid, match="no name of a Kubernetes object"):
+            path_of(PODS, "team", name)
+        with pytest.raises(errors.Invalid, match="no name of a Kubernetes object"):
+            path_of(PODS, name, "x")

@@ -1,0 +1,308 @@
+"""What is read of a run, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from evalrun_api import EvalRun, EvalRunStatus, Phase, Reason, RunLocation, RunProgress
+from evalrun_operator.kube.errors import Forbidden, Unavailable, UnreadableStatus
+from evalrun_operator.kube.objects import CLAIMS, CONFIG_MAPS, EVALRUNS, JOBS, NODES, PODS, SECRETS, Change, Kind
+from evalrun_operator.observe.observer import Key, Observer
+from evalrun_operator.state.backend import Objects
+from evalrun_operator.state.observed import Attempt, Driver, DriverPhase, Missing, Observed
+from support.evalruns import NOON, Builder, make_run
+from support.fake_api import FakeApi
+
+KEY = Key("team", "x")
+ALLOWED = {"labels": {"evalrun.dev/use": "storage"}}
+ANSWER = RunProgress(phase=Phase.RUNNING)
+
+
+@dataclass
+class OneDriver:
+    """A backend that sees one driver, or none."""
+
+    driver: Driver | None = None
+    refused: tuple[Missing, ...] = ()
+    kinds: tuple[Kind, ...] = (JOBS, PODS)
+
+    def problems(self, run: EvalRun) -> tuple[Missing, ...]:
+        return self.refused
+
+    def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
+        return {} if self.driver is None else {1: Attempt(self.driver)}
+
+    def changes(self, *_: object) -> tuple[Change, ...]:
+        return ()
+
+    def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
+        return ()
+
+
+@dataclass
+class Look:
+    """One look at a run; what it saw."""
+
+    api: FakeApi = field(default_factory=FakeApi)
+    backend: OneDriver = field(default_factory=OneDriver)
+    asked: list[str] = field(default_factory=list)
+
+    def at(self, run: Builder | None) -> tuple[Observed, Objects] | None:
+        if run is not None:
+            self.api.objects["EvalRun", "x"] = run.manifest()
+        return asyncio.run(self.observer().observe(KEY))
+
+    def saw(self, run: Builder) -> Observed:
+        seen = self.at(run)
+        assert seen is not None
+        return seen[0]
+
+    def observer(self) -> Observer:
+        async def ask(address: str) -> RunProgress | None:
+            self.asked.append(address)
+            return ANSWER
+
+        return Observer(self.api, self.backend, ask, lambda: NOON)  # type: ignore[arg-type]
+
+
+def run() -> Builder:
+    return make_run("x")
+
+
+def problems(look: Look, **spec: Any) -> list[tuple[str, Reason]]:
+    references = look.saw(run().with_spec(**spec)).references
+    assert references is not None
+    return [(one.field, one.reason) for one in references.problems]
+
+
+@pytest.mark.parametrize("other", [{"namespace": "tenant-b"}, {"name": "y"}, {"namespace": None}])
+def test_body_of_another_object_is_dropped_unread(other: dict[str, str | None]) -> None:
+    look = Look()
+    manifest = run().manifest()
+    look.api.objects["EvalRun", "x"] = {**manifest, "metadata": manifest["metadata"] | other}
+    assert look.at(None) is None
+    assert look.api.read == ["get EvalRun x"]
+
+
+def test_a_run_that_is_gone_or_on_its_way_out_is_nothing_to_act_upon() -> None:
+    assert Look().at(None) is None
+    look = Look()
+    manifest = run().manifest()
+    manifest["metadata"]["deletionTimestamp"] = NOON.isoformat()
+    look.api.objects["EvalRun", "x"] = manifest
+    assert asyncio.run(look.observer().observe(KEY)) is None
+    assert look.api.read == ["get EvalRun x"]
+
+
+def test_children_are_found_by_the_runs_uid() -> None:
+    look = Look()
+    observed = look.saw(run())
+    uid = observed.run.metadata.uid
+    assert {f"list {kind} team evalrun.dev/run={uid}" for kind in ("Job", "Pod")} <= set(look.api.read)
+
+
+def lists(look: Look) -> int:
+    return sum(one.startswith("list") for one in look.api.read)
+
+
+def test_children_are_read_again_only_when_there_may_be_news_of_them() -> None:
+    look = Look()
+    look.api.objects["EvalRun", "x"] = run().manifest()
+
+    async def scene() -> None:
+        observer = look.observer()
+        for _ in range(3):
+            await observer.observe(KEY)
+        assert (lists(look), look.api.read.count("get EvalRun x")) == (2, 3), "Jobs and Pods, once"
+        observer.forget(KEY)
+        await observer.observe(KEY)
+        assert lists(look) == 4
+        look.api.objects["EvalRun", "x"]["metadata"]["uid"] = "another of its name"
+        await observer.observe(KEY)
+        assert lists(look) == 6
+
+    asyncio.run(scene())
+
+
+def test_news_while_children_are_read_makes_them_read_again() -> None:
+    look = Look()
+    look.api.objects["EvalRun", "x"] = run().manifest()
+    observer = look.observer()
+    read = look.api.list_objects
+
+    async def interrupted(*arguments: Any) -> list[dict[str, Any]]:
+        observer.forget(KEY)
+        return await read(*arguments)
+
+    look.api.list_objects = interrupted  # type: ignore[method-assign]
+
+    async def twice() -> None:
+        await observer.observe(KEY)
+        await observer.observe(KEY)
+
+    asyncio.run(twice())
+    assert lists(look) == 4
+
+
+def test_of_finished_runs_nothing_is_kept() -> None:
+    look = Look()
+    look.api.objects["EvalRun", "x"] = run().with_status(EvalRunStatus(phase=Phase.SUCCEEDED)).manifest()
+
+    async def twice() -> None:
+        observer = look.observer()
+        await observer.observe(KEY)
+        await observer.observe(KEY)
+
+    asyncio.run(twice())
+    assert lists(look) == 4
+
+
+def test_only_a_driver_that_is_ready_is_asked_how_far_it_is() -> None:
+    ready = Look(backend=OneDriver(Driver(DriverPhase.READY, address="10.0.0.5")))
+    assert ready.saw(run()).progress is ANSWER and ready.asked == ["10.0.0.5"]
+    for phase in set(DriverPhase) - {DriverPhase.READY}:
+        look = Look(backend=OneDriver(Driver(phase, address="10.0.0.5")))
+        assert look.saw(run()).progress is None and not look.asked
+
+
+def test_what_the_spec_names_is_looked_up_only_when_an_attempt_may_have_to_be_made() -> None:
+    spec = {"output": {"uri": "s3://evals/", "storage": {"credentialsSecretRef": {"name": "keys"}}}}
+    named = run().with_spec(**spec)
+    for driver, builder, expected in (
+        (None, named, True),
+        (Driver(DriverPhase.FAILED), named, True),
+        (Driver(DriverPhase.READY), named, False),
+        (None, run().with_spec(**spec).suspended(), False),
+        (None, run().with_spec(**spec).with_status(EvalRunStatus(phase=Phase.FAILED)), False),
+    ):
+        look = Look(FakeApi().having(SECRETS, "keys", metadata=ALLOWED), OneDriver(driver))
+        assert (look.saw(builder).references is not None) is expected
+        assert ("metadata Secret keys" in look.api.read) is expected
+
+
+def test_what_the_cluster_would_refuse_is_found_before_anything_is_looked_up() -> None:
+    refused = Missing("spec.replicas.resources", Reason.INVALID_SPEC, "a limit below its request")
+    look = Look(backend=OneDriver(refused=(refused,)))
+    references = look.saw(run().with_spec(resumeFrom={"runName": "old"})).references
+    assert references is not None and references.problems == (refused,)
+    assert "get EvalRun old" not in look.api.read
+
+
+def test_a_secret_needs_its_owners_word() -> None:
+    spec = {"output": {"uri": "s3://evals/", "storage": {"credentialsSecretRef": {"name": "keys"}}}}
+    where = "spec.output.storage.credentialsSecretRef.name"
+    assert problems(Look(), **spec) == [(where, Reason.NOT_FOUND)]
+    assert problems(Look(FakeApi().having(SECRETS, "keys")), **spec) == [(where, Reason.SECRET_NOT_ALLOWED)]
+    assert problems(Look(FakeApi().having(SECRETS, "keys", metadata=ALLOWED)), **spec) == []
+    forbidden = FakeApi().failing("metadata", SECRETS, Forbidden("get", "no", status=403))
+    references = Look(forbidden).saw(run().with_spec(**spec)).references
+    assert references is not None
+    assert "RoleBinding there of the ClusterRole evalrun-secret-reader" in references.problems[0].message
+
+
+def test_a_bundle_needs_its_key_and_a_suite_and_a_claim_need_to_be_there() -> None:
+    spec = {
+        "model": {"uri": "pvc://models/tiny"},
+        "benchmarks": [{"task": "mine", "source": {"configMap": {"name": "suite"}}}],
+        "output": {"uri": "s3://evals/", "storage": {"caBundleRef": {"name": "ca", "key": "ca.crt"}}},
+    }
+    all_there = FakeApi().having(CONFIG_MAPS, "suite").having(CLAIMS, "models")
+    assert problems(Look(all_there.having(CONFIG_MAPS, "ca", data={"ca.crt": "PEM"})), **spec) == []
+    where = "spec.output.storage.caBundleRef.name"
+    assert problems(Look(all_there.having(CONFIG_MAPS, "ca", data={"other": ""})), **spec) == [
+        (where, Reason.NOT_FOUND)
+    ]
+    assert [field for field, _ in problems(Look(), **spec)] == [
+        "spec.model.uri",
+        "spec.benchmarks[0].source.configMap.name",
+        where,
+    ]
+
+
+def finished(phase: Phase, uri: str | None = "s3://evals/old/") -> FakeApi:
+    status = {"phase": phase.value} | ({"resultsUri": uri} if uri else {})
+    return FakeApi().having(EVALRUNS, "old", status=status)
+
+
+def test_a_run_to_compare_with_must_have_succeeded_and_one_to_resume_from_must_have_ended() -> None:
+    gate = {"task": "gsm8k", "metric": "exact_match", "maxRegression": 0.01, "baseline": {"runName": "old"}}
+    compare, resume = {"gates": [gate]}, {"resumeFrom": {"runName": "old"}}
+    found = Look(finished(Phase.SUCCEEDED)).saw(run().with_spec(**compare)).references
+    assert found is not None and found.runs == {"old": RunLocation(uri="s3://evals/old/")}
+    assert problems(Look(finished(Phase.FAILED)), **resume) == []
+    baseline = "spec.gates[0].baseline.runName"
+    assert problems(Look(finished(Phase.FAILED)), **compare) == [(baseline, Reason.NOT_FOUND)]
+    assert problems(Look(finished(Phase.RUNNING)), **resume) == [("spec.resumeFrom.runName", Reason.NOT_FOUND)]
+    assert problems(Look(finished(Phase.SUCCEEDED, None)), **compare) == [(baseline, Reason.NOT_FOUND)]
+    assert problems(Look(), **compare) == [(baseline, Reason.NOT_FOUND)]
+
+
+def test_nobody_can_tell_what_a_server_that_fails_has() -> None:
+    look = Look(FakeApi().failing("list", PODS, Unavailable("list", "etcd is away", status=503)))
+    with pytest.raises(Unavailable):
+        look.at(run())
+
+
+def terminating(node: str, deleted: str = "2026-01-01T11:59:00Z") -> FakeApi:
+    return FakeApi().having(PODS, "p", metadata={"deletionTimestamp": deleted}, spec={"nodeName": node})
+
+
+def lost(look: Look) -> frozenset[str]:
+    seen = look.at(run())
+    assert seen is not None
+    return seen[1].lost_nodes
+
+
+def test_a_node_is_asked_about_only_when_one_of_its_pods_should_be_gone() -> None:
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    unknown = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
+    assert lost(Look(terminating("n"))) == {"n"}, "it is gone"
+    assert lost(Look(terminating("n").having(NODES, "n", status=unknown))) == {"n"}
+    assert lost(Look(terminating("n").having(NODES, "n", status=ready))) == frozenset()
+    look = Look(terminating("n", "2026-01-01T12:00:30Z"))
+    assert lost(look) == frozenset() and "get Node n" not in look.api.read
+
+
+def test_without_the_right_to_see_nodes_none_is_lost_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    look = Look(terminating("n").failing("get", NODES, Forbidden("get", "no", status=403)))
+    look.api.objects["EvalRun", "x"] = run().manifest()
+
+    async def twice() -> None:
+        observer = look.observer()
+        for _ in range(2):
+            seen = await observer.observe(KEY)
+            assert seen is not None and seen[1].lost_nodes == frozenset()
+
+    asyncio.run(twice())
+    assert caplog.text.count("not force-deleted") == 1
+
+
+def test_a_spec_that_breaks_a_rule_is_seen_with_its_problems_and_its_model() -> None:
+    twice = run().with_spec(benchmarks=[{"task": "gsm8k"}, {"task": "gsm8k"}])
+    observed = Look().saw(twice)
+    assert observed.invalid is not None and "unique" in observed.invalid
+    assert observed.run.spec.model.resolved_name == "tiny" and observed.run.metadata.uid == twice.uid
+    assert observed.references is None
+    local = Look().saw(run().with_spec(output={"uri": "file:///results"}))
+    assert local.invalid is not None and "go to S3" in local.invalid
+
+
+def test_a_newer_operators_status_is_left_alone() -> None:
+    look = Look()
+    manifest = run().manifest() | {"status": {"phase": "Dreaming"}}
+    look.api.objects["EvalRun", "x"] = manifest
+    with pytest.raises(UnreadableStatus, match="team/x"):
+        asyncio.run(look.observer().observe(KEY))
+
+
+def test_what_a_newer_operator_added_to_a_status_is_passed_over() -> None:
+    look = Look()
+    look.api.objects["EvalRun", "x"] = run().manifest() | {"status": {"phase": "Running", "mood": "good"}}
+    seen = asyncio.run(look.observer().observe(KEY))
+    assert seen is not None and seen[0].run.status == EvalRunStatus(phase=Phase.RUNNING)

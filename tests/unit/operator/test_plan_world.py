@@ -1,0 +1,203 @@
+"""The planner against a small world that fails, crashes and is meddled with at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from evalrun_api import Counts, EvalRunStatus, Failure, Phase, Reason, RunProgress, RunResult
+from evalrun_operator.plan import plan
+from evalrun_operator.settings import OperatorSettings
+from evalrun_operator.state.desired import Want, Wanted
+from evalrun_operator.state.observed import Attempt, Driver, DriverPhase, Observed, References, Replicas
+from support.evalruns import NOON, make_run
+
+GOOD = RunResult(phase=Phase.SUCCEEDED, engine="vllm", counts=Counts(planned=10, ok=10), results_uri="s3://evals/x/")
+LOST = RunResult(phase=Phase.FAILED, failure=Failure(reason=Reason.REPLICAS_FAILED, message="they died"))
+
+
+@dataclass
+class _Cluster:
+    """Attempts by number; writes take effect one by one, so that an operator can die between them."""
+
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    were_ready: set[int] = field(default_factory=set)
+    made: list[int] = field(default_factory=list)
+
+    def writes(self, wanted: Wanted) -> list[tuple[int, str]]:
+        writes: list[tuple[int, str]] = []
+        for number, attempt in self.attempts.items():
+            if number < wanted.attempt:
+                if attempt.replicas is not None:
+                    writes.append((number, "delete replicas"))
+                if attempt.driver is not None and not attempt.driver.phase.ended:
+                    writes.append((number, "delete driver"))
+        here = self.attempts.get(wanted.attempt, Attempt())
+        if wanted.driver is Want.RUN and here.driver is None:
+            writes.append((wanted.attempt, "create driver"))
+        if wanted.driver is Want.GONE and here.driver is not None:
+            writes.append((wanted.attempt, "delete driver"))
+        if wanted.replicas is Want.RUN:
+            if here.replicas is None:
+                writes.append((wanted.attempt, "create replicas"))
+            elif here.replicas.ended:
+                writes.append((wanted.attempt, "delete replicas"))
+        if wanted.replicas is Want.GONE and here.replicas is not None:
+            writes.append((wanted.attempt, "delete replicas"))
+        return writes
+
+    def write(self, number: int, what: str) -> None:
+        attempt = self.attempts.get(number, Attempt())
+        match what:
+            case "create driver":
+                assert not any(one.driver and not one.driver.phase.ended for one in self.attempts.values())
+                self.made.append(number)
+                attempt = replace(attempt, driver=Driver(DriverPhase.WAITING))
+            case "delete driver":
+                attempt = replace(attempt, driver=None)
+            case "create replicas":
+                attempt = replace(attempt, replicas=Replicas(1, active=1))
+            case "delete replicas":
+                attempt = replace(attempt, replicas=None)
+        self.attempts[number] = attempt
+
+
+class World(RuleBasedStateMachine):
+    """An operator that may die after any write, a cluster, a user."""
+
+    @initialize(most=st.integers(1, 4))
+    def begin(self, most: int) -> None:
+        self.most = most
+        self.cluster = _Cluster()
+        self.status: EvalRunStatus | None = None
+        self.suspend = False
+        self.now: datetime = NOON
+        self.charges = 0
+        """Attempts that failed by their own fault."""
+        self.finished_with: int | None = None
+
+    # The operator ---------------------------------------------------------------------------------------------
+
+    def _observed(self) -> Observed:
+        run = make_run().with_policy(maxAttempts=self.most, suspend=self.suspend).with_status(self.status)
+        attempts = {
+            number: attempt
+            for number, attempt in self.cluster.attempts.items()
+            if attempt.driver is not None or attempt.replicas is not None
+        }
+        last = max([self.status.attempt or 0 if self.status else 0, *attempts])
+        driver = attempts.get(last, Attempt()).driver
+        ready = driver is not None and driver.phase is DriverPhase.READY
+        progress = RunProgress(phase=Phase.RUNNING, replicas_ready=1) if ready else None
+        return Observed(run.build(), attempts, progress, References())
+
+    @rule(dies_after=st.integers(0, 6))
+    def reconcile(self, dies_after: int) -> None:
+        decided = plan(self._observed(), OperatorSettings(), self.now)
+        writes = [] if decided.wanted is None else self.cluster.writes(decided.wanted)
+        for number, what in writes[:dies_after]:
+            self.cluster.write(number, what)
+        if dies_after > len(writes):
+            self.status = decided.status
+            if decided.status.phase is not None and decided.status.phase.finished and self.finished_with is None:
+                self.finished_with = len(self.cluster.made)
+
+    # The cluster and the driver ---------------------------------------------------------------------------------
+
+    def _live(self) -> list[int]:
+        return [
+            number
+            for number, attempt in self.cluster.attempts.items()
+            if attempt.driver is not None and not attempt.driver.phase.ended
+        ]
+
+    def _driver(self, number: int, driver: Driver) -> None:
+        self.cluster.attempts[number] = replace(self.cluster.attempts[number], driver=driver)
+
+    @precondition(lambda self: self._live())
+    @rule(choose=st.randoms(use_true_random=False), phase=st.sampled_from(["waiting", "starting", "ready"]))
+    def driver_moves(self, choose: object, phase: str) -> None:
+        number = choose.choice(self._live())  # type: ignore[attr-defined]
+        if phase == "ready":
+            self.cluster.were_ready.add(number)
+        self._driver(number, Driver(DriverPhase(phase)))
+
+    @precondition(lambda self: self._live())
+    @rule(
+        choose=st.randoms(use_true_random=False),
+        end=st.sampled_from(["good", "good, unheard", "bad", "killed", "stopped"]),
+    )
+    def driver_ends(self, choose: object, end: str) -> None:
+        number = choose.choice(self._live())  # type: ignore[attr-defined]
+        drivers = {
+            "good": Driver(DriverPhase.SUCCEEDED, GOOD, 0),
+            "good, unheard": Driver(DriverPhase.SUCCEEDED),
+            "bad": Driver(DriverPhase.FAILED, LOST, 1, ended_at=self.now),
+            "killed": Driver(DriverPhase.FAILED, None, 137, ended_at=self.now),
+            "stopped": Driver(DriverPhase.FAILED, None, 143, ended_at=self.now),
+        }
+        self._driver(number, drivers[end])
+        self.charges += end in {"bad", "killed"}
+
+    @rule()
+    def replicas_leave(self) -> None:
+        for number, attempt in self.cluster.attempts.items():
+            if attempt.replicas is not None:
+                self.cluster.attempts[number] = replace(attempt, replicas=Replicas(1, ended=True))
+
+    # The user -----------------------------------------------------------------------------------------------------
+
+    @rule(suspend=st.booleans())
+    def user_suspends(self, suspend: bool) -> None:
+        self.suspend = suspend
+
+    @rule(seconds=st.integers(1, 400))
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # What always holds ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def replicas_only_after_preflight(self) -> None:
+        for number, attempt in self.cluster.attempts.items():
+            assert attempt.replicas is None or number in self.cluster.were_ready
+
+    @invariant()
+    def a_finished_run_starts_nothing(self) -> None:
+        assert self.finished_with is None or len(self.cluster.made) == self.finished_with
+
+    @invariant()
+    def charges_are_bounded_and_never_invented(self) -> None:
+        charged = 0 if self.status is None else self.status.charged_attempts or 0
+        assert charged <= min(self.most, self.charges)
+
+    def teardown(self) -> None:
+        """When nothing fails any more, the run gets to its end, and nothing is left running."""
+        if not hasattr(self, "cluster"):
+            return
+        self.suspend = False
+        for _ in range(4 * self.most + 12):
+            self.reconcile(99)
+            for number in self._live():
+                self.cluster.were_ready.add(number)
+                if self.cluster.attempts[number].driver == Driver(DriverPhase.READY):
+                    self._driver(number, Driver(DriverPhase.SUCCEEDED, GOOD, 0))
+                else:
+                    self._driver(number, Driver(DriverPhase.READY))
+            self.now += timedelta(seconds=400)
+        assert self.status is not None and self.status.phase in {Phase.SUCCEEDED, Phase.FAILED}
+        assert self.status.charged_attempts is not None
+        if self.status.phase is Phase.FAILED:
+            assert self.status.charged_attempts == self.most
+        assert not self._live()
+        assert not any(one.replicas and not one.replicas.ended for one in self.cluster.attempts.values())
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(
+    max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

@@ -1,0 +1,65 @@
+"""Asking a driver how far it is: a pod runs what users chose, so its answer is not trusted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from evalrun_api import Phase, RunProgress
+from evalrun_operator.observe import progress
+from evalrun_operator.observe.progress import ask_progress
+
+GOOD = RunProgress(phase=Phase.RUNNING, replicas_ready=2)
+
+
+def ask(answer: web.Response, seconds: float = 0.0) -> RunProgress | None:
+    async def run() -> RunProgress | None:
+        async def handle(_: web.Request) -> web.Response:
+            await asyncio.sleep(seconds)
+            return answer
+
+        app = web.Application()
+        app.router.add_get("/progress", handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            async with aiohttp.ClientSession() as session:
+                return await ask_progress(session, "127.0.0.1", runner.addresses[0][1])
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(run())
+
+
+def test_a_driver_that_answers_is_understood() -> None:
+    assert ask(web.Response(text=GOOD.to_json())) == GOOD
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(status=503),
+        web.Response(text="no JSON"),
+        web.Response(text='{"phase": "Dreaming"}'),
+        web.Response(status=302, headers={"Location": "http://169.254.169.254/latest/meta-data"}),
+        web.Response(text=GOOD.to_json()[:-1] + ', "note": "' + "x" * 100_000 + '"}'),
+    ],
+    ids=["an error", "no JSON", "an unknown phase", "a redirect", "too much"],
+)
+def test_any_other_answer_is_none(answer: web.Response) -> None:
+    assert ask(answer) is None
+
+
+def test_one_that_hangs_or_is_gone_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "ANSWER_SECONDS", 0.1)
+    assert ask(web.Response(text=GOOD.to_json()), seconds=1.0) is None
+
+    async def nobody() -> RunProgress | None:
+        async with aiohttp.ClientSession() as session:
+            return await ask_progress(session, "127.0.0.1", 1)
+
+    assert asyncio.run(nobody()) is None

@@ -1,0 +1,387 @@
+"""The proof that watches work, and what a resync makes of it; in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from evalrun_api.wire.pods import ANNOTATION_RUN_NAME
+from evalrun_operator.kube.errors import ApiError, Forbidden, NoCluster, NotFound, Unavailable
+from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS, Kind
+from evalrun_operator.kube.workqueue import WorkQueue
+from evalrun_operator.observe.observer import Key
+from evalrun_operator.watch.deliveries import Watched
+from evalrun_operator.watch.events import CHILDREN, Intake, key_of
+from evalrun_operator.watch.health import Health
+from evalrun_operator.watch.resync import Resync
+from support import virtual_time
+
+
+class Sight:
+    """A watch and lists of pods, told as sentences."""
+
+    def __init__(self) -> None:
+        self.watched = Watched()
+
+    def delivers(self, **versions: str) -> Sight:
+        for uid, version in versions.items():
+            self.watched.saw(PODS, uid, version)
+        return self
+
+    def lists(self, **versions: str) -> tuple[set[str], set[str]]:
+        """What is behind, what is overdue."""
+        compared = self.watched.compare(PODS, versions, self.watched.turn(PODS))
+        return set(compared.behind), set(compared.overdue)
+
+
+def test_a_watch_that_delivers_owes_nothing() -> None:
+    sight = Sight().delivers(a="1", b="2")
+    assert sight.lists(a="1", b="2") == (set(), set())
+
+
+def test_what_is_on_its_way_is_no_proof_against_a_watch() -> None:
+    sight = Sight().delivers(a="1")
+    assert sight.lists(a="2") == ({"a"}, set())
+    assert sight.delivers(a="2").lists(a="2") == (set(), set())
+
+
+def test_what_was_not_delivered_between_two_lists_is_overdue() -> None:
+    sight = Sight().delivers(a="1")
+    assert sight.lists(a="2") == ({"a"}, set())
+    assert sight.lists(a="3") == ({"a"}, {"a"})
+    assert sight.watched.still_owed(PODS, frozenset("a")) == {"a"}
+    assert sight.delivers(a="3").watched.still_owed(PODS, frozenset("a")) == frozenset()
+
+
+def test_an_object_that_changes_all_the_time_is_never_overdue_with_a_watch_that_lags() -> None:
+    sight = Sight()
+    for version in range(10):
+        assert sight.lists(a=str(version + 1))[1] == set()
+        sight.delivers(a=str(version))
+
+
+def test_a_watch_may_be_ahead_of_a_list() -> None:
+    sight = Sight().delivers(a="2")
+    assert sight.lists(a="1") == ({"a"}, set())
+    assert sight.lists(a="2") == (set(), set())
+
+
+def test_a_new_object_that_is_never_delivered_is_overdue() -> None:
+    sight = Sight().delivers(a="1")
+    sight.lists(a="1", new="5")
+    assert sight.lists(a="1", new="5") == ({"new"}, {"new"})
+
+
+def test_an_object_that_went_away_is_owed_no_more() -> None:
+    sight = Sight()
+    sight.lists(a="1")
+    sight.watched.gone(PODS, "a")
+    assert sight.watched.still_owed(PODS, frozenset("a")) == frozenset()
+    assert sight.lists() == (set(), set())
+
+
+def test_one_made_while_the_list_was_on_its_way_is_not_forgotten() -> None:
+    watched = Watched()
+    turn = watched.turn(PODS)
+    watched.saw(PODS, "new", "7")
+    watched.compare(PODS, {}, turn)
+    assert watched.compare(PODS, {"new": "7"}, watched.turn(PODS)).behind == frozenset()
+
+
+# Resync -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Server:
+    """Lists what there is; the watches of ``deaf`` kinds deliver nothing."""
+
+    objects: dict[tuple[Kind, str], dict[str, Any]] = field(default_factory=dict)
+    deaf: set[Kind] = field(default_factory=set)
+    error: ApiError | None = None
+    intake: Intake | None = None
+    asked: list[tuple[Kind, str | None, str]] = field(default_factory=list)
+    version: int = 0
+    delay: float = 0.0
+    """Seconds for which a list is on its way."""
+
+    async def list_metadata(self, kind: Kind, namespace: str | None, selector: str = "") -> list[dict[str, Any]]:
+        self.asked.append((kind, namespace, selector))
+        if self.error is not None:
+            raise self.error
+        listed = [{"metadata": dict(one)} for (other, _), one in self.objects.items() if other is kind]
+        await asyncio.sleep(self.delay)
+        return listed
+
+    def change(self, kind: Kind, name: str, run: str = "x") -> None:
+        self.version += 1
+        metadata = {"name": name, "namespace": "team", "uid": f"u-{name}", "resourceVersion": str(self.version)}
+        self.objects[kind, name] = metadata | {"annotations": {"evalrun.dev/run-name": run}}
+        if kind not in self.deaf and self.intake is not None:
+            self.intake.take(kind, {"type": "MODIFIED", "object": {"metadata": self.objects[kind, name]}})
+
+
+def play(
+    scene: Callable[[Server, Resync, Health], Awaitable[None]], namespaces: tuple[str, ...] = ()
+) -> list[tuple[Key, float]]:
+    """A scene with a resync each minute and a worker that notes when it was asked for what."""
+    worked: list[tuple[Key, float]] = []
+
+    async def work(key: Key) -> float | None:
+        worked.append((key, asyncio.get_running_loop().time()))
+        return None
+
+    async def run() -> None:
+        server, watched = Server(), Watched()
+        queue: WorkQueue[Key] = WorkQueue()
+        server.intake = Intake(queue.add, watched)
+        resync = Resync(server, queue.add, watched, (EVALRUNS, JOBS, PODS), namespaces, 60.0)  # type: ignore[arg-type]
+        tasks = [asyncio.create_task(queue.run(work)), asyncio.create_task(resync.run())]
+        try:
+            await scene(server, resync, Health(queue, resync))
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    virtual_time.run(run())
+    return worked
+
+
+def test_a_run_with_a_missed_event_is_looked_at_at_the_next_resync_and_the_others_are_not() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        for name in ("x", "y"):
+            server.change(EVALRUNS, name)
+        server.change(PODS, "p")
+        await asyncio.sleep(30)
+        server.deaf = {JOBS, PODS}
+        server.change(JOBS, "x-a1-driver")
+        await asyncio.sleep(60)
+        del server.objects[PODS, "p"]
+        await asyncio.sleep(60)
+        assert resync.silent is not None
+
+    worked = play(scene)
+    assert [when for key, when in worked if key.name == "x" and when >= 60.0] == [60.0, 120.0], "its Job, then its pod"
+    assert not [when for key, when in worked if key.name == "y" and when > 1.0]
+
+
+def test_once_in_a_while_every_run_is_looked_at_whatever_was_heard() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        for name in ("x", "y"):
+            server.change(EVALRUNS, name)
+        await asyncio.sleep(700)
+
+    late = [(key.name, when) for key, when in play(scene) if when > 1.0]
+    assert {name for name, _ in late} == {"x", "y"}
+    assert all(540.0 <= when <= 600.0 for _, when in late)
+
+
+def test_a_silent_watch_is_found_within_three_minutes_of_its_first_missed_event() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.change(EVALRUNS, "x")
+        server.change(PODS, "p")
+        await asyncio.sleep(61)
+        server.deaf = {PODS}
+        server.change(PODS, "p")
+        await asyncio.sleep(150)
+        server.change(EVALRUNS, "x")
+        assert list(health.problems()) == ["the watch of pods is silent: 1 changes were not delivered"]
+        assert (await health.healthz(web.Request)).status == 500  # type: ignore[arg-type]
+
+    play(scene)
+
+
+def test_watches_that_work_are_never_called_silent() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        for step in range(2000):
+            server.change(PODS, f"p{step % 7}")
+            server.change(EVALRUNS, "x")
+            await asyncio.sleep(0.7)
+            assert list(health.problems()) == []
+        assert (await health.healthz(web.Request)).status == 200  # type: ignore[arg-type]
+
+    play(scene)
+
+
+def test_an_api_server_that_is_away_is_no_reason_to_restart_and_one_that_refuses_is() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.error = Unavailable("list", "connection refused")
+        await asyncio.sleep(1000)
+        assert list(health.problems()) == []
+        server.error = Forbidden("list", "no", status=403)
+        await asyncio.sleep(300)
+        assert [problem for problem in health.problems() if "refused the resync" in problem]
+        server.error = None
+        await asyncio.sleep(61)
+        assert list(health.problems()) == []
+
+    play(scene)
+
+
+def test_the_age_of_a_watch_is_that_of_the_last_list_that_came_through_it() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.change(EVALRUNS, "x")
+        server.change(PODS, "p")
+        await asyncio.sleep(1)
+        assert [resync.watch_age(kind) for kind in (EVALRUNS, JOBS, PODS)] == [1, 1, 1]
+        server.deaf = {PODS}
+        await asyncio.sleep(60)
+        assert resync.watch_age(PODS) == 1, "nothing changed: nothing was missed"
+        server.change(PODS, "p")
+        await asyncio.sleep(180)
+        assert resync.watch_age(PODS) == 181
+        assert resync.watch_age(EVALRUNS) <= 61
+
+    play(scene)
+
+
+def test_what_is_on_its_way_makes_a_watch_no_older_once_it_is_there() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.change(PODS, "p")
+        await asyncio.sleep(30)
+        server.deaf = {PODS}
+        server.change(PODS, "p")
+        await asyncio.sleep(31)
+        assert resync.watch_age(PODS) == 61, "listed, and not yet delivered"
+        server.deaf = set()
+        server.change(PODS, "p")
+        assert resync.watch_age(PODS) == 1
+
+    play(scene)
+
+
+def test_what_a_watch_delivers_while_a_list_is_on_its_way_makes_it_no_older() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.delay = 0.5
+        server.change(PODS, "p")
+        await asyncio.sleep(60.6)
+        server.change(PODS, "p")
+        await asyncio.sleep(1.4)
+        assert resync.watch_age(PODS) == pytest.approx(1.0), "listed at 60.5, answered at 61.0"
+
+    play(scene)
+
+
+def test_watches_of_a_busy_cluster_stay_young() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.delay = 0.5
+        for _ in range(3000):
+            server.change(PODS, "p")
+            server.change(EVALRUNS, "x")
+            await asyncio.sleep(0.2)
+            assert resync.watch_age(PODS) < 62 and resync.watch_age(EVALRUNS) < 62
+
+    play(scene)
+
+
+def test_the_resync_grows_old_while_it_fails_and_so_do_the_watches() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.error = Unavailable("list", "connection refused")
+        await asyncio.sleep(90)
+        assert resync.age() == 90 and resync.watch_age(PODS) == 90, "since the operator began"
+        server.error = None
+        await asyncio.sleep(40)
+        assert resync.age() == 10 and resync.watch_age(PODS) == 10
+        server.error = Forbidden("list", "no", status=403)
+        await asyncio.sleep(600)
+        assert resync.age() == 610 and resync.watch_age(PODS) == 610
+
+    play(scene)
+
+
+def test_readiness_comes_with_the_first_resync() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.error = Unavailable("list", "connection refused")
+        await asyncio.sleep(1)
+        server.error = None
+        await asyncio.sleep(60)
+        assert (await health.readyz(web.Request)).status == 200  # type: ignore[arg-type]
+
+    play(scene)
+
+
+def test_without_the_crd_the_operator_says_so_and_ends() -> None:
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        server.error = NotFound("list", "the server could not find the requested resource", status=404)
+        await asyncio.sleep(61)
+
+    with pytest.raises(NoCluster, match="install the chart's CRDs"):
+        play(scene)
+
+
+def test_only_children_of_runs_are_listed_and_only_where_the_operator_watches() -> None:
+    seen: list[tuple[Kind, str | None, str]] = []
+
+    async def scene(server: Server, resync: Resync, health: Health) -> None:
+        await asyncio.sleep(1)
+        seen.extend(server.asked)
+
+    play(scene, ("team", "other"))
+    places = [(kind, place) for kind in (EVALRUNS, JOBS, PODS) for place in ("team", "other")]
+    assert seen == [(kind, place, "" if kind is EVALRUNS else CHILDREN) for kind, place in places]
+    assert "managed-by=evalrun-operator" in CHILDREN
+
+
+def test_a_stranger_that_looks_like_a_child_belongs_to_no_run() -> None:
+    assert key_of(PODS, {"name": "p", "namespace": "team"}) is None
+    assert key_of(PODS, {"name": "p", "namespace": "team", "annotations": None}) is None
+    assert key_of(EVALRUNS, {"name": "x", "namespace": "team"}) == Key("team", "x")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../tenant-b/evalruns/nightly",
+        "..",
+        ".",
+        "a/b",
+        "a%2Fb",
+        "x?watch=1",
+        "x#",
+        "Upper",
+        "x\n",
+        " x",
+        "-x",
+        "x..y",
+        "ü",
+        "x" * 254,
+        "",
+        7,
+        ["x"],
+    ],
+)
+def test_annotation_that_is_no_object_name_leads_to_no_run(name: object) -> None:
+    metadata = {"name": "p", "namespace": "team", "annotations": {ANNOTATION_RUN_NAME: name}}
+    assert key_of(PODS, metadata) is None
+
+
+def test_annotation_with_an_object_name_leads_to_the_run_of_its_own_namespace() -> None:
+    for name in ("nightly", "a.b-c.7", "x" * 253):
+        metadata = {"name": "p", "namespace": "team", "annotations": {ANNOTATION_RUN_NAME: name}}
+        assert key_of(PODS, metadata) == Key("team", name)
+
+
+def test_the_operators_own_status_is_no_news_and_what_a_user_wants_is() -> None:
+    added: list[Key] = []
+
+    intake = Intake(added.append, Watched())
+
+    def event(version: int, kind: str | None = "MODIFIED", **metadata: Any) -> int:
+        base = {"name": "x", "namespace": "team", "uid": "u", "generation": 1, "resourceVersion": str(version)}
+        intake.take(EVALRUNS, {"type": kind, "object": {"metadata": base | metadata}})
+        return len(added)
+
+    assert event(1, None) == 1
+    assert event(2) == 1, "a status"
+    assert event(3, generation=2) == 2, "a spec"
+    assert event(4, generation=2, labels={"kueue.x-k8s.io/queue-name": "q"}) == 3
+    assert event(5, "DELETED", generation=2) == 4
+    assert event(6, "ADDED") == 5, "another one of its name"

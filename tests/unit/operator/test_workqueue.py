@@ -1,0 +1,256 @@
+"""The queue of keys, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalrun_operator.kube.errors import Conflict, TooManyRequests
+from evalrun_operator.kube.workqueue import Delays, WorkQueue
+from support import virtual_time
+
+NO_JITTER = 1.0
+BUSY = TooManyRequests("list", "later", status=429, retry_after=30.0)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass
+class Worker:
+    """Notes when it ran; its answers and errors are given beforehand, by key."""
+
+    seconds: float = 0.0
+    answers: dict[str, list[float | Exception | None]] = field(default_factory=dict)
+    began: list[tuple[str, float]] = field(default_factory=list)
+
+    async def __call__(self, key: str) -> float | None:
+        self.began.append((key, now()))
+        await asyncio.sleep(self.seconds)
+        answer = self.answers[key].pop(0) if self.answers.get(key) else None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def play(
+    scene: Callable[[WorkQueue[str]], Awaitable[None]], work: Worker, *, workers: int = 2, delays: Delays | None = None
+) -> list[tuple[str, float]]:
+    """Run a scene against a queue with workers; when what began."""
+
+    async def run() -> None:
+        queue: WorkQueue[str] = WorkQueue(delays or Delays(rest=1.0), chance=lambda: NO_JITTER)
+        tasks = [asyncio.create_task(queue.run(work)) for _ in range(workers)]
+        await scene(queue)
+        queue.close()
+        await asyncio.gather(*tasks)
+
+    virtual_time.run(run())
+    return work.began
+
+
+def test_ten_events_cost_one_run() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        for _ in range(10):
+            queue.add("x")
+        await asyncio.sleep(100)
+
+    assert play(scene, Worker()) == [("x", 0.0)]
+
+
+def test_an_event_during_a_run_brings_the_key_back_afterwards_and_never_beside_it() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        queue.add("x")
+        await asyncio.sleep(2)
+        queue.add("x")
+        await asyncio.sleep(100)
+
+    assert play(scene, Worker(seconds=5)) == [("x", 0.0), ("x", 6.0)]
+
+
+def test_events_in_a_swarm_wait_until_the_key_has_rested() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        for _ in range(40):
+            queue.add("x")
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(100)
+
+    work = Worker(answers={"x": [500.0] * 10})
+    assert [when for _, when in play(scene, work)] == pytest.approx([0.0, 1.0, 2.0, 3.0, 4.0], abs=0.15)
+
+
+def test_a_run_says_when_it_wants_to_be_looked_at_again() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        queue.add("x")
+        await asyncio.sleep(100)
+
+    assert play(scene, Worker(answers={"x": [7.0, 20.0, None]})) == [("x", 0.0), ("x", 7.0), ("x", 27.0)]
+
+
+def test_of_two_times_the_earlier_one_counts() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        queue.add_after("x", 30)
+        queue.add_after("x", 10)
+        queue.add_after("x", 50)
+        await asyncio.sleep(100)
+
+    assert play(scene, Worker()) == [("x", 10.0)]
+
+
+def test_failures_come_back_later_each_time_up_to_a_minute() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        queue.add("x")
+        await asyncio.sleep(400)
+
+    failing = Worker(answers={"x": [Conflict("apply", "changed") for _ in range(11)]})
+    times = [when for _, when in play(scene, failing, delays=Delays(rest=0.1))]
+    gaps = [later - sooner for sooner, later in pairwise(times)]
+    assert gaps == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60])
+
+
+def test_a_success_forgets_former_failures() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        queue.add("x")
+        await asyncio.sleep(100)
+
+    error = Conflict("apply", "changed")
+    times = [when for _, when in play(scene, Worker(answers={"x": [error, error, 10.0, error, None]}))]
+    assert times == pytest.approx([0, 1, 2, 12, 13])  # 0.5 s is less than the rest
+
+
+def test_an_unexpected_error_is_told_with_its_traceback_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        queue.add("x")
+        await asyncio.sleep(100)
+
+    assert len(play(scene, Worker(answers={"x": [ZeroDivisionError("a defect"), None]}))) == 2
+    assert caplog.records[0].exc_info and "a defect" in caplog.text
+
+
+def test_an_event_brings_a_failed_key_back_sooner() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        queue.add("x")
+        await asyncio.sleep(20)
+        queue.add("x")
+        await asyncio.sleep(1)
+
+    error = Conflict("apply", "changed")
+    times = [when for _, when in play(scene, Worker(answers={"x": [error] * 20}))]
+    assert times[-2:] == pytest.approx([16.0, 20.0])
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asked_whatever_happens() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        for _ in range(50):
+            queue.add("x")
+            await asyncio.sleep(1)
+
+    times = [when for _, when in play(scene, Worker(answers={"x": [BUSY]}))]
+    assert times[:2] == pytest.approx([0.0, 30.0])
+
+
+def test_closing_ends_what_is_under_way_and_begins_nothing() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        for key in "xyz":
+            queue.add(key)
+        await asyncio.sleep(1)
+
+    assert play(scene, Worker(seconds=5)) == [("x", 0.0), ("y", 0.0)]
+
+
+def test_a_worker_that_is_cancelled_hands_its_wake_up_on() -> None:
+    async def run() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        work = Worker()
+        first, second = (asyncio.create_task(queue.run(work)) for _ in range(2))
+        await asyncio.sleep(1)
+        queue.add("x")
+        first.cancel()
+        await asyncio.sleep(1)
+        assert [key for key, _ in work.began] == ["x"]
+        queue.close()
+        await second
+
+    virtual_time.run(run())
+
+
+def test_stalled_tells_for_how_long_nothing_ended_although_keys_are_due() -> None:
+    async def scene(queue: WorkQueue[str]) -> None:
+        assert queue.stalled() == 0.0
+        await asyncio.sleep(50)
+        assert queue.stalled() == 0.0, "nothing is due"
+        queue.add("x")
+        await asyncio.sleep(9)
+        assert queue.stalled() == pytest.approx(9.0)
+        await asyncio.sleep(2)
+        assert queue.stalled() == 0.0
+
+    play(scene, Worker(seconds=10))
+
+
+def test_it_tells_for_how_long_keys_were_due_when_their_work_begins() -> None:
+    waits: list[float] = []
+
+    async def run() -> None:
+        queue: WorkQueue[str] = WorkQueue(Delays(rest=1.0), waited=waits.append)
+        task = asyncio.create_task(queue.run(Worker(seconds=5)))
+        for key in "xyz":
+            queue.add(key)
+        queue.add_after("later", 100)
+        await asyncio.sleep(200)
+        queue.close()
+        await task
+
+    virtual_time.run(run())
+    assert waits == [0.0, 5.0, 10.0, 0.0]
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.floats(0, 3), st.sampled_from(["add", "add_after"])), min_size=1, max_size=30
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, seconds=st.floats(0, 2), failing=st.lists(st.booleans(), max_size=20), workers=st.integers(1, 3))
+def test_every_event_is_followed_by_a_run_and_no_key_runs_twice_at_once(
+    steps: list[tuple[str, float, str]], seconds: float, failing: list[bool], workers: int
+) -> None:
+    running: Counter[str] = Counter()
+    began: list[tuple[str, float]] = []
+    events: list[tuple[str, float]] = []
+    fails = iter(failing)
+
+    async def work(key: str) -> float | None:
+        running[key] += 1
+        assert running[key] == 1 and running.total() <= workers
+        began.append((key, now()))
+        await asyncio.sleep(seconds)
+        running[key] -= 1
+        if next(fails, False):
+            raise Conflict("apply", "changed")
+        return None
+
+    async def run() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        tasks = [asyncio.create_task(queue.run(work)) for _ in range(workers)]
+        for key, pause, what in steps:
+            events.append((key, now()))
+            queue.add(key) if what == "add" else queue.add_after(key, pause)
+            await asyncio.sleep(pause)
+        await asyncio.sleep(2000)
+        assert len(queue) == 0 and queue.stalled() == 0.0
+        queue.close()
+        await asyncio.gather(*tasks)
+
+    virtual_time.run(run())
+    for (key, when), (_, _, what) in zip(events, steps, strict=True):
+        # A look that is asked for later may be one that is under way: only an event wants a new one.
+        assert what == "add_after" or any(other == key and start >= when for other, start in began)

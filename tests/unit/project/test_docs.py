@@ -1,0 +1,165 @@
+"""What README, docs and examples show is valid: EvalRuns, commands, make's targets, links."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from evalrun_api.reading import documents, parse
+from evalrun_runner.cli.app import app
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+CLUSTER_EXAMPLES = sorted(
+    file for file in (ROOT / "examples" / "kubernetes").glob("*.yaml") if "kind: EvalRun" in file.read_text()
+)
+
+_FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+_PLACEHOLDER = re.compile(r"[A-Z]{3,}|…|\.\.\.|\|")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def fences(page: Path) -> list[tuple[str, str]]:
+    """(language, text) of every fenced block."""
+    return [(match[1], match[2]) for match in _FENCE.finditer(page.read_text(encoding="utf-8"))]
+
+
+def runs(page: Path) -> list[str]:
+    return [text for language, text in fences(page) if language == "yaml" and "kind: EvalRun\n" in text]
+
+
+SHOWN_RUNS = [(page, text) for page in PAGES for text in runs(page)]
+
+
+@pytest.mark.parametrize(("page", "text"), SHOWN_RUNS, ids=[name(page) for page, _ in SHOWN_RUNS])
+def test_every_evalrun_that_is_shown_is_valid(page: Path, text: str) -> None:
+    parse.parse_file(text, name(page))
+
+
+@pytest.mark.parametrize("file", CLUSTER_EXAMPLES, ids=name)
+def test_every_example_for_a_cluster_is_valid_there(file: Path) -> None:
+    assert not parse.cluster_problems(parse.parse_file(file.read_bytes(), name(file)).evalrun)
+
+
+@pytest.mark.parametrize("file", [*EXAMPLES, *CLUSTER_EXAMPLES], ids=name)
+def test_every_example_is_valid(file: Path) -> None:
+    text = file.read_bytes()
+    if any(document.get("kind") == "EvalRun" for document in documents.load_documents(text, name(file))):
+        parsed = parse.parse_file(text, name(file)).evalrun
+        for benchmark in parsed.spec.benchmarks:
+            if benchmark.source is not None and benchmark.source.path is not None:
+                assert (file.parent / benchmark.source.path).is_dir(), benchmark.source.path
+
+
+def test_there_is_something_to_check() -> None:
+    assert SHOWN_RUNS
+    assert EXAMPLES
+    assert COMMANDS
+    assert TARGETS
+
+
+def snippets(page: Path) -> list[str]:
+    """Lines of consoles and what stands in backticks: where commands are."""
+    text = page.read_text(encoding="utf-8")
+    consoles = [body for language, body in fences(page) if language in ("console", "sh", "bash", "shell", "")]
+    # A table's cell writes | as \|.
+    inline = [match[1].replace("\\|", "|") for match in _INLINE.finditer(_FENCE.sub("", text))]
+    joined = "\n".join(consoles).replace("\\\n", " ")
+    lines = [line.strip().removeprefix("$ ").partition("  #")[0].strip() for line in joined.splitlines()]
+    return [*lines, *inline]
+
+
+def commands(page: Path) -> list[str]:
+    return [line for line in snippets(page) if re.match(r"(\.venv/bin/)?evalrun [a-z-]", line)]
+
+
+# The field reference repeats messages, which name commands without their arguments.
+COMMANDS = [(page, line) for page in PAGES if page.name != "reference.md" for line in commands(page)]
+
+
+def walk(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that words name, and the words after it."""
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        assert words, f"{command.name} wants a command"
+        assert words[0] in command.commands, f"there is no command {words[0]}; there are {sorted(command.commands)}"
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{name(page)}: {line}" for page, line in COMMANDS])
+def test_every_command_that_is_shown_is_understood(page: Path, line: str) -> None:
+    words = shlex.split(line.partition(" | ")[0].partition(" > ")[0])[1:]
+    # FILE… and [PATTERN] stand for what a person would write.
+    words = [word.strip("[]…") or "x" for word in words]
+    command, arguments = walk(words)
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    for argument in arguments:
+        if argument.startswith("-") and argument != "-":
+            assert argument.partition("=")[0] in known | {"--help"}, f"{argument}: {command.name} has {sorted(known)}"
+    command.make_context(command.name, arguments)
+
+
+def test_every_option_that_the_table_of_commands_names_exists() -> None:
+    rows = [line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        match = re.match(r"\| `evalrun ([a-z ]+?)(?: [A-Z\[].*?)?` \|(.*)\|$", row)
+        if match is None:
+            continue
+        command, _ = walk(match[1].split())
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        for option in re.findall(r"`(--[a-z-]+)", match[2]):
+            assert option in known, f"evalrun {match[1]} has no {option}"
+
+
+TARGETS = [
+    (page, match[1])
+    for page in PAGES
+    for line in snippets(page)
+    if (match := re.match(r"make ([a-z][a-z0-9-]*)", line)) is not None
+]
+
+
+@pytest.mark.parametrize(("page", "target"), TARGETS, ids=[f"{name(page)}: {target}" for page, target in TARGETS])
+def test_every_target_of_make_that_is_named_exists(page: Path, target: str) -> None:
+    makefiles = (ROOT / "Makefile", ROOT / "tests" / "cluster" / "cluster.mk")
+    assert any(re.search(rf"^{target}:", file.read_text(), re.MULTILINE) for file in makefiles)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    links = [match[1] or match[2] for match in _LINK.finditer(text)]
+    for link in links:
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name(page)}: {link} is not there"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), f"{name(page)}: {link}: no such heading"
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as a browser's anchors."""
+    headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_yaml_that_is_shown_is_yaml() -> None:
+    for page in PAGES:
+        for language, text in fences(page):
+            if language == "yaml":
+                list(yaml.safe_load_all(text))

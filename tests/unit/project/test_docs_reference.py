@@ -1,0 +1,30 @@
+"""docs/reference.md and docs/metrics.md are what the models say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from evalrun_api import Reason
+from evalrun_api.metrics import ALL
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_reference_is_generated_from_the_models() -> None:
+    made = subprocess.run(
+        [sys.executable, "crds/generate/reference.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert (ROOT / "docs" / "reference.md").read_text() == made, "run `make generate`"
+    for reason in Reason:
+        assert f"| `{reason.value}` |" in made
+
+
+def test_the_table_of_metrics_is_generated_from_the_catalogue() -> None:
+    made = subprocess.run(
+        [sys.executable, "crds/generate/metrics_table.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert (ROOT / "docs" / "metrics.md").read_text() == made, "run `make generate`"
+    for metric in ALL:
+        assert f"| `{metric.name}` |" in made

@@ -1,0 +1,249 @@
+"""Aggregation with failures in it, lm-eval's samples, and the private functions of lm-eval that all this stands on."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import lm_eval
+import pytest
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.evaluator_utils import EvalAcc, _collect_results, aggregate_groups
+from lm_eval.loggers import EvaluationTracker
+from lm_eval.tasks._factory import TaskFactory, _ctor_accepts_config
+from lm_eval.tasks._index import Entry
+from lm_eval.tasks._yaml_loader import _import_func_in_yml, load_yaml
+
+from evalrun_runner.benchmarks.aggregate import aggregate, running_metrics
+from evalrun_runner.benchmarks.build import iter_items
+from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.benchmarks.running_scores import mean_and_stderr, tally
+from evalrun_runner.benchmarks.samples import sample_lines
+from evalrun_runner.benchmarks.score import Scorer
+from evalrun_runner.errors import LedgerCorrupt
+from evalrun_runner.records.plan import Item
+from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
+from support.parity import Case, answer, lm_eval_results, load_case
+from support.suites import Suite
+
+ROWS = [{"question": f"{i} + 1 =", "answer": str(i + 1), "options": ["one", "none"]} for i in range(8)]
+GENERATE: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_text": "{{question}}",
+    "doc_to_target": "{{answer}}",
+    "filter_list": [
+        {"name": "first", "filter": [{"function": "take_first"}]},
+        {"name": "number", "filter": [{"function": "regex", "regex_pattern": "(\\d+)"}, {"function": "take_first"}]},
+    ],
+}
+CHOOSE: dict[str, Any] = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{question}}",
+    "doc_to_choice": "options",
+    "doc_to_target": "{{0}}",
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    suite = Suite(tmp_path / "suite").with_data("rows", ROWS)
+    suite.with_task("sums", data="rows", **GENERATE).with_task("picks", data="rows", **CHOOSE)
+    metric = {"metric": "exact_match", "filter_list": ["number"]}
+    return suite.with_group("both", ["sums", "picks"], aggregate_metric_list=[metric, {"metric": "acc"}])
+
+
+Rows = dict[str, list[tuple[Item, ItemResult]]]
+
+
+def run(loaded: LoadedBenchmarks) -> Rows:
+    rows: Rows = {}
+    for leaf in loaded.leaves:
+        items = list(iter_items(leaf, None))
+        rows[leaf.name] = list(
+            zip(items, Scorer(leaf.recipe).score(items, [answer(item) for item in items]), strict=True)
+        )
+    return rows
+
+
+def results_of(loaded: LoadedBenchmarks, rows: Rows) -> dict[str, Any]:
+    def parts(task: str) -> Iterator[ItemResult]:
+        return (result for _, result in rows[task])
+
+    return aggregate(loaded, parts, bootstrap_iters=10)
+
+
+def failed(result: ItemResult, status: ItemStatus = ItemStatus.FAILED) -> ItemResult:
+    return replace(result, outcome=Outcome(status, error="no"), scores=None, filtered=None)
+
+
+def test_metrics_are_over_the_ok_items_alone(suite: Suite) -> None:
+    loaded = load_case(Case(("both",)), suite.folder)
+    rows = run(loaded)
+    whole = results_of(loaded, rows)
+    rows["sums"][2:] = [(item, failed(result)) for item, result in rows["sums"][2:]]
+
+    partly = results_of(loaded, rows)
+
+    assert whole["n-samples"]["sums"] == {"original": 8, "effective": 8}
+    assert partly["n-samples"]["sums"] == {"original": 8, "effective": 2}
+    assert partly["results"]["sums"]["sample_len"] == 2
+    assert partly["results"]["picks"] == whole["results"]["picks"]
+
+
+def test_a_task_without_ok_items_has_no_metrics(suite: Suite) -> None:
+    loaded = load_case(Case(("both",)), suite.folder)
+    rows = run(loaded)
+    rows["sums"] = [(item, failed(result, ItemStatus.QUARANTINED)) for item, result in rows["sums"]]
+
+    results = results_of(loaded, rows)
+
+    assert results["results"]["sums"] == {"name": "sums", "alias": "sums", "sample_len": 0}
+    assert results["n-samples"]["sums"] == {"original": 8, "effective": 0}
+    assert results["groups"]["both"]["acc,none"] == results["results"]["picks"]["acc,none"]
+    assert "exact_match,number" not in results["groups"]["both"]
+
+
+def test_an_ok_item_without_scores_is_corrupt(suite: Suite) -> None:
+    loaded = load_case(Case(("sums",)), suite.folder)
+    rows = run(loaded)
+    item, result = rows["sums"][3]
+    rows["sums"][3] = (item, replace(result, scores=None))
+
+    with pytest.raises(LedgerCorrupt, match="task 'sums', document 3"):
+        results_of(loaded, rows)
+
+
+def test_results_are_plain_json(suite: Suite) -> None:
+    loaded = load_case(Case(("both",)), suite.folder)
+
+    results = results_of(loaded, run(loaded))
+
+    assert json.loads(json.dumps(results)) == results
+
+
+@pytest.mark.parametrize("task", ["sums", "picks"])
+def test_samples_are_lm_evals_byte_for_byte(
+    suite: Suite, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case((task,))
+    loaded = load_case(case, suite.folder)
+    rows = run(loaded)
+    with monkeypatch.context() as patches:
+        theirs = lm_eval_results(case, suite.folder, patches)
+    tracker = EvaluationTracker(output_path=str(tmp_path / "out"))
+    tracker.general_config_tracker.model_name_sanitized = "fake"
+    tracker.date_id = "now"
+    tracker.save_results_samples(task, theirs["samples"][task])
+
+    ours = list(sample_lines(loaded.leaf(task), lambda: rows[task]))
+
+    assert ours == (tmp_path / "out" / "fake" / f"samples_{task}_now.jsonl").read_text().splitlines()
+
+
+def test_items_that_are_not_ok_have_no_sample(suite: Suite) -> None:
+    loaded = load_case(Case(("sums",)), suite.folder)
+    rows = run(loaded)["sums"]
+    rows[0] = (rows[0][0], failed(rows[0][1]))
+
+    samples = [json.loads(line) for line in sample_lines(loaded.leaf("sums"), lambda: rows)]
+
+    assert [(one["filter"], one["doc_id"]) for one in samples] == [
+        (name, doc_id) for name in ("first", "number") for doc_id in range(1, 8)
+    ]
+
+
+def better(loaded: LoadedBenchmarks) -> dict[str, dict[str, str]]:
+    return {leaf.name: running_metrics(leaf) for leaf in loaded.leaves}
+
+
+def test_metrics_that_are_means_have_running_scores(suite: Suite) -> None:
+    metrics = [
+        {"metric": "exact_match", "aggregation": "mean"},
+        {"metric": "bleu"},
+        {"metric": "ter"},
+        {"metric": "acc", "aggregation": "median"},
+        {"metric": "brier_score", "aggregation": "nanmean"},
+    ]
+    suite.with_task("many", data="rows", **GENERATE, metric_list=metrics)
+    wrong = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": False}
+    suite.with_task("wrong", data="rows", **GENERATE, metric_list=[wrong])
+    suite.with_task(
+        "text", data="rows", output_type="loglikelihood_rolling", doc_to_text="", doc_to_target="{{question}}"
+    )
+    tasks = ("both", "many", "wrong", "text")
+    assert better(load_case(Case(tasks), suite.folder)) == {
+        "sums": {"exact_match": "higher"},
+        "picks": {"acc": "higher", "acc_norm": "higher"},
+        "many": {"exact_match": "higher"},
+        "wrong": {"exact_match": "lower"},
+        "text": {},
+    }
+
+
+def test_lm_evals_own_tasks_have_running_scores(tmp_path: Path) -> None:
+    row = {"question": "1 + 1 =", "answer": "2", "page": "some text", "text": "some text"}
+    suite = Suite(tmp_path / "own").with_data("rows", [row])
+    suite.with_own_task("gsm8k/gsm8k.yaml", data="rows", fewshot_split="test")
+    suite.with_own_task("wikitext/wikitext.yaml", data="rows", process_results=None, doc_to_target="{{page}}")
+    suite.with_own_task("lambada/lambada_openai.yaml", data="rows")
+    case = Case(("gsm8k", "wikitext", "lambada_openai"))
+    assert better(load_case(case, suite.folder)) == {
+        "gsm8k": {"exact_match": "higher"},
+        "wikitext": {},
+        "lambada_openai": {"acc": "higher"},
+    }
+
+
+def test_a_running_score_over_everything_is_the_score(suite: Suite) -> None:
+    loaded = load_case(Case(("both",)), suite.folder)
+    rows = run(loaded)
+    results = results_of(loaded, rows)["results"]
+    compared = 0
+    for leaf in loaded.leaves:
+        tallies = tally(result for _, result in rows[leaf.name])
+        for (metric, name), one in tallies.items():
+            assert metric in running_metrics(leaf)
+            value, stderr = mean_and_stderr(one)
+            assert value == pytest.approx(results[leaf.name][f"{metric},{name}"])
+            assert stderr == pytest.approx(results[leaf.name][f"{metric}_stderr,{name}"])
+            compared += 1
+    assert compared == 4
+
+
+# lm-eval is pinned. What is used of it beyond its public functions, in one place:
+
+
+def test_contract_version() -> None:
+    assert lm_eval.__version__ == "0.4.13"
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (_collect_results, ["eval_results_acc", "groups", "bootstrap_iters"]),
+        (aggregate_groups, ["results"]),
+        (EvalAcc._to_eval_results, ["self", "samples"]),
+        (TaskFactory.__init__, ["self", "meta"]),
+        (TaskFactory._load_full_config, ["self", "entry", "overrides"]),
+        (TaskFactory._build_task, ["self", "entry", "overrides"]),
+        (TaskFactory._build_group_members, ["self", "member_list", "group_name", "overrides", "registry"]),
+        (_ctor_accepts_config, ["cls"]),
+        (_import_func_in_yml, ["qual", "base_dir"]),
+        (load_yaml, ["path", "resolve_func", "recursive", "_seen"]),
+        (Entry, ["name", "kind", "yaml_path", "cfg", "tags"]),
+        (ConfigurableTask.download, ["self", "dataset_kwargs", "kwargs"]),
+        (ConfigurableTask.fewshot_docs, ["self"]),
+    ],
+)
+def test_contract_of_private_functions(function: Any, parameters: list[str]) -> None:
+    assert list(inspect.signature(function).parameters) == parameters

@@ -1,0 +1,111 @@
+"""EvalRun files and --set: what is set, and how a mistake is named."""
+
+from __future__ import annotations
+
+import io
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evalrun_api.reading.problems import InvalidInput
+from evalrun_runner.cli.files import override, parse
+from evalrun_runner.errors import InputError
+
+RUN: dict[str, Any] = {
+    "apiVersion": "evalrun.dev/v1alpha1",
+    "kind": "EvalRun",
+    "metadata": {"name": "r"},
+    "spec": {
+        "model": {"name": "m", "uri": "hf://org/m"},
+        "engine": {"mock": {}},
+        "replicas": {"count": 1},
+        "benchmarks": [{"task": "a"}, {"task": "b", "limit": 3}],
+        "output": {"uri": "out"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "value"),
+    [
+        ("spec.replicas.count=3", ("spec", "replicas", "count"), 3),
+        ("spec.benchmarks.1.limit=5", ("spec", "benchmarks", 1, "limit"), 5),
+        ("spec.benchmarks[1].limit=5", ("spec", "benchmarks", 1, "limit"), 5),
+        ("spec.benchmarks.0.limit=0.5", ("spec", "benchmarks", 0, "limit"), 0.5),
+        ("spec.benchmarks.0={task: c, limit: 1}", ("spec", "benchmarks", 0), {"task": "c", "limit": 1}),
+        ("spec.policy.maxFailedItems=2", ("spec", "policy", "maxFailedItems"), 2),
+        ("spec.model.uri=file:///a=b", ("spec", "model", "uri"), "file:///a=b"),
+        ("metadata.name='7'", ("metadata", "name"), "7"),
+        ("spec.output.samples=true", ("spec", "output", "samples"), True),
+        ("spec.gates=[{task: a, metric: acc, min: 0.5}]", ("spec", "gates", 0, "min"), 0.5),
+        ("spec.policy=", ("spec", "policy"), None),
+    ],
+)
+def test_a_field_is_set(setting: str, path: tuple[str | int, ...], value: object) -> None:
+    document = deepcopy(RUN)
+    override(document, setting)
+    for key in path:
+        document = document[key]  # type: ignore[index]  # a path into YAML
+    assert document == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("spec.replicas.count", "expected PATH=VALUE, e.g. spec.replicas.count=1"),
+        ("=3", "expected PATH=VALUE"),
+        ("spec..count=3", "expected PATH=VALUE"),
+        ("spec.replicas.count=[1", "the value is not YAML: "),
+        ("spec.seed=2001-99-99", "the value is not YAML: "),
+        ("spec.benchmarks.2.limit=1", "'2' is no place in a list of 2, counted from 0"),
+        ("spec.benchmarks.-1.limit=1", "'-1' is no place in a list of 2"),
+        ("spec.benchmarks.b.limit=1", "'b' is no place in a list of 2"),
+        ("spec.benchmarks.2=x", "'2' is no place in a list of 2"),
+        ("spec.model.uri.deep=1", "'deep' lies in a plain value, not in a mapping or list"),
+        ("spec.model.uri.deep.er=1", "'deep' lies in a plain value"),
+    ],
+)
+def test_a_mistake_is_named(setting: str, message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        override(deepcopy(RUN), setting)
+    assert str(refused.value).startswith(f"--set {setting}: {message}")
+
+
+def test_overrides_apply_to_the_run_alone_and_in_order(tmp_path: Path) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "labels": {"evalrun.dev/use": "storage"}},
+        "stringData": {"AWS_ACCESS_KEY_ID": "0123"},
+    }
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump_all([secret, RUN]))
+    parsed = parse(str(file), ["spec.replicas.count=2", "spec.replicas.count=4", "metadata.name=other"])
+    assert (parsed.evalrun.spec.replicas.count, parsed.evalrun.metadata.name) == (4, "other")
+    assert parsed.secrets["s"].data == {"AWS_ACCESS_KEY_ID": b"0123"}
+    assert parse(str(file), []).evalrun.spec.replicas.count == 1
+
+
+def test_what_is_set_is_checked_like_what_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(RUN))
+    with pytest.raises(InvalidInput, match=r"spec\.replicas\.count"):
+        parse(str(file), ["spec.replicas.count=many"])
+    with pytest.raises(InvalidInput, match="maxFailed"):
+        parse(str(file), ["spec.policy.maxFailed=1"])
+
+
+def test_a_file_that_is_not_there_or_a_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.yaml: No such file or directory; expected the path"):
+        parse(str(tmp_path / "nothing.yaml"), [])
+    with pytest.raises(InputError, match="Is a directory"):
+        parse(str(tmp_path), [])
+
+
+def test_a_dash_reads_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(yaml.safe_dump(RUN).encode())))
+    assert parse("-", []).evalrun.metadata.name == "r"

@@ -1,0 +1,166 @@
+"""The end of a run: every planned item has one end, or nothing is scored."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from evalrun_api import RunLocation
+from evalrun_runner.driver import finish
+from evalrun_runner.driver import results as written
+from evalrun_runner.errors import LedgerCorrupt, ObjectMissing, RunFailed
+from evalrun_runner.ledger import layout
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.manifest import chunk_digest
+from evalrun_runner.ledger.parts import Writer
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.store.memory import MemoryStore
+from support.engines import generate, make_item
+
+OK = Outcome(ItemStatus.OK, ((Response("x", "stop", 1, 1),),))
+FAILED = Outcome(ItemStatus.FAILED, error="too long")
+QUARANTINED = Outcome(ItemStatus.QUARANTINED, error="it killed two engines")
+
+
+class Scene:
+    """Committed chunks of the task ``t``."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.ledger = Ledger(self.store)
+        self.chunks: list[Chunk] = []
+
+    def commit(self, *outcomes: Outcome) -> Chunk:
+        number = len(self.chunks)
+        items = [make_item(generate("q"), doc_id=10 * number + row) for row in range(len(outcomes))]
+        chunk = Chunk("t", number, 0, 0, len(items), 1.0, chunk_digest(item.hash for item in items))
+        rows = [ItemResult(item.doc_id, item.hash, one) for item, one in zip(items, outcomes, strict=True)]
+        self.ledger.commit_part(chunk, rows, Writer("r", "mock"))
+        self.chunks.append(chunk)
+        return chunk
+
+    def verify(self) -> finish.Verified:
+        return finish.verify({"t": tuple(self.chunks)}, self.ledger)
+
+
+def test_every_item_is_counted_once_and_a_few_errors_are_told() -> None:
+    scene = Scene()
+    scene.commit(OK, OK, FAILED)
+    scene.commit(QUARANTINED, OK)
+    scene.commit(FAILED, FAILED)
+    verified = scene.verify()
+    assert verified.counts == {"t": Counts(ok=3, failed=3, quarantined=1)}
+    assert verified.damaged == ()
+    assert verified.examples == (
+        "t document 2: failed: too long",
+        "t document 10: quarantined: it killed two engines",
+        "t document 20: failed: too long",
+    )
+
+
+def test_parts_that_are_missing_damaged_or_another_chunks_are_named() -> None:
+    scene = Scene()
+    sound, missing, damaged, others = (scene.commit(OK) for _ in range(4))
+    scene.store.delete(layout.part(*missing.id))
+    data = scene.store.get(layout.part(*damaged.id))
+    scene.store.put(layout.part(*damaged.id), data[:-9] + b"x" + data[-8:])
+    scene.store.put(layout.part(*others.id), scene.store.get(layout.part(*sound.id)))
+    assert scene.verify().damaged == (missing, damaged, others)
+
+
+def test_a_part_with_too_few_rows_is_no_part() -> None:
+    scene = Scene()
+    chunk = scene.commit(OK, OK)
+    scene.chunks = [replace(chunk, items=3)]
+    assert scene.verify().damaged == tuple(scene.chunks)
+
+
+def test_an_account_that_does_not_add_up_ends_the_run() -> None:
+    scene = Scene()
+    scene.commit(OK, OK)
+
+    class Forgetful:
+        def read_part(self, chunk: Chunk) -> Any:
+            part = scene.ledger.read_part(chunk)
+            return replace(part, rows=part.rows[:1])
+
+    with pytest.raises(RunFailed, match=r"task t: 2 items were planned, but 1 ok \+ 0 failed \+ 0 quarantined are 1"):
+        finish.verify({"t": tuple(scene.chunks)}, cast(Ledger, Forgetful()))
+
+
+def test_reads_go_ahead_and_come_in_order() -> None:
+    assert list(finish.in_order(range(1000), lambda n: n * n)) == [n * n for n in range(1000)]
+
+    def read(number: int) -> int:
+        if number == 500:
+            raise LedgerCorrupt("damaged")
+        return number
+
+    numbers = finish.in_order(range(1000), read)
+    with pytest.raises(LedgerCorrupt):
+        list(numbers)
+
+
+def test_scores_are_the_numbers_of_results_json() -> None:
+    results = {
+        "results": {
+            "t": {
+                "alias": "t",
+                "sample_len": 7,
+                "acc,none": 0.5,
+                "acc_stderr,none": 0.1,
+                "f1,strict": math.nan,
+                "f1_stderr,strict": "N/A",
+                "count,none": 3,
+                "flag,none": True,
+            },
+            "g": {"acc,none": 0.25},
+        },
+        "higher_is_better": {"t": {"acc": True, "f1": None}},
+    }
+    found = {(one.task, one.metric, one.filter): (one.value, one.stderr, one.n) for one in written.scores_in(results)}
+    assert found == {
+        ("t", "acc", "none"): (0.5, 0.1, 7),
+        ("t", "f1", "strict"): (None, None, 7),
+        ("t", "count", "none"): (3.0, None, 7),
+        ("t", "flag", "none"): (None, None, 7),
+        ("g", "acc", "none"): (0.25, None, 0),
+    }
+
+
+def test_scores_of_tasks_and_groups_say_where_less_is_better() -> None:
+    ppl = {"perplexity,none": 7.5, "acc,none": 0.5, "loss,strict": 2.0}
+    results = {
+        "results": {"t": ppl, "g": ppl, "u": ppl},
+        "higher_is_better": {
+            "t": {"perplexity": False, "acc": True, "loss": False},
+            "g": {"perplexity": False, "acc": None},
+        },
+    }
+    lower = [(one.task, one.metric) for one in written.scores_in(results) if one.lower_is_better]
+    assert lower == [("t", "perplexity"), ("t", "loss"), ("g", "perplexity")]
+    assert {one.lower_is_better for one in written.scores_in(results)} == {True, None}
+
+
+def test_results_without_complete_or_of_another_hand_are_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    monkeypatch.setattr(written, "open_store", lambda spec: scene.store)
+    here = RunLocation(uri="file:///x")
+    with pytest.raises(ObjectMissing):
+        written.read_result(here)
+    results = {"results": {}, "evalrun": {"engine": "mock", "counts": {"planned": 1, "ok": 1}}}
+    epoch = scene.ledger.claim_epoch()
+    scene.ledger.write_results(epoch, finish.encode_results(results))
+    scene.ledger.complete(epoch)
+    with pytest.raises(LedgerCorrupt, match=r"has COMPLETE but no run\.json"):
+        written.read_result(here)
+    scene.store.put(layout.RESULTS, json.dumps(results | {"more": 1}).encode())
+    with pytest.raises(LedgerCorrupt, match="has the sha256"):
+        written.read_result(here)

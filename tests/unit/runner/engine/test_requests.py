@@ -1,0 +1,216 @@
+"""Request forms: which calls an item becomes, and how its responses come of their outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evalrun_runner.engine.mock import EOS, ByteTokenizer
+from evalrun_runner.engine.protocol import MAX_CHOICES
+from evalrun_runner.engine.requests import Forms, ItemForm, ItemRefused
+from evalrun_runner.engine.tokens import TextCodec
+from evalrun_runner.records.plan import Item
+from evalrun_runner.records.results import Response
+from support.engines import answer_to, generate, likelihood, make_item, rolling
+
+CODEC = TextCodec(ByteTokenizer())
+
+
+def forms(*, fast: bool = True, limit: int = 1000, seed: int = 1) -> Forms:
+    return Forms(CODEC, max_model_len=limit, fast=fast, seed=seed)
+
+
+def answered(form: ItemForm) -> tuple[tuple[Response, ...], ...]:
+    """The responses, if the engine answers each call by ``answer_to``; call n takes n seconds."""
+    return form.responses([answer_to(call) for call in form.calls], [float(n) for n in range(len(form.calls))])
+
+
+def values(form: ItemForm) -> list[list[Any]]:
+    return [[response.value for response in repeats] for repeats in answered(form)]
+
+
+def score(text: str) -> float:
+    return -float(sum(text.encode()))
+
+
+class TestChoices:
+    """Log-likelihoods of continuations."""
+
+    LETTERS = make_item(*(likelihood("Answer:", letter) for letter in "ABCD"))
+
+    def test_single_tokens_of_one_context_are_one_call_in_fast_form(self) -> None:
+        form = forms().of(self.LETTERS)
+        (call,) = form.calls
+        assert bytes(call.prompt) == b"Answer:"
+        assert call.choices == tuple(b"ABCD")
+        assert (call.max_tokens, call.score_from) == (1, None)
+        assert values(form) == [[(-65.0, True)], [(-66.0, False)], [(-67.0, False)], [(-68.0, False)]]
+
+    def test_and_a_call_each_in_the_reference_form(self) -> None:
+        form = forms(fast=False).of(self.LETTERS)
+        assert [bytes(call.prompt) for call in form.calls] == [b"Answer:" + bytes([c]) for c in b"ABCD"]
+        assert [call.score_from for call in form.calls] == [7] * 4
+        assert not any(call.choices for call in form.calls)
+        assert values(form) == [[(-65.0, False)], [(-66.0, True)], [(-67.0, False)], [(-68.0, True)]]
+
+    def test_equally_likely_choices_are_all_greedy(self) -> None:
+        form = forms().of(make_item(likelihood("Answer:", "A"), likelihood("Answer:", "A")))
+        assert form.calls[0].choices == tuple(b"A")
+        assert values(form) == [[(-65.0, True)], [(-65.0, True)]]
+
+    @pytest.mark.parametrize("fast", [True, False])
+    def test_several_tokens_are_scored_one_prompt_each(self, fast: bool) -> None:
+        form = forms(fast=fast).of(make_item(likelihood("Q:", " no"), likelihood("Q:", "B"), likelihood("Q:", " yes")))
+        assert [bytes(call.prompt) for call in form.calls if call.score_from] == [
+            b"Q: no",
+            *([] if fast else [b"Q:B"]),
+            b"Q: yes",
+        ]
+        assert [response[0][0] for response in values(form)] == [score(" no"), score("B"), score(" yes")]
+
+    def test_several_contexts_and_one_continuation(self) -> None:
+        form = forms().of(make_item(likelihood("He", "!"), likelihood("She", "!")))
+        assert [bytes(call.prompt) for call in form.calls] == [b"He", b"She"]
+        assert values(form) == [[(-33.0, True)], [(-33.0, True)]]
+
+    def test_mutual_information_asks_without_a_context_too(self) -> None:
+        item = make_item(*(likelihood(context, letter) for context in ("Q:", "") for letter in "AB"))
+        form = forms().of(item)
+        assert [list(call.prompt) for call in form.calls] == [list(b"Q:"), [EOS]]
+        assert [response[0][0] for response in values(form)] == [-65.0, -66.0, -65.0, -66.0]
+
+    def test_contexts_that_share_tokens_share_the_call(self) -> None:
+        form = forms().of(make_item(likelihood("Q: ", "A"), likelihood("Q:", "A")))
+        # The space goes to the continuation: two tokens there, one here.
+        assert [(bytes(call.prompt), call.score_from) for call in form.calls] == [(b"Q: A", 2), (b"Q:", None)]
+        assert values(form) == [[(score(" A"), False)], [(-65.0, True)]]
+
+    def test_an_empty_continuation_is_certain(self) -> None:
+        form = forms().of(make_item(likelihood("Q:", ""), likelihood("Q:", "A")))
+        assert len(form.calls) == 1
+        assert values(form) == [[(0, True)], [(-65.0, True)]]
+
+    def test_repeats_share_one_call(self) -> None:
+        for fast in (True, False):
+            form = forms(fast=fast).of(make_item(likelihood("Q:", "A", repeats=3)))
+            assert len(form.calls) == 1
+            assert len(values(form)[0]) == 3
+            assert len(set(values(form)[0])) == 1
+
+    def test_more_choices_than_the_engine_takes_at_once_are_several_calls(self) -> None:
+        tokens = [chr(n) for n in range(1, 128)] * 2
+        form = forms().of(make_item(*(likelihood("Q:", token) for token in tokens)))
+        assert [len(call.choices) <= MAX_CHOICES for call in form.calls] == [True, True]
+        assert [response[0][0] for response in values(form)] == [-float(ord(token)) for token in tokens]
+
+
+class TestGenerations:
+    """Answers in words."""
+
+    def test_the_answer_is_cut_at_its_stops(self) -> None:
+        form = forms().of(make_item(generate("Hi", until=[", seed"], max_gen_toks=9)))
+        (call,) = form.calls
+        assert (bytes(call.prompt), call.max_tokens, call.temperature) == (b"Hi", 9, 0.0)
+        assert call.stop == (", seed", "<eos>")
+        assert call.seed is None
+        assert values(form) == [["answer to [72, 105]"]]
+
+    def test_a_greedy_answer_serves_all_repeats_in_fast_form(self) -> None:
+        item = make_item(generate("Hi", repeats=3))
+        assert len(forms().of(item).calls) == 1
+        assert len(forms(fast=False).of(item).calls) == 3
+        assert values(forms().of(item)) == values(forms(fast=False).of(item))
+
+    def test_sampled_repeats_are_calls_with_seeds_of_their_own(self) -> None:
+        item = make_item(generate("Hi", repeats=3, temperature=0.7), generate("Hi", repeats=2, temperature=0.7))
+        for fast in (True, False):
+            form = forms(fast=fast).of(item)
+            seeds = [call.seed for call in form.calls]
+            assert len(set(seeds)) == 5
+            assert all(seed is not None and 0 <= seed < 2**31 for seed in seeds)
+            assert [
+                [str(seed) in value for value in response]
+                for response, seed in zip(values(form), seeds[::3], strict=True)
+            ] == [
+                [True, False, False],
+                [True, False],
+            ]
+
+    def test_seeds_are_those_of_run_item_request_and_repeat_and_of_nothing_else(self) -> None:
+        def seeds(item: Item, seed: int = 1) -> list[int | None]:
+            return [call.seed for call in forms(seed=seed).of(item).calls]
+
+        item = make_item(generate("Hi", repeats=2, temperature=0.7))
+        assert seeds(item) == seeds(make_item(generate("Hi", repeats=2, temperature=0.7)))
+        others = [seeds(item, seed=2), seeds(make_item(generate("Hi", repeats=2, temperature=0.7), doc_id=1))]
+        assert len({*seeds(item), *others[0], *others[1]}) == 6
+
+
+class TestRolling:
+    """Likelihoods of whole texts."""
+
+    def test_a_long_text_is_summed_over_its_windows(self) -> None:
+        text = "abcdefghij" * 3
+        form = forms(limit=14).of(make_item(rolling(text, repeats=2)))
+        assert len(form.calls) == 3
+        assert all(len(call.prompt) + call.max_tokens <= 14 for call in form.calls)
+        assert values(form) == [[score(text)] * 2]
+
+    def test_an_empty_text_has_nothing_to_sum(self) -> None:
+        form = forms().of(make_item(rolling("")))
+        assert form.calls == []
+        assert values(form) == [[0]]
+
+
+class TestAssembly:
+    """Responses come to the request and repeat that asked."""
+
+    def test_mixed_requests_keep_their_places(self) -> None:
+        item = make_item(
+            likelihood("Q:", "B"),
+            generate("Hi", repeats=2),
+            rolling("xyz"),
+            likelihood("Q:", "long"),
+            likelihood("Q:", "A"),
+        )
+        found = values(forms().of(item))
+        assert [len(response) for response in found] == [1, 2, 1, 1, 1]
+        assert found[0] == [(-66.0, False)]
+        assert found[1][0].startswith("answer to [72, 105]")
+        assert found[2] == [score("xyz")]
+        assert found[3] == [(score("long"), False)]
+        assert found[4] == [(-65.0, True)]
+
+    def test_tokens_and_seconds_are_those_of_the_calls(self) -> None:
+        (response,) = answered(forms(limit=6).of(make_item(rolling("abcdefgh"))))
+        # Two windows, of 4 tokens and one for context each; the second call took 1 s, the longer of the two.
+        assert (response[0].prompt_tokens, response[0].output_tokens, response[0].seconds) == (10, 4, 1.0)
+        assert response[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        (
+            make_item(generate("x" * 40, max_gen_toks=11)),
+            "ContextTooLong: 40 prompt tokens and 11 to generate are 51, ",
+        ),
+        (make_item(likelihood("x" * 49, "yy")), "ContextTooLong: 51 prompt tokens and 1 to generate are 52, more than"),
+        (make_item(likelihood("Q:", "A"), likelihood("x" * 50, "y")), "ContextTooLong: 51 prompt"),
+        (make_item(generate("")), "EmptyPrompt: "),
+        (make_item(likelihood("  \n", "A")), "EmptyContext: "),
+        (make_item(generate("Hi", best_of=4)), "UnknownGenerationArgument: unknown generation argument 'best_of'"),
+        (make_item(generate("Hi", max_gen_toks="many")), "BadGenerationArgument: max_gen_toks is 'many'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_with_the_reason(item: Item, why: str, fast: bool) -> None:
+    with pytest.raises(ItemRefused) as refused:
+        forms(limit=50, fast=fast).of(item)
+    assert str(refused.value).startswith(why)
+
+
+def test_what_fits_to_the_last_token_is_asked() -> None:
+    assert forms(limit=50).of(make_item(generate("x" * 40, max_gen_toks=10))).calls
+    assert forms(limit=50).of(make_item(likelihood("x" * 47, "yy"))).calls

@@ -1,0 +1,288 @@
+"""Manifest segments and parts: exact round trips, and no damage that passes unseen."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalrun_runner.errors import InputError, LedgerCorrupt
+from evalrun_runner.ledger.manifest import (
+    Segment,
+    TaskIndex,
+    chunk_digest,
+    decode_chunk,
+    decode_chunks,
+    decode_index,
+    decode_rows,
+    decode_segment,
+    encode_index,
+    encode_segment,
+    hash_item,
+)
+from evalrun_runner.ledger.parts import Part, Writer, decode_part, encode_part
+from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
+from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
+
+WRITER = Writer(replica="replica-3", engine="mock")
+# Every code point, lone surrogates included; and the texts that look like what the codec itself writes.
+texts = st.text(st.characters(exclude_categories=())) | st.sampled_from(
+    ["$tuple", "$text", "x" * 70, "y" * 70 + "\ud800"]
+)
+tags = st.sampled_from(["$tuple", "$text", "$dict", "$"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(texts | tags, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+requests = st.builds(
+    Request,
+    type=st.sampled_from(RequestType),
+    index=st.integers(0, 9),
+    arguments=st.lists(values, max_size=3).map(tuple),
+    repeats=st.integers(1, 4),
+)
+counts = st.integers(0, 2**40)
+responses = st.builds(
+    Response,
+    value=texts | st.tuples(st.floats(), st.booleans()) | st.floats(),
+    finish_reason=texts,
+    prompt_tokens=counts,
+    output_tokens=counts,
+    cached_tokens=counts,
+    seconds=st.floats(0, 1e6),
+)
+encodable = st.text()
+rows = st.builds(
+    ItemResult,
+    doc_id=st.integers(0, 2**60),
+    item_hash=st.text("0123456789abcdef", min_size=4, max_size=4),
+    outcome=st.builds(
+        Outcome,
+        status=st.sampled_from(ItemStatus),
+        responses=st.lists(st.lists(responses, max_size=2).map(tuple), max_size=3).map(tuple),
+        error=st.none() | encodable,
+    ),
+    scores=st.none() | encodable,
+    filtered=st.none() | encodable,
+)
+
+
+def make_item(doc_id: int, task: str = "t", **fields: object) -> Item:
+    """A multiple-choice item whose four choices share a long context."""
+    context = f"Question {doc_id}. " + "An example of some length. " * 20
+    asked = tuple(Request(RequestType.LOGLIKELIHOOD, n, (context, f" {letter}")) for n, letter in enumerate("ABCD"))
+    doc = {"question": f"q{doc_id}", "choices": list("ABCD"), **fields}
+    return Item(task, doc_id, doc, asked, hash_item(task, doc_id, doc, asked), cost=0.1 * doc_id)
+
+
+def make_chunks(items: list[Item], size: int = 50, segment: int = 0) -> list[Chunk]:
+    """The items in chunks of ``size``."""
+    made = []
+    for number, first in enumerate(range(0, len(items), size)):
+        mine = items[first : first + size]
+        digest = chunk_digest(item.hash for item in mine)
+        made.append(Chunk(mine[0].task, number, segment, first, len(mine), sum(i.cost for i in mine), digest))
+    return made
+
+
+def chunk_of(results: list[ItemResult]) -> Chunk:
+    """The chunk that these are the results of."""
+    return Chunk("t", 7, 0, 0, len(results), 1.0, chunk_digest(row.item_hash for row in results))
+
+
+def make_part(number: int = 5) -> tuple[Chunk, list[ItemResult]]:
+    """A plain part's chunk and rows."""
+    made = [
+        ItemResult(
+            doc_id=n,
+            item_hash=f"{n:064x}",
+            outcome=Outcome(
+                ItemStatus.OK, ((Response((-1.25, True), "stop", 100, 1, 16, 0.5), Response("é", "length", 3, 4)),)
+            ),
+            scores='{"none":{"acc":1.0}}',
+            filtered='{"none":[-1.25]}',
+        )
+        for n in range(number)
+    ]
+    return chunk_of(made), made
+
+
+class TestSegments:
+    """Items and chunks as an object."""
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.dictionaries(texts, values, max_size=3), st.lists(requests, max_size=3)),
+            min_size=1,
+            max_size=4,
+        )
+    )
+    def test_any_items_come_back_exactly(self, drawn: list[tuple[dict[str, object], list[Request]]]) -> None:
+        items = [
+            Item("t", n, doc, tuple(asked), hash_item("t", n, doc, asked), cost=n / 3)
+            for n, (doc, asked) in enumerate(drawn)
+        ]
+        chunks = make_chunks(items, size=2)
+        data = encode_segment(items, chunks)
+        # By repr: NaN is unequal to itself, 1 equals 1.0 equals True, and tuples must not come back as lists.
+        assert repr(decode_segment(data)) == repr(Segment(tuple(items), tuple(chunks)))
+        assert data == encode_segment(items, chunks)
+
+    def test_rows_of_a_lease(self) -> None:
+        items = [make_item(n) for n in range(300)]
+        chunks = make_chunks(items, size=50)
+        data = encode_segment(items, chunks)
+        assert decode_chunks(data) == tuple(chunks)
+        for first, count in ((0, 50), (100, 50), (127, 2), (299, 1), (0, 300), (5, 0)):
+            assert decode_rows(data, first, count) == items[first : first + count]
+        for chunk in chunks:
+            assert decode_chunk(data, chunk) == items[chunk.first_row : chunk.first_row + chunk.items]
+        with pytest.raises(LedgerCorrupt, match="300 rows"):
+            decode_rows(data, 280, 21)
+        with pytest.raises(LedgerCorrupt, match="another plan"):
+            decode_chunk(data, replace(chunks[0], digest="0" * 64))
+
+    def test_a_shared_context_is_kept_once(self) -> None:
+        items = [make_item(n) for n in range(50)]
+        rows = pq.read_table(io.BytesIO(encode_segment(items, make_chunks(items)))).to_pylist()
+        assert rows[3]["requests"].count("An example") == 0
+        assert rows[3]["texts"].count("Question 3.") == 1
+
+    def test_chunks_that_do_not_fit_are_not_written(self) -> None:
+        items = [make_item(n) for n in range(4)]
+        chunks = make_chunks(items, size=2)
+        wrong = [chunks[:1], chunks[1:], [], [chunks[1], chunks[0]], [replace(chunks[0], digest="0"), chunks[1]]]
+        wrong.append([replace(chunk, task="u") for chunk in chunks])
+        for bad in wrong:
+            with pytest.raises(LedgerCorrupt):
+                encode_segment(items, bad)
+
+    @pytest.mark.parametrize(
+        ("doc", "field"),
+        [
+            ({"image": b"\x89PNG"}, r"doc\.image holds a bytes"),
+            ({"at": [datetime.date(2026, 1, 1)]}, r"doc\.at\[0\] holds a date"),
+            ({"a": {1: 2}}, r"doc\.a has the key 1"),
+            ({"set": {1}}, r"doc\.set holds a set"),
+        ],
+    )
+    def test_what_json_cannot_hold_is_named(self, doc: dict[str, object], field: str) -> None:
+        with pytest.raises(InputError, match=rf"task t, document 5: {field}"):
+            hash_item("t", 5, doc, ())
+        with pytest.raises(InputError, match=r"requests\[2\]\.arguments\[1\]\.until holds a bytes"):
+            hash_item("t", 5, {}, [Request(RequestType.GENERATE_UNTIL, 2, ("x", {"until": b"y"}))])
+
+    def test_the_hash_covers_everything_but_the_order_of_keys(self) -> None:
+        asked = (Request(RequestType.GENERATE_UNTIL, 0, ("context", {"until": ["\n"]})),)
+        base = hash_item("t", 1, {"a": 1, "b": float("nan")}, asked)
+        assert base == hash_item("t", 1, {"b": float("nan"), "a": 1}, asked)
+        others = [
+            hash_item("u", 1, {"a": 1, "b": float("nan")}, asked),
+            hash_item("t", 2, {"a": 1, "b": float("nan")}, asked),
+            hash_item("t", 1, {"a": 1.0, "b": float("nan")}, asked),
+            hash_item("t", 1, {"a": 1, "b": float("nan")}, (replace(asked[0], repeats=2),)),
+            hash_item(
+                "t", 1, {"a": 1, "b": float("nan")}, (replace(asked[0], arguments=("context", {"until": ("\n",)})),)
+            ),
+        ]
+        assert len({base, *others}) == 6
+
+
+class TestParts:
+    """Results as an object."""
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(rows, min_size=1, max_size=4))
+    def test_any_rows_come_back_exactly(self, drawn: list[ItemResult]) -> None:
+        chunk = chunk_of(drawn)
+        data = encode_part(chunk, drawn, WRITER)
+        assert repr(decode_part(data, chunk)) == repr(Part(chunk, tuple(drawn), WRITER))
+        assert data == encode_part(chunk, drawn, WRITER)
+
+    def test_people_read_it_with_plain_tools(self) -> None:
+        chunk, made = make_part()
+        row = pq.read_table(io.BytesIO(encode_part(chunk, made, WRITER))).to_pandas().iloc[2]
+        assert (row.doc_id, row.status, row.response, row.finish_reason) == (2, "ok", "[-1.25, true]", "stop")
+        assert row.isna().error
+        assert (row.prompt_tokens, row.output_tokens, row.cached_tokens, row.seconds) == (103, 5, 16, 0.5)
+
+    def test_lone_surrogates_of_an_error_become_escapes(self) -> None:
+        chunk, made = make_part(1)
+        made[0] = replace(made[0], outcome=Outcome(ItemStatus.FAILED, error="bad \ud800 é"))
+        part = decode_part(encode_part(chunk, made, WRITER), chunk)
+        assert part.rows[0].outcome.error == "bad \\ud800 é"
+        assert part.counts == Counts(failed=1)
+
+    def test_another_plans_part_is_refused(self) -> None:
+        chunk, made = make_part()
+        data = encode_part(chunk, made, WRITER)
+        for other in (replace(chunk, digest="0" * 64), replace(chunk, number=8), replace(chunk, task="u")):
+            with pytest.raises(LedgerCorrupt, match=r"parts/x was made for chunk 7 of task t.*another plan"):
+                decode_part(data, other, "parts/x")
+
+    def test_rows_that_are_not_the_chunks_are_not_written(self) -> None:
+        chunk, made = make_part()
+        for wrong in (made[:-1], made[::-1], [*made, made[0]], []):
+            with pytest.raises(LedgerCorrupt, match="not the chunk's 5 items"):
+                encode_part(chunk, wrong, WRITER)
+
+
+class TestDamage:
+    """Whatever happens to the bytes, nobody reads something else than was written."""
+
+    def test_every_single_flipped_byte_of_a_part_is_seen(self) -> None:
+        chunk, made = make_part(2)
+        data = encode_part(chunk, made, WRITER)
+        for place in range(len(data)):
+            damaged = data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :]
+            with pytest.raises(LedgerCorrupt, match="the object is damaged"):
+                decode_part(damaged, chunk, "the object")
+
+    @settings(max_examples=150, deadline=None)
+    @given(data=st.data())
+    def test_any_damage_to_a_segment_is_seen(self, data: st.DataObject) -> None:
+        items = [make_item(n) for n in range(3)]
+        whole = encode_segment(items, make_chunks(items))
+        first, last = sorted((data.draw(st.integers(0, len(whole))), data.draw(st.integers(0, len(whole)))))
+        damaged = whole[:first] + data.draw(st.binary(max_size=20)) + whole[last:]
+        if damaged != whole:
+            for read in (decode_segment, decode_chunks, lambda d: decode_rows(d, 0, 1)):
+                with pytest.raises(LedgerCorrupt):
+                    read(damaged)
+
+    def test_a_document_that_holds_a_seal_does_not_confuse(self) -> None:
+        mark = "evalrun.sealed-sha256:" + "0" * 64
+        items = [make_item(n, quoted=mark) for n in range(3)]
+        items = [replace(i, task=mark, hash=hash_item(mark, i.doc_id, i.doc, i.requests)) for i in items]
+        chunks = make_chunks(items)
+        data = encode_segment(items, chunks)
+        assert decode_segment(data) == Segment(tuple(items), tuple(chunks))
+
+    def test_one_kind_is_not_read_as_the_other(self) -> None:
+        chunk, made = make_part()
+        with pytest.raises(LedgerCorrupt, match="x is a part of schema 1; expected a manifest segment"):
+            decode_segment(encode_part(chunk, made, WRITER), "x")
+
+    def test_an_index_comes_back_and_its_damage_is_seen(self) -> None:
+        index = TaskIndex("t é", 2, 3_000, 60, 12.75, "ab" * 32)
+        data = encode_index(index)
+        assert decode_index(data) == index
+        digits = [n for n, byte in enumerate(data) if chr(byte).isdigit()]
+        for place in digits:
+            damaged = data[:place] + (b"1" if data[place : place + 1] != b"1" else b"2") + data[place + 1 :]
+            with pytest.raises(LedgerCorrupt, match="x is damaged"):
+                decode_index(damaged, "x")
+        for damaged in (b"", b"[]", b"{}", b"null", data[:-5], b"\xff"):
+            with pytest.raises(LedgerCorrupt, match="x is damaged"):
+                decode_index(damaged, "x")

@@ -1,0 +1,122 @@
+"""What makes two runs the same plan, and how a difference is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation
+from evalrun_runner.errors import InputError
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.models import ModelSource
+from evalrun_runner.planning.chunks import ChunkSizing
+from evalrun_runner.planning.identity import Plan, check_same_plan, claim_plan, folder_digest, identity_of, read_plan
+from evalrun_runner.store.memory import MemoryStore
+
+SPEC: dict[str, Any] = {
+    "model": {"name": "m", "uri": "hf://org/m"},
+    "engine": {"mock": {"seed": 1}},
+    "replicas": {"count": 1},
+    "benchmarks": [{"task": "a", "limit": 5}, {"task": "b"}],
+    "output": {"uri": "out"},
+    "seed": 3,
+}
+
+
+def identity(
+    suites: dict[str, Path] | None = None,
+    digest: str | None = "sha256:1",
+    revision: str | None = None,
+    listing: str | None = None,
+    **spec: Any,
+) -> Any:
+    config = RunConfig(
+        name="r",
+        uid="u",
+        spec=EvalRunSpec.model_validate({**SPEC, **spec}),
+        results=RunLocation(uri="file:///out"),
+        model=ModelLocation(name="m", uri="hf://org/m"),
+    )
+    return identity_of(config, ModelSource("hf://org/m", revision, digest, listing), suites or {})
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"replicas": {"count": 7}},
+        {"output": {"uri": "elsewhere"}},
+        {"policy": {"maxFailedItems": 9}},
+        {"gates": [{"task": "a", "metric": "acc", "min": 0.1}]},
+    ],
+    ids=str,
+)
+def test_what_answers_do_not_depend_on_is_no_difference(spec: dict[str, Any]) -> None:
+    check_same_plan(identity(), identity(**spec), "here")
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ({"seed": 4}, "seed: 3 there, 4 now"),
+        ({"engine": {"mock": {"seed": 2}}}, "engine.mock.seed: 1 there, 2 now"),
+        ({"benchmarks": [{"task": "a", "limit": 6}, {"task": "b"}]}, r"benchmarks\[0\]\.limit: 5"),
+        ({"benchmarks": [{"task": "a", "limit": 5}]}, "benchmarks: .* there, "),
+        ({"benchmarks": [{"task": "b"}, {"task": "a", "limit": 5}]}, r"benchmarks\[0\].*benchmarks\[1\]"),
+        ({"digest": "sha256:2"}, 'model.digest: "sha256:1" there, "sha256:2" now'),
+        ({"digest": None}, 'model.digest: "sha256:1" there, null now'),
+    ],
+)
+def test_a_difference_is_named_with_both_values(spec: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named) as refused:
+        check_same_plan(identity(), identity(**spec), "file:///out")
+    assert str(refused.value).startswith("file:///out holds another plan")
+    assert "--fresh" in str(refused.value)
+
+
+def listed(version: str) -> Any:
+    return identity(digest=None, listing=version)
+
+
+def test_without_a_digest_the_listing_or_the_commit_tells_models_apart() -> None:
+    check_same_plan(listed("one"), listed("one"), "here")
+    with pytest.raises(InputError, match=r'model\.listing: "one" there, "two" now'):
+        check_same_plan(listed("one"), listed("two"), "here")
+    with pytest.raises(InputError, match=r'model\.revision: "c0ffee" there, "d00d" now'):
+        check_same_plan(identity(digest=None, revision="c0ffee"), identity(digest=None, revision="d00d"), "here")
+    with pytest.raises(InputError, match=r'model\.digest: "sha256:1" there, null now; model\.listing: null there'):
+        check_same_plan(identity(), listed("one"), "here")
+
+
+def test_what_the_replicas_found_counts_where_the_next_driver_knows_a_digest_too() -> None:
+    store = MemoryStore()
+    claim_plan(store, Plan(listed("one"), ChunkSizing()))
+    Ledger(store).claim_model("sha256:1")
+    there = read_plan(store)
+    assert there is not None
+    check_same_plan(there.identity, listed("one"), "here")
+    # The same content elsewhere, or written again.
+    check_same_plan(there.identity, identity(), "here")
+    with pytest.raises(InputError, match=r'model\.digest: "sha256:1" there, "sha256:2" now'):
+        check_same_plan(there.identity, identity(digest="sha256:2"), "here")
+    with pytest.raises(InputError, match=r'model\.listing: "one" there, "two" now'):
+        claim_plan(store, Plan(listed("two"), ChunkSizing()))
+
+
+def test_a_suites_content_counts_and_not_its_place(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two" / "deep"
+    for folder in (one, two):
+        (folder / "data").mkdir(parents=True)
+        (folder / "a.yaml").write_text("task: a")
+        (folder / "data" / "rows.jsonl").write_text("{}")
+    assert folder_digest(one) == folder_digest(two)
+    for noise in (".git/HEAD", "__pycache__/own.pyc", ".hidden"):
+        (two / noise).parent.mkdir(exist_ok=True)
+        (two / noise).write_text("noise")
+    assert folder_digest(one) == folder_digest(two)
+    with_path = [{"task": "a", "source": {"path": "x"}}]
+    check_same_plan(identity({"a": one}, benchmarks=with_path), identity({"a": two}, benchmarks=with_path), "here")
+    (two / "data" / "rows.jsonl").write_text("{ }")
+    with pytest.raises(InputError, match=r"benchmarks\[0\]\.source\.sha256: "):
+        check_same_plan(identity({"a": one}, benchmarks=with_path), identity({"a": two}, benchmarks=with_path), "here")

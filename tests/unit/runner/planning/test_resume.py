@@ -1,0 +1,89 @@
+"""resumeFrom: whose parts may be taken over, and what they bind the new run to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalrun_api import RunLocation
+from evalrun_runner.errors import InputError
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.manifest import chunk_digest, hash_item
+from evalrun_runner.ledger.parts import Writer
+from evalrun_runner.planning.chunks import ChunkSizing
+from evalrun_runner.planning.identity import Plan, claim_plan
+from evalrun_runner.planning.resume import EarlierRun
+from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
+from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, Response, Tally
+from evalrun_runner.store.directory import DirectoryStore
+from evalrun_runner.store.memory import MemoryStore
+
+ONE, TWO = "sha256:1", "sha256:2"
+ASKED = (Request(RequestType.GENERATE_UNTIL, 0, ("say", {"until": ["\n"]})),)
+ITEMS = [Item("t", n, {"n": n}, ASKED, hash_item("t", n, {"n": n}, ASKED), 1.0) for n in range(2)]
+CHUNK = Chunk("t", 0, 0, 0, 2, 2.0, chunk_digest(item.hash for item in ITEMS))
+
+
+def identity(**model: str | None) -> dict[str, Any]:
+    return {"model": {"name": "m", **model}, "engine": {"vllm": {"args": {}}}, "benchmarks": [], "seed": 1}
+
+
+def earlier(folder: Path, found: str | None, *, failed: int = 0, **model: str | None) -> RunLocation:
+    """A run that has committed one part, with ``failed`` of its items."""
+    store = DirectoryStore(folder)
+    claim_plan(store, Plan(identity(**model), ChunkSizing(target_cost=7.0)))
+    ledger = Ledger(store)
+    if found is not None:
+        ledger.claim_model(found)
+    ok, bad = Outcome(ItemStatus.OK, ((Response("x", "stop", 1, 1),),)), Outcome(ItemStatus.FAILED, error="too long")
+    rows = [
+        ItemResult(item.doc_id, item.hash, *((bad,) if n < failed else (ok, f'{{"none":{{"acc":{n}}}}}')))
+        for n, item in enumerate(ITEMS)
+    ]
+    ledger.commit_part(CHUNK, rows, Writer("r", "vllm"))
+    return RunLocation(uri=folder.as_uri())
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_what_is_taken_over_binds_the_run_to_the_model_that_made_it(tmp_path: Path, failed: int) -> None:
+    ours = Ledger(MemoryStore())
+    location = earlier(tmp_path, ONE, failed=failed, digest=None, listing="a")
+    run = EarlierRun(location, identity(digest=None, listing="a"), ours, 1.0)
+    assert run.sizing == ChunkSizing(target_cost=7.0)
+    assert ours.claimed_model() is None, "nothing was taken over yet"
+    taken = run.take_over(CHUNK)
+    assert (None if taken is None else taken.counts.ok, run.carried) == ((2, 0) if not failed else (None, 1))
+    with pytest.raises(InputError, match=f"begun with {ONE}"):
+        ours.claim_model(TWO)
+
+
+def test_what_is_taken_over_counts_in_the_running_scores(tmp_path: Path) -> None:
+    location = earlier(tmp_path, ONE, digest=ONE)
+    taken = EarlierRun(location, identity(digest=ONE), Ledger(MemoryStore()), 1.0).take_over(CHUNK)
+    assert taken is not None
+    assert taken.scores == {("acc", "none"): Tally(2, 1.0, 1.0)}
+
+
+def test_a_run_whose_replicas_have_claimed_another_model_takes_nothing_over(tmp_path: Path) -> None:
+    ours = Ledger(MemoryStore())
+    ours.claim_model(TWO)
+    run = EarlierRun(earlier(tmp_path, ONE, digest=None, listing="a"), identity(digest=None, listing="a"), ours, 1.0)
+    with pytest.raises(InputError, match=f"begun with {TWO}"):
+        run.take_over(CHUNK)
+
+
+def test_the_same_content_elsewhere_is_taken_over_and_another_is_not(tmp_path: Path) -> None:
+    location = earlier(tmp_path, ONE, digest=None, listing="a")
+    assert EarlierRun(location, identity(digest=ONE), Ledger(MemoryStore()), 1.0).take_over(CHUNK)
+    for other in (identity(digest=TWO), identity(digest=None, listing="b")):
+        with pytest.raises(InputError, match=r"spec\.resumeFrom: .*model\."):
+            EarlierRun(location, other, Ledger(MemoryStore()), 1.0)
+
+
+def test_a_run_of_no_model_binds_to_none(tmp_path: Path) -> None:
+    ours = Ledger(MemoryStore())
+    run = EarlierRun(earlier(tmp_path, None, digest=None), identity(digest=None), ours, 1.0)
+    assert run.take_over(CHUNK)
+    assert ours.claimed_model() is None
