@@ -2,7 +2,7 @@
 
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.fleet_view import ReplicaProgress
-from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
+from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, KillOrder
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.dispatch.suspects import Quarantine
 
@@ -13,5 +13,5 @@ __all__ = [
     "ProgressSnapshot",
     "Quarantine",
     "ReplicaProgress",
-    "Verdict",
+    "KillOrder",
 ]

@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from evalrun_runner.dispatch import hedge
 from evalrun_runner.dispatch.fleet_view import Roster
 from evalrun_runner.dispatch.leases import Holding, LeaseBook
-from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
+from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, KillOrder
 from evalrun_runner.dispatch.progress import ProgressSnapshot, Tally
 from evalrun_runner.dispatch.queue import PendingQueue
-from evalrun_runner.dispatch.replicas import Replica, verdict
+from evalrun_runner.dispatch.replicas import Replica, kill_order
 from evalrun_runner.dispatch.suspects import Quarantine, Suspects
 from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
 from evalrun_runner.errors import RunFailed
@@ -143,10 +143,10 @@ class Dispatcher:
         self._suspects.stop(replica)
         self._roster.leave(here, cause)
 
-    def tick(self, now: float) -> tuple[Verdict, ...]:
+    def tick(self, now: float) -> tuple[KillOrder, ...]:
         """The replicas that must be killed now, silent or hung. Repeated now and then until they leave."""
-        verdicts = (verdict(replica, self.policy, now) for replica in self._roster)
-        return tuple(one for one in verdicts if one is not None)
+        orders = (kill_order(replica, self.policy, now) for replica in self._roster)
+        return tuple(one for one in orders if one is not None)
 
     # -- what came of it -----------------------------------------------------------------------------------------
 

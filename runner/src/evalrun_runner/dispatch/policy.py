@@ -28,8 +28,8 @@ class DispatchPolicy:
     """A replica that has not reported for this long is to be killed."""
     progress_s: float = 180.0
     """A replica with requests in its engine and no token of progress for this long is to be killed."""
-    verdict_s: float = 10.0
-    """A verdict is repeated after this, while the replica has not left."""
+    kill_repeat_s: float = 10.0
+    """A kill order is repeated after this, while the replica has not left."""
     max_chunk_deaths: int = 5
     """How many unexplained engine deaths (no item announced) a chunk may see before the run gives up."""
     max_failed_items: int = 0
@@ -57,7 +57,7 @@ class Departure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class KillOrder:
     """A replica that is to be killed, and then to ``leave`` with ``cause``."""
 
     replica: str

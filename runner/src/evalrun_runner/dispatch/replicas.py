@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, Verdict
+from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, KillOrder
 from evalrun_runner.records.messages import Report
 
 
@@ -75,9 +75,9 @@ class Replica:
             self.time = self.time * keep + passed
 
 
-def verdict(replica: Replica, policy: DispatchPolicy, now: float) -> Verdict | None:
+def kill_order(replica: Replica, policy: DispatchPolicy, now: float) -> KillOrder | None:
     """Why the replica must be killed, or None. Silence and a stuck engine may both be an item's fault."""
-    if now - replica.condemned < policy.verdict_s:
+    if now - replica.condemned < policy.kill_repeat_s:
         return None
     silent, stuck = now - replica.heard, now - replica.progressed
     if silent > policy.silence_s:
@@ -90,4 +90,4 @@ def verdict(replica: Replica, policy: DispatchPolicy, now: float) -> Verdict | N
     else:
         return None
     replica.condemned = now
-    return Verdict(replica.name, Departure.KILLED_HUNG, reason)
+    return KillOrder(replica.name, Departure.KILLED_HUNG, reason)

@@ -364,7 +364,7 @@ class TestHealth:
         assert "has not reported for 61 s" in verdict.reason
 
     def test_a_verdict_is_repeated_while_its_replica_stays(self) -> None:
-        scene = Scene(silence_s=60, verdict_s=10).join("a")
+        scene = Scene(silence_s=60, kill_repeat_s=10).join("a")
         spoken = [second for second in range(58, 90) if scene.dispatcher.tick(float(second))]
         assert spoken == [61, 71, 81]
 
