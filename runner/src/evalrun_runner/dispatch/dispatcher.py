@@ -23,7 +23,7 @@ from evalrun_runner.dispatch.leases import Holding, LeaseBook
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, KillOrder
 from evalrun_runner.dispatch.progress import ProgressSnapshot, Tally
 from evalrun_runner.dispatch.queue import PendingQueue
-from evalrun_runner.dispatch.replicas import Replica, kill_order
+from evalrun_runner.dispatch.replicas import ReplicaHealth, kill_order
 from evalrun_runner.dispatch.suspects import Quarantine, Suspects
 from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
 from evalrun_runner.errors import RunFailed
@@ -181,7 +181,7 @@ class Dispatcher:
 
     # -- leasing -------------------------------------------------------------------------------------------------
 
-    def _grant(self, replica: Replica, wants: int, now: float) -> tuple[Lease, ...]:
+    def _grant(self, replica: ReplicaHealth, wants: int, now: float) -> tuple[Lease, ...]:
         if wants <= 0 or self._fatal is not None or self._suspects.isolates(replica.name):
             return ()
         normal_work = self._queue.peek(replica.task) is not None
@@ -195,13 +195,13 @@ class Dispatcher:
             return leases
         return self._grant_copy(replica, now)
 
-    def _isolate(self, replica: Replica, now: float) -> Lease:
+    def _isolate(self, replica: ReplicaHealth, now: float) -> Lease:
         index = self._suspects.next()
         assert index is not None, "may_start looked"
         self._suspects.start(index, replica.name)
         return self._lease(replica, index, now, isolated=True)
 
-    def _grant_normal(self, replica: Replica, wants: int, now: float) -> tuple[Lease, ...]:
+    def _grant_normal(self, replica: ReplicaHealth, wants: int, now: float) -> tuple[Lease, ...]:
         leases: list[Lease] = []
         share = self._fair_share(replica)
         while wants > 0:
@@ -220,7 +220,7 @@ class Dispatcher:
             wants -= items
         return tuple(leases)
 
-    def _grant_copy(self, replica: Replica, now: float) -> tuple[Lease, ...]:
+    def _grant_copy(self, replica: ReplicaHealth, now: float) -> tuple[Lease, ...]:
         candidates = (
             holding
             for holding in self._leases
@@ -234,14 +234,14 @@ class Dispatcher:
         self._tally.hedged += 1
         return (self._lease(replica, late.index, now),)
 
-    def _lease(self, replica: Replica, index: int, now: float, *, isolated: bool = False) -> Lease:
+    def _lease(self, replica: ReplicaHealth, index: int, now: float, *, isolated: bool = False) -> Lease:
         items, cost = self._table.items(index), self._table.cost(index)
         holding = self._leases.grant(index, replica.name, now, items=items, cost=cost, isolated=isolated)
         self._roster.take(holding, now)
         self._table.move(index, State.LEASED)
         return Lease(holding.id, self._table.chunk(index), isolated, self._suspects.rows(index))
 
-    def _fair_share(self, replica: Replica) -> float:
+    def _fair_share(self, replica: ReplicaHealth) -> float:
         """How much work, in cost, the replica may hold: its part, by speed, of all that is not committed."""
         left = self._table.cost_in(*OPEN)
         return self.policy.fair_share * left * self._roster.part_of(replica)
@@ -291,7 +291,7 @@ class Dispatcher:
             self._suspects.stop(holding.replica)
         return self._leases.end(holding)
 
-    def _blame(self, replica: Replica, holding: Holding) -> None:
+    def _blame(self, replica: ReplicaHealth, holding: Holding) -> None:
         """An engine died with this lease: its announced item is guilty, or else the whole chunk is suspect."""
         if holding.isolated and replica.announced is not None and replica.announced[0] == holding.id:
             row = replica.announced[1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evalrun_runner.dispatch.leases import Holding
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.dispatch.replicas import Replica
+from evalrun_runner.dispatch.replicas import ReplicaHealth
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Roster:
 
     def __init__(self, half_life_s: float) -> None:
         self._half_life = half_life_s
-        self._here: dict[str, Replica] = {}
+        self._here: dict[str, ReplicaHealth] = {}
         self._history: dict[str, ReplicaProgress] = {}
         self._measured = 0
         """How many replicas have a speed and a pace."""
@@ -46,24 +46,24 @@ class Roster:
     def __len__(self) -> int:
         return len(self._here)
 
-    def __iter__(self) -> Iterator[Replica]:
+    def __iter__(self) -> Iterator[ReplicaHealth]:
         return iter(self._here.values())
 
-    def get(self, name: str) -> Replica | None:
+    def get(self, name: str) -> ReplicaHealth | None:
         """The replica, if it is here."""
         return self._here.get(name)
 
-    def __getitem__(self, name: str) -> Replica:
+    def __getitem__(self, name: str) -> ReplicaHealth:
         return self._here[name]
 
     def join(self, name: str, now: float) -> None:
         """Welcome a replica."""
-        self._here[name] = Replica(name, heard=now, progressed=now, measured=now)
+        self._here[name] = ReplicaHealth(name, heard=now, progressed=now, measured=now)
         history = self._history.setdefault(name, ReplicaProgress())
         history.joins += 1
         history.alive = True
 
-    def leave(self, replica: Replica, cause: Departure) -> None:
+    def leave(self, replica: ReplicaHealth, cause: Departure) -> None:
         """Strike a replica out; it holds nothing any more."""
         del self._here[replica.name]
         if replica.speed is not None and replica.pace is not None:
@@ -112,7 +112,7 @@ class Roster:
         history.chunks += 1
         history.items += items
 
-    def part_of(self, replica: Replica) -> float:
+    def part_of(self, replica: ReplicaHealth) -> float:
         """The replica's part, by speed, of what all replicas do together: 0 to 1. Unknown speeds count as the mean."""
         if not self._measured or self._speeds <= 0:
             return 1 / len(self._here)

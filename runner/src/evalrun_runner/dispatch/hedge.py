@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from evalrun_runner.dispatch.fleet_view import Roster
 from evalrun_runner.dispatch.leases import Holding
 from evalrun_runner.dispatch.policy import DispatchPolicy
-from evalrun_runner.dispatch.replicas import Replica
+from evalrun_runner.dispatch.replicas import ReplicaHealth
 
 
 def remaining(holding: Holding, pace: float, now: float) -> float:
@@ -20,7 +20,7 @@ def remaining(holding: Holding, pace: float, now: float) -> float:
 
 
 def choose(
-    idle: Replica,
+    idle: ReplicaHealth,
     candidates: Iterable[Holding],
     roster: Roster,
     policy: DispatchPolicy,

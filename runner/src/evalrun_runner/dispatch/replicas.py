@@ -10,7 +10,7 @@ from evalrun_runner.records.messages import Report
 
 
 @dataclass(slots=True)
-class Replica:
+class ReplicaHealth:
     """A replica that has joined and not left. Times are seconds, speeds cost (estimated tokens) per second."""
 
     name: str
@@ -75,7 +75,7 @@ class Replica:
             self.time = self.time * keep + passed
 
 
-def kill_order(replica: Replica, policy: DispatchPolicy, now: float) -> KillOrder | None:
+def kill_order(replica: ReplicaHealth, policy: DispatchPolicy, now: float) -> KillOrder | None:
     """Why the replica must be killed, or None. Silence and a stuck engine may both be an item's fault."""
     if now - replica.condemned < policy.kill_repeat_s:
         return None
