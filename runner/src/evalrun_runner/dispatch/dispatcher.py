@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from evalrun_runner.dispatch import hedge
-from evalrun_runner.dispatch.fleet_view import Roster
 from evalrun_runner.dispatch.leases import Holding, LeaseBook
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, KillOrder
 from evalrun_runner.dispatch.progress import ProgressSnapshot, Tally
 from evalrun_runner.dispatch.queue import PendingQueue
+from evalrun_runner.dispatch.replica_registry import ReplicaRegistry
 from evalrun_runner.dispatch.replicas import ReplicaHealth, kill_order
 from evalrun_runner.dispatch.suspects import Quarantine, Suspects
 from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
@@ -51,7 +51,7 @@ class Dispatcher:
         self._queue = PendingQueue(self._table, self.policy)
         self._leases = LeaseBook()
         self._suspects = Suspects(self.policy)
-        self._roster = Roster(self.policy.speed_half_life_s)
+        self._registry = ReplicaRegistry(self.policy.speed_half_life_s)
         self._quarantined: list[Quarantine] = []
         self._reopened: dict[int, int] = {}
         """index -> the last lease id before the chunk was reopened: what older leases committed was set aside."""
@@ -105,9 +105,9 @@ class Dispatcher:
 
     def join(self, replica: str, now: float) -> None:
         """A replica is ready for work. A name that is here already is taken to be its successor."""
-        if self._roster.get(replica) is not None:
+        if self._registry.get(replica) is not None:
             self.leave(replica, Departure.LOST, now)
-        self._roster.join(replica, now)
+        self._registry.join(replica, now)
 
     def report(self, replica: str, report: Report, now: float) -> Order:
         """Take in what a replica did, and say what it is to do next.
@@ -117,7 +117,7 @@ class Dispatcher:
         """
         for committed in report.committed:
             self._commit(replica, committed, now)
-        here = self._roster.get(replica)
+        here = self._registry.get(replica)
         if here is None:
             return Order(done=True)
         tokens = here.hear(report, now)
@@ -132,7 +132,7 @@ class Dispatcher:
 
     def leave(self, replica: str, cause: Departure, now: float) -> None:
         """A replica is gone; what it held comes back. Unknown replicas have left already."""
-        here = self._roster.get(replica)
+        here = self._registry.get(replica)
         if here is None:
             return
         for holding in self._leases.of_replica(replica):
@@ -141,11 +141,11 @@ class Dispatcher:
             if self._release(holding, now):
                 self._tally.redone += holding.items
         self._suspects.stop(replica)
-        self._roster.leave(here, cause)
+        self._registry.leave(here, cause)
 
     def tick(self, now: float) -> tuple[KillOrder, ...]:
         """The replicas that must be killed now, silent or hung. Repeated now and then until they leave."""
-        orders = (kill_order(replica, self.policy, now) for replica in self._roster)
+        orders = (kill_order(replica, self.policy, now) for replica in self._registry)
         return tuple(one for one in orders if one is not None)
 
     # -- what came of it -----------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class Dispatcher:
 
     def progress(self, now: float) -> ProgressSnapshot:
         """The run at this moment."""
-        return self._tally.snapshot(self._table, self._roster, planning_done=self._planning_done, now=now)
+        return self._tally.snapshot(self._table, self._registry, planning_done=self._planning_done, now=now)
 
     # -- leasing -------------------------------------------------------------------------------------------------
 
@@ -186,9 +186,9 @@ class Dispatcher:
             return ()
         normal_work = self._queue.peek(replica.task) is not None
         if replica.held_chunks:
-            if self._suspects.reserve(replica.name, replicas=len(self._roster), normal_work=normal_work):
+            if self._suspects.reserve(replica.name, replicas=len(self._registry), normal_work=normal_work):
                 return ()
-        elif self._suspects.may_start(replica.name, replicas=len(self._roster), normal_work=normal_work):
+        elif self._suspects.may_start(replica.name, replicas=len(self._registry), normal_work=normal_work):
             return (self._isolate(replica, now),)
         leases = self._grant_normal(replica, wants, now)
         if leases or replica.held_chunks:
@@ -228,7 +228,7 @@ class Dispatcher:
             # What may kill engines is not spread: a suspect runs once at a time.
             and not self._suspects.is_suspect(holding.index)
         )
-        late = hedge.choose(replica, candidates, self._roster, self.policy, now)
+        late = hedge.choose(replica, candidates, self._registry, self.policy, now)
         if late is None:
             return ()
         self._tally.hedged += 1
@@ -237,14 +237,14 @@ class Dispatcher:
     def _lease(self, replica: ReplicaHealth, index: int, now: float, *, isolated: bool = False) -> Lease:
         items, cost = self._table.items(index), self._table.cost(index)
         holding = self._leases.grant(index, replica.name, now, items=items, cost=cost, isolated=isolated)
-        self._roster.take(holding, now)
+        self._registry.take(holding, now)
         self._table.move(index, State.LEASED)
         return Lease(holding.id, self._table.chunk(index), isolated, self._suspects.rows(index))
 
     def _fair_share(self, replica: ReplicaHealth) -> float:
         """How much work, in cost, the replica may hold: its part, by speed, of all that is not committed."""
         left = self._table.cost_in(*OPEN)
-        return self.policy.fair_share * left * self._roster.part_of(replica)
+        return self.policy.fair_share * left * self._registry.part_of(replica)
 
     # -- endings -------------------------------------------------------------------------------------------------
 
@@ -262,14 +262,14 @@ class Dispatcher:
         self._table.settle(index, committed.counts)
         for holding in self._leases.of_chunk(index):
             if holding.replica == replica:
-                self._roster.worked(holding, now)
+                self._registry.worked(holding, now)
             else:
-                self._roster[holding.replica].cancels.append(holding.id)
+                self._registry[holding.replica].cancels.append(holding.id)
             self._end(holding, now)
         self._suspects.acquit(index)
         self._table.move(index, State.COMMITTED)
         self._tally.commit(committed, self._table.cost(index), now)
-        self._roster.committed(replica, committed.counts.total)
+        self._registry.committed(replica, committed.counts.total)
         self._on_commit(replica, committed)
 
     def _release(self, holding: Holding, now: float) -> bool:
@@ -286,7 +286,7 @@ class Dispatcher:
 
     def _end(self, holding: Holding, now: float) -> bool:
         """Strike a lease out of the books; returns whether nobody holds its chunk any more."""
-        self._roster.put(holding, now)
+        self._registry.put(holding, now)
         if holding.isolated:
             self._suspects.stop(holding.replica)
         return self._leases.end(holding)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from evalrun_runner.dispatch.fleet_view import Roster
 from evalrun_runner.dispatch.leases import Holding
 from evalrun_runner.dispatch.policy import DispatchPolicy
+from evalrun_runner.dispatch.replica_registry import ReplicaRegistry
 from evalrun_runner.dispatch.replicas import ReplicaHealth
 
 
@@ -22,7 +22,7 @@ def remaining(holding: Holding, pace: float, now: float) -> float:
 def choose(
     idle: ReplicaHealth,
     candidates: Iterable[Holding],
-    roster: Roster,
+    registry: ReplicaRegistry,
     policy: DispatchPolicy,
     now: float,
 ) -> Holding | None:
@@ -30,12 +30,12 @@ def choose(
     last: Holding | None = None
     last_left = 0.0
     for holding in candidates:
-        pace = roster[holding.replica].pace or roster.pace
+        pace = registry[holding.replica].pace or registry.pace
         left = now - holding.since if pace is None else remaining(holding, pace, now)
         if last is None or left > last_left:
             last, last_left = holding, left
     if last is None:
         return None
-    own_pace = idle.pace or roster.pace
+    own_pace = idle.pace or registry.pace
     needed = policy.hedge_blind_s if own_pace is None else policy.hedge_gain * own_pace * last.cost
     return last if last_left > needed else None

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evalrun_runner.dispatch.fleet_view import ReplicaProgress, Roster
+from evalrun_runner.dispatch.replica_registry import ReplicaProgress, ReplicaRegistry
 from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
 from evalrun_runner.records.messages import Committed
 from evalrun_runner.records.results import Counts
@@ -85,7 +85,9 @@ class Tally:
         """Count tokens that an engine has processed."""
         self._meter.add(now, tokens=tokens)
 
-    def snapshot(self, table: ChunkTable, roster: Roster, *, planning_done: bool, now: float) -> ProgressSnapshot:
+    def snapshot(
+        self, table: ChunkTable, registry: ReplicaRegistry, *, planning_done: bool, now: float
+    ) -> ProgressSnapshot:
         """The run at this moment."""
         items_per_s, tokens_per_s, output_per_s, cost_per_s = self._meter.rates(now)
         open_chunks = table.chunks_in(*OPEN)
@@ -114,7 +116,7 @@ class Tally:
             tokens_per_s=tokens_per_s,
             output_tokens_per_s=output_per_s,
             eta_s=eta,
-            replicas=roster.history(),
+            replicas=registry.history(),
         )
 
 

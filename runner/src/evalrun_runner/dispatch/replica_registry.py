@@ -31,7 +31,7 @@ class ReplicaProgress:
     """Why its store is in trouble, if it is."""
 
 
-class Roster:
+class ReplicaRegistry:
     """Replicas by name. Sums of speed and pace are kept as they change, so that a grant does not look at them all."""
 
     def __init__(self, half_life_s: float) -> None:
