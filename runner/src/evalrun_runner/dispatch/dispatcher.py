@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from evalrun_runner.dispatch import hedge
 from evalrun_runner.dispatch.leases import Holding, LeaseBook
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, KillOrder
-from evalrun_runner.dispatch.progress import ProgressSnapshot, Tally
+from evalrun_runner.dispatch.progress import ProgressSnapshot, RunCounters
 from evalrun_runner.dispatch.queue import PendingQueue
 from evalrun_runner.dispatch.replica_registry import ReplicaRegistry
 from evalrun_runner.dispatch.replicas import ReplicaHealth, kill_order
@@ -55,7 +55,7 @@ class Dispatcher:
         self._quarantined: list[Quarantine] = []
         self._reopened: dict[int, int] = {}
         """index -> the last lease id before the chunk was reopened: what older leases committed was set aside."""
-        self._tally = Tally(self.policy.rate_window_s)
+        self._counters = RunCounters(self.policy.rate_window_s)
         self._planning_done = False
         self._fatal: str | None = None
 
@@ -76,8 +76,8 @@ class Dispatcher:
             else:
                 index = self._table.add(chunk, State.KEPT)
                 self._table.settle(index, counts)
-                self._tally.counts += counts
-                self._tally.kept += chunk.items
+                self._counters.counts += counts
+                self._counters.kept += chunk.items
 
     def chunks(self) -> Iterator[Chunk]:
         """Every chunk, in the order in which they were added: the canonical one."""
@@ -97,7 +97,7 @@ class Dispatcher:
         if state not in (State.COMMITTED, State.KEPT):
             return
         counts = self._table.unsettle(index)
-        self._tally.undo(counts, kept=state is State.KEPT)
+        self._counters.undo(counts, kept=state is State.KEPT)
         self._table.move(index, State.PENDING)
         self._queue.push_front(index)
 
@@ -121,7 +121,7 @@ class Dispatcher:
         if here is None:
             return Order(done=True)
         tokens = here.hear(report, now)
-        self._tally.processed(tokens, now)
+        self._counters.processed(tokens, now)
         for lease_id in report.returned:
             holding = self._leases.get(lease_id, replica)
             if holding is not None:
@@ -139,7 +139,7 @@ class Dispatcher:
             if cause.suspicious:
                 self._blame(here, holding)
             if self._release(holding, now):
-                self._tally.redone += holding.items
+                self._counters.redone += holding.items
         self._suspects.stop(replica)
         self._registry.leave(here, cause)
 
@@ -158,7 +158,7 @@ class Dispatcher:
     @property
     def counts(self) -> Counts:
         """How committed items ended, kept ones included."""
-        return self._tally.counts
+        return self._counters.counts
 
     @property
     def fatal(self) -> str | None:
@@ -168,7 +168,7 @@ class Dispatcher:
     @property
     def over_cap(self) -> bool:
         """Whether more items failed or were quarantined than the policy allows."""
-        return self._tally.counts.failed + self._tally.counts.quarantined > self.policy.max_failed_items
+        return self._counters.counts.failed + self._counters.counts.quarantined > self.policy.max_failed_items
 
     @property
     def quarantined(self) -> tuple[Quarantine, ...]:
@@ -177,7 +177,7 @@ class Dispatcher:
 
     def progress(self, now: float) -> ProgressSnapshot:
         """The run at this moment."""
-        return self._tally.snapshot(self._table, self._registry, planning_done=self._planning_done, now=now)
+        return self._counters.snapshot(self._table, self._registry, planning_done=self._planning_done, now=now)
 
     # -- leasing -------------------------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class Dispatcher:
         late = hedge.choose(replica, candidates, self._registry, self.policy, now)
         if late is None:
             return ()
-        self._tally.hedged += 1
+        self._counters.hedged += 1
         return (self._lease(replica, late.index, now),)
 
     def _lease(self, replica: ReplicaHealth, index: int, now: float, *, isolated: bool = False) -> Lease:
@@ -254,10 +254,10 @@ class Dispatcher:
             task, number = committed.chunk
             raise RunFailed(f"replica {replica} committed chunk {number} of task {task!r}, which was never planned")
         if committed.lease <= self._reopened.get(index, 0):
-            self._tally.duplicates += 1
+            self._counters.duplicates += 1
             return
         if self._table.state(index) in (State.COMMITTED, State.KEPT):
-            self._tally.duplicates += 1
+            self._counters.duplicates += 1
             return
         self._table.settle(index, committed.counts)
         for holding in self._leases.of_chunk(index):
@@ -268,7 +268,7 @@ class Dispatcher:
             self._end(holding, now)
         self._suspects.acquit(index)
         self._table.move(index, State.COMMITTED)
-        self._tally.commit(committed, self._table.cost(index), now)
+        self._counters.commit(committed, self._table.cost(index), now)
         self._registry.committed(replica, committed.counts.total)
         self._on_commit(replica, committed)
 

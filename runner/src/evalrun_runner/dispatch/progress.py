@@ -51,7 +51,7 @@ class ProgressSnapshot:
     replicas: Mapping[str, ReplicaProgress]
 
 
-class Tally:
+class RunCounters:
     """What the dispatcher counts as the run goes on."""
 
     def __init__(self, rate_window_s: float) -> None:
