@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lm_eval.tasks._index import Entry, Kind
 
-from evalrun_runner.benchmarks.registry import PACKAGE_TASKS, open_library
+from evalrun_runner.benchmarks.registry import PACKAGE_TASKS, open_registry
 from evalrun_runner.errors import InputError
 
 _KINDS = {Kind.TASK: "task", Kind.PY_TASK: "task", Kind.GROUP: "group", Kind.TAG: "tag"}
@@ -33,7 +33,7 @@ def list_tasks(pattern: str | None = None, source: Path | None = None) -> Iterat
     """
     if source is not None and not source.is_dir():
         raise InputError(f"the suite {source} is not there: expected a folder with lm-eval task definitions")
-    index: dict[str, Entry] = open_library(source, include_defaults=source is None).task_index
+    index: dict[str, Entry] = open_registry(source, include_defaults=source is None).task_index
     wanted = pattern or "*"
     if not any(wildcard in wanted for wildcard in "*?["):
         wanted = f"*{wanted}*"

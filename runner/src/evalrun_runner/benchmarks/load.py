@@ -26,7 +26,7 @@ from lm_eval.utils import set_torch_seed
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
-from evalrun_runner.benchmarks.registry import RecipeFactory, open_library
+from evalrun_runner.benchmarks.registry import RecipeFactory, open_registry
 from evalrun_runner.benchmarks.suites.guard import check_suite
 from evalrun_runner.benchmarks.suites.sandbox import confine_templates
 from evalrun_runner.errors import InputError
@@ -167,22 +167,22 @@ def _check_specs(specs: Sequence[BenchmarkSpec], seed: int) -> None:
 
 
 def _make_all(specs: Sequence[BenchmarkSpec], *, allow_code: bool) -> Iterator[_Made]:
-    libraries: dict[tuple[Path | None, bool], TaskManager] = {}
+    registries: dict[tuple[Path | None, bool], TaskManager] = {}
 
-    def library(suite: Path | None, include_defaults: bool) -> TaskManager:
+    def open_cached(suite: Path | None, include_defaults: bool) -> TaskManager:
         key = (suite, include_defaults)
-        if key not in libraries:
-            libraries[key] = open_library(suite, include_defaults=include_defaults)
-        return libraries[key]
+        if key not in registries:
+            registries[key] = open_registry(suite, include_defaults=include_defaults)
+        return registries[key]
 
     for spec in specs:
         suite = spec.source.resolve() if spec.source else None
         if suite:
             check_suite(suite, allow_code=allow_code)
         # lm-eval's own index takes seconds to read: only where the suite does not hold all that it names.
-        manager = library(suite, suite is None)
+        manager = open_cached(suite, suite is None)
         if suite and spec.task in manager.task_index and _names_others(manager):
-            manager = library(suite, True)
+            manager = open_cached(suite, True)
         if spec.task not in manager.task_index:
             raise InputError(_unknown_task(spec, manager))
         with making_task(spec.task):

@@ -37,7 +37,7 @@ def lm_eval_version() -> str:
     return importlib.metadata.version("lm-eval")
 
 
-def open_library(suite: Path | None, *, include_defaults: bool) -> TaskManager:
+def open_registry(suite: Path | None, *, include_defaults: bool) -> TaskManager:
     """lm-eval's index of tasks: a suite's, lm-eval's own (about 8 s to read), or both, where the suite's win."""
     manager = TaskManager(include_path=str(suite) if suite else None, include_defaults=include_defaults)
     manager._factory = RecipeFactory(suite)
