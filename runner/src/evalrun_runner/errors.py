@@ -51,6 +51,15 @@ def blaming(reason: Reason) -> Iterator[None]:
         raise
 
 
+def first_line(error: BaseException) -> str:
+    """Return an exception's first line of text for use inside a message, or its type where it has no text.
+
+    At most 400 characters, without a closing full stop.
+    """
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:400].rstrip(". ")
+
+
 class InputError(EvalRunError):
     """The user's input is wrong: a file, a field, a model, a task, an option."""
 

@@ -10,7 +10,7 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError, Da
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from jinja2.exceptions import SecurityError
 
-from evalrun_runner.errors import EvalRunError, InputError
+from evalrun_runner.errors import EvalRunError, InputError, first_line
 
 
 @contextmanager
@@ -51,9 +51,3 @@ def explain(error: BaseException) -> str:  # a table reads better than one exit
         case KeyError():
             return f"there is no field or split {first_line(error)}"
     return f"{type(error).__name__}: {first_line(error)}"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of the error's text, without a closing full stop."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(". ") if lines else type(error).__name__

@@ -27,7 +27,7 @@ from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.benchmarks.registry import RecipeFactory, open_registry
-from evalrun_runner.benchmarks.suites.guard import check_suite
+from evalrun_runner.benchmarks.suites.policy import check_suite
 from evalrun_runner.benchmarks.suites.sandbox import confine_templates
 from evalrun_runner.errors import InputError
 

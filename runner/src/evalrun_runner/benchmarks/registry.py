@@ -8,7 +8,6 @@ is pinned, and the unit tests hold it to what is used here.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,13 @@ from lm_eval.tasks._yaml_loader import _import_func_in_yml, load_yaml
 
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.errors import making_task
-from evalrun_runner.benchmarks.suites.guard import LOCAL_BUILDERS
+from evalrun_runner.benchmarks.suites.policy import LOCAL_BUILDERS
 from evalrun_runner.errors import InputError
 
 PACKAGE_TASKS = Path(lm_eval.tasks.__file__).parent
 _FUNCTION = "!function"
 _STRUCTURAL_KEYS = ("tag", "group", "task_list")
 """What lm-eval's factory drops from a task's configuration before it makes the task."""
-
-
-def lm_eval_version() -> str:
-    """The version of lm-eval in use."""
-    return importlib.metadata.version("lm-eval")
 
 
 def open_registry(suite: Path | None, *, include_defaults: bool) -> TaskManager:

@@ -18,12 +18,12 @@ from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.tasks._factory import _ctor_accepts_config
 
 from evalrun_runner.benchmarks import values
-from evalrun_runner.benchmarks.errors import first_line, making_task
+from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.load import configure
 from evalrun_runner.benchmarks.recipe import TaskRecipe
 from evalrun_runner.benchmarks.registry import decode_config
 from evalrun_runner.benchmarks.suites.sandbox import confine_templates
-from evalrun_runner.errors import InputError
+from evalrun_runner.errors import InputError, first_line
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from evalrun_api.metrics import driver
 from evalrun_runner.benchmarks.running_scores import add
-from evalrun_runner.dispatch.replica_registry import ReplicaProgress
 from evalrun_runner.dispatch.policy import Departure
+from evalrun_runner.dispatch.replica_registry import ReplicaProgress
 from evalrun_runner.records.messages import Committed, EngineStats, Latencies, Report, StoreStats, Telemetry
 from evalrun_runner.records.results import Counts, Tallies
 

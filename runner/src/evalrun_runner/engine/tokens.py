@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from evalrun_runner.errors import InputError
+from evalrun_runner.errors import InputError, first_line
 
 
 class Tokenizer(Protocol):
@@ -38,12 +38,6 @@ def load_tokenizer(path: Path) -> Tokenizer:
             "Expected tokenizer.json (or tokenizer.model) and tokenizer_config.json beside the weights, without code."
         ) from error
     return tokenizer
-
-
-def first_line(error: BaseException) -> str:
-    """An exception as one line for a message."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:400]
 
 
 class TextCodec:

@@ -15,8 +15,7 @@ from typing import Any
 from evalrun_api.status.conditions import Reason
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
-from evalrun_runner.engine.tokens import first_line
-from evalrun_runner.errors import InputError
+from evalrun_runner.errors import InputError, first_line
 from evalrun_runner.machine import available_memory, has_gpu
 from evalrun_runner.records.messages import EngineStats
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.engine.tokens import first_line
-from evalrun_runner.errors import InputError, LedgerCorrupt, RunFailed, StoreError
+from evalrun_runner.errors import InputError, LedgerCorrupt, RunFailed, StoreError, first_line
 from evalrun_runner.fleet.actor import ReplicaActor
 from evalrun_runner.fleet.nodes import Node, Nodes
 from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined, Refused

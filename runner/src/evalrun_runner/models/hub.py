@@ -28,7 +28,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import tqdm
 
-from evalrun_runner.errors import EvalRunError, InputError, StoreUnavailable
+from evalrun_runner.errors import EvalRunError, InputError, StoreUnavailable, first_line
 from evalrun_runner.models.parallel import patiently, run_all
 from evalrun_runner.models.types import Listing, ModelSource, RemoteFile, Transfer
 
@@ -168,10 +168,10 @@ class HubOrigin:
                 return InputError(f"{self.where} {advice}")
         if isinstance(error, HfHubHTTPError) and not _is_transient(error.response.status_code):
             return InputError(
-                f"{self.where}: the hub refused: {_first_line(error)} "
+                f"{self.where}: the hub refused: {first_line(error)}. "
                 "Check the token (HF_TOKEN) and the endpoint (HF_ENDPOINT)."
             )
-        return StoreUnavailable(f"{self.where}: {_first_line(error)}. Check the network and HF_ENDPOINT")
+        return StoreUnavailable(f"{self.where}: {first_line(error)}. Check the network and HF_ENDPOINT")
 
 
 def stay_offline() -> None:
@@ -182,11 +182,6 @@ def stay_offline() -> None:
 
 def _is_transient(status: int) -> bool:
     return status in _TRANSIENT or status >= 500
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]
 
 
 def _counting(transfer: Transfer) -> type[tqdm]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -23,18 +22,6 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Wait; may return early or raise when the run is to stop."""
-
-
-class SystemClock:
-    """The machine's own monotonic time."""
-
-    def now(self) -> float:
-        """Seconds since some moment in the past."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
 
 
 def with_backoff(

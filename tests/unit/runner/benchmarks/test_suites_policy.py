@@ -11,7 +11,7 @@ import yaml
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.load import load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
-from evalrun_runner.benchmarks.suites.guard import check_suite
+from evalrun_runner.benchmarks.suites.policy import check_suite
 from evalrun_runner.errors import InputError
 
 HARMLESS = """
