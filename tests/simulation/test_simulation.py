@@ -13,7 +13,7 @@ import pytest
 
 from evalrun_runner.dispatch import Departure, Dispatcher
 from evalrun_runner.dispatch.leases import Holding
-from evalrun_runner.dispatch.replicas import Replica
+from evalrun_runner.dispatch.replicas import ReplicaHealth
 from evalrun_runner.dispatch.suspects import Quarantine
 from evalrun_runner.dispatch.table import State
 from evalrun_runner.records.messages import Committed
@@ -113,14 +113,14 @@ class TakesTooMuchBack(Dispatcher):
 class SuspectsNobody(Dispatcher):
     """Leases what killed an engine as if nothing had been."""
 
-    def _blame(self, replica: Replica, holding: Holding) -> None:
+    def _blame(self, replica: ReplicaHealth, holding: Holding) -> None:
         return
 
 
 class BlamesTheFirst(Dispatcher):
     """Quarantines the first item of whatever was in flight."""
 
-    def _blame(self, replica: Replica, holding: Holding) -> None:
+    def _blame(self, replica: ReplicaHealth, holding: Holding) -> None:
         super()._blame(replica, holding)
         self._quarantined.append(Quarantine(self._table.id(holding.index), 0, "was there"))
 
