@@ -147,21 +147,25 @@ def _exposition() -> Exposition:
     from evalrun_operator.kube.client import Client
     from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS
     from evalrun_operator.kube.workqueue import WorkQueue
-    from evalrun_operator.metrics.calls import Calls
+    from evalrun_operator.metrics.calls import ApiCallMetrics
     from evalrun_operator.metrics.exposition import Exposition
-    from evalrun_operator.metrics.operator import Looks, Operator
-    from evalrun_operator.metrics.runs import Runs
+    from evalrun_operator.metrics.operator import OperatorMetrics, ReconcileMetrics
+    from evalrun_operator.metrics.runs import RunMetrics
     from evalrun_operator.observe.observer import Key
-    from evalrun_operator.settings import Metrics
-    from evalrun_operator.watch.deliveries import Watched
+    from evalrun_operator.settings import MetricsSettings
+    from evalrun_operator.watch.deliveries import Deliveries
     from evalrun_operator.watch.resync import Resync
 
     async def make() -> Exposition:
         client = Client(Configuration(host="http://127.0.0.1:1"))
         queue: WorkQueue[Key] = WorkQueue()
-        resync = Resync(client, queue.add, Watched(), (EVALRUNS, JOBS, PODS), (), 60.0)
+        resync = Resync(client, queue.add, Deliveries(), (EVALRUNS, JOBS, PODS), (), 60.0)
         await client.__aexit__(None, None, None)
-        return Exposition(Runs(Metrics()), Operator(queue, Looks(), Calls(), resync), lambda: NOW)
+        return Exposition(
+            RunMetrics(MetricsSettings()),
+            OperatorMetrics(queue, ReconcileMetrics(), ApiCallMetrics(), resync),
+            lambda: NOW,
+        )
 
     return asyncio.run(make())
 

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pytest
 
-from evalrun_api.metrics import ALL, Kind, Metric, driver, operator, scores
+from evalrun_api.metrics import ALL, Metric, MetricType, driver, operator, scores
 from evalrun_api.wire.pods import LABEL_COMPONENT, Component
 from evalrun_runner.benchmarks.values import decode
 from evalrun_runner.records.results import ItemResult
@@ -126,7 +126,7 @@ PLAUSIBLE: Mapping[Metric, Plausible] = {
 @pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
 def test_every_metric_is_there_with_plausible_values(watched: Watched, metric: Metric) -> None:
     plausible = PLAUSIBLE[metric]
-    if metric.kind is Kind.HISTOGRAM:
+    if metric.kind is MetricType.HISTOGRAM:
         count = watched.last(f"{metric.name}_count")
         mean = watched.last(f"{metric.name}_sum") / count
         print(f"\n{metric.name}: {count:.0f} observed, mean {mean:.4g}")

@@ -11,7 +11,7 @@ import yaml
 from cluster.cluster import Cluster
 from cluster.prometheus_api import Value
 from evalrun_api import Counts, GateResult, Phase, Reason, RunResult, Score, Verdict
-from evalrun_api.metrics import ALL, Kind, Metric, Source, driver, operator, scores
+from evalrun_api.metrics import ALL, Metric, MetricType, Source, driver, operator, scores
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.store.directory import DirectoryStore
 from support.operator_scene import Scene, with_evalruns
@@ -53,7 +53,7 @@ def check_catalogue(prometheus: Prometheus, source: Source, may_lack: set[Metric
                 assert labels.keys() - {"__name__"} == labels_of(metric, series), series
         if not names[metric] & lacking:
             # OpenMetrics names a counter's family without its ending.
-            family = metric.name.removesuffix("_total") if metric.kind is Kind.COUNTER else metric.name
+            family = metric.name.removesuffix("_total") if metric.kind is MetricType.COUNTER else metric.name
             (said,) = prometheus.metadata(family) or prometheus.metadata(metric.name)
             assert (said["type"], said["help"]) == (metric.kind.value, metric.help)
 

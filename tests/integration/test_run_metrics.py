@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from evalrun_api.metrics import Kind, driver, scores
+from evalrun_api.metrics import MetricType, driver, scores
 from support.runs import Ground, Run, make_ground, write_run
 
 Labels = tuple[tuple[str, str], ...]
 PAUSE_SECONDS = 0.05
-COUNTERS = {name for metric in driver.METRICS if metric.kind is not Kind.GAUGE for name in metric.series}
+COUNTERS = {name for metric in driver.METRICS if metric.kind is not MetricType.GAUGE for name in metric.series}
 
 
 class Page:

@@ -11,7 +11,7 @@ from evalrun_api import EvalRun
 from evalrun_operator.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
 from evalrun_operator.kube.objects import JOBS, PODS, Change, Kind
 from evalrun_operator.state.backend import Objects
-from evalrun_operator.state.observed import Attempt, Driver, Missing
+from evalrun_operator.state.observed import Attempt, Missing, ObservedDriver
 
 Object = dict[str, Any]
 
@@ -92,7 +92,7 @@ class FakeApi:
 class FakeBackend:
     """One driver for whatever run; what it wants written is given."""
 
-    driver: Driver | None = None
+    driver: ObservedDriver | None = None
     writes: tuple[Change, ...] = ()
     kinds: tuple[Kind, ...] = (JOBS, PODS)
 

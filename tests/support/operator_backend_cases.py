@@ -9,9 +9,15 @@ from evalrun_api import EvalRun, RunLocation
 from evalrun_api.spec.replicas import Resources
 from evalrun_operator.backend.jobs import JobsBackend
 from evalrun_operator.kube.objects import JOBS, PODS, Change, Create
-from evalrun_operator.settings import Driver, Image, NetworkPolicy, OperatorSettings, Pods
+from evalrun_operator.settings import (
+    DriverSettings,
+    ImageSettings,
+    NetworkPolicySettings,
+    OperatorSettings,
+    PodSettings,
+)
 from evalrun_operator.state.backend import Objects
-from evalrun_operator.state.desired import Want, Wanted
+from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import References
 from support.evalruns import make_run
 
@@ -28,14 +34,14 @@ STORE = {
 REFERENCES = References(runs={"llama-step-3000": RunLocation(uri="s3://evals/team/llama-step-3000-11112222/")})
 
 ADMINISTRATORS = OperatorSettings(
-    image=Image(reference="registry.example.com/runner@sha256:" + "a" * 64, pull_secrets=("pull",)),
-    driver=Driver(
+    image=ImageSettings(reference="registry.example.com/runner@sha256:" + "a" * 64, pull_secrets=("pull",)),
+    driver=DriverSettings(
         resources=Resources(requests={"cpu": 2, "memory": "4Gi"}),
         node_selector={"pool": "cpu"},
         annotations={"prometheus.io/scrape": "true"},
     ),
-    pods=Pods(service_account_name="evals", labels={"cost-centre": "42"}, cache_size_limit="200Gi"),
-    network_policy=NetworkPolicy(
+    pods=PodSettings(service_account_name="evals", labels={"cost-centre": "42"}, cache_size_limit="200Gi"),
+    network_policy=NetworkPolicySettings(
         metrics_from=({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},),
         egress=({"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443}]},),
     ),
@@ -128,8 +134,8 @@ def backend(settings: OperatorSettings | None = None) -> JobsBackend:
 
 def created(run: EvalRun, settings: OperatorSettings | None = None) -> dict[str, dict[str, Any]]:
     """Everything that is made of a run, by kind and, of Jobs, component."""
-    wanted = Wanted(1, Want.RUN, Want.RUN, count=run.spec.replicas.count, seconds_left=3600)
-    changes = backend(settings).changes(run, wanted, Objects(), REFERENCES)
+    desired = DesiredState(1, Desired.RUNNING, Desired.RUNNING, count=run.spec.replicas.count, seconds_left=3600)
+    changes = backend(settings).changes(run, desired, Objects(), REFERENCES)
     return {_what(change): dict(change.manifest) for change in changes if isinstance(change, Create)}
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from evalrun_api.metrics import ALL, Kind
+from evalrun_api.metrics import ALL, MetricType
 
 TARGET_LABELS = frozenset({"job", "instance", "namespace", "pod"})
 """What Prometheus adds to every series: they say which pod was scraped."""
@@ -106,7 +106,7 @@ def labels_of(metric: str, recorded: Mapping[str, str]) -> frozenset[str] | None
         return names.made.union(*parts)
     for known in ALL:
         if metric in known.series:
-            bucket = known.kind is Kind.HISTOGRAM and metric.endswith("_bucket")
+            bucket = known.kind is MetricType.HISTOGRAM and metric.endswith("_bucket")
             return frozenset(known.labels) | ({"le"} if bucket else set())
     return frozenset() if metric == "up" or metric.startswith("process_") else None
 

@@ -5,15 +5,15 @@ from evalrun_api.reading.documents import load_documents
 from evalrun_api.reading.parse import EvalRunFile, FileObject, cluster_problems, parse_evalrun, parse_file
 from evalrun_api.reading.problems import InvalidInput, Problem
 from evalrun_api.run import EvalRun
-from evalrun_api.spec.benchmark import Benchmark, Generation, Source
-from evalrun_api.spec.engine import EngineSpec, MockEngine, Numerics, VllmEngine
+from evalrun_api.spec.benchmark import Benchmark, GenerationOverrides, SuiteSource
+from evalrun_api.spec.engine import EngineSpec, MockEngineSpec, Numerics, VllmEngineSpec
 from evalrun_api.spec.engine_args import EngineArgs
 from evalrun_api.spec.gates import Gate, RunReference
 from evalrun_api.spec.meta import ObjectMeta
 from evalrun_api.spec.model import ModelScheme, ModelSpec
 from evalrun_api.spec.policy import Policy
 from evalrun_api.spec.replicas import Replicas
-from evalrun_api.spec.spec import EvalRunSpec, Output
+from evalrun_api.spec.spec import EvalRunSpec, OutputSpec
 from evalrun_api.spec.storage import AddressingStyle, Checksums, Storage
 from evalrun_api.status.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
 from evalrun_api.status.outcomes import Counts, Failure, GateResult, Score, Verdict, Work
@@ -44,16 +44,16 @@ __all__ = [
     "FileObject",
     "Gate",
     "GateResult",
-    "Generation",
+    "GenerationOverrides",
     "Head",
     "InvalidInput",
-    "MockEngine",
+    "MockEngineSpec",
     "ModelLocation",
     "ModelScheme",
     "ModelSpec",
     "Numerics",
     "ObjectMeta",
-    "Output",
+    "OutputSpec",
     "Phase",
     "Policy",
     "Problem",
@@ -65,12 +65,12 @@ __all__ = [
     "RunReference",
     "RunResult",
     "Score",
-    "Source",
     "Storage",
     "StorageAccess",
     "SuiteLocation",
+    "SuiteSource",
     "Verdict",
-    "VllmEngine",
+    "VllmEngineSpec",
     "Work",
     "cluster_problems",
     "load_documents",

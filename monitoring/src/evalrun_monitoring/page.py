@@ -42,7 +42,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DashboardSpec:
     """What a dashboard is made of. ``since`` is the time shown at first, up to now."""
 
     uid: str

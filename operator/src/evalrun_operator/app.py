@@ -19,18 +19,18 @@ from evalrun_operator.kube.connection import configuration
 from evalrun_operator.kube.objects import EVALRUNS
 from evalrun_operator.kube.workqueue import Work, WorkQueue
 from evalrun_operator.metrics import scrape
-from evalrun_operator.metrics.calls import Calls
+from evalrun_operator.metrics.calls import ApiCallMetrics
 from evalrun_operator.metrics.exposition import Exposition
-from evalrun_operator.metrics.operator import Looks, Operator
-from evalrun_operator.metrics.runs import Runs
+from evalrun_operator.metrics.operator import OperatorMetrics, ReconcileMetrics
+from evalrun_operator.metrics.runs import RunMetrics
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.observe.progress import ask_progress
 from evalrun_operator.reconcile import Reconciler
 from evalrun_operator.serving import serve
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Backend
-from evalrun_operator.watch.deliveries import Watched
-from evalrun_operator.watch.events import Intake
+from evalrun_operator.watch.deliveries import Deliveries
+from evalrun_operator.watch.events import EventHandler
 from evalrun_operator.watch.handlers import registry
 from evalrun_operator.watch.health import Health
 from evalrun_operator.watch.resync import Resync
@@ -49,11 +49,11 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
         Exception: A part ended by itself. The process should end too: only a new one is known to work.
     """
     found = await configuration()
-    calls = Calls()
+    calls = ApiCallMetrics()
     async with Client(found, calls.add) as client, aiohttp.ClientSession() as session:
-        looks, runs = Looks(), Runs(settings.metrics)
-        queue: WorkQueue[Key] = WorkQueue(waited=looks.waits.observe)
-        watched = Watched()
+        reconciles, runs = ReconcileMetrics(), RunMetrics(settings.metrics)
+        queue: WorkQueue[Key] = WorkQueue(waited=reconciles.waits.observe)
+        deliveries = Deliveries()
         kinds = (EVALRUNS, *backend.kinds)
         namespaces = settings.watch.namespaces
         observer = Observer(client, backend, partial(ask_progress, session), now)
@@ -63,9 +63,9 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
             observer.forget(key)
             queue.add(key)
 
-        resync = Resync(client, changed, watched, kinds, namespaces, settings.resync_seconds)
-        handlers = registry(Intake(changed, watched), kinds, found)
-        exposition = Exposition(runs, Operator(queue, looks, calls, resync), now)
+        resync = Resync(client, changed, deliveries, kinds, namespaces, settings.resync_seconds)
+        handlers = registry(EventHandler(changed, deliveries), kinds, found)
+        exposition = Exposition(runs, OperatorMetrics(queue, reconciles, calls, resync), now)
         health = Health(queue, resync)
         async with (
             serve(health.routes(), settings.health_port) as health_port,
@@ -74,7 +74,7 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
             place = ", ".join(namespaces) or "all namespaces"
             logger.info("working on %s; health on port %d, metrics on %d", place, health_port, metrics_port)
             try:
-                work = looks.timed(reconciler.reconcile)
+                work = reconciles.timed(reconciler.reconcile)
                 await _Parts(queue, resync, work, Watches(handlers, namespaces)).run(settings.workers)
             finally:
                 made = calls.by_verb_and_kind()

@@ -37,7 +37,7 @@ async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: P
     if plan.status != run.status:
         await _write_status(client, run, plan)
     for event in plan.events:
-        await tell(client, run, event, now)
+        await record_event(client, run, event, now)
 
 
 async def _apply_change(client: Client, run: EvalRun, change: Change) -> None:
@@ -120,7 +120,7 @@ async def _write_status(client: Client, run: EvalRun, plan: Plan) -> None:
         logger.info("%s/%s: %s -> %s", _namespace(run), _name(run), before, plan.status.phase)
 
 
-async def tell(client: Client, run: EvalRun, event: Event, now: datetime) -> None:
+async def record_event(client: Client, run: EvalRun, event: Event, now: datetime) -> None:
     """Write an event. One that was written lately is not written again: its name is made of what it says."""
     attempt = run.status.attempt if run.status else None
     said = repr((_uid(run), run.metadata.generation, attempt, event))

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from evalrun_api import EvalRunStatus
-from evalrun_operator.apply import apply, tell
+from evalrun_operator.apply import apply, record_event
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import ChildRefused
 from evalrun_operator.kube.objects import Event
-from evalrun_operator.metrics.runs import Runs
+from evalrun_operator.metrics.runs import RunMetrics
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.plan import plan
 from evalrun_operator.settings import OperatorSettings
@@ -20,7 +20,7 @@ from evalrun_operator.state.backend import Backend
 
 RECONCILE_SECONDS = 120.0
 """For one step; every call within has its own, shorter, time."""
-LOOKS_PER_SECOND = 40.0
+RECONCILES_PER_SECOND = 40.0
 """At runs of which nothing was heard, all together; events come on top. One costs some 5 ms of a processor."""
 
 
@@ -33,7 +33,7 @@ class Reconciler:
     observer: Observer
     settings: OperatorSettings
     now: Callable[[], datetime]
-    runs: Runs
+    runs: RunMetrics
     """Told of every run as it is before and after the step."""
     _unfinished: set[Key] = field(default_factory=set)
 
@@ -50,18 +50,18 @@ class Reconciler:
             self.runs.see(observed.run, observed.run.status, now, invalid=invalid)
             decided = plan(observed, self.settings, now)
             changes = self.backend.repairs(objects, now)
-            if decided.wanted is not None:
-                changes += self.backend.changes(observed.run, decided.wanted, objects, observed.references)
+            if decided.desired is not None:
+                changes += self.backend.changes(observed.run, decided.desired, objects, observed.references)
             pace = self._pace(key, decided.status)
             if changes or not pace:
                 self.observer.forget(key)
             try:
                 await apply(self.client, observed.run, changes, decided, now)
             except ChildRefused as refusal:
-                await tell(self.client, observed.run, Event("ChildRefused", str(refusal), warning=True), now)
+                await record_event(self.client, observed.run, Event("ChildRefused", str(refusal), warning=True), now)
                 raise
             self.runs.see(observed.run, decided.status, now, invalid=invalid)
-            return max(decided.again_in, pace)
+            return max(decided.requeue_after, pace)
 
     def _pace(self, key: Key, status: EvalRunStatus) -> float:
         """Seconds that looks at all unfinished runs take, of very many each is seen less often; 0: it is finished."""
@@ -69,4 +69,4 @@ class Reconciler:
             self._unfinished.discard(key)
             return 0.0
         self._unfinished.add(key)
-        return len(self._unfinished) / LOOKS_PER_SECOND
+        return len(self._unfinished) / RECONCILES_PER_SECOND

@@ -29,14 +29,14 @@ class _Settings(BaseModel):
     )
 
 
-class Watch(_Settings):
+class WatchSettings(_Settings):
     """What is watched."""
 
     namespaces: tuple[str, ...] = ()
     """These namespaces only; none: the whole cluster."""
 
 
-class Image(_Settings):
+class ImageSettings(_Settings):
     """The image of drivers and replicas."""
 
     reference: str = "ghcr.io/evalrun/runner:0.1.0"
@@ -47,7 +47,7 @@ class Image(_Settings):
     """Names of pull Secrets, in the runs' namespaces."""
 
 
-class Driver(_Settings):
+class DriverSettings(_Settings):
     """Pods of drivers; replicas are described by each EvalRun."""
 
     resources: Resources = Resources(requests={"cpu": "1", "memory": "2Gi"}, limits={"memory": "8Gi"})
@@ -60,7 +60,7 @@ class Driver(_Settings):
     """More annotations of drivers, as those that say where Prometheus scrapes."""
 
 
-class Pods(_Settings):
+class PodSettings(_Settings):
     """What all pods of runs have in common."""
 
     service_account_name: str | None = None
@@ -81,7 +81,7 @@ class Pods(_Settings):
     """How long pods stay bound to a node that is not ready or unreachable before they are replaced."""
 
 
-class NetworkPolicy(_Settings):
+class NetworkPolicySettings(_Settings):
     """Who may reach the pods of a run."""
 
     enabled: bool = True
@@ -92,7 +92,7 @@ class NetworkPolicy(_Settings):
     """NetworkPolicy egress rules for runs: the object store, the model hub. None: all egress is allowed."""
 
 
-class Metrics(_Settings):
+class MetricsSettings(_Settings):
     """What /metrics tells of finished runs, whose drivers are gone. Those left out are counted."""
 
     finished_runs: Annotated[int, Field(ge=0)] = 1000
@@ -104,17 +104,17 @@ class Metrics(_Settings):
 class OperatorSettings(_Settings):
     """Everything an administrator decides."""
 
-    watch: Watch = Watch()
+    watch: WatchSettings = WatchSettings()
     """What is watched."""
-    image: Image = Image()
+    image: ImageSettings = ImageSettings()
     """The image of drivers and replicas."""
-    driver: Driver = Driver()
+    driver: DriverSettings = DriverSettings()
     """Pods of drivers."""
-    pods: Pods = Pods()
+    pods: PodSettings = PodSettings()
     """What all pods of runs have in common."""
-    network_policy: NetworkPolicy = NetworkPolicy()
+    network_policy: NetworkPolicySettings = NetworkPolicySettings()
     """Who may reach the pods of a run."""
-    metrics: Metrics = Metrics()
+    metrics: MetricsSettings = MetricsSettings()
     """What /metrics tells of finished runs."""
     allow_code: bool = False
     """Suites of users may hold code (``!function``, code benchmarks): it runs in the run's pods."""

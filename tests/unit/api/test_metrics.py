@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from evalrun_api.metrics import ALL, Kind, Metric, Source, label_value
+from evalrun_api.metrics import ALL, Metric, MetricType, Source, label_value
 from evalrun_api.metrics.metric import LONGEST_LABEL
 
 UNITS = ("_seconds", "_ratio", "_bytes", "_tokens")
@@ -19,9 +19,9 @@ UNITS = ("_seconds", "_ratio", "_bytes", "_tokens")
 @pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
 def test_names_follow_the_conventions(metric: Metric) -> None:
     assert re.fullmatch(r"evalrun_[a-z0-9]+(_[a-z0-9]+)*", metric.name)
-    assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
+    assert metric.name.endswith("_total") == (metric.kind is MetricType.COUNTER)
     assert not metric.name.endswith(("_milliseconds", "_percent", "_kb"))
-    assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM)
+    assert bool(metric.buckets) == (metric.kind is MetricType.HISTOGRAM)
     assert list(metric.buckets) == sorted(set(metric.buckets))
     assert metric.help.endswith(".") or metric.help.endswith("answer.")
     assert not {"namespace", "pod", "instance", "job", "container", "le"} & set(metric.labels), "Prometheus' own labels"

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from evalrun_operator.observe.lookups import SECRET_READER
-from evalrun_operator.settings import NetworkPolicy, OperatorSettings, load_settings
+from evalrun_operator.settings import NetworkPolicySettings, OperatorSettings, load_settings
 from support.chart import CHART, GOLDEN, ROOT, Objects, helm, of_kind, render, the
 
 CRD = ROOT / "crds" / "evalrun.dev_evalruns.yaml"
@@ -129,7 +129,7 @@ def test_the_defaults_are_the_operators_own(tmp_path: Path) -> None:
     assert operator["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "evalrun-system"}}
     assert operator["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     assert set(settings.driver.annotations) == {f"prometheus.io/{name}" for name in ("scrape", "port", "path")}
-    same = {"network_policy": NetworkPolicy(), "driver": settings.driver.model_copy(update={"annotations": {}})}
+    same = {"network_policy": NetworkPolicySettings(), "driver": settings.driver.model_copy(update={"annotations": {}})}
     assert settings.model_copy(update=same) == OperatorSettings()
 
 

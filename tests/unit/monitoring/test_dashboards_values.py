@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from evalrun_api.metrics import ALL, Kind, Metric, Source, label_value
+from evalrun_api.metrics import ALL, Metric, MetricType, Source, label_value
 from evalrun_monitoring import EVERYTHING, dashboards, fill, queries
 from support.prometheus import promtool
 
@@ -125,11 +125,11 @@ def told(metric: Metric) -> Iterator[Series]:
     for values in product(*known):
         labels = dict(zip(metric.labels, values, strict=True)) | target
         match metric.kind:
-            case Kind.GAUGE:
+            case MetricType.GAUGE:
                 yield constant(metric.name, 1, labels)
-            case Kind.COUNTER:
+            case MetricType.COUNTER:
                 yield series(metric.name, f"0+1x{STEPS}", labels)
-            case Kind.HISTOGRAM:
+            case MetricType.HISTOGRAM:
                 bounds = [*map(str, metric.buckets), "+Inf"]
                 for number, bound in enumerate(bounds, start=1):
                     yield series(f"{metric.name}_bucket", f"0+{number}x{STEPS}", labels | {"le": bound})

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from evalrun_api import Counts, Phase, Reason, RunResult
 from evalrun_operator.kube.objects import JOBS, PODS
 from evalrun_operator.state.backend import Objects
-from evalrun_operator.state.desired import Want, Wanted
-from evalrun_operator.state.observed import Driver, DriverPhase, Replicas
+from evalrun_operator.state.desired import Desired, DesiredState
+from evalrun_operator.state.observed import DriverPhase, ObservedDriver, ObservedReplicas
 from support.evalruns import make_run
 from support.operator_backend_cases import LABELS, UID, backend, job, objects, pod
 
@@ -21,13 +21,13 @@ WORDS = RunResult(phase=Phase.SUCCEEDED, counts=Counts(planned=3, ok=3))
 NEEDS_SECRET = {"waiting": "CreateContainerConfigError", "message": 'secret "x-ray" not found'}
 
 
-def driver(*manifests: dict[str, Any]) -> Driver:
+def driver(*manifests: dict[str, Any]) -> ObservedDriver:
     found = backend().attempts(objects(*manifests))[1].driver
     assert found is not None
     return found
 
 
-def replicas(*manifests: dict[str, Any]) -> Replicas:
+def replicas(*manifests: dict[str, Any]) -> ObservedReplicas:
     found = backend().attempts(objects(*manifests))[1].replicas
     assert found is not None
     return found
@@ -103,7 +103,9 @@ def test_nobody_is_asked_at_the_address_of_a_pod_that_leaves() -> None:
 def test_a_driver_that_succeeded_says_what_the_run_came_to() -> None:
     of = job(conditions=[("Complete", "CompletionsReached")], status={"completionTime": "2026-01-01T12:31:00Z"})
     end = driver(of, pod(of, "Succeeded", exit_code=0, message=WORDS.fit().decode()))
-    assert end == Driver(DriverPhase.SUCCEEDED, WORDS, exit_code=0, ended_at=datetime(2026, 1, 1, 12, 31, tzinfo=UTC))
+    assert end == ObservedDriver(
+        DriverPhase.SUCCEEDED, WORDS, exit_code=0, ended_at=datetime(2026, 1, 1, 12, 31, tzinfo=UTC)
+    )
 
 
 def test_the_last_pod_to_end_decides_and_of_a_success_the_one_that_succeeded() -> None:
@@ -284,8 +286,8 @@ def survives(there: Objects) -> None:
     jobs = backend()
     jobs.attempts(there)
     jobs.repairs(there, NOW)
-    for want in Want:
-        jobs.changes(make_run().build(), Wanted(2, want, want, count=3), there, None)
+    for want in Desired:
+        jobs.changes(make_run().build(), DesiredState(2, want, want, count=3), there, None)
 
 
 @UNHURRIED

@@ -10,7 +10,7 @@ import pytest
 from evalrun_api import EvalRunStatus
 from evalrun_operator.kube.objects import JOBS, PODS, Change, Create, Delete, Patch
 from evalrun_operator.state.backend import Objects
-from evalrun_operator.state.desired import Want, Wanted
+from evalrun_operator.state.desired import Desired, DesiredState
 from support.evalruns import make_run
 from support.operator_backend_cases import FINALIZER, REFERENCES, backend, job, objects, pod, vllm_s3
 
@@ -18,8 +18,8 @@ RUN = make_run().with_replicas(3).build()
 NOW = datetime(2026, 1, 1, 13, tzinfo=UTC)
 
 
-def changes(wanted: Wanted, there: Objects | None = None) -> tuple[Change, ...]:
-    return backend().changes(RUN, wanted, there or Objects(), None)
+def changes(desired: DesiredState, there: Objects | None = None) -> tuple[Change, ...]:
+    return backend().changes(RUN, desired, there or Objects(), None)
 
 
 def deleted(some: tuple[Change, ...]) -> set[str]:
@@ -31,29 +31,31 @@ def deleted(some: tuple[Change, ...]) -> set[str]:
 
 
 def test_what_is_there_is_not_made_again() -> None:
-    wanted = Wanted(1, Want.RUN, Want.RUN, count=3)
-    assert changes(wanted, objects(job(), job("replica"))) == ()
+    desired = DesiredState(1, Desired.RUNNING, Desired.RUNNING, count=3)
+    assert changes(desired, objects(job(), job("replica"))) == ()
 
 
 def test_what_is_kept_is_left_alone_there_or_not() -> None:
-    assert changes(Wanted(1)) == ()
-    assert changes(Wanted(1), objects(job(), job("replica", conditions=[("Failed", "x")]))) == ()
+    assert changes(DesiredState(1)) == ()
+    assert changes(DesiredState(1), objects(job(), job("replica", conditions=[("Failed", "x")]))) == ()
 
 
 def test_a_driver_that_failed_is_not_made_again_under_its_number() -> None:
-    assert changes(Wanted(1, Want.RUN), objects(job(conditions=[("Failed", "PodFailurePolicy")]))) == ()
+    assert changes(DesiredState(1, Desired.RUNNING), objects(job(conditions=[("Failed", "PodFailurePolicy")]))) == ()
 
 
 def test_replicas_need_no_other_run_to_be_looked_up() -> None:
-    (made,) = backend().changes(vllm_s3(), Wanted(1, Want.KEEP, Want.RUN, count=8), Objects(), None)
+    (made,) = backend().changes(
+        vllm_s3(), DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=8), Objects(), None
+    )
     assert isinstance(made, Create)
     assert made.manifest["metadata"]["name"] == "llama-step-4000-a1-replicas"
 
 
 def test_all_pods_of_a_run_are_of_the_image_that_it_began_with() -> None:
     begun = make_run().with_status(EvalRunStatus(attempt=1, runner_image="runner@sha256:old")).build()
-    for wanted in (Wanted(2, Want.RUN), Wanted(1, Want.KEEP, Want.RUN, count=1)):
-        job = backend().changes(begun, wanted, Objects(), None)[-1]
+    for desired in (DesiredState(2, Desired.RUNNING), DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=1)):
+        job = backend().changes(begun, desired, Objects(), None)[-1]
         assert isinstance(job, Create)
         (container,) = job.manifest["spec"]["template"]["spec"]["containers"]
         assert container["image"] == "runner@sha256:old"
@@ -62,8 +64,8 @@ def test_all_pods_of_a_run_are_of_the_image_that_it_began_with() -> None:
 
 def test_a_driver_is_never_made_without_a_run_that_it_compares_with() -> None:
     with pytest.raises(KeyError, match="llama-step-3000"):
-        backend().changes(vllm_s3(), Wanted(1, Want.RUN), Objects(), None)
-    assert backend().changes(vllm_s3(), Wanted(1, Want.RUN), Objects(), REFERENCES)
+        backend().changes(vllm_s3(), DesiredState(1, Desired.RUNNING), Objects(), None)
+    assert backend().changes(vllm_s3(), DesiredState(1, Desired.RUNNING), Objects(), REFERENCES)
 
 
 # Grown and shrunk -------------------------------------------------------------------------------------------------
@@ -72,7 +74,7 @@ def test_a_driver_is_never_made_without_a_run_that_it_compares_with() -> None:
 @pytest.mark.parametrize("count", [1, 5])
 def test_replicas_grow_and_shrink_in_both_numbers_at_once(count: int) -> None:
     there = job("replica")
-    (patch,) = changes(Wanted(1, Want.KEEP, Want.RUN, count=count), objects(there))
+    (patch,) = changes(DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=count), objects(there))
     size = {"parallelism": count, "completions": count}
     assert patch == Patch(JOBS, there["metadata"]["name"], there["metadata"]["uid"], {"spec": size})
 
@@ -83,31 +85,31 @@ def test_replicas_grow_and_shrink_in_both_numbers_at_once(count: int) -> None:
 )
 def test_a_replica_that_found_no_driver_and_left_has_another_in_its_stead(closed: str, count: int, size: int) -> None:
     there = job("replica", status={"completedIndexes": closed})
-    some = changes(Wanted(1, Want.KEEP, Want.RUN, count=count), objects(there))
+    some = changes(DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=count), objects(there))
     assert [change.body for change in some if isinstance(change, Patch)] == (
         [{"spec": {"parallelism": size, "completions": size}}] if size != 3 else []
     )
-    assert changes(Wanted(1), objects(there)) == ()
+    assert changes(DesiredState(1), objects(there)) == ()
 
 
 def test_kueue_alone_sets_the_size_of_what_it_queues() -> None:
     there = job("replica", labels={"kueue.x-k8s.io/queue-name": "q"})
-    assert changes(Wanted(1, Want.KEEP, Want.RUN, count=5), objects(there)) == ()
+    assert changes(DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=5), objects(there)) == ()
 
 
 @pytest.mark.parametrize("condition", ["Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"])
 def test_replicas_that_ended_too_early_make_room_and_are_made_anew(condition: str) -> None:
     there = job("replica", conditions=[(condition, "x")])
-    wanted = Wanted(1, Want.KEEP, Want.RUN, count=3)
-    assert changes(wanted, objects(there)) == (Delete(JOBS, there["metadata"]["name"], there["metadata"]["uid"]),)
-    (made,) = changes(wanted)
+    desired = DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=3)
+    assert changes(desired, objects(there)) == (Delete(JOBS, there["metadata"]["name"], there["metadata"]["uid"]),)
+    (made,) = changes(desired)
     assert isinstance(made, Create)
 
 
-@pytest.mark.parametrize("wanted", [Want.RUN, Want.GONE])
-def test_what_is_being_deleted_is_waited_for(wanted: Want) -> None:
+@pytest.mark.parametrize("desired", [Desired.RUNNING, Desired.ABSENT])
+def test_what_is_being_deleted_is_waited_for(desired: Desired) -> None:
     there = objects(job(deleting=True), job("replica", deleting=True, conditions=[("Failed", "x")]))
-    assert changes(Wanted(1, wanted, wanted, count=9), there) == ()
+    assert changes(DesiredState(1, desired, desired, count=9), there) == ()
 
 
 # Taken away -------------------------------------------------------------------------------------------------------
@@ -115,7 +117,7 @@ def test_what_is_being_deleted_is_waited_for(wanted: Want) -> None:
 
 def test_what_has_to_be_gone_is_deleted_by_its_uid() -> None:
     there = (job(), job("replica"))
-    assert changes(Wanted(1, Want.GONE, Want.GONE), objects(*there)) == tuple(
+    assert changes(DesiredState(1, Desired.ABSENT, Desired.ABSENT), objects(*there)) == tuple(
         Delete(JOBS, each["metadata"]["name"], each["metadata"]["uid"]) for each in there
     )
 
@@ -128,14 +130,18 @@ def test_of_former_attempts_only_drivers_that_ended_stay() -> None:
         job("replica", 2, conditions=[("Failed", "x")]),
         job(attempt=3),
     )
-    assert deleted(changes(Wanted(3), there)) == {"nightly-a1-replicas", "nightly-a2-driver", "nightly-a2-replicas"}
+    assert deleted(changes(DesiredState(3), there)) == {
+        "nightly-a1-replicas",
+        "nightly-a2-driver",
+        "nightly-a2-replicas",
+    }
 
 
 def test_jobs_of_strangers_are_not_touched_whatever_their_labels_say() -> None:
     stranger, other_owner = job(attempt=1), job("replica", 1)
     stranger["metadata"]["ownerReferences"] = []
     other_owner["metadata"]["ownerReferences"][0]["uid"] = "somebody"
-    assert changes(Wanted(2), objects(stranger, other_owner)) == ()
+    assert changes(DesiredState(2), objects(stranger, other_owner)) == ()
 
 
 # Mended: lost nodes -----------------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ import yaml
 from evalrun_api import RunConfig
 from evalrun_api.wire.pods import NO_HEAD_SECONDS, RAY_PORTS, Component, Environment
 from evalrun_operator.kube.objects import Create
-from evalrun_operator.settings import NetworkPolicy, OperatorSettings, Pods
+from evalrun_operator.settings import NetworkPolicySettings, OperatorSettings, PodSettings
 from evalrun_operator.state.backend import Objects
-from evalrun_operator.state.desired import Want, Wanted
+from evalrun_operator.state.desired import Desired, DesiredState
 from support.evalruns import make_run
 from support.operator_backend_cases import CASES, REFERENCES, backend, created, kueue, mock, pvc_and_suite, vllm_s3
 
@@ -117,7 +117,7 @@ def test_no_rule_of_a_policy_is_open_to_everybody_by_being_empty() -> None:
 
 
 def test_a_policy_is_made_unless_the_administrator_says_no() -> None:
-    settings = OperatorSettings(network_policy=NetworkPolicy(enabled=False))
+    settings = OperatorSettings(network_policy=NetworkPolicySettings(enabled=False))
     assert "NetworkPolicy" not in created(mock(), settings)
 
 
@@ -138,7 +138,7 @@ def test_everything_belongs_to_its_run_and_holds_nothing_up(case: dict[str, dict
 
 
 def test_the_driver_is_made_last_after_all_that_it_needs() -> None:
-    changes = backend().changes(mock(), Wanted(1, Want.RUN), Objects(), REFERENCES)
+    changes = backend().changes(mock(), DesiredState(1, Desired.RUNNING), Objects(), REFERENCES)
     kinds = [change.kind.kind for change in changes if isinstance(change, Create)]
     assert kinds == ["Secret", "ConfigMap", "Service", "NetworkPolicy", "Job"]
 
@@ -155,7 +155,7 @@ def test_what_pods_read_is_never_that_of_an_earlier_run_of_the_same_name() -> No
 
 def test_the_token_is_one_for_all_attempts_and_made_by_chance() -> None:
     def secret(attempt: int) -> dict[str, Any]:
-        changes = backend().changes(mock(), Wanted(attempt, Want.RUN), Objects(), REFERENCES)
+        changes = backend().changes(mock(), DesiredState(attempt, Desired.RUNNING), Objects(), REFERENCES)
         return dict(changes[0].manifest) if isinstance(changes[0], Create) else {}
 
     assert secret(1) == secret(2)
@@ -186,7 +186,7 @@ def test_a_driver_is_tried_once_and_disruptions_are_no_try() -> None:
 
 
 def test_without_a_deadline_a_driver_has_none() -> None:
-    (*_, made) = backend().changes(mock(), Wanted(1, Want.RUN), Objects(), REFERENCES)
+    (*_, made) = backend().changes(mock(), DesiredState(1, Desired.RUNNING), Objects(), REFERENCES)
     assert isinstance(made, Create)
     assert "activeDeadlineSeconds" not in made.manifest["spec"]
 
@@ -271,7 +271,7 @@ def test_the_driver_has_no_gpu_and_goes_where_the_administrator_says() -> None:
 
 
 def test_the_administrators_labels_never_replace_ours() -> None:
-    settings = OperatorSettings(pods=Pods(labels={"evalrun.dev/run": "other", "team": "a"}))
+    settings = OperatorSettings(pods=PodSettings(labels={"evalrun.dev/run": "other", "team": "a"}))
     labels = created(mock(), settings)["replica"]["spec"]["template"]["metadata"]["labels"]
     assert labels["evalrun.dev/run"].startswith("0f3c9a52")
     assert labels["team"] == "a"

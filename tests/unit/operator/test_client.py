@@ -16,7 +16,7 @@ from evalrun_operator.kube import client as client_module
 from evalrun_operator.kube import errors
 from evalrun_operator.kube.client import Client, path_of
 from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS, SECRETS
-from evalrun_operator.metrics.calls import Calls
+from evalrun_operator.metrics.calls import ApiCallMetrics
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Server:
         return self.answers.pop(0)
 
 
-def talk(server: Server, conversation: Callable[[Client], Awaitable[Any]], calls: Calls | None = None) -> Any:
+def talk(server: Server, conversation: Callable[[Client], Awaitable[Any]], calls: ApiCallMetrics | None = None) -> Any:
     async def run() -> Any:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", server.handle)
@@ -61,7 +61,7 @@ def talk(server: Server, conversation: Callable[[Client], Awaitable[Any]], calls
         configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
         configuration.api_key["BearerToken"] = "bearer of-the-account"
         try:
-            async with Client(configuration, (calls or Calls()).add) as client:
+            async with Client(configuration, (calls or ApiCallMetrics()).add) as client:
                 return await conversation(client)
         finally:
             await runner.cleanup()
@@ -192,7 +192,7 @@ def test_calls_are_counted_by_verb_and_kind_and_how_they_ended(monkeypatch: pyte
         with pytest.raises(errors.Unavailable):
             await client.get(PODS, "team", "z")
 
-    calls = Calls()
+    calls = ApiCallMetrics()
     talk(server, some, calls)
     assert calls.by_verb_and_kind() == {("create", "Job"): 1, ("get", "Job"): 2, ("get", "Pod"): 1}
     requests, seconds = calls.families()

@@ -15,23 +15,23 @@ from kubernetes.aio.client import Configuration
 from prometheus_client.parser import text_string_to_metric_families
 
 from evalrun_api import Counts, GateResult, Phase, Reason, RunProgress, RunResult, Score, Verdict
-from evalrun_api.metrics import ALL, Kind, Source
+from evalrun_api.metrics import ALL, MetricType, Source
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import ApiError, Conflict, Unavailable
 from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS
 from evalrun_operator.kube.workqueue import WorkQueue
 from evalrun_operator.metrics import scrape
-from evalrun_operator.metrics.calls import Calls
+from evalrun_operator.metrics.calls import ApiCallMetrics
 from evalrun_operator.metrics.exposition import Exposition
-from evalrun_operator.metrics.operator import Looks, Operator
-from evalrun_operator.metrics.runs import Runs
+from evalrun_operator.metrics.operator import OperatorMetrics, ReconcileMetrics
+from evalrun_operator.metrics.runs import RunMetrics
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.reconcile import Reconciler
 from evalrun_operator.serving import serve
-from evalrun_operator.settings import Metrics, OperatorSettings
-from evalrun_operator.state.observed import Driver, DriverPhase
-from evalrun_operator.watch.deliveries import Watched
-from evalrun_operator.watch.events import Intake
+from evalrun_operator.settings import MetricsSettings, OperatorSettings
+from evalrun_operator.state.observed import DriverPhase, ObservedDriver
+from evalrun_operator.watch.deliveries import Deliveries
+from evalrun_operator.watch.events import EventHandler
 from evalrun_operator.watch.health import Health
 from evalrun_operator.watch.resync import Resync
 from support import virtual_time
@@ -40,7 +40,7 @@ from support.expositions import Told, told
 from support.fake_api import FakeApi, FakeBackend
 from support.operators import free_port
 
-KIND_OF = {"gauge": Kind.GAUGE, "counter": Kind.COUNTER, "histogram": Kind.HISTOGRAM}
+KIND_OF = {"gauge": MetricType.GAUGE, "counter": MetricType.COUNTER, "histogram": MetricType.HISTOGRAM}
 GATE = GateResult(task="gsm8k", metric="acc", min=0.5, verdict=Verdict.PASSED, reason=Reason.GATES_PASSED)
 RESULT = RunResult(
     phase=Phase.SUCCEEDED,
@@ -50,8 +50,8 @@ RESULT = RunResult(
     gates=(GATE,),
     results_uri="s3://evals/team/nightly/",
 )
-WORKING = Driver(DriverPhase.READY, address="10.0.0.5")
-DONE = Driver(DriverPhase.SUCCEEDED, result=RESULT, exit_code=0)
+WORKING = ObservedDriver(DriverPhase.READY, address="10.0.0.5")
+DONE = ObservedDriver(DriverPhase.SUCCEEDED, result=RESULT, exit_code=0)
 
 
 @dataclass
@@ -70,17 +70,19 @@ class Life:
             observer.forget(key)
             self.queue.add(key)
 
-        self.looks, runs, watched = Looks(), Runs(self.settings.metrics), Watched()
-        self.queue: WorkQueue[Key] = WorkQueue(waited=self.looks.waits.observe)
-        self.calls = Calls()
+        self.reconciles, runs, deliveries = ReconcileMetrics(), RunMetrics(self.settings.metrics), Deliveries()
+        self.queue: WorkQueue[Key] = WorkQueue(waited=self.reconciles.waits.observe)
+        self.calls = ApiCallMetrics()
         self.client = Client(Configuration(host="http://127.0.0.1:1"), self.calls.add)
         observer = Observer(self.api, self.backend, ask, lambda: NOON)  # type: ignore[arg-type]
-        self.resync = Resync(self.api, changed, watched, (EVALRUNS, JOBS, PODS), (), 60.0)  # type: ignore[arg-type]
+        self.resync = Resync(self.api, changed, deliveries, (EVALRUNS, JOBS, PODS), (), 60.0)  # type: ignore[arg-type]
         reconciler = Reconciler(self.api, self.backend, observer, self.settings, lambda: NOON, runs)  # type: ignore[arg-type]
-        self.look = self.looks.timed(reconciler.reconcile)
-        self.intake = Intake(changed, watched)
+        self.look = self.reconciles.timed(reconciler.reconcile)
+        self.handler = EventHandler(changed, deliveries)
         self.health = Health(self.queue, self.resync)
-        self.page = Exposition(runs, Operator(self.queue, self.looks, self.calls, self.resync), lambda: NOON)
+        self.page = Exposition(
+            runs, OperatorMetrics(self.queue, self.reconciles, self.calls, self.resync), lambda: NOON
+        )
 
     def has(self, *runs: Builder) -> None:
         """Runs are applied."""
@@ -95,7 +97,7 @@ class Life:
         workers = [asyncio.create_task(self.queue.run(self.look)) for _ in range(2)]
         for (kind, _), body in self.api.objects.items():
             if kind == "EvalRun":
-                self.intake.take(EVALRUNS, {"type": None, "object": body})
+                self.handler.handle(EVALRUNS, {"type": None, "object": body})
         yield
         self.queue.close()
         await asyncio.gather(*workers)
@@ -113,7 +115,7 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
 
 async def busy() -> Life:
     """Of everything that has a metric, something happened."""
-    life = Life(settings=OperatorSettings(metrics=Metrics(finished_runs=1)))
+    life = Life(settings=OperatorSettings(metrics=MetricsSettings(finished_runs=1)))
     life.has(make_run("done"), make_run("done-before"), make_run("going").with_replicas(2))
     for driver, names in ((WORKING, ("going",)), (DONE, ("done-before", "done", "nobody"))):
         life.backend.driver = driver
@@ -204,7 +206,7 @@ def test_a_deleted_run_is_gone_from_the_page() -> None:
         async with life.working():
             await asyncio.sleep(1)
             body = life.api.objects.pop(("EvalRun", "nightly"))
-            life.intake.take(EVALRUNS, {"type": "DELETED", "object": body})
+            life.handler.handle(EVALRUNS, {"type": "DELETED", "object": body})
             await asyncio.sleep(1)
         assert not {"evalrun_runs", "evalrun_score", "evalrun_run_info"} & life.says().keys()
 
@@ -288,7 +290,7 @@ def test_ages_are_those_of_the_clock_of_the_page() -> None:
     """A run that is older than it may be loses its series by the time of the scrape, not of its last look."""
 
     async def scene() -> None:
-        life = Life(backend=FakeBackend(DONE), settings=OperatorSettings(metrics=Metrics(finished_days=1)))
+        life = Life(backend=FakeBackend(DONE), settings=OperatorSettings(metrics=MetricsSettings(finished_days=1)))
         life.has(make_run("nightly"))
         await life.look(Key("team", "nightly"))
         later = Exposition(life.page.runs, life.page.operator, lambda: NOON + timedelta(days=2))

@@ -28,8 +28,8 @@ from evalrun_api.metrics import label_value
 from evalrun_api.spec.gates import RunReference
 from evalrun_api.status.status import Progress, ReplicaStatus
 from evalrun_operator.metrics.exposition import Exposition
-from evalrun_operator.metrics.runs import Runs
-from evalrun_operator.settings import Metrics
+from evalrun_operator.metrics.runs import RunMetrics
+from evalrun_operator.settings import MetricsSettings
 from support.evalruns import NOON, make_run
 from support.expositions import Told, told
 
@@ -49,11 +49,11 @@ class Nothing:
 class Book:
     """A book of runs and a clock."""
 
-    settings: Metrics = field(default_factory=Metrics)
+    settings: MetricsSettings = field(default_factory=MetricsSettings)
     now: datetime = NOON
 
     def __post_init__(self) -> None:
-        self.runs = Runs(self.settings)
+        self.runs = RunMetrics(self.settings)
 
     def sees(self, *runs: EvalRun, invalid: bool = False) -> Book:
         for run in runs:
@@ -229,7 +229,7 @@ def test_no_name_breaks_the_page(model: str, task: str, metric: str, filter_: st
 
 
 def test_the_newest_finished_runs_and_all_unfinished_ones_have_series_of_their_own() -> None:
-    book = Book(Metrics(finished_runs=2))
+    book = Book(MetricsSettings(finished_runs=2))
     ends = {"old": 1, "oldest": 0, "newest": 9, "newer": 5}
     book.sees(*(finished(name, NOON + minute * MINUTE) for name, minute in ends.items()), run("a"), run("b"), run("c"))
     assert book.named() == {"newest", "newer", "a", "b", "c"}
@@ -243,7 +243,7 @@ def test_a_thousand_runs_are_all_told() -> None:
 
 
 def test_a_finished_run_that_becomes_too_old_loses_its_series() -> None:
-    book = Book(Metrics(finished_days=2))
+    book = Book(MetricsSettings(finished_days=2))
     book.sees(finished("first", NOON), finished("second", NOON + DAY))
     assert book.named() == {"first", "second"}
     assert book.after(2 * DAY + MINUTE).named() == {"second"}
@@ -253,12 +253,12 @@ def test_a_finished_run_that_becomes_too_old_loses_its_series() -> None:
 
 
 def test_without_room_for_finished_runs_they_are_counted() -> None:
-    book = Book(Metrics(finished_runs=0)).sees(finished("x"), run("a"))
+    book = Book(MetricsSettings(finished_runs=0)).sees(finished("x"), run("a"))
     assert book.named() == {"a"} and book.left_out() == {"number": 1, "age": 0}
 
 
 def test_a_run_that_had_to_give_way_comes_back_when_there_is_room() -> None:
-    book = Book(Metrics(finished_runs=1)).sees(finished("old", NOON), finished("new", NOON + MINUTE))
+    book = Book(MetricsSettings(finished_runs=1)).sees(finished("old", NOON), finished("new", NOON + MINUTE))
     assert book.named() == {"new"}
     book.runs.forget(("team", "new"))
     assert book.left_out() == {"number": 1, "age": 0}
@@ -376,7 +376,7 @@ STEPS = st.lists(
 def test_whatever_is_seen_and_forgotten_the_page_is_right(
     steps: list[tuple[str, Phase | str | None, int]], most: int
 ) -> None:
-    book = Book(Metrics(finished_runs=most, finished_days=3))
+    book = Book(MetricsSettings(finished_runs=most, finished_days=3))
     there: dict[str, EvalRun] = {}
     for name, what, uid in steps:
         if what == "a day later":

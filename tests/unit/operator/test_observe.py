@@ -15,7 +15,7 @@ from evalrun_operator.kube.errors import Forbidden, Unavailable, UnreadableStatu
 from evalrun_operator.kube.objects import CLAIMS, CONFIG_MAPS, EVALRUNS, JOBS, NODES, PODS, SECRETS, Change, Kind
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.state.backend import Objects
-from evalrun_operator.state.observed import Attempt, Driver, DriverPhase, Missing, Observed
+from evalrun_operator.state.observed import Attempt, DriverPhase, Missing, Observed, ObservedDriver
 from support.evalruns import NOON, Builder, make_run
 from support.fake_api import FakeApi
 
@@ -28,7 +28,7 @@ ANSWER = RunProgress(phase=Phase.RUNNING)
 class OneDriver:
     """A backend that sees one driver, or none."""
 
-    driver: Driver | None = None
+    driver: ObservedDriver | None = None
     refused: tuple[Missing, ...] = ()
     kinds: tuple[Kind, ...] = (JOBS, PODS)
 
@@ -164,10 +164,10 @@ def test_of_finished_runs_nothing_is_kept() -> None:
 
 
 def test_only_a_driver_that_is_ready_is_asked_how_far_it_is() -> None:
-    ready = Look(backend=OneDriver(Driver(DriverPhase.READY, address="10.0.0.5")))
+    ready = Look(backend=OneDriver(ObservedDriver(DriverPhase.READY, address="10.0.0.5")))
     assert ready.saw(run()).progress is ANSWER and ready.asked == ["10.0.0.5"]
     for phase in set(DriverPhase) - {DriverPhase.READY}:
-        look = Look(backend=OneDriver(Driver(phase, address="10.0.0.5")))
+        look = Look(backend=OneDriver(ObservedDriver(phase, address="10.0.0.5")))
         assert look.saw(run()).progress is None and not look.asked
 
 
@@ -176,8 +176,8 @@ def test_what_the_spec_names_is_looked_up_only_when_an_attempt_may_have_to_be_ma
     named = run().with_spec(**spec)
     for driver, builder, expected in (
         (None, named, True),
-        (Driver(DriverPhase.FAILED), named, True),
-        (Driver(DriverPhase.READY), named, False),
+        (ObservedDriver(DriverPhase.FAILED), named, True),
+        (ObservedDriver(DriverPhase.READY), named, False),
         (None, run().with_spec(**spec).suspended(), False),
         (None, run().with_spec(**spec).with_status(EvalRunStatus(phase=Phase.FAILED)), False),
     ):

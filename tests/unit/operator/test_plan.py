@@ -24,8 +24,16 @@ from evalrun_api import (
 from evalrun_operator.plan import Plan, plan
 from evalrun_operator.plan.ending import wait_before
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.state.desired import Want, Wanted
-from evalrun_operator.state.observed import Attempt, Driver, DriverPhase, Missing, Observed, References, Replicas
+from evalrun_operator.state.desired import Desired, DesiredState
+from evalrun_operator.state.observed import (
+    Attempt,
+    DriverPhase,
+    Missing,
+    Observed,
+    ObservedDriver,
+    ObservedReplicas,
+    References,
+)
 from support.evalruns import NOON, Builder, make_run
 
 SETTINGS = OperatorSettings()
@@ -82,7 +90,7 @@ TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionSta
 
 def test_a_new_run_gets_a_driver_and_no_replicas() -> None:
     decided = decide(make_run().with_replicas(4), references=References())
-    assert decided.wanted == Wanted(1, Want.RUN, Want.KEEP, count=4)
+    assert decided.desired == DesiredState(1, Desired.RUNNING, Desired.UNCHANGED, count=4)
     assert decided.status.phase is Phase.STARTING
     assert decided.status.attempt == 1
     assert condition(decided.status, ConditionType.REPLICAS_READY) == (FALSE, "Preflight")
@@ -92,14 +100,14 @@ def test_a_new_run_gets_a_driver_and_no_replicas() -> None:
 
 def test_a_driver_in_preflight_holds_no_gpu() -> None:
     for phase in (DriverPhase.WAITING, DriverPhase.STARTING):
-        decided = after(started(make_run()), driver=Driver(phase, detail="0/3 nodes are available"))
-        assert decided.wanted is not None and decided.wanted.replicas is Want.KEEP
+        decided = after(started(make_run()), driver=ObservedDriver(phase, detail="0/3 nodes are available"))
+        assert decided.desired is not None and decided.desired.replicas is Desired.UNCHANGED
         assert decided.status.phase is Phase.STARTING
 
 
 def test_a_ready_driver_gets_its_replicas() -> None:
-    decided = after(started(make_run().with_replicas(4)), driver=Driver(DriverPhase.READY))
-    assert decided.wanted == Wanted(1, Want.KEEP, Want.RUN, count=4)
+    decided = after(started(make_run().with_replicas(4)), driver=ObservedDriver(DriverPhase.READY))
+    assert decided.desired == DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=4)
     assert condition(decided.status, ConditionType.REPLICAS_READY) == (FALSE, "WaitingForReplicas")
 
 
@@ -113,7 +121,7 @@ def test_progress_is_shown() -> None:
     )
     decided = decide(
         started(make_run().with_replicas(4, minCount=2)),
-        attempts={1: Attempt(Driver(DriverPhase.READY), Replicas(4, active=4, running=4))},
+        attempts={1: Attempt(ObservedDriver(DriverPhase.READY), ObservedReplicas(4, active=4, running=4))},
         progress=progress,
     )
     status = decided.status
@@ -131,7 +139,7 @@ def test_progress_is_shown() -> None:
     again = decide(
         make_run().with_replicas(4, minCount=2).with_status(status),
         NOON + timedelta(seconds=5),
-        attempts={1: Attempt(Driver(DriverPhase.READY), Replicas(4, active=4, running=4))},
+        attempts={1: Attempt(ObservedDriver(DriverPhase.READY), ObservedReplicas(4, active=4, running=4))},
         progress=progress.model_copy(update={"eta": NOON + timedelta(minutes=12, seconds=5)}),
     )
     assert again.status.conditions == status.conditions
@@ -139,35 +147,35 @@ def test_progress_is_shown() -> None:
 
 
 def test_count_may_change_while_it_runs() -> None:
-    ready = Attempt(Driver(DriverPhase.READY), Replicas(1, active=1))
+    ready = Attempt(ObservedDriver(DriverPhase.READY), ObservedReplicas(1, active=1))
     decided = decide(
         started(make_run().with_replicas(3)), attempts={1: ready}, progress=RunProgress(phase=Phase.RUNNING)
     )
-    assert decided.wanted is not None and (decided.wanted.replicas, decided.wanted.count) == (Want.RUN, 3)
+    assert decided.desired is not None and (decided.desired.replicas, decided.desired.count) == (Desired.RUNNING, 3)
 
 
 @pytest.mark.parametrize("progress", [None, RunProgress(phase=Phase.FINISHING), RunProgress(phase=Phase.SUCCEEDED)])
 def test_replicas_that_left_at_the_end_are_not_called_back(progress: RunProgress | None) -> None:
-    left = Attempt(Driver(DriverPhase.READY), Replicas(2, ended=True))
+    left = Attempt(ObservedDriver(DriverPhase.READY), ObservedReplicas(2, ended=True))
     decided = decide(started(make_run().with_replicas(2)), attempts={1: left}, progress=progress)
-    assert decided.wanted is not None and decided.wanted.replicas is Want.KEEP
+    assert decided.desired is not None and decided.desired.replicas is Desired.UNCHANGED
 
 
 def test_a_driver_of_a_queued_run_waits_without_a_deadline() -> None:
     run = started(make_run().in_queue("gpu-eval").with_policy(activeDeadlineSeconds=600))
-    queued = Attempt(Driver(DriverPhase.READY), Replicas(1, queued=True))
+    queued = Attempt(ObservedDriver(DriverPhase.READY), ObservedReplicas(1, queued=True))
     decided = decide(run, NOON + timedelta(seconds=60), attempts={1: queued})
     assert decided.status.phase is Phase.QUEUED
     assert condition(decided.status, ConditionType.ADMITTED) == (FALSE, "WaitingForAdmission")
     assert decided.status.active_since is None and decided.status.active_seconds == 60
-    assert decided.wanted is not None and decided.wanted.seconds_left is None
+    assert decided.desired is not None and decided.desired.seconds_left is None
 
 
 # The end ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_result_ends_the_run() -> None:
-    decided = after(started(make_run()), driver=Driver(DriverPhase.SUCCEEDED, GOOD, 0))
+    decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0))
     status = decided.status
     assert status.phase is Phase.SUCCEEDED and status.finished_at == NOON
     assert condition(status, ConditionType.COMPLETE) == (TRUE, "Succeeded")
@@ -182,7 +190,7 @@ def test_a_result_ends_the_run() -> None:
 
 def test_a_result_counts_even_if_the_run_is_suspended_or_late() -> None:
     run = started(make_run().suspended().with_policy(activeDeadlineSeconds=1))
-    decided = after(run, now=NOON + timedelta(hours=1), driver=Driver(DriverPhase.SUCCEEDED, GOOD, 0))
+    decided = after(run, now=NOON + timedelta(hours=1), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0))
     assert decided.status.phase is Phase.SUCCEEDED
 
 
@@ -191,7 +199,7 @@ def test_a_result_counts_even_if_the_run_is_suspended_or_late() -> None:
     [(Verdict.PASSED, TRUE, FALSE), (Verdict.FAILED, FALSE, TRUE), (Verdict.INCONCLUSIVE, UNKNOWN, FALSE)],
 )
 def test_gates_are_conditions(verdict: Verdict, status: ConditionStatus, stalled: ConditionStatus) -> None:
-    decided = after(started(make_run()), driver=Driver(DriverPhase.SUCCEEDED, gate(verdict), 0))
+    decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, gate(verdict), 0))
     assert decided.status.phase is Phase.SUCCEEDED
     assert condition(decided.status, ConditionType.GATE_PASSED)[0] is status
     assert condition(decided.status, ConditionType.STALLED)[0] is stalled
@@ -200,33 +208,40 @@ def test_gates_are_conditions(verdict: Verdict, status: ConditionStatus, stalled
 
 def test_made_up_answers_say_so() -> None:
     mock = GOOD.model_copy(update={"engine": "mock"})
-    decided = after(started(make_run()), driver=Driver(DriverPhase.SUCCEEDED, mock, 0))
+    decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, mock, 0))
     complete = next(one for one in decided.status.conditions if one.type == "Complete")
     assert "MADE-UP" in complete.message
 
 
 def test_a_finished_run_is_never_started_again() -> None:
-    finished = after(started(make_run()), driver=Driver(DriverPhase.SUCCEEDED, GOOD, 0)).status
-    for attempts in ({}, {1: Attempt(Driver(DriverPhase.FAILED))}, {2: Attempt(Driver(DriverPhase.FAILED))}):
+    finished = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0)).status
+    for attempts in (
+        {},
+        {1: Attempt(ObservedDriver(DriverPhase.FAILED))},
+        {2: Attempt(ObservedDriver(DriverPhase.FAILED))},
+    ):
         decided = decide(make_run().with_status(finished), attempts=attempts, references=References())
-        assert decided.wanted is None or Want.RUN not in {decided.wanted.driver, decided.wanted.replicas}
+        assert decided.desired is None or Desired.RUNNING not in {decided.desired.driver, decided.desired.replicas}
         assert decided.status == finished
 
 
 def test_replicas_that_do_not_leave_are_deleted_after_a_while() -> None:
-    finished = after(started(make_run()), driver=Driver(DriverPhase.SUCCEEDED, GOOD, 0)).status
-    there = {1: Attempt(Driver(DriverPhase.SUCCEEDED, GOOD, 0), Replicas(2, active=2))}
+    finished = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0)).status
+    there = {1: Attempt(ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0), ObservedReplicas(2, active=2))}
     soon = decide(make_run().with_status(finished), NOON + timedelta(seconds=10), attempts=there)
-    assert soon.wanted is None and soon.again_in == 20
+    assert soon.desired is None and soon.requeue_after == 20
     late = decide(make_run().with_status(finished), NOON + timedelta(seconds=31), attempts=there)
-    assert late.wanted is not None and (late.wanted.driver, late.wanted.replicas) == (Want.KEEP, Want.GONE)
+    assert late.desired is not None and (late.desired.driver, late.desired.replicas) == (
+        Desired.UNCHANGED,
+        Desired.ABSENT,
+    )
 
 
 def test_ttl_deletes_the_run() -> None:
-    finished = after(started(make_run()), driver=Driver(DriverPhase.SUCCEEDED, GOOD, 0)).status
+    finished = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0)).status
     run = make_run().with_policy(ttlSecondsAfterFinished=60).with_status(finished)
     assert not decide(run, NOON + timedelta(seconds=59)).delete_run
-    assert decide(run, NOON + timedelta(seconds=59)).again_in == 1
+    assert decide(run, NOON + timedelta(seconds=59)).requeue_after == 1
     assert decide(run, NOON + timedelta(seconds=60)).delete_run
     assert not decide(make_run().with_status(finished), NOON + timedelta(days=900)).delete_run
 
@@ -235,9 +250,9 @@ def test_ttl_deletes_the_run() -> None:
 
 
 def test_a_failed_driver_frees_the_gpus_and_the_next_attempt_follows_at_once() -> None:
-    failed = Driver(DriverPhase.FAILED, bad(Reason.REPLICAS_FAILED), 1, ended_at=NOON)
-    decided = after(started(make_run().with_replicas(2)), driver=failed, replicas=Replicas(2, active=2))
-    assert decided.wanted == Wanted(2, Want.RUN, Want.KEEP, count=2)
+    failed = ObservedDriver(DriverPhase.FAILED, bad(Reason.REPLICAS_FAILED), 1, ended_at=NOON)
+    decided = after(started(make_run().with_replicas(2)), driver=failed, replicas=ObservedReplicas(2, active=2))
+    assert decided.desired == DesiredState(2, Desired.RUNNING, Desired.UNCHANGED, count=2)
     assert (decided.status.attempt, decided.status.charged_attempts) == (2, 1)
     assert next((event.reason, event.warning) for event in decided.events) == ("AttemptStarted", True)
 
@@ -246,19 +261,19 @@ def test_later_retries_wait_longer() -> None:
     assert [wait_before(charged) for charged in (1, 2, 3, 4, 20)] == [0, 10, 20, 40, 300]
     run = make_run().with_policy(maxAttempts=5)
     run.with_status(EvalRunStatus(phase=Phase.RUNNING, attempt=2, charged_attempts=1))
-    failed = Attempt(Driver(DriverPhase.FAILED, None, 137, ended_at=NOON))
+    failed = Attempt(ObservedDriver(DriverPhase.FAILED, None, 137, ended_at=NOON))
     soon = decide(run, NOON + timedelta(seconds=4), attempts={2: failed}, references=References())
-    assert soon.wanted is not None and (soon.wanted.attempt, soon.wanted.replicas) == (2, Want.GONE)
-    assert soon.again_in == 6 and soon.status.charged_attempts == 1
+    assert soon.desired is not None and (soon.desired.attempt, soon.desired.replicas) == (2, Desired.ABSENT)
+    assert soon.requeue_after == 6 and soon.status.charged_attempts == 1
     late = decide(run, NOON + timedelta(seconds=10), attempts={2: failed}, references=References())
-    assert late.wanted is not None and late.wanted.attempt == 3 and late.status.charged_attempts == 2
+    assert late.desired is not None and late.desired.attempt == 3 and late.status.charged_attempts == 2
 
 
 def test_an_attempt_made_but_not_recorded_is_charged_once() -> None:
     run = started(make_run())
     attempts = {
-        1: Attempt(Driver(DriverPhase.FAILED, bad(Reason.REPLICAS_FAILED), 1)),
-        2: Attempt(Driver(DriverPhase.STARTING)),
+        1: Attempt(ObservedDriver(DriverPhase.FAILED, bad(Reason.REPLICAS_FAILED), 1)),
+        2: Attempt(ObservedDriver(DriverPhase.STARTING)),
     }
     decided = decide(run, attempts=attempts)
     assert (decided.status.attempt, decided.status.charged_attempts) == (2, 1)
@@ -269,7 +284,7 @@ def test_an_attempt_made_but_not_recorded_is_charged_once() -> None:
 def test_attempts_are_bounded() -> None:
     run = make_run().with_policy(maxAttempts=2)
     run.with_status(EvalRunStatus(phase=Phase.RUNNING, attempt=5, charged_attempts=1))
-    decided = after(run, 5, driver=Driver(DriverPhase.FAILED, bad(Reason.REPLICAS_FAILED, "no GPU answers"), 1))
+    decided = after(run, 5, driver=ObservedDriver(DriverPhase.FAILED, bad(Reason.REPLICAS_FAILED, "no GPU answers"), 1))
     assert decided.status.phase is Phase.FAILED
     assert condition(decided.status, ConditionType.FAILED) == (TRUE, "AttemptsExhausted")
     assert condition(decided.status, ConditionType.STALLED)[0] is TRUE
@@ -281,37 +296,46 @@ def test_attempts_are_bounded() -> None:
 @pytest.mark.parametrize(
     ("driver", "phase", "reason"),
     [
-        (Driver(DriverPhase.FAILED, bad(Reason.TASK_INVALID, "", Phase.INVALID), 2), Phase.INVALID, "TaskInvalid"),
-        (Driver(DriverPhase.FAILED, None, 2), Phase.INVALID, "DriverFailed"),
-        (Driver(DriverPhase.FAILED, bad(Reason.TOO_MANY_FAILED_ITEMS), 3), Phase.FAILED, "TooManyFailedItems"),
+        (
+            ObservedDriver(DriverPhase.FAILED, bad(Reason.TASK_INVALID, "", Phase.INVALID), 2),
+            Phase.INVALID,
+            "TaskInvalid",
+        ),
+        (ObservedDriver(DriverPhase.FAILED, None, 2), Phase.INVALID, "DriverFailed"),
+        (ObservedDriver(DriverPhase.FAILED, bad(Reason.TOO_MANY_FAILED_ITEMS), 3), Phase.FAILED, "TooManyFailedItems"),
     ],
 )
-def test_what_no_retry_mends_ends_the_run(driver: Driver, phase: Phase, reason: str) -> None:
-    decided = after(started(make_run()), driver=driver, replicas=Replicas(1, active=1))
+def test_what_no_retry_mends_ends_the_run(driver: ObservedDriver, phase: Phase, reason: str) -> None:
+    decided = after(started(make_run()), driver=driver, replicas=ObservedReplicas(1, active=1))
     assert decided.status.phase is phase
     assert condition(decided.status, ConditionType.FAILED) == (TRUE, reason)
-    assert decided.wanted is not None and (decided.wanted.driver, decided.wanted.replicas) == (Want.KEEP, Want.GONE)
+    assert decided.desired is not None and (decided.desired.driver, decided.desired.replicas) == (
+        Desired.UNCHANGED,
+        Desired.ABSENT,
+    )
     accepted = condition(decided.status, ConditionType.ACCEPTED)[0]
     assert accepted is (FALSE if phase is Phase.INVALID else TRUE)
 
 
 @pytest.mark.parametrize("code", [75, 143])
 def test_being_stopped_or_superseded_is_not_charged(code: int) -> None:
-    decided = after(started(make_run()), driver=Driver(DriverPhase.FAILED, None, code))
-    assert decided.wanted is not None and decided.wanted.attempt == 2
+    decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.FAILED, None, code))
+    assert decided.desired is not None and decided.desired.attempt == 2
     assert decided.status.charged_attempts == 0
 
 
 def test_lost_last_words_are_asked_for_again() -> None:
-    decided = after(started(make_run()), driver=Driver(DriverPhase.SUCCEEDED))
-    assert decided.wanted is not None and decided.wanted.attempt == 2 and decided.status.charged_attempts == 0
-    silent = after(started(make_run().with_policy(maxAttempts=1)), driver=Driver(DriverPhase.SUCCEEDED, None, 0))
+    decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED))
+    assert decided.desired is not None and decided.desired.attempt == 2 and decided.status.charged_attempts == 0
+    silent = after(
+        started(make_run().with_policy(maxAttempts=1)), driver=ObservedDriver(DriverPhase.SUCCEEDED, None, 0)
+    )
     assert silent.status.phase is Phase.FAILED  # it would say nothing again: no loop
 
 
 def test_children_taken_away_by_a_hand_come_back_uncharged() -> None:
     decided = decide(started(make_run()), references=References())
-    assert decided.wanted is not None and decided.wanted.attempt == 2
+    assert decided.desired is not None and decided.desired.attempt == 2
     assert decided.status.charged_attempts == 0
 
 
@@ -320,14 +344,17 @@ def test_children_taken_away_by_a_hand_come_back_uncharged() -> None:
 
 def test_suspension_frees_everything_and_stops_the_clock() -> None:
     run = started(make_run().suspended())
-    there = {"driver": Driver(DriverPhase.READY), "replicas": Replicas(1, active=1)}
+    there = {"driver": ObservedDriver(DriverPhase.READY), "replicas": ObservedReplicas(1, active=1)}
     decided = after(run, now=NOON + timedelta(seconds=90), **there)
-    assert decided.wanted is not None and (decided.wanted.driver, decided.wanted.replicas) == (Want.GONE, Want.GONE)
+    assert decided.desired is not None and (decided.desired.driver, decided.desired.replicas) == (
+        Desired.ABSENT,
+        Desired.ABSENT,
+    )
     assert decided.status.phase is Phase.SUSPENDED
     assert condition(decided.status, ConditionType.SUSPENDED) == (TRUE, "SuspendedByUser")
     assert (decided.status.active_seconds, decided.status.active_since) == (90, None)
     resumed = decide(make_run().with_status(decided.status), NOON + timedelta(hours=9), references=References())
-    assert resumed.wanted is not None and (resumed.wanted.attempt, resumed.wanted.driver) == (2, Want.RUN)
+    assert resumed.desired is not None and (resumed.desired.attempt, resumed.desired.driver) == (2, Desired.RUNNING)
     assert resumed.status.charged_attempts == 0
     assert resumed.status.active_seconds == 90
 
@@ -339,20 +366,20 @@ def test_a_run_born_suspended_waits() -> None:
 
 def test_the_deadline_ends_the_run() -> None:
     run = started(make_run().with_policy(activeDeadlineSeconds=100), active_seconds=60)
-    there = {"driver": Driver(DriverPhase.READY), "replicas": Replicas(1, active=1)}
+    there = {"driver": ObservedDriver(DriverPhase.READY), "replicas": ObservedReplicas(1, active=1)}
     before = after(run, now=NOON + timedelta(seconds=39), **there)
-    assert before.status.phase is Phase.STARTING and before.again_in == 1
-    assert before.wanted is not None and before.wanted.seconds_left == 1
+    assert before.status.phase is Phase.STARTING and before.requeue_after == 1
+    assert before.desired is not None and before.desired.seconds_left == 1
     late = after(run, now=NOON + timedelta(seconds=40), **there)
     assert condition(late.status, ConditionType.FAILED) == (TRUE, "DeadlineExceeded")
-    assert late.wanted is not None and (late.wanted.driver, late.wanted.replicas) == (Want.GONE, Want.GONE)
+    assert late.desired is not None and (late.desired.driver, late.desired.replicas) == (Desired.ABSENT, Desired.ABSENT)
 
 
 def test_a_deadline_that_was_raised_makes_the_backstop_harmless() -> None:
     run = started(make_run().with_policy(activeDeadlineSeconds=1000))
-    killed = Driver(DriverPhase.FAILED, reason=Reason.DEADLINE_EXCEEDED)
+    killed = ObservedDriver(DriverPhase.FAILED, reason=Reason.DEADLINE_EXCEEDED)
     decided = after(run, now=NOON + timedelta(seconds=100), driver=killed)
-    assert decided.wanted is not None and decided.wanted.attempt == 2 and decided.status.charged_attempts == 0
+    assert decided.desired is not None and decided.desired.attempt == 2 and decided.status.charged_attempts == 0
 
 
 # What the spec names ----------------------------------------------------------------------------------------------
@@ -362,9 +389,9 @@ def test_objects_of_one_commit_may_arrive_in_any_order_but_not_for_ever() -> Non
     missing = Missing("spec.output.storage.credentialsSecretRef.name", Reason.NOT_FOUND, "the Secret s3 is not there")
     refs = References(problems=(missing,))
     early = decide(make_run(), NOON + timedelta(seconds=30), references=refs)
-    assert early.status.phase is Phase.PENDING and early.again_in == 10
+    assert early.status.phase is Phase.PENDING and early.requeue_after == 10
     assert condition(early.status, ConditionType.ACCEPTED) == (FALSE, "NotFound")
-    assert early.wanted is not None and early.wanted.driver is Want.KEEP
+    assert early.desired is not None and early.desired.driver is Desired.UNCHANGED
     late = decide(make_run().with_status(early.status), NOON + timedelta(seconds=121), references=refs)
     assert late.status.phase is Phase.INVALID
     assert condition(late.status, ConditionType.FAILED) == (TRUE, "NotFound")
@@ -373,7 +400,7 @@ def test_objects_of_one_commit_may_arrive_in_any_order_but_not_for_ever() -> Non
 def test_a_broken_rule_is_invalid_at_once() -> None:
     decided = decide(make_run(), invalid="spec.benchmarks: names are unique", references=References())
     assert decided.status.phase is Phase.INVALID
-    assert decided.wanted is not None and decided.wanted.driver is Want.KEEP
+    assert decided.desired is not None and decided.desired.driver is Desired.UNCHANGED
 
 
 def test_a_run_keeps_its_image_and_says_where_its_results_lie_from_the_start() -> None:
@@ -381,14 +408,16 @@ def test_a_run_keeps_its_image_and_says_where_its_results_lie_from_the_start() -
     assert first.runner_image == SETTINGS.image.reference
     assert first.results_uri == "s3://evals/team/nightly-0f3c9a52/"
     upgraded = OperatorSettings.model_validate({"image": {"reference": "runner:next"}})
-    there = Observed(make_run().with_status(first).build(), {1: Attempt(Driver(DriverPhase.READY))})
+    there = Observed(make_run().with_status(first).build(), {1: Attempt(ObservedDriver(DriverPhase.READY))})
     assert plan(there, upgraded, NOON).status.runner_image == SETTINGS.image.reference
 
 
 def test_status_stays_small_whatever_a_driver_says() -> None:
     scores = tuple(Score(task=f"t{n}", metric="acc", value=0.5, n=10) for n in range(500))
     loud = GOOD.model_copy(update={"scores": scores, "gates": gate(Verdict.PASSED, "x" * 1000).gates * 200})
-    decided = after(started(make_run()), driver=Driver(DriverPhase.SUCCEEDED, loud, 0))
+    decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, loud, 0))
     assert len(decided.status.scores) == 50 and len(decided.status.gates) == 100
-    failed = after(started(make_run()), driver=Driver(DriverPhase.FAILED, bad(Reason.TASK_INVALID, "x" * 99999), 2))
+    failed = after(
+        started(make_run()), driver=ObservedDriver(DriverPhase.FAILED, bad(Reason.TASK_INVALID, "x" * 99999), 2)
+    )
     assert len(failed.status.to_json()) < 32 << 10

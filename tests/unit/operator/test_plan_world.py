@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from evalrun_api import Counts, EvalRunStatus, Failure, Phase, Reason, RunProgress, RunResult
 from evalrun_operator.plan import plan
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.state.desired import Want, Wanted
-from evalrun_operator.state.observed import Attempt, Driver, DriverPhase, Observed, References, Replicas
+from evalrun_operator.state.desired import Desired, DesiredState
+from evalrun_operator.state.observed import Attempt, DriverPhase, Observed, ObservedDriver, ObservedReplicas, References
 from support.evalruns import NOON, make_run
 
 GOOD = RunResult(phase=Phase.SUCCEEDED, engine="vllm", counts=Counts(planned=10, ok=10), results_uri="s3://evals/x/")
@@ -28,26 +28,26 @@ class _Cluster:
     were_ready: set[int] = field(default_factory=set)
     made: list[int] = field(default_factory=list)
 
-    def writes(self, wanted: Wanted) -> list[tuple[int, str]]:
+    def writes(self, desired: DesiredState) -> list[tuple[int, str]]:
         writes: list[tuple[int, str]] = []
         for number, attempt in self.attempts.items():
-            if number < wanted.attempt:
+            if number < desired.attempt:
                 if attempt.replicas is not None:
                     writes.append((number, "delete replicas"))
                 if attempt.driver is not None and not attempt.driver.phase.ended:
                     writes.append((number, "delete driver"))
-        here = self.attempts.get(wanted.attempt, Attempt())
-        if wanted.driver is Want.RUN and here.driver is None:
-            writes.append((wanted.attempt, "create driver"))
-        if wanted.driver is Want.GONE and here.driver is not None:
-            writes.append((wanted.attempt, "delete driver"))
-        if wanted.replicas is Want.RUN:
+        here = self.attempts.get(desired.attempt, Attempt())
+        if desired.driver is Desired.RUNNING and here.driver is None:
+            writes.append((desired.attempt, "create driver"))
+        if desired.driver is Desired.ABSENT and here.driver is not None:
+            writes.append((desired.attempt, "delete driver"))
+        if desired.replicas is Desired.RUNNING:
             if here.replicas is None:
-                writes.append((wanted.attempt, "create replicas"))
+                writes.append((desired.attempt, "create replicas"))
             elif here.replicas.ended:
-                writes.append((wanted.attempt, "delete replicas"))
-        if wanted.replicas is Want.GONE and here.replicas is not None:
-            writes.append((wanted.attempt, "delete replicas"))
+                writes.append((desired.attempt, "delete replicas"))
+        if desired.replicas is Desired.ABSENT and here.replicas is not None:
+            writes.append((desired.attempt, "delete replicas"))
         return writes
 
     def write(self, number: int, what: str) -> None:
@@ -56,11 +56,11 @@ class _Cluster:
             case "create driver":
                 assert not any(one.driver and not one.driver.phase.ended for one in self.attempts.values())
                 self.made.append(number)
-                attempt = replace(attempt, driver=Driver(DriverPhase.WAITING))
+                attempt = replace(attempt, driver=ObservedDriver(DriverPhase.WAITING))
             case "delete driver":
                 attempt = replace(attempt, driver=None)
             case "create replicas":
-                attempt = replace(attempt, replicas=Replicas(1, active=1))
+                attempt = replace(attempt, replicas=ObservedReplicas(1, active=1))
             case "delete replicas":
                 attempt = replace(attempt, replicas=None)
         self.attempts[number] = attempt
@@ -98,7 +98,7 @@ class World(RuleBasedStateMachine):
     @rule(dies_after=st.integers(0, 6))
     def reconcile(self, dies_after: int) -> None:
         decided = plan(self._observed(), OperatorSettings(), self.now)
-        writes = [] if decided.wanted is None else self.cluster.writes(decided.wanted)
+        writes = [] if decided.desired is None else self.cluster.writes(decided.desired)
         for number, what in writes[:dies_after]:
             self.cluster.write(number, what)
         if dies_after > len(writes):
@@ -115,7 +115,7 @@ class World(RuleBasedStateMachine):
             if attempt.driver is not None and not attempt.driver.phase.ended
         ]
 
-    def _driver(self, number: int, driver: Driver) -> None:
+    def _driver(self, number: int, driver: ObservedDriver) -> None:
         self.cluster.attempts[number] = replace(self.cluster.attempts[number], driver=driver)
 
     @precondition(lambda self: self._live())
@@ -124,7 +124,7 @@ class World(RuleBasedStateMachine):
         number = choose.choice(self._live())  # type: ignore[attr-defined]
         if phase == "ready":
             self.cluster.were_ready.add(number)
-        self._driver(number, Driver(DriverPhase(phase)))
+        self._driver(number, ObservedDriver(DriverPhase(phase)))
 
     @precondition(lambda self: self._live())
     @rule(
@@ -134,11 +134,11 @@ class World(RuleBasedStateMachine):
     def driver_ends(self, choose: object, end: str) -> None:
         number = choose.choice(self._live())  # type: ignore[attr-defined]
         drivers = {
-            "good": Driver(DriverPhase.SUCCEEDED, GOOD, 0),
-            "good, unheard": Driver(DriverPhase.SUCCEEDED),
-            "bad": Driver(DriverPhase.FAILED, LOST, 1, ended_at=self.now),
-            "killed": Driver(DriverPhase.FAILED, None, 137, ended_at=self.now),
-            "stopped": Driver(DriverPhase.FAILED, None, 143, ended_at=self.now),
+            "good": ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0),
+            "good, unheard": ObservedDriver(DriverPhase.SUCCEEDED),
+            "bad": ObservedDriver(DriverPhase.FAILED, LOST, 1, ended_at=self.now),
+            "killed": ObservedDriver(DriverPhase.FAILED, None, 137, ended_at=self.now),
+            "stopped": ObservedDriver(DriverPhase.FAILED, None, 143, ended_at=self.now),
         }
         self._driver(number, drivers[end])
         self.charges += end in {"bad", "killed"}
@@ -147,7 +147,7 @@ class World(RuleBasedStateMachine):
     def replicas_leave(self) -> None:
         for number, attempt in self.cluster.attempts.items():
             if attempt.replicas is not None:
-                self.cluster.attempts[number] = replace(attempt, replicas=Replicas(1, ended=True))
+                self.cluster.attempts[number] = replace(attempt, replicas=ObservedReplicas(1, ended=True))
 
     # The user -----------------------------------------------------------------------------------------------------
 
@@ -184,10 +184,10 @@ class World(RuleBasedStateMachine):
             self.reconcile(99)
             for number in self._live():
                 self.cluster.were_ready.add(number)
-                if self.cluster.attempts[number].driver == Driver(DriverPhase.READY):
-                    self._driver(number, Driver(DriverPhase.SUCCEEDED, GOOD, 0))
+                if self.cluster.attempts[number].driver == ObservedDriver(DriverPhase.READY):
+                    self._driver(number, ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0))
                 else:
-                    self._driver(number, Driver(DriverPhase.READY))
+                    self._driver(number, ObservedDriver(DriverPhase.READY))
             self.now += timedelta(seconds=400)
         assert self.status is not None and self.status.phase in {Phase.SUCCEEDED, Phase.FAILED}
         assert self.status.charged_attempts is not None

@@ -10,17 +10,17 @@ import pytest
 from evalrun_api import EvalRunStatus, Phase, RunProgress
 from evalrun_operator.kube.errors import ChildRefused, Forbidden
 from evalrun_operator.kube.objects import JOBS, Create
-from evalrun_operator.metrics.runs import Runs
+from evalrun_operator.metrics.runs import RunMetrics
 from evalrun_operator.names import run_labels
 from evalrun_operator.observe.observer import Key, Observer
-from evalrun_operator.reconcile import LOOKS_PER_SECOND, Reconciler
+from evalrun_operator.reconcile import RECONCILES_PER_SECOND, Reconciler
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.state.observed import Driver, DriverPhase
+from evalrun_operator.state.observed import DriverPhase, ObservedDriver
 from support.evalruns import NOON, Builder, make_run
 from support.fake_api import FakeApi, FakeBackend
 
 SETTINGS = OperatorSettings()
-READY = Driver(DriverPhase.READY, address="10.0.0.5")
+READY = ObservedDriver(DriverPhase.READY, address="10.0.0.5")
 DRIVER = Create(JOBS, {"metadata": {"name": "x-a1-driver", "labels": run_labels(make_run().uid)}})
 
 
@@ -34,7 +34,7 @@ class Scene:
             return None
 
         observer = Observer(self.api, self.backend, ask, lambda: NOON)  # type: ignore[arg-type]
-        runs = Runs(SETTINGS.metrics)
+        runs = RunMetrics(SETTINGS.metrics)
         self.reconciler = Reconciler(self.api, self.backend, observer, SETTINGS, lambda: NOON, runs)  # type: ignore[arg-type]
 
     def having(self, *runs: Builder) -> Scene:
@@ -69,7 +69,7 @@ def test_children_are_read_again_after_something_was_written() -> None:
 
 
 def test_of_very_many_runs_each_is_looked_at_less_often() -> None:
-    runs = [make_run(f"x{number}") for number in range(int(LOOKS_PER_SECOND * SETTINGS.progress_seconds * 3))]
+    runs = [make_run(f"x{number}") for number in range(int(RECONCILES_PER_SECOND * SETTINGS.progress_seconds * 3))]
     scene = Scene(FakeBackend(READY)).having(*runs)
     assert scene.look("x0") == SETTINGS.progress_seconds
     assert [scene.look(run.name) for run in runs][-1] == pytest.approx(3 * SETTINGS.progress_seconds)

@@ -15,8 +15,8 @@ from evalrun_operator.kube.errors import ApiError, Forbidden, NoCluster, NotFoun
 from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS, Kind
 from evalrun_operator.kube.workqueue import WorkQueue
 from evalrun_operator.observe.observer import Key
-from evalrun_operator.watch.deliveries import Watched
-from evalrun_operator.watch.events import CHILDREN, Intake, key_of
+from evalrun_operator.watch.deliveries import Deliveries
+from evalrun_operator.watch.events import CHILDREN, EventHandler, key_of
 from evalrun_operator.watch.health import Health
 from evalrun_operator.watch.resync import Resync
 from support import virtual_time
@@ -26,16 +26,16 @@ class Sight:
     """A watch and lists of pods, told as sentences."""
 
     def __init__(self) -> None:
-        self.watched = Watched()
+        self.deliveries = Deliveries()
 
     def delivers(self, **versions: str) -> Sight:
         for uid, version in versions.items():
-            self.watched.saw(PODS, uid, version)
+            self.deliveries.record(PODS, uid, version)
         return self
 
     def lists(self, **versions: str) -> tuple[set[str], set[str]]:
         """What is behind, what is overdue."""
-        compared = self.watched.compare(PODS, versions, self.watched.turn(PODS))
+        compared = self.deliveries.compare(PODS, versions, self.deliveries.turn(PODS))
         return set(compared.behind), set(compared.overdue)
 
 
@@ -54,8 +54,8 @@ def test_what_was_not_delivered_between_two_lists_is_overdue() -> None:
     sight = Sight().delivers(a="1")
     assert sight.lists(a="2") == ({"a"}, set())
     assert sight.lists(a="3") == ({"a"}, {"a"})
-    assert sight.watched.still_owed(PODS, frozenset("a")) == {"a"}
-    assert sight.delivers(a="3").watched.still_owed(PODS, frozenset("a")) == frozenset()
+    assert sight.deliveries.still_outstanding(PODS, frozenset("a")) == {"a"}
+    assert sight.delivers(a="3").deliveries.still_outstanding(PODS, frozenset("a")) == frozenset()
 
 
 def test_an_object_that_changes_all_the_time_is_never_overdue_with_a_watch_that_lags() -> None:
@@ -80,17 +80,17 @@ def test_a_new_object_that_is_never_delivered_is_overdue() -> None:
 def test_an_object_that_went_away_is_owed_no_more() -> None:
     sight = Sight()
     sight.lists(a="1")
-    sight.watched.gone(PODS, "a")
-    assert sight.watched.still_owed(PODS, frozenset("a")) == frozenset()
+    sight.deliveries.record_deletion(PODS, "a")
+    assert sight.deliveries.still_outstanding(PODS, frozenset("a")) == frozenset()
     assert sight.lists() == (set(), set())
 
 
 def test_one_made_while_the_list_was_on_its_way_is_not_forgotten() -> None:
-    watched = Watched()
-    turn = watched.turn(PODS)
-    watched.saw(PODS, "new", "7")
-    watched.compare(PODS, {}, turn)
-    assert watched.compare(PODS, {"new": "7"}, watched.turn(PODS)).behind == frozenset()
+    deliveries = Deliveries()
+    turn = deliveries.turn(PODS)
+    deliveries.record(PODS, "new", "7")
+    deliveries.compare(PODS, {}, turn)
+    assert deliveries.compare(PODS, {"new": "7"}, deliveries.turn(PODS)).behind == frozenset()
 
 
 # Resync -----------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class Server:
     objects: dict[tuple[Kind, str], dict[str, Any]] = field(default_factory=dict)
     deaf: set[Kind] = field(default_factory=set)
     error: ApiError | None = None
-    intake: Intake | None = None
+    handler: EventHandler | None = None
     asked: list[tuple[Kind, str | None, str]] = field(default_factory=list)
     version: int = 0
     delay: float = 0.0
@@ -121,8 +121,8 @@ class Server:
         self.version += 1
         metadata = {"name": name, "namespace": "team", "uid": f"u-{name}", "resourceVersion": str(self.version)}
         self.objects[kind, name] = metadata | {"annotations": {"evalrun.dev/run-name": run}}
-        if kind not in self.deaf and self.intake is not None:
-            self.intake.take(kind, {"type": "MODIFIED", "object": {"metadata": self.objects[kind, name]}})
+        if kind not in self.deaf and self.handler is not None:
+            self.handler.handle(kind, {"type": "MODIFIED", "object": {"metadata": self.objects[kind, name]}})
 
 
 def play(
@@ -136,10 +136,10 @@ def play(
         return None
 
     async def run() -> None:
-        server, watched = Server(), Watched()
+        server, deliveries = Server(), Deliveries()
         queue: WorkQueue[Key] = WorkQueue()
-        server.intake = Intake(queue.add, watched)
-        resync = Resync(server, queue.add, watched, (EVALRUNS, JOBS, PODS), namespaces, 60.0)  # type: ignore[arg-type]
+        server.handler = EventHandler(queue.add, deliveries)
+        resync = Resync(server, queue.add, deliveries, (EVALRUNS, JOBS, PODS), namespaces, 60.0)  # type: ignore[arg-type]
         tasks = [asyncio.create_task(queue.run(work)), asyncio.create_task(resync.run())]
         try:
             await scene(server, resync, Health(queue, resync))
@@ -372,11 +372,11 @@ def test_annotation_with_an_object_name_leads_to_the_run_of_its_own_namespace() 
 def test_the_operators_own_status_is_no_news_and_what_a_user_wants_is() -> None:
     added: list[Key] = []
 
-    intake = Intake(added.append, Watched())
+    handler = EventHandler(added.append, Deliveries())
 
     def event(version: int, kind: str | None = "MODIFIED", **metadata: Any) -> int:
         base = {"name": "x", "namespace": "team", "uid": "u", "generation": 1, "resourceVersion": str(version)}
-        intake.take(EVALRUNS, {"type": kind, "object": {"metadata": base | metadata}})
+        handler.handle(EVALRUNS, {"type": kind, "object": {"metadata": base | metadata}})
         return len(added)
 
     assert event(1, None) == 1

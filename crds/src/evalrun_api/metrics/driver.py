@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from evalrun_api.metrics.metric import RUN, Kind, Metric, Source
+from evalrun_api.metrics.metric import RUN, Metric, MetricType, Source
 
 _REPLICA = (*RUN, "replica")
 
 
 def _gauge(name: str, help: str, labels: tuple[str, ...] = RUN) -> Metric:
-    return Metric(name, Kind.GAUGE, help, labels, Source.DRIVER)
+    return Metric(name, MetricType.GAUGE, help, labels, Source.DRIVER)
 
 
 def _counter(name: str, help: str, labels: tuple[str, ...] = RUN) -> Metric:
-    return Metric(name, Kind.COUNTER, help, labels, Source.DRIVER)
+    return Metric(name, MetricType.COUNTER, help, labels, Source.DRIVER)
 
 
 DRIVER_INFO = _gauge(
@@ -65,7 +65,7 @@ ENGINE_TOKENS = _counter(
 )
 REQUEST_SECONDS = Metric(
     "evalrun_request_seconds",
-    Kind.HISTOGRAM,
+    MetricType.HISTOGRAM,
     "Seconds from a request's entry into an engine, where it may queue, to its answer.",
     RUN,
     Source.DRIVER,
@@ -73,7 +73,7 @@ REQUEST_SECONDS = Metric(
 )
 COMMIT_SECONDS = Metric(
     "evalrun_commit_seconds",
-    Kind.HISTOGRAM,
+    MetricType.HISTOGRAM,
     "Seconds from the end of a chunk's last item to its part in the store: scoring and writing.",
     RUN,
     Source.DRIVER,

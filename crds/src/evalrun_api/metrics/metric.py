@@ -29,7 +29,7 @@ RUN = ("run_namespace", "run")
 _UNTELLABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd`]")
 
 
-class Kind(StrEnum):
+class MetricType(StrEnum):
     """Prometheus' types."""
 
     GAUGE = "gauge"
@@ -57,7 +57,7 @@ class Metric:
     """
 
     name: str
-    kind: Kind
+    kind: MetricType
     help: str
     labels: tuple[str, ...]
     source: Source
@@ -69,17 +69,17 @@ class Metric:
         Values of labels that come from users go through ``label_value``.
         """
         match self.kind:
-            case Kind.GAUGE:
+            case MetricType.GAUGE:
                 return GaugeMetricFamily(self.name, self.help, labels=self.labels)
-            case Kind.COUNTER:
+            case MetricType.COUNTER:
                 return CounterMetricFamily(self.name, self.help, labels=self.labels)
-            case Kind.HISTOGRAM:
+            case MetricType.HISTOGRAM:
                 return HistogramMetricFamily(self.name, self.help, labels=self.labels)
 
     @property
     def series(self) -> tuple[str, ...]:
         """The names that queries may use."""
-        if self.kind is Kind.HISTOGRAM:
+        if self.kind is MetricType.HISTOGRAM:
             return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
         return (self.name,)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from evalrun_api.metrics.metric import RUN, Kind, Metric, Source
+from evalrun_api.metrics.metric import RUN, Metric, MetricType, Source
 
 
 def _gauge(name: str, help: str, labels: tuple[str, ...] = RUN) -> Metric:
-    return Metric(name, Kind.GAUGE, help, labels, Source.OPERATOR)
+    return Metric(name, MetricType.GAUGE, help, labels, Source.OPERATOR)
 
 
 def _counter(name: str, help: str, labels: tuple[str, ...]) -> Metric:
-    return Metric(name, Kind.COUNTER, help, labels, Source.OPERATOR)
+    return Metric(name, MetricType.COUNTER, help, labels, Source.OPERATOR)
 
 
 def _histogram(name: str, help: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Metric:
-    return Metric(name, Kind.HISTOGRAM, help, labels, Source.OPERATOR, buckets)
+    return Metric(name, MetricType.HISTOGRAM, help, labels, Source.OPERATOR, buckets)
 
 
 # Runs, all of them

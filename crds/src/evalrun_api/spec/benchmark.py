@@ -40,7 +40,7 @@ class ClaimSource(Model):
     """Folder of the suite within the volume, relative; absent: its root."""
 
 
-class Source(Model):
+class SuiteSource(Model):
     """Where a suite of one's own (lm-eval YAML and data) comes from."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -64,7 +64,7 @@ class Source(Model):
     """A folder, relative to the EvalRun's file; local runs only."""
 
 
-class Generation(Model):
+class GenerationOverrides(Model):
     """Overrides of a task's generation kwargs, by lm-eval's and vLLM's names."""
 
     model_config = ConfigDict(alias_generator=None)
@@ -123,9 +123,9 @@ class Benchmark(Model):
     """System message before every prompt."""
     fewshot_as_multiturn: bool | None = None
     """With a chat template: examples as turns of a conversation; absent: lm-eval's own default."""
-    generation: Generation | None = None
+    generation: GenerationOverrides | None = None
     """Overrides of the task's generation kwargs."""
-    source: Source | None = None
+    source: SuiteSource | None = None
     """A suite of one's own; absent: lm-eval's own tasks."""
 
     rules: ClassVar[tuple[Rule, ...]] = (

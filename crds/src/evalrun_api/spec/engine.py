@@ -20,7 +20,7 @@ class Numerics(StrEnum):
     STRICT = "strict"
 
 
-class VllmEngine(Model):
+class VllmEngineSpec(Model):
     """vLLM: how one replica serves the model."""
 
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
@@ -31,7 +31,7 @@ class VllmEngine(Model):
     """vLLM's own engine arguments by their own names; an allow-list, others are refused by name."""
 
 
-class MockEngine(Model):
+class MockEngineSpec(Model):
     """An engine for tests: answers are made from the prompt's hash; every result says that it was used."""
 
     tokens_per_second: Annotated[float | None, Field(gt=0)] = None
@@ -45,9 +45,9 @@ class EngineSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (exactly_one("vllm", "mock", of="engine"),)
 
-    vllm: VllmEngine | None = None
+    vllm: VllmEngineSpec | None = None
     """vLLM."""
-    mock: MockEngine | None = None
+    mock: MockEngineSpec | None = None
     """An engine for tests."""
     numerics: Numerics = Numerics.FAST
     """fast: fast paths and caches, the differences are numerical noise. reference: lm-eval's own request forms. strict:

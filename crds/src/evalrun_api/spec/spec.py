@@ -17,7 +17,7 @@ from evalrun_api.spec.replicas import Replicas
 from evalrun_api.spec.storage import Storage
 
 
-class Output(Model):
+class OutputSpec(Model):
     """Where results go."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -64,7 +64,7 @@ class EvalRunSpec(Model):
     """What is asked: lm-eval tasks, groups or tags, and suites of one's own."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1234
     """Seed of few-shot sampling and of every request."""
-    output: Output
+    output: OutputSpec
     """Where results go."""
     resume_from: RunReference | None = None
     """Take over the committed items of an earlier run with the same manifest, and retry its failed ones."""

@@ -37,7 +37,7 @@ class ReplicaStatus(Reported):
     """Replicas that answer requests."""
 
 
-class Display(Reported):
+class DisplayColumns(Reported):
     """Strings for the columns of ``kubectl get``."""
 
     model: Annotated[str | None, Field(max_length=128)] = None
@@ -94,5 +94,5 @@ class EvalRunStatus(Reported):
         ),
     ] = ()
     """What is true and what is not, with the reason."""
-    display: Display | None = None
+    display: DisplayColumns | None = None
     """Strings for the columns of ``kubectl get``."""

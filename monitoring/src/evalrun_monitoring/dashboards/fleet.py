@@ -10,7 +10,7 @@ from evalrun_monitoring import panels, promql
 from evalrun_monitoring.dashboards import finished, fleet_parts
 from evalrun_monitoring.dashboards.fleet_parts import GPU_SECONDS, LOST
 from evalrun_monitoring.page import FLEET as UID
-from evalrun_monitoring.page import Page, Panels, Row, gpu_hour_price, run_link, run_link_of_series, several
+from evalrun_monitoring.page import DashboardSpec, Panels, Row, gpu_hour_price, run_link, run_link_of_series, several
 from evalrun_monitoring.panels import BAD, BY_RUN, GOOD, IDLE, NEUTRAL, TOP, WARNING, now, query
 from evalrun_monitoring.promql import FINISHED, FLEET, RUN_LABELS, WAITING, only
 from evalrun_monitoring.tables import COLOR_TEXT, GAUGE, NAMESPACE, Facts, Label, Value, sorted_by, table
@@ -20,9 +20,9 @@ _AGE = f"time() - {promql.per_run('evalrun_run_created_timestamp_seconds', FLEET
 _WAIT = only(_AGE, promql.in_phase(FLEET, WAITING))
 
 
-def page() -> Page:
+def page() -> DashboardSpec:
     """The dashboard of all runs."""
-    return Page(
+    return DashboardSpec(
         UID,
         "EvalRun / All runs",
         "Every evaluation run: what waits, what runs and how fast, what it costs, what went wrong, how it ended.",

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models import units
 
 from evalrun_monitoring import panels, promql
 from evalrun_monitoring.page import OPERATOR as UID
-from evalrun_monitoring.page import Page, Panels, Row, several
+from evalrun_monitoring.page import DashboardSpec, Panels, Row, several
 from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
 from evalrun_monitoring.tables import Label, Value, table
 
@@ -18,9 +18,9 @@ _TARGET = ("job", "instance")
 _QUANTILES = {"half": 0.5, "nine of ten": 0.9, "99 of 100": 0.99}
 
 
-def page() -> Page:
+def page() -> DashboardSpec:
     """The dashboard of the operator."""
-    return Page(
+    return DashboardSpec(
         UID,
         "EvalRun / Operator",
         "Whether the operator is alive, watches and keeps up, and what it does. Runs go on while it is away.",

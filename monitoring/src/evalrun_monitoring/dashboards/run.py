@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import units
 from evalrun_monitoring import panels, promql
 from evalrun_monitoring.dashboards import run_parts
 from evalrun_monitoring.page import RUN as UID
-from evalrun_monitoring.page import Page, Panels, Row, chosen, gpu_hour_price, scores_link, several
+from evalrun_monitoring.page import DashboardSpec, Panels, Row, chosen, gpu_hour_price, scores_link, several
 from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
 from evalrun_monitoring.promql import ENDED, RUN
 from evalrun_monitoring.score_lines import Z95, Scores, score_lines
@@ -23,10 +23,10 @@ _ANY = '__name__=~"evalrun_run_info|evalrun_driver_info"'
 """Selects what is there of every run: of a waiting one there is no driver, of one without a cluster no operator."""
 
 
-def page() -> Page:
+def page() -> DashboardSpec:
     """The dashboard of a run."""
     tasks = several("task", "Task", f"label_values(evalrun_score{{{RUN}}}, task)")
-    return Page(
+    return DashboardSpec(
         UID,
         "EvalRun / One run",
         "One run: how far it is, how fast, what it scores, how its replicas, its store and its driver do.",

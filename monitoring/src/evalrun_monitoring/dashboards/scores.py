@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import units
 from evalrun_monitoring import panels, promql
 from evalrun_monitoring.dashboards.finished import OWN_TIME, milliseconds, own_time
 from evalrun_monitoring.page import SCORES as UID
-from evalrun_monitoring.page import Page, Panels, Row, run_link, several
+from evalrun_monitoring.page import DashboardSpec, Panels, Row, run_link, several
 from evalrun_monitoring.panels import BAD, GOOD, NEUTRAL, WARNING, now, query
 from evalrun_monitoring.promql import FLEET, SCORE_LABELS, SCORES, only
 from evalrun_monitoring.score_lines import Z95, Scores, score_lines
@@ -38,11 +38,11 @@ _FAILED = f"{promql.gauge('evalrun_gate', f'{SCORES},verdict=`Failed`', *SCORE_L
 _INCONCLUSIVE = f"{promql.gauge('evalrun_gate', f'{SCORES},verdict=`Inconclusive`', *SCORE_LABELS)} == 1"
 
 
-def page() -> Page:
+def page() -> DashboardSpec:
     """The dashboard of scores."""
     of_model = FLEET + ",model=~`${model:regex}`"
     of_task = of_model + ",task=~`${task:regex}`"
-    return Page(
+    return DashboardSpec(
         UID,
         "EvalRun / Scores",
         "Scores over checkpoints, per model and task, with their errors and gates.",

@@ -22,7 +22,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class TrueCondition:
     """A condition that is True."""
 
     reason: str
@@ -49,21 +49,21 @@ class Job:
     failed_indexes: str
     """Indexes whose pods failed too often, as in ``1,3-5``."""
     ended_at: datetime | None
-    conditions: Mapping[str, Condition]
+    conditions: Mapping[str, TrueCondition]
     """Those that are True, by type."""
 
     @property
-    def complete(self) -> Condition | None:
+    def complete(self) -> TrueCondition | None:
         """Why it is at its good end; the interim condition comes first, its pods are at their ends by then."""
         return self.conditions.get("Complete") or self.conditions.get("SuccessCriteriaMet")
 
     @property
-    def failed(self) -> Condition | None:
+    def failed(self) -> TrueCondition | None:
         """Why it failed, with all pods at their ends."""
         return self.conditions.get("Failed")
 
     @property
-    def failing(self) -> Condition | None:
+    def failing(self) -> TrueCondition | None:
         """Why it fails, perhaps with pods that are still on their way out."""
         return self.failed or self.conditions.get("FailureTarget")
 
@@ -236,9 +236,9 @@ def _owner(metadata: Mapping[str, object], kind: str) -> str:
     return ""
 
 
-def _true(conditions: Iterable[Mapping[str, object]]) -> dict[str, Condition]:
+def _true(conditions: Iterable[Mapping[str, object]]) -> dict[str, TrueCondition]:
     return {
-        read.text(each, "type"): Condition(
+        read.text(each, "type"): TrueCondition(
             read.text(each, "reason"), read.text(each, "message"), read.moment(each, "lastTransitionTime")
         )
         for each in conditions

@@ -10,13 +10,13 @@ from datetime import datetime
 from evalrun_api import EvalRun
 from evalrun_api.wire.pods import Component
 from evalrun_operator.backend import manifests
+from evalrun_operator.backend.attempts import attempts
 from evalrun_operator.backend.checks import spec_problems
 from evalrun_operator.backend.children import Children, Job, children
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.job_manifests import driver_job, replicas_job
 from evalrun_operator.backend.repairs import repairs
 from evalrun_operator.backend.runconfig import runconfig
-from evalrun_operator.backend.seen import attempts
 from evalrun_operator.kube.objects import (
     CONFIG_MAPS,
     JOBS,
@@ -32,7 +32,7 @@ from evalrun_operator.kube.objects import (
 )
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Objects
-from evalrun_operator.state.desired import Want, Wanted
+from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import Attempt, Missing, References
 
 MOST_INDEXES = 100_000
@@ -66,7 +66,7 @@ class JobsBackend:
         return attempts(children(objects))
 
     def changes(
-        self, run: EvalRun, wanted: Wanted, objects: Objects, references: References | None
+        self, run: EvalRun, desired: DesiredState, objects: Objects, references: References | None
     ) -> tuple[Change, ...]:
         """What has to be written; see ``Backend.changes``.
 
@@ -74,9 +74,9 @@ class JobsBackend:
         """
         seen = children(objects)
         return (
-            *_cleared(seen, wanted.attempt),
-            *self._driver(run, wanted, seen, references),
-            *self._replicas(run, wanted, seen),
+            *_cleared(seen, desired.attempt),
+            *self._driver(run, desired, seen, references),
+            *self._replicas(run, desired, seen),
         )
 
     def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
@@ -91,37 +91,39 @@ class JobsBackend:
         pinned = self.settings.image.model_copy(update={"reference": image})
         return self.settings.model_copy(update={"image": pinned})
 
-    def _driver(self, run: EvalRun, wanted: Wanted, seen: Children, references: References | None) -> Iterator[Change]:
-        there = _find(seen, wanted.attempt, Component.DRIVER)
-        if wanted.driver is Want.GONE:
+    def _driver(
+        self, run: EvalRun, desired: DesiredState, seen: Children, references: References | None
+    ) -> Iterator[Change]:
+        there = _find(seen, desired.attempt, Component.DRIVER)
+        if desired.driver is Desired.ABSENT:
             yield from _delete(there)
-        if wanted.driver is not Want.RUN or there is not None:
+        if desired.driver is not Desired.RUNNING or there is not None:
             return
-        identity = Identity.of(run, wanted.attempt)
+        identity = Identity.of(run, desired.attempt)
         settings = self._settings_of(run)
-        config = runconfig(run, wanted.attempt, settings, references)
+        config = runconfig(run, desired.attempt, settings, references)
         yield Create(SECRETS, manifests.token_secret(identity, self.token()))
         yield Create(CONFIG_MAPS, manifests.config_map(identity, config))
         yield Create(SERVICES, manifests.service(identity))
         if self.settings.network_policy.enabled:
             yield Create(NETWORK_POLICIES, manifests.network_policy(identity, self.settings.network_policy))
         # Last: a Job that is there means that all it needs is there, whenever the operator was killed.
-        yield Create(JOBS, driver_job(run, identity, settings, wanted.seconds_left))
+        yield Create(JOBS, driver_job(run, identity, settings, desired.seconds_left))
 
-    def _replicas(self, run: EvalRun, wanted: Wanted, seen: Children) -> Iterator[Change]:
-        there = _find(seen, wanted.attempt, Component.REPLICA)
-        if wanted.replicas is Want.GONE:
+    def _replicas(self, run: EvalRun, desired: DesiredState, seen: Children) -> Iterator[Change]:
+        there = _find(seen, desired.attempt, Component.REPLICA)
+        if desired.replicas is Desired.ABSENT:
             yield from _delete(there)
-        if wanted.replicas is not Want.RUN:
+        if desired.replicas is not Desired.RUNNING:
             return
         if there is None:
-            identity = Identity.of(run, wanted.attempt)
-            yield Create(JOBS, replicas_job(run, identity, self._settings_of(run), wanted.count))
+            identity = Identity.of(run, desired.attempt)
+            yield Create(JOBS, replicas_job(run, identity, self._settings_of(run), desired.count))
         elif there.complete or there.failing:
             # Nothing of it will run any more, and a Job cannot be started again.
             yield from _delete(there)
         elif not there.queue and not there.deleting:
-            yield from _resize(there, wanted.count)
+            yield from _resize(there, desired.count)
 
 
 def _resize(job: Job, count: int) -> Iterator[Change]:

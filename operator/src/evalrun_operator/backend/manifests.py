@@ -10,7 +10,7 @@ from evalrun_api.wire.pods import CONFIG_KEY, HTTP_PORT, LABEL_RUN, RAY_PORT, TO
 from evalrun_operator import names
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.kube.objects import Manifest
-from evalrun_operator.settings import NetworkPolicy
+from evalrun_operator.settings import NetworkPolicySettings
 
 _DNS: Mapping[str, Any] = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
@@ -56,7 +56,7 @@ def service(identity: Identity) -> Manifest:
     }
 
 
-def network_policy(identity: Identity, settings: NetworkPolicy) -> Manifest:
+def network_policy(identity: Identity, settings: NetworkPolicySettings) -> Manifest:
     """The run's pods reach each other; nobody else reaches them but for progress and metrics."""
     pods = {"matchLabels": {LABEL_RUN: identity.uid}}
     among_themselves = [{"podSelector": pods}]

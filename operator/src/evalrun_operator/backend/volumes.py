@@ -11,7 +11,7 @@ from evalrun_api import EvalRun, EvalRunSpec, ModelScheme, StorageAccess
 from evalrun_api.wire.pods import CA_DIR, CACHE_DIR, CONFIG_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
 from evalrun_operator.backend.runconfig import storage_access
 from evalrun_operator.observe.references import claim_of
-from evalrun_operator.settings import Pods
+from evalrun_operator.settings import PodSettings
 
 GROUP_READABLE = 0o440
 """Mode of credentials: of root, read by the pods' own group."""
@@ -27,7 +27,7 @@ class Mount:
     read_only: bool = True
 
 
-def mounts(run: EvalRun, config_map: str, settings: Pods) -> tuple[Mount, ...]:
+def mounts(run: EvalRun, config_map: str, settings: PodSettings) -> tuple[Mount, ...]:
     """The folders of a pod, driver's or replica's; of Secrets those of the stores that it reaches."""
     return tuple(_mounts(run, config_map, settings))
 
@@ -59,7 +59,7 @@ def _volume(source: Mapping[str, Any], *, read_only: bool) -> Mapping[str, Any]:
     return {"persistentVolumeClaim": {**claim, "readOnly": True}} if claim and read_only else source
 
 
-def _mounts(run: EvalRun, config_map: str, settings: Pods) -> Iterator[Mount]:
+def _mounts(run: EvalRun, config_map: str, settings: PodSettings) -> Iterator[Mount]:
     spec = run.spec
     yield Mount(CONFIG_DIR, {"configMap": {"name": config_map}})
     yield from _stores(_accesses(spec))
@@ -102,7 +102,7 @@ def _stores(accesses: Iterable[StorageAccess]) -> Iterator[Mount]:
         yield Mount(f"{CA_DIR}/{name}", {"configMap": {"name": name}})
 
 
-def _cache(spec: EvalRunSpec, settings: Pods) -> Mapping[str, Any]:
+def _cache(spec: EvalRunSpec, settings: PodSettings) -> Mapping[str, Any]:
     if spec.model.cache is not None:
         return _claim(spec.model.cache.persistent_volume_claim.claim_name)
     limit = settings.cache_size_limit

@@ -113,10 +113,11 @@ class WorkQueue(Generic[K]):
                 error = failure
             finally:
                 self._done(key)
-            if error is None:
-                self._succeeded(key, again)
+            if error is not None:
+                self._add_rate_limited(key, error)
             else:
-                self._failed(key, error)
+                self._forget(key)
+                self._requeue(key, again)
             self._again.discard(key)
 
     async def _next(self) -> K | None:
@@ -142,18 +143,22 @@ class WorkQueue(Generic[K]):
         self._due.pop(key, None)
         self._finished_at = _now()
 
-    def _succeeded(self, key: K, again: float | None) -> None:
+    def _forget(self, key: K) -> None:
+        """Forget the failures of a key: the next one is its first again."""
         self._failures.pop(key, None)
-        self._not_before[key] = _now() + self._delays.rest
-        if key in self._again:
-            self._schedule(key, 0.0)
-        elif again is not None:
-            self._schedule(key, again)
-        else:
-            # Nothing is kept of a key that is gone.
-            del self._not_before[key]
 
-    def _failed(self, key: K, error: Exception) -> None:
+    def _requeue(self, key: K, seconds: float | None) -> None:
+        """Add a key after its work: when the work asked for it, or after its rest where an event came meanwhile."""
+        if key in self._again:
+            seconds = 0.0
+        if seconds is None:
+            # A key that is gone leaves nothing behind.
+            self._not_before.pop(key, None)
+            return
+        self._not_before[key] = _now() + self._delays.rest
+        self.add_after(key, seconds)
+
+    def _add_rate_limited(self, key: K, error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = self._delays.retry(failures, self._chance())
         expected = isinstance(error, OperatorError)

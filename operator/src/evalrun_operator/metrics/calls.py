@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric as Family
 
 from evalrun_api.metrics.operator import API_REQUESTS, API_SECONDS
-from evalrun_operator.metrics.families import Histogram, Tally
+from evalrun_operator.metrics.families import Histogram, LabelledCounter
 
 
-class Calls:
+class ApiCallMetrics:
     """Since the operator began."""
 
     def __init__(self) -> None:
-        self._requests = Tally(API_REQUESTS)
+        self._requests = LabelledCounter(API_REQUESTS)
         self._seconds = Histogram(API_SECONDS)
 
     def add(self, verb: str, kind: str, status: int | None, seconds: float) -> None:

@@ -14,8 +14,8 @@ from prometheus_client import ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from evalrun_operator.metrics import series
-from evalrun_operator.metrics.operator import Operator
-from evalrun_operator.metrics.runs import Runs
+from evalrun_operator.metrics.operator import OperatorMetrics
+from evalrun_operator.metrics.runs import RunMetrics
 from evalrun_operator.metrics.text import head, page
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -27,8 +27,8 @@ PIECE = 64
 class Exposition:
     """Everything that the operator exports."""
 
-    runs: Runs
-    operator: Operator
+    runs: RunMetrics
+    operator: OperatorMetrics
     now: Callable[[], datetime]
     _process: ProcessCollector = field(default_factory=lambda: ProcessCollector(registry=None))
 

@@ -27,7 +27,7 @@ def family_of(metric: Metric, values: Mapping[Labels, float]) -> Family:
     return family
 
 
-class Tally:
+class LabelledCounter:
     """A counter that begins with the process."""
 
     def __init__(self, metric: Metric) -> None:

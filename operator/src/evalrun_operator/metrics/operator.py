@@ -20,19 +20,19 @@ from evalrun_api.metrics.operator import (
     WATCH_AGE,
 )
 from evalrun_operator.kube.workqueue import Work, WorkQueue
-from evalrun_operator.metrics.calls import Calls
-from evalrun_operator.metrics.families import Histogram, Tally, family_of
+from evalrun_operator.metrics.calls import ApiCallMetrics
+from evalrun_operator.metrics.families import Histogram, LabelledCounter, family_of
 from evalrun_operator.observe.observer import Key
 from evalrun_operator.watch.resync import Resync
 
 
 @dataclass(frozen=True)
-class Looks:
+class ReconcileMetrics:
     """Looks at runs, timed."""
 
     waits: Histogram = field(default_factory=lambda: Histogram(QUEUE_WAIT))
     seconds: Histogram = field(default_factory=lambda: Histogram(RECONCILE_SECONDS))
-    errors: Tally = field(default_factory=lambda: Tally(RECONCILE_ERRORS))
+    errors: LabelledCounter = field(default_factory=lambda: LabelledCounter(RECONCILE_ERRORS))
 
     def timed(self, work: Work[Key]) -> Work[Key]:
         """The same work; whoever is cancelled is not counted."""
@@ -53,21 +53,21 @@ class Looks:
 
 
 @dataclass(frozen=True)
-class Operator:
+class OperatorMetrics:
     """The parts of which it is told."""
 
     queue: WorkQueue[Key]
-    looks: Looks
-    calls: Calls
+    reconciles: ReconcileMetrics
+    calls: ApiCallMetrics
     resync: Resync
 
     def families(self) -> Iterator[Family]:
         """As it is now."""
         yield family_of(OPERATOR_INFO, {(version("evalrun-operator"),): 1})
-        yield self.looks.seconds.family()
-        yield self.looks.errors.family()
+        yield self.reconciles.seconds.family()
+        yield self.reconciles.errors.family()
         yield family_of(QUEUE_DEPTH, {(): len(self.queue)})
-        yield self.looks.waits.family()
+        yield self.reconciles.waits.family()
         yield family_of(QUEUE_STALLED, {(): self.queue.stalled()})
         yield from self.calls.families()
         yield family_of(WATCH_AGE, {(kind.kind,): self.resync.watch_age(kind) for kind in self.resync.kinds})

@@ -21,10 +21,10 @@ from prometheus_client.core import Metric as Family
 from evalrun_api import Condition, ConditionStatus, ConditionType, EvalRun, EvalRunStatus, Phase, Reason
 from evalrun_api.metrics import Metric
 from evalrun_api.metrics.operator import CONDITION_TRANSITIONS, PHASE_SECONDS, RUNS, RUNS_NOT_EXPORTED
-from evalrun_operator.metrics.families import Histogram, Tally, family_of
+from evalrun_operator.metrics.families import Histogram, LabelledCounter, family_of
 from evalrun_operator.metrics.series import Series, series_of
 from evalrun_operator.metrics.text import lines
-from evalrun_operator.settings import Metrics
+from evalrun_operator.settings import MetricsSettings
 
 Key = tuple[str, str]
 """Namespace and name of an EvalRun."""
@@ -55,16 +55,16 @@ class _Run:
         return self.uid == run.metadata.uid and (phase is self.phase or not self.phase.finished)
 
 
-class Runs:
+class RunMetrics:
     """All runs that were seen and are not gone."""
 
-    def __init__(self, settings: Metrics) -> None:
+    def __init__(self, settings: MetricsSettings) -> None:
         self._settings = settings
         self._runs: dict[Key, _Run] = {}
         self._newest: list[tuple[float, Key]] = []
         """The finished runs with series, the oldest first."""
         self._phase_seconds = Histogram(PHASE_SECONDS)
-        self._transitions = Tally(CONDITION_TRANSITIONS)
+        self._transitions = LabelledCounter(CONDITION_TRANSITIONS)
 
     def see(self, run: EvalRun, status: EvalRunStatus | None, now: datetime, *, invalid: bool = False) -> None:
         """A run with the status that was read or written; what differs from the one before has changed.

@@ -17,7 +17,7 @@ from evalrun_operator.kube.objects import EVALRUNS, NODES, PODS, Kind, Manifest
 from evalrun_operator.observe.lookups import look_up
 from evalrun_operator.observe.parse import parse_run
 from evalrun_operator.state.backend import Backend, Objects
-from evalrun_operator.state.observed import Attempt, Driver, DriverPhase, Observed, References
+from evalrun_operator.state.observed import Attempt, DriverPhase, Observed, ObservedDriver, References
 
 logger = logging.getLogger(__name__)
 
@@ -132,13 +132,13 @@ class Observer:
         conditions = (node.get("status") or {}).get("conditions") or []
         return not any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
-    async def _progress(self, driver: Driver | None) -> RunProgress | None:
+    async def _progress(self, driver: ObservedDriver | None) -> RunProgress | None:
         if driver is None or driver.phase is not DriverPhase.READY or driver.address is None:
             return None
         return await self.ask_progress(driver.address)
 
     async def _references(
-        self, namespace: str, run: EvalRun, invalid: str | None, driver: Driver | None
+        self, namespace: str, run: EvalRun, invalid: str | None, driver: ObservedDriver | None
     ) -> References | None:
         """Looked up only where an attempt may have to be made."""
         if invalid is not None or _is_finished(run) or run.spec.policy.suspend:
@@ -158,7 +158,7 @@ def _is_finished(run: EvalRun) -> bool:
     return run.status is not None and run.status.phase is not None and run.status.phase.finished
 
 
-def _present_driver(run: EvalRun, attempts: Mapping[int, Attempt]) -> Driver | None:
+def _present_driver(run: EvalRun, attempts: Mapping[int, Attempt]) -> ObservedDriver | None:
     number = Observed(run, attempts).last_attempt
     return attempts.get(number, Attempt()).driver
 

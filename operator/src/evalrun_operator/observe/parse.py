@@ -15,10 +15,10 @@ from evalrun_api import (
     EvalRunSpec,
     EvalRunStatus,
     InvalidInput,
-    MockEngine,
+    MockEngineSpec,
     ModelSpec,
     ObjectMeta,
-    Output,
+    OutputSpec,
     cluster_problems,
     parse_evalrun,
 )
@@ -75,7 +75,7 @@ def _stand_in(spec: object) -> EvalRunSpec:
         model = ModelSpec(uri="file:///unknown")
     return EvalRunSpec(
         model=model,
-        engine=EngineSpec(mock=MockEngine()),
+        engine=EngineSpec(mock=MockEngineSpec()),
         benchmarks=(Benchmark(task="unknown"),),
-        output=Output(uri="s3://unknown/"),
+        output=OutputSpec(uri="s3://unknown/"),
     )

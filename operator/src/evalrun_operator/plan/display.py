@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from evalrun_api import Counts, GateResult, RunProgress, RunResult, Score
-from evalrun_api.status.status import Display, EvalRunStatus
+from evalrun_api.status.status import DisplayColumns, EvalRunStatus
 
 
 def progress_text(counts: Counts) -> str | None:
@@ -18,8 +18,8 @@ def score_text(scores: tuple[Score, ...], gates: tuple[GateResult, ...]) -> str 
     chosen = None
     if gates:
         first = gates[0]
-        wanted = (first.task, first.metric, first.filter)
-        chosen = next((score for score in scores if (score.task, score.metric, score.filter) == wanted), None)
+        key = (first.task, first.metric, first.filter)
+        chosen = next((score for score in scores if (score.task, score.metric, score.filter) == key), None)
     chosen = chosen or next((score for score in scores if score.value is not None), None)
     if chosen is None or chosen.value is None:
         return None
@@ -39,11 +39,11 @@ def eta_text(eta: datetime | None, now: datetime) -> str | None:
 
 def display(
     status: EvalRunStatus, model: str, progress: RunProgress | None, result: RunResult | None, now: datetime
-) -> Display:
+) -> DisplayColumns:
     """All columns, from the rest of the status."""
     replicas = status.replicas
     verdict = None if result is None or result.verdict is None else result.verdict.value
-    return Display(
+    return DisplayColumns(
         model=model,
         progress=None if status.progress is None else progress_text(status.progress),
         score=score_text(status.scores, status.gates),

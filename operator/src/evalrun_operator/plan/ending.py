@@ -7,10 +7,10 @@ from enum import StrEnum
 
 from evalrun_api import Phase, Reason
 from evalrun_api.wire.pods import ExitCode
-from evalrun_operator.state.observed import Driver, DriverPhase
+from evalrun_operator.state.observed import DriverPhase, ObservedDriver
 
 
-class Verdict(StrEnum):
+class AttemptOutcome(StrEnum):
     """What follows."""
 
     DONE = "done"
@@ -26,10 +26,10 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class AttemptEnding:
     """What an ended driver means."""
 
-    verdict: Verdict
+    verdict: AttemptOutcome
     reason: Reason
     message: str
 
@@ -37,25 +37,25 @@ class Ending:
 FIRST_WAIT, LONGEST_WAIT = 10.0, 300.0
 
 
-def ending_of(driver: Driver, *, deadline_over: bool) -> Ending:
+def ending_of(driver: ObservedDriver, *, deadline_over: bool) -> AttemptEnding:
     """Judge a driver that ended."""
     if driver.phase is DriverPhase.SUCCEEDED:
         return _of_success(driver)
     if driver.reason is Reason.DEADLINE_EXCEEDED:
         # The Job's own backstop, with the deadline that stood when it was made.
-        return Ending(
-            Verdict.FINAL if deadline_over else Verdict.AGAIN,
+        return AttemptEnding(
+            AttemptOutcome.FINAL if deadline_over else AttemptOutcome.AGAIN,
             Reason.DEADLINE_EXCEEDED,
             "policy.activeDeadlineSeconds have passed; what is committed stays",
         )
     reason, message = _why(driver)
     if driver.exit_code in {ExitCode.STOPPED, ExitCode.SUPERSEDED}:
-        return Ending(Verdict.AGAIN, reason, message)
+        return AttemptEnding(AttemptOutcome.AGAIN, reason, message)
     if driver.exit_code == ExitCode.INVALID or (driver.result is not None and driver.result.phase is Phase.INVALID):
-        return Ending(Verdict.INVALID, reason, message)
+        return AttemptEnding(AttemptOutcome.INVALID, reason, message)
     if driver.exit_code == ExitCode.FINAL:
-        return Ending(Verdict.FINAL, reason, message)
-    return Ending(Verdict.RETRY, reason, message)
+        return AttemptEnding(AttemptOutcome.FINAL, reason, message)
+    return AttemptEnding(AttemptOutcome.RETRY, reason, message)
 
 
 def wait_before(charged: int) -> float:
@@ -63,16 +63,16 @@ def wait_before(charged: int) -> float:
     return 0.0 if charged <= 1 else min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (charged - 2))
 
 
-def _of_success(driver: Driver) -> Ending:
+def _of_success(driver: ObservedDriver) -> AttemptEnding:
     if driver.result is not None and driver.result.phase is Phase.SUCCEEDED:
-        return Ending(Verdict.DONE, Reason.SUCCEEDED, "all results are written")
+        return AttemptEnding(AttemptOutcome.DONE, Reason.SUCCEEDED, "all results are written")
     message = "the driver ended well, but its last words are lost; another one reads the result again"
     # With its pod gone nobody could have heard them. One that was heard and said nothing would say nothing again.
     lost = driver.exit_code is None
-    return Ending(Verdict.AGAIN if lost else Verdict.RETRY, Reason.DRIVER_FAILED, message)
+    return AttemptEnding(AttemptOutcome.AGAIN if lost else AttemptOutcome.RETRY, Reason.DRIVER_FAILED, message)
 
 
-def _why(driver: Driver) -> tuple[Reason, str]:
+def _why(driver: ObservedDriver) -> tuple[Reason, str]:
     """What ended a driver: by its own words, else by what the cluster knows."""
     if driver.result is not None and driver.result.failure is not None:
         return driver.result.failure.reason, driver.result.failure.message

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from evalrun_api import Condition, ConditionStatus, ConditionType, Reason, RunProgress, RunResult, Verdict
-from evalrun_operator.state.observed import Driver, DriverPhase, Replicas
+from evalrun_operator.state.observed import DriverPhase, ObservedDriver, ObservedReplicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def gate_finding(result: RunResult) -> Finding:
             return unknown(Reason.INCONCLUSIVE, message)
 
 
-def replicas_finding(replicas: Replicas | None, ready: int, count: int, least: int) -> Finding:
+def replicas_finding(replicas: ObservedReplicas | None, ready: int, count: int, least: int) -> Finding:
     """Whether enough replicas answer requests."""
     running = 0 if replicas is None else replicas.running
     detail = "" if replicas is None or not replicas.detail else f": {replicas.detail}"
@@ -124,7 +124,7 @@ def replicas_finding(replicas: Replicas | None, ready: int, count: int, least: i
     return false(Reason.WAITING_FOR_REPLICAS, f"{running} of {count} pods run, at least {least} are needed{detail}")
 
 
-def preflight_message(driver: Driver | None) -> str:
+def preflight_message(driver: ObservedDriver | None) -> str:
     """What a driver that is not ready is busy with."""
     if driver is not None and driver.phase is DriverPhase.STARTING:
         return "store, model, tasks and engine arguments are being checked"

@@ -1,6 +1,6 @@
 """Decide what a run's children and status should be. Level, not edge: from what is there, whatever came before.
 
-The order of ``_step`` is the policy: a result that is there is taken before anything else; wrong input ends the run;
+The order of ``_decide`` is the policy: a result that is there is taken before anything else; wrong input ends the run;
 then come suspension, the deadline, and at last the attempts. An attempt is a driver and its replicas:
 
 - none there: the next one is made. Nothing is charged for it, whoever took the last one away (a suspension, a person).
@@ -20,15 +20,15 @@ from datetime import datetime, timedelta
 from evalrun_api import ConditionType, EvalRunStatus, Phase, Reason
 from evalrun_operator.kube.objects import Event
 from evalrun_operator.plan import findings as find
-from evalrun_operator.plan.ending import Ending, Verdict, ending_of, wait_before
+from evalrun_operator.plan.decision import Decision
+from evalrun_operator.plan.ending import AttemptEnding, AttemptOutcome, ending_of, wait_before
 from evalrun_operator.plan.events import events
 from evalrun_operator.plan.findings import Finding, Findings
-from evalrun_operator.plan.situation import Situation, situate
+from evalrun_operator.plan.situation import Situation, situation_of
 from evalrun_operator.plan.status import new_status
-from evalrun_operator.plan.step import Step
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.state.desired import Want, Wanted
-from evalrun_operator.state.observed import Driver, DriverPhase, Missing, Observed
+from evalrun_operator.state.desired import Desired, DesiredState
+from evalrun_operator.state.observed import DriverPhase, Missing, Observed, ObservedDriver
 
 LEAVING_SECONDS = 30.0
 """For replicas to leave by themselves after the end of their run."""
@@ -40,37 +40,37 @@ WORKING = {Phase.STARTING, Phase.RUNNING}
 class Plan:
     """What should be: children, status, events, and when to look again."""
 
-    wanted: Wanted | None
+    desired: DesiredState | None
     """None: children are left as they are."""
     status: EvalRunStatus
     events: tuple[Event, ...] = ()
     delete_run: bool = False
     """Its time to live is over."""
-    again_in: float = 60.0
+    requeue_after: float = 60.0
     """Seconds until the run is looked at again without an event, at the latest."""
 
 
 def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     """Decide."""
     status = observed.run.status or EvalRunStatus()
-    situation = situate(observed, settings, status, now)
+    situation = situation_of(observed, settings, status, now)
     if status.phase is not None and status.phase.finished:
         return _after_the_end(situation)
-    step = _step(situation)
-    after = new_status(observed, step, situation.spent, settings.image.reference, now)
-    again_in = step.again_in
-    if situation.deadline is not None and step.running:
-        again_in = max(0.0, min(again_in, situation.deadline - situation.spent))
-    return Plan(step.wanted, after, events(status, after), again_in=again_in)
+    decision = _decide(situation)
+    after = new_status(observed, decision, situation.spent, settings.image.reference, now)
+    requeue_after = decision.requeue_after
+    if situation.deadline is not None and decision.running:
+        requeue_after = max(0.0, min(requeue_after, situation.deadline - situation.spent))
+    return Plan(decision.desired, after, events(status, after), requeue_after=requeue_after)
 
 
-def _step(situation: Situation) -> Step:
+def _decide(situation: Situation) -> Decision:
     """The policy, in its order."""
     observed, driver = situation.observed, situation.attempt.driver
     ending = None
     if driver is not None and driver.phase.ended:
         ending = ending_of(driver, deadline_over=situation.deadline_over)
-    if driver is not None and ending is not None and ending.verdict is Verdict.DONE:
+    if driver is not None and ending is not None and ending.verdict is AttemptOutcome.DONE:
         return _succeeded(situation, driver)
     if observed.invalid is not None:
         return _failed(situation, Phase.INVALID, Reason.INVALID_SPEC, observed.invalid)
@@ -89,31 +89,31 @@ def _step(situation: Situation) -> Step:
 # The ends ---------------------------------------------------------------------------------------------------------
 
 
-def _succeeded(situation: Situation, driver: Driver) -> Step:
+def _succeeded(situation: Situation, driver: ObservedDriver) -> Decision:
     assert driver.result is not None
-    return Step(
+    return Decision(
         Phase.SUCCEEDED,
         _admitted(situation, find.succeeded(driver.result)),
-        situation.wanted(Want.KEEP, Want.KEEP),
+        situation.desired(Desired.UNCHANGED, Desired.UNCHANGED),
         situation.number,
         situation.charged,
         result=driver.result,
-        again_in=LEAVING_SECONDS,
+        requeue_after=LEAVING_SECONDS,
     )
 
 
-def _failed(situation: Situation, phase: Phase, reason: Reason, message: str, charged: int | None = None) -> Step:
+def _failed(situation: Situation, phase: Phase, reason: Reason, message: str, charged: int | None = None) -> Decision:
     accepted = find.false(reason, message) if phase is Phase.INVALID else find.ACCEPTED
     driver = situation.attempt.driver
     stays = driver is None or driver.phase.ended
-    return Step(
+    return Decision(
         phase,
         _admitted(situation, find.failed(reason, message, accepted=accepted)),
-        situation.wanted(Want.KEEP if stays else Want.GONE, Want.GONE),
+        situation.desired(Desired.UNCHANGED if stays else Desired.ABSENT, Desired.ABSENT),
         situation.number,
         situation.charged if charged is None else charged,
         result=None if driver is None else driver.result,
-        again_in=LEAVING_SECONDS,
+        requeue_after=LEAVING_SECONDS,
     )
 
 
@@ -125,35 +125,35 @@ def _after_the_end(situation: Situation) -> Plan:
     lives = situation.observed.run.spec.policy.ttl_seconds_after_finished
     if lives is not None and passed >= lives:
         return Plan(None, status, delete_run=True)
-    again_in = 3600.0 if lives is None else lives - passed
+    requeue_after = 3600.0 if lives is None else lives - passed
     driver, replicas = situation.attempt.driver, situation.attempt.replicas
     stray = driver is not None and not driver.phase.ended
     holding = replicas is not None and not replicas.ended
     if not stray and not holding:
-        return Plan(None, status, again_in=again_in)
+        return Plan(None, status, requeue_after=requeue_after)
     if not stray and passed < LEAVING_SECONDS:
-        return Plan(None, status, again_in=min(again_in, LEAVING_SECONDS - passed))
-    wanted = situation.wanted(Want.GONE if stray else Want.KEEP, Want.GONE)
-    return Plan(wanted, status, again_in=min(again_in, LEAVING_SECONDS))
+        return Plan(None, status, requeue_after=min(requeue_after, LEAVING_SECONDS - passed))
+    desired = situation.desired(Desired.ABSENT if stray else Desired.UNCHANGED, Desired.ABSENT)
+    return Plan(desired, status, requeue_after=min(requeue_after, LEAVING_SECONDS))
 
 
 # On the way -------------------------------------------------------------------------------------------------------
 
 
-def _suspended(situation: Situation) -> Step:
+def _suspended(situation: Situation) -> Decision:
     driver = situation.attempt.driver
     # A driver that failed stays: what it is charged with is counted when the run goes on.
     ended = driver is not None and driver.phase.ended
-    return Step(
+    return Decision(
         Phase.SUSPENDED,
         _admitted(situation, find.suspended()),
-        situation.wanted(Want.KEEP if ended else Want.GONE, Want.GONE),
+        situation.desired(Desired.UNCHANGED if ended else Desired.ABSENT, Desired.ABSENT),
         situation.number,
         situation.charged,
     )
 
 
-def _next_attempt(situation: Situation, charged: int, why: Ending | None = None) -> Step:
+def _next_attempt(situation: Situation, charged: int, why: AttemptEnding | None = None) -> Decision:
     """Make the attempt after the present one, once everything that the spec names is there."""
     references = situation.observed.references
     if references is not None and references.problems:
@@ -162,18 +162,18 @@ def _next_attempt(situation: Situation, charged: int, why: Ending | None = None)
     if why is not None:
         message = f"attempt {situation.number} failed ({why.reason}: {why.message}); another one goes on from there"
     number = situation.number + 1
-    return Step(
+    return Decision(
         Phase.STARTING,
         _admitted(situation, find.going(Reason.RETRYING if why else Reason.PREFLIGHT, message)),
-        situation.wanted(Want.RUN, Want.KEEP, number),
+        situation.desired(Desired.RUNNING, Desired.UNCHANGED, number),
         number,
         charged,
         running=True,
-        again_in=situation.settings.progress_seconds,
+        requeue_after=situation.settings.progress_seconds,
     )
 
 
-def _missing(situation: Situation, problems: tuple[Missing, ...]) -> Step:
+def _missing(situation: Situation, problems: tuple[Missing, ...]) -> Decision:
     """Objects of one commit arrive in any order: for a while they may be missing."""
     first = problems[0]
     message = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
@@ -185,30 +185,30 @@ def _missing(situation: Situation, problems: tuple[Missing, ...]) -> Step:
     if left <= 0 or first.reason is Reason.INVALID_SPEC:
         return _failed(situation, Phase.INVALID, first.reason, message)
     waiting = find.going(first.reason, message) | {ConditionType.ACCEPTED: find.false(first.reason, message)}
-    return Step(
+    return Decision(
         Phase.PENDING,
         _admitted(situation, waiting),
-        situation.wanted(Want.KEEP, Want.GONE),
+        situation.desired(Desired.UNCHANGED, Desired.ABSENT),
         situation.number,
         situation.charged,
-        again_in=min(10.0, left),
+        requeue_after=min(10.0, left),
     )
 
 
-def _after(situation: Situation, driver: Driver, ending: Ending) -> Step:
+def _after(situation: Situation, driver: ObservedDriver, ending: AttemptEnding) -> Decision:
     """The attempt ended without the run's results."""
     match ending.verdict:
-        case Verdict.INVALID:
+        case AttemptOutcome.INVALID:
             return _failed(situation, Phase.INVALID, ending.reason, ending.message)
-        case Verdict.FINAL:
+        case AttemptOutcome.FINAL:
             return _failed(situation, Phase.FAILED, ending.reason, ending.message)
-        case Verdict.AGAIN:
+        case AttemptOutcome.AGAIN:
             return _next_attempt(situation, situation.charged)
         case _:
             return _retry(situation, driver, ending)
 
 
-def _retry(situation: Situation, driver: Driver, ending: Ending) -> Step:
+def _retry(situation: Situation, driver: ObservedDriver, ending: AttemptEnding) -> Decision:
     charged = situation.charged + 1
     most = situation.observed.run.spec.policy.max_attempts
     if charged >= most:
@@ -219,33 +219,33 @@ def _retry(situation: Situation, driver: Driver, ending: Ending) -> Step:
     if left <= 0:
         return _next_attempt(situation, charged, ending)
     message = f"attempt {situation.number} failed ({ending.reason}: {ending.message}); the next follows"
-    return Step(
+    return Decision(
         Phase.STARTING,
         _admitted(situation, find.going(Reason.RETRYING, message)),
-        situation.wanted(Want.KEEP, Want.GONE),
+        situation.desired(Desired.UNCHANGED, Desired.ABSENT),
         situation.number,
         situation.charged,
         running=True,
-        again_in=left,
+        requeue_after=left,
     )
 
 
-def _on_its_way(situation: Situation, driver: Driver) -> Step:
+def _on_its_way(situation: Situation, driver: ObservedDriver) -> Decision:
     if driver.phase is not DriverPhase.READY:
         leaving = driver.phase is DriverPhase.LEAVING
-        return Step(
+        return Decision(
             Phase.STARTING,
             _admitted(situation, find.going(Reason.PREFLIGHT, find.preflight_message(driver))),
-            situation.wanted(Want.KEEP, Want.KEEP),
+            situation.desired(Desired.UNCHANGED, Desired.UNCHANGED),
             situation.number,
             situation.charged,
             running=not leaving,
-            again_in=2.0 if leaving else 30.0,
+            requeue_after=2.0 if leaving else 30.0,
         )
     return _working(situation)
 
 
-def _working(situation: Situation) -> Step:
+def _working(situation: Situation) -> Decision:
     """The driver is ready: replicas are worth their GPUs until it says that all is answered."""
     spec, progress = situation.observed.run.spec, situation.observed.progress
     replicas = situation.attempt.replicas
@@ -257,19 +257,19 @@ def _working(situation: Situation) -> Step:
     finding = find.replicas_finding(replicas, ready, spec.replicas.count, spec.replicas.resolved_min_count)
     reason = {Phase.RUNNING: Reason.RUNNING, Phase.FINISHING: Reason.AGGREGATING}.get(phase, finding.reason)
     message = finding.message if reason is finding.reason else _doing(situation)
-    return Step(
+    return Decision(
         phase,
         _admitted(situation, find.going(reason, message))
         | {
             ConditionType.REPLICAS_READY: finding,
             ConditionType.STORAGE_DEGRADED: find.storage_finding(progress),
         },
-        situation.wanted(Want.KEEP, Want.RUN if use else Want.KEEP),
+        situation.desired(Desired.UNCHANGED, Desired.RUNNING if use else Desired.UNCHANGED),
         situation.number,
         situation.charged,
         running=not queued,
         ready=ready,
-        again_in=situation.settings.progress_seconds,
+        requeue_after=situation.settings.progress_seconds,
     )
 
 

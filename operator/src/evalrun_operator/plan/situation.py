@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from evalrun_api import EvalRunStatus
 from evalrun_operator.names import LABEL_QUEUE
-from evalrun_operator.plan.ending import Verdict, ending_of
+from evalrun_operator.plan.ending import AttemptOutcome, ending_of
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.state.desired import Want, Wanted
+from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import Attempt, Observed
 
 
@@ -48,11 +48,11 @@ class Situation:
         """The queue that admits the replicas."""
         return self.observed.run.metadata.labels.get(LABEL_QUEUE)
 
-    def wanted(self, driver: Want, replicas: Want, number: int | None = None) -> Wanted:
+    def desired(self, driver: Desired, replicas: Desired, number: int | None = None) -> DesiredState:
         """Children of the present attempt, or of another."""
         # Under a queue a driver may wait for ever: its own backstop would take its replicas' place in the queue away.
         left = None if self.deadline is None or self.queue else max(1, int(self.deadline - self.spent))
-        return Wanted(
+        return DesiredState(
             self.number if number is None else number,
             driver,
             replicas,
@@ -61,7 +61,7 @@ class Situation:
         )
 
 
-def situate(observed: Observed, settings: OperatorSettings, status: EvalRunStatus, now: datetime) -> Situation:
+def situation_of(observed: Observed, settings: OperatorSettings, status: EvalRunStatus, now: datetime) -> Situation:
     """Put together what is decided upon."""
     since = 0.0 if status.active_since is None else (now - status.active_since) / timedelta(seconds=1)
     situation = Situation(
@@ -77,5 +77,5 @@ def situate(observed: Observed, settings: OperatorSettings, status: EvalRunStatu
     for number in range(status.attempt or 1, situation.number):
         driver = observed.attempts.get(number, Attempt()).driver
         if driver is not None and driver.phase.ended:
-            charged += ending_of(driver, deadline_over=situation.deadline_over).verdict is Verdict.RETRY
+            charged += ending_of(driver, deadline_over=situation.deadline_over).verdict is AttemptOutcome.RETRY
     return replace(situation, charged=charged)

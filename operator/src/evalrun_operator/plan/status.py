@@ -7,41 +7,41 @@ from datetime import datetime
 from evalrun_api import Counts, EvalRunStatus, RunProgress, RunResult, Work
 from evalrun_api.status.status import MAX_SCORES, Progress, ReplicaStatus
 from evalrun_operator.names import results_uri
+from evalrun_operator.plan.decision import Decision
 from evalrun_operator.plan.display import display
 from evalrun_operator.plan.findings import conditions
-from evalrun_operator.plan.step import Step
 from evalrun_operator.state.observed import Observed
 
 MAX_GATES = 100
 """Gates in a status."""
 
 
-def new_status(observed: Observed, step: Step, spent: float, image: str, now: datetime) -> EvalRunStatus:
+def new_status(observed: Observed, decision: Decision, spent: float, image: str, now: datetime) -> EvalRunStatus:
     """The whole status. What nobody says anything new of stays as it was."""
-    run, progress, result = observed.run, observed.progress, step.result
+    run, progress, result = observed.run, observed.progress, decision.result
     before = run.status or EvalRunStatus()
-    finished = step.phase.finished
+    finished = decision.phase.finished
     since = before.active_since
-    running = step.running and not finished
+    running = decision.running and not finished
     status = EvalRunStatus(
-        phase=step.phase,
+        phase=decision.phase,
         observed_generation=run.metadata.generation,
-        attempt=step.attempt or None,
-        runner_image=before.runner_image or (image if step.attempt else None),
-        started_at=before.started_at or (now if step.attempt else None),
+        attempt=decision.attempt or None,
+        runner_image=before.runner_image or (image if decision.attempt else None),
+        started_at=before.started_at or (now if decision.attempt else None),
         finished_at=now if finished else None,
         # What has run up so far is put down only when the clock stops: between, the two fields stay as they are.
         active_seconds=before.active_seconds if running else int(spent),
         active_since=(since or now) if running else None,
-        charged_attempts=step.charged,
+        charged_attempts=decision.charged,
         progress=_progress(before, progress, result),
         work=_work(before, progress, result),
-        replicas=ReplicaStatus(desired=0 if finished else run.spec.replicas.count, ready=step.ready),
+        replicas=ReplicaStatus(desired=0 if finished else run.spec.replicas.count, ready=decision.ready),
         scores=before.scores if result is None else result.scores[:MAX_SCORES],
         gates=before.gates if result is None else result.gates[:MAX_GATES],
         # From the first attempt on, so that a run can be resumed from whatever became of it.
-        results_uri=(result and result.results_uri) or (results_uri(run) if step.attempt else before.results_uri),
-        conditions=conditions(step.findings, before.conditions, run.metadata.generation, now),
+        results_uri=(result and result.results_uri) or (results_uri(run) if decision.attempt else before.results_uri),
+        conditions=conditions(decision.findings, before.conditions, run.metadata.generation, now),
     )
     shown = display(status, run.spec.model.resolved_name[:128], progress, result, now)
     return status.model_copy(update={"display": shown})

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from evalrun_api import EvalRun
 from evalrun_operator.kube.objects import Change, Kind, Manifest
-from evalrun_operator.state.desired import Wanted
+from evalrun_operator.state.desired import DesiredState
 from evalrun_operator.state.observed import Attempt, Missing, References
 
 
@@ -41,7 +41,7 @@ class Backend(Protocol):
         """What is there, by attempt."""
 
     def changes(
-        self, run: EvalRun, wanted: Wanted, objects: Objects, references: References | None
+        self, run: EvalRun, desired: DesiredState, objects: Objects, references: References | None
     ) -> tuple[Change, ...]:
         """What has to be written so that what is wanted will be there, in order.
 

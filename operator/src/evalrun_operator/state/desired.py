@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Want(StrEnum):
+class Desired(StrEnum):
     """What becomes of a part of an attempt."""
 
-    RUN = "run"
+    RUNNING = "running"
     """Made if it is not there."""
-    KEEP = "keep"
+    UNCHANGED = "unchanged"
     """Left as it is, there or not."""
-    GONE = "gone"
+    ABSENT = "absent"
     """Deleted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredState:
     """The children of one attempt. Attempts before it are cleared: their replicas go, a driver that ended stays."""
 
     attempt: int
-    driver: Want = Want.KEEP
-    replicas: Want = Want.KEEP
+    driver: Desired = Desired.UNCHANGED
+    replicas: Desired = Desired.UNCHANGED
     count: int = 0
     """Replicas, where ``replicas`` is RUN."""
     seconds_left: int | None = None

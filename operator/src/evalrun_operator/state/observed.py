@@ -34,7 +34,7 @@ class DriverPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Driver:
+class ObservedDriver:
     """The driver of one attempt."""
 
     phase: DriverPhase
@@ -53,7 +53,7 @@ class Driver:
 
 
 @dataclass(frozen=True, slots=True)
-class Replicas:
+class ObservedReplicas:
     """The replicas' pods of one attempt."""
 
     count: int
@@ -76,8 +76,8 @@ class Replicas:
 class Attempt:
     """What is there of one attempt."""
 
-    driver: Driver | None = None
-    replicas: Replicas | None = None
+    driver: ObservedDriver | None = None
+    replicas: ObservedReplicas | None = None
 
 
 @dataclass(frozen=True, slots=True)

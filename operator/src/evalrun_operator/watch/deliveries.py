@@ -33,29 +33,29 @@ class _Delivered:
 class _Watch:
     delivered: dict[str, _Delivered] = field(default_factory=dict)
     """By uid."""
-    owed: dict[str, int] = field(default_factory=dict)
+    outstanding: dict[str, int] = field(default_factory=dict)
     """By uid: the turn at which it was found to be owed."""
     turn: int = 0
 
 
-class Watched:
+class Deliveries:
     """What the watches delivered, by kind. No clock, no client."""
 
     def __init__(self) -> None:
         self._watches: dict[Kind, _Watch] = {}
 
-    def saw(self, kind: Kind, uid: str, version: str, owner: Hashable = None) -> None:
+    def record(self, kind: Kind, uid: str, version: str, owner: Hashable = None) -> None:
         """A watch delivered this version of an object; ``owner`` is who should hear if its end is missed."""
         watch = self._of(kind)
         watch.turn += 1
         watch.delivered[uid] = _Delivered(version, watch.turn, owner)
 
-    def gone(self, kind: Kind, uid: str) -> None:
+    def record_deletion(self, kind: Kind, uid: str) -> None:
         """A watch delivered the object's end."""
         watch = self._of(kind)
         watch.turn += 1
         watch.delivered.pop(uid, None)
-        watch.owed.pop(uid, None)
+        watch.outstanding.pop(uid, None)
 
     def turn(self, kind: Kind) -> int:
         """To be taken before a list is asked for, and given to ``compare`` with its answer."""
@@ -65,21 +65,29 @@ class Watched:
         """Hold a list, versions by uid, against what was delivered."""
         watch = self._of(kind)
         behind = {uid for uid, version in listed.items() if self._version(watch, uid) != version}
-        overdue = {uid for uid in behind if uid in watch.owed and self._turn(watch, uid) <= watch.owed[uid]}
-        watch.owed = {uid: watch.owed[uid] if uid in overdue else watch.turn for uid in behind}
+        overdue = {
+            uid for uid in behind if uid in watch.outstanding and self._turn(watch, uid) <= watch.outstanding[uid]
+        }
+        watch.outstanding = {uid: watch.outstanding[uid] if uid in overdue else watch.turn for uid in behind}
         # One that was made while the list was on its way is not in it; it was delivered since.
         gone = [uid for uid, last in watch.delivered.items() if uid not in listed and last.turn <= turn]
         vanished = frozenset(watch.delivered.pop(uid).owner for uid in gone)
         unheard = frozenset(uid for uid in behind if self._turn(watch, uid) <= turn)
         return Comparison(frozenset(behind), unheard, frozenset(overdue), vanished)
 
-    def still_owed(self, kind: Kind, uids: frozenset[str]) -> frozenset[str]:
+    def still_outstanding(self, kind: Kind, uids: frozenset[str]) -> frozenset[str]:
         """Those of which nothing has been delivered since they were found to be owed."""
         watch = self._of(kind)
-        return frozenset(uid for uid in uids if uid in watch.owed and self._turn(watch, uid) <= watch.owed[uid])
+        return frozenset(
+            uid for uid in uids if uid in watch.outstanding and self._turn(watch, uid) <= watch.outstanding[uid]
+        )
 
     def _of(self, kind: Kind) -> _Watch:
         return self._watches.setdefault(kind, _Watch())
+
+    @classmethod
+    def _is_outstanding(cls, watch: _Watch, uid: str) -> bool:
+        return uid in watch.outstanding and cls._turn(watch, uid) <= watch.outstanding[uid]
 
     @staticmethod
     def _version(watch: _Watch, uid: str) -> str | None:

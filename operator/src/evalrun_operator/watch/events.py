@@ -15,7 +15,7 @@ from evalrun_api.wire.pods import ANNOTATION_RUN_NAME, LABEL_RUN
 from evalrun_operator.kube.objects import EVALRUNS, Kind
 from evalrun_operator.names import run_labels
 from evalrun_operator.observe.observer import Key
-from evalrun_operator.watch.deliveries import Watched
+from evalrun_operator.watch.deliveries import Deliveries
 
 CHILDREN = ",".join([*(f"{key}={value}" for key, value in run_labels("").items() if key != LABEL_RUN), LABEL_RUN])
 """Label selector of all children of all runs: other people's pods are never read."""
@@ -31,23 +31,23 @@ def key_of(kind: Kind, metadata: Mapping[str, Any]) -> Key | None:
 
 
 @dataclass(frozen=True)
-class Intake:
+class EventHandler:
     """Takes events in."""
 
     changed: Callable[[Key], None]
     """Told of each run of which there is news."""
-    watched: Watched
+    deliveries: Deliveries
     _wishes: dict[str, object] = field(default_factory=dict)
     """What users want of each run, by uid."""
 
-    def take(self, kind: Kind, event: Mapping[str, Any]) -> None:
+    def handle(self, kind: Kind, event: Mapping[str, Any]) -> None:
         """An event as the API server tells it: ``type`` (None for what was there at the start) and ``object``."""
         metadata = event["object"]["metadata"]
         key = key_of(kind, metadata)
         if event["type"] == "DELETED":
-            self.watched.gone(kind, metadata["uid"])
+            self.deliveries.record_deletion(kind, metadata["uid"])
         else:
-            self.watched.saw(kind, metadata["uid"], metadata["resourceVersion"], key)
+            self.deliveries.record(kind, metadata["uid"], metadata["resourceVersion"], key)
         if key is not None and self._is_news(kind, event):
             self.changed(key)
 

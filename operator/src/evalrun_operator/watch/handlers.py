@@ -11,10 +11,10 @@ from kubernetes.aio.client import Configuration
 
 from evalrun_operator.kube.connection import login
 from evalrun_operator.kube.objects import EVALRUNS, Kind
-from evalrun_operator.watch.events import CHILDREN, Intake
+from evalrun_operator.watch.events import CHILDREN, EventHandler
 
 
-def registry(intake: Intake, kinds: tuple[Kind, ...], configuration: Configuration) -> kopf.OperatorRegistry:
+def registry(handler: EventHandler, kinds: tuple[Kind, ...], configuration: Configuration) -> kopf.OperatorRegistry:
     """The table of contents: what is watched, and what becomes of it."""
     handlers = kopf.OperatorRegistry()
 
@@ -27,7 +27,7 @@ def registry(intake: Intake, kinds: tuple[Kind, ...], configuration: Configurati
         return await login(configuration)
 
     async def seen(*, event: Any, param: Any = None, **_: Any) -> None:
-        intake.take(param, event)
+        handler.handle(param, event)
 
     for kind in kinds:
         group, _, version = kind.api_version.rpartition("/")

@@ -13,7 +13,7 @@ from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import ApiError, NoCluster, NotFound, Unavailable
 from evalrun_operator.kube.objects import EVALRUNS, Kind
 from evalrun_operator.observe.observer import Key
-from evalrun_operator.watch.deliveries import Comparison, Watched
+from evalrun_operator.watch.deliveries import Comparison, Deliveries
 from evalrun_operator.watch.events import CHILDREN, key_of
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Resync:
     client: Client
     changed: Callable[[Key], None]
     """Told of each run that has to be looked at."""
-    watched: Watched
+    deliveries: Deliveries
     kinds: tuple[Kind, ...]
     """The watched ones, EvalRuns first."""
     namespaces: tuple[str, ...]
@@ -102,17 +102,17 @@ class Resync:
     def _prove(self, kind: Kind) -> None:
         """What was on its way when the watch was last compared may have come since."""
         at, unheard = self._unheard.get(kind, (0.0, None))
-        if unheard is not None and not self.watched.still_owed(kind, unheard):
+        if unheard is not None and not self.deliveries.still_outstanding(kind, unheard):
             self._proven_at[kind] = at
 
     async def _compare(self, kind: Kind) -> _Seen:
-        turn = self.watched.turn(kind)
+        turn = self.deliveries.turn(kind)
         selector = "" if kind is EVALRUNS else CHILDREN
         places: Iterable[str | None] = self.namespaces or (None,)
         lists = await asyncio.gather(*(self.client.list_metadata(kind, place, selector) for place in places))
         listed = [one["metadata"] for some in lists for one in some]
         self._prove(kind)
-        comparison = self.watched.compare(kind, _versions(listed), turn)
+        comparison = self.deliveries.compare(kind, _versions(listed), turn)
         self._unheard[kind] = (_now(), comparison.unheard)
         return _Seen(kind, comparison, tuple((one["uid"], key_of(kind, one)) for one in listed))
 
@@ -122,7 +122,7 @@ class Resync:
             return
         await asyncio.sleep(self.period * PATIENCE)
         for one in overdue:
-            still = self.watched.still_owed(one.kind, one.comparison.overdue)
+            still = self.deliveries.still_outstanding(one.kind, one.comparison.overdue)
             if still:
                 keys = sorted({str(key) for uid, key in one.keys if uid in still})
                 self.silent = f"the watch of {one.kind.plural} is silent: {len(still)} changes were not delivered"

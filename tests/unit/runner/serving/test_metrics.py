@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation
-from evalrun_api.metrics import ALL, Kind, Metric, Source, driver, label_value, scores
+from evalrun_api.metrics import ALL, Metric, MetricType, Source, driver, label_value, scores
 from evalrun_runner.dispatch import Departure, Dispatcher
 from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.telemetry import RunningMetrics, RunTelemetry
@@ -284,7 +284,7 @@ def test_counters_of_a_run_begin_at_zero_and_not_with_their_first_increase() -> 
     scene.join("a")
     scene.show()
     there = {name for name, _ in scene.scrape()}
-    assert {metric.name for metric in EXPORTED if metric.kind is Kind.COUNTER} <= there
+    assert {metric.name for metric in EXPORTED if metric.kind is MetricType.COUNTER} <= there
     assert {"evalrun_commit_seconds_count", "evalrun_request_seconds_count"} <= there
 
 
@@ -330,7 +330,7 @@ def test_seconds_do_not_fall_when_a_replica_left_before_it_was_shown() -> None:
 
 
 def counters(scene: Scene) -> Mapping[Any, float]:
-    names = {name for metric in EXPORTED if metric.kind is not Kind.GAUGE for name in metric.series}
+    names = {name for metric in EXPORTED if metric.kind is not MetricType.GAUGE for name in metric.series}
     return {key: value for key, value in scene.scrape().items() if key[0] in names}
 
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from evalrun_api import Phase, RunResult
 from evalrun_operator.plan.findings import Findings
-from evalrun_operator.state.desired import Wanted
+from evalrun_operator.state.desired import DesiredState
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Decision:
     """What is decided of a run."""
 
     phase: Phase
     findings: Findings
-    wanted: Wanted | None = None
+    desired: DesiredState | None = None
     attempt: int = 0
     charged: int = 0
     """Attempts that count against policy.maxAttempts."""
@@ -25,4 +25,4 @@ class Step:
     """Replicas that answer."""
     result: RunResult | None = None
     """The run's end, if a driver said it."""
-    again_in: float = 60.0
+    requeue_after: float = 60.0

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from evalrun_api import Reason, RunResult
 from evalrun_api.wire.pods import Component
 from evalrun_operator.backend.children import Children, Job, Pod
-from evalrun_operator.state.observed import Attempt, Driver, DriverPhase, Replicas
+from evalrun_operator.state.observed import Attempt, DriverPhase, ObservedDriver, ObservedReplicas
 
 DETAIL_CHARACTERS = 600
 """Of a log's tail that is shown to people."""
@@ -37,13 +37,13 @@ def _jobs(seen: Children, attempt: int, component: Component) -> Iterable[Job]:
 # The driver -------------------------------------------------------------------------------------------------------
 
 
-def _driver(job: Job, pods: Sequence[Pod]) -> Driver:
+def _driver(job: Job, pods: Sequence[Pod]) -> ObservedDriver:
     phase = _driver_phase(job, pods)
     present = _present(pods)
     last = _last(pods, succeeded=phase is DriverPhase.SUCCEEDED)
     end = last.terminated if last else None
     result = _result(end.message) if end and phase.ended else None
-    return Driver(
+    return ObservedDriver(
         phase=phase,
         result=result,
         exit_code=end.exit_code if end else None,
@@ -118,9 +118,9 @@ def _driver_detail(job: Job, phase: DriverPhase, present: Pod | None, last: Pod 
 # Replicas ---------------------------------------------------------------------------------------------------------
 
 
-def _replicas(job: Job, pods: Sequence[Pod]) -> Replicas:
+def _replicas(job: Job, pods: Sequence[Pod]) -> ObservedReplicas:
     active = [pod for pod in pods if pod.active]
-    return Replicas(
+    return ObservedReplicas(
         count=max(0, job.parallelism - job.closed),
         active=len(active),
         running=sum(pod.phase == "Running" and pod.ready for pod in active),
