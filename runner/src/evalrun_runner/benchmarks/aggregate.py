@@ -1,4 +1,4 @@
-"""Metric values to results, in lm-eval's own layout and by its own code, one leaf task at a time.
+"""Aggregation of metric values into results, in lm-eval's layout and by its own code, one leaf task at a time.
 
 ``evaluator_utils`` is not public API: lm-eval is pinned, and the parity tests compare with ``simple_evaluate``.
 """
@@ -22,10 +22,10 @@ from evalrun_runner.errors import LedgerCorrupt, RunFailed
 from evalrun_runner.records.results import ItemResult, ItemStatus
 
 BOOTSTRAP_ITERATIONS = 100_000
-"""lm-eval's default."""
+"""Number of bootstrap resamples for a standard error; lm-eval's default."""
 
 RawMetrics = dict[tuple[str, str], list[Any]]
-"""(metric, filter) -> its values in canonical order."""
+"""Map from (metric, filter) to the metric's values in canonical order."""
 
 
 def aggregate(
@@ -34,10 +34,20 @@ def aggregate(
     *,
     bootstrap_iters: int = BOOTSTRAP_ITERATIONS,
 ) -> dict[str, Any]:
-    """lm-eval's results: ``results``, ``groups``, ``group_subtasks``, ``configs``, ``versions``, ``n-shot``, ….
+    """Aggregate all parts into lm-eval's results: ``results``, ``groups``, ``configs``, ``versions``, ``n-shot``, ….
 
-    ``parts`` gives a leaf task's results in canonical order. What is returned is plain JSON. Metrics are over the ok
-    items alone, and ``n-samples`` says how many these are; a task without any has no metrics.
+    Args:
+        loaded: The run's leaf tasks and groups.
+        parts: Returns a leaf task's results in canonical order.
+        bootstrap_iters: Number of resamples for each bootstrapped standard error.
+
+    Returns:
+        Plain JSON. Metrics cover the ok items only, and ``n-samples`` gives their number; a task without any ok item
+        has no metrics.
+
+    Raises:
+        LedgerCorrupt: An item is ok and has no scores.
+        RunFailed: The aggregation of a metric cannot be determined.
     """
     total = EvalAcc()
     for leaf in loaded.leaves:
@@ -53,10 +63,13 @@ def aggregate(
 
 
 def running_metrics(leaf: LeafTask) -> dict[str, str]:
-    """Metrics whose score is the plain mean of their items' values -> ``higher`` or ``lower``, whichever is better.
+    """Return the metrics whose score is the plain mean of the item values, each with its better direction.
 
-    A function that returns its values under other names than its own (``pass_at_k``) tells these only as it scores:
-    they are not here.
+    A metric function that returns its values under names other than its own (``pass_at_k``) reveals those names only
+    while scoring, so they are missing here.
+
+    Returns:
+        Metric name to ``higher`` or ``lower``, whichever is better.
     """
     higher_is_better = leaf.task.higher_is_better()
     return {
@@ -77,15 +90,18 @@ def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]]) -> Ra
             raw = by_filter.setdefault(name, defaultdict(list))
             for metric, value in metrics.items():
                 raw[(metric, name)].append(value)
-    # lm-eval goes through all documents for one filter, then for the next: keep that order of the metrics.
+    # lm-eval processes all documents for one filter, then for the next: keep that order of the metrics.
     return {key: collected for raw in by_filter.values() for key, collected in raw.items()}
 
 
 def _adopt_expanded_metrics(leaf: LeafTask, raw: RawMetrics) -> None:
-    """Give the metrics that one metric function returned under other names the aggregation of that function.
+    """Assign metrics that a metric function returned under other names the aggregation of that function.
 
-    lm-eval notes them on the task object while it scores (``pass_at_k`` returning ``pass@1`` and ``pass@10``); here
-    scoring happens on other task objects.
+    lm-eval records them on the task object while it scores (``pass_at_k`` returns ``pass@1`` and ``pass@10``), but
+    here a different task object does the scoring.
+
+    Raises:
+        RunFailed: Several metric functions with different aggregations could be the source.
     """
     aggregations = getattr(leaf.task, "_aggregation_list", None)
     higher_is_better = getattr(leaf.task, "_higher_is_better", None)
@@ -113,10 +129,10 @@ def _merge(total: EvalAcc, one: EvalAcc) -> None:
 
 
 def to_plain(value: object) -> object:
-    """What ``json`` cannot write, as lm-eval writes it, but for two things that would differ at each run.
+    """Convert what ``json`` cannot write as lm-eval does, except for two types that would differ between runs.
 
-    A function inside ``fewshot_config`` is its source, like the functions beside it, and not its address in memory;
-    a set is sorted.
+    A function inside ``fewshot_config`` becomes its source, like the functions beside it, instead of its address in
+    memory; a set is sorted.
     """
     if isinstance(value, set | frozenset):
         return sorted(value, key=repr)

@@ -1,9 +1,9 @@
-"""lm-eval's bootstrap of standard errors: the same resamples, the same number, without its processes and prints.
+"""lm-eval's bootstrap of standard errors: the same resamples and the same value, without its processes and prints.
 
 lm-eval forks a pool of processes, which a driver full of threads must not do, and prints to stdout. Here the resamples
 are drawn with numpy, bit for bit those of ``random.Random(i).choices``, and four statistics are computed for many
-resamples at once. A fast statistic is used only where it equals lm-eval's own on the first resamples in every digit;
-for all else the metric's own function is called.
+resamples at once. A fast statistic is used only where it equals lm-eval's own in every digit on the first resamples;
+in all other cases the metric's own function is called.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy.typing as npt
 from lm_eval.api.metrics import f1_score, matthews_corrcoef, median, perplexity, sample_stddev
 
 CHUNK = 1000
-"""lm-eval seeds its generator anew for each so many resamples."""
+"""Number of resamples after which lm-eval seeds its generator again."""
 CHECKED = 20
-"""Resamples on which a fast statistic is held to lm-eval's own."""
+"""Number of resamples on which a fast statistic must equal lm-eval's own."""
 BLOCK = 2_000_000
-"""Draws in memory at once."""
+"""Number of draws in memory at once."""
 
 Array = npt.NDArray[Any]
 Statistic = Callable[[Sequence[Any]], Any]
@@ -33,7 +33,7 @@ Statistic = Callable[[Sequence[Any]], Any]
 
 @contextmanager
 def quiet_bootstrap() -> Iterator[None]:
-    """Within it, lm-eval's standard errors are bootstrapped by this module. Not for several threads at once."""
+    """Let this module bootstrap lm-eval's standard errors inside the block. Not thread-safe."""
     original = lm_eval.api.metrics.bootstrap_stderr
     lm_eval.api.metrics.bootstrap_stderr = bootstrap_stderr
     try:
@@ -43,11 +43,11 @@ def quiet_bootstrap() -> Iterator[None]:
 
 
 def bootstrap_stderr(f: Statistic, xs: Sequence[Any], iters: int) -> float:
-    """What ``lm_eval.api.metrics.bootstrap_stderr`` returns, to the last digit; its parameters have the same names."""
+    """Return what ``lm_eval.api.metrics.bootstrap_stderr`` returns, to the last digit, for the same parameters."""
     chunk = min(CHUNK, iters)
     replicates: list[Any] = []
     with warnings.catch_warnings():
-        # Of resamples with one class only, which are nothing unusual; the statistic has a value for them.
+        # Resamples with a single class cause warnings; they are normal, and the statistic has a value for them.
         warnings.simplefilter("ignore")
         compute = _fast(f, xs) or (lambda draws: [f([xs[i] for i in row]) for row in draws])
         for seed in range(iters // chunk):
@@ -57,7 +57,11 @@ def bootstrap_stderr(f: Statistic, xs: Sequence[Any], iters: int) -> float:
 
 
 def _draws(seed: int, resamples: int, n: int) -> Iterator[Array]:
-    """The places that ``random.Random(seed).choices(xs, k=n)`` takes, call after call; (resamples, n) in blocks."""
+    """Yield the indices that ``random.Random(seed).choices(xs, k=n)`` draws, call after call.
+
+    Yields:
+        Blocks of shape (rows, n), ``resamples`` rows in total.
+    """
     _, state, _ = random.Random(seed).getstate()
     generator = np.random.RandomState()
     generator.set_state(("MT19937", np.array(state[:-1], dtype=np.uint32), state[-1], 0, 0.0))
@@ -78,7 +82,7 @@ def _fast(f: Statistic, xs: Sequence[Any]) -> Callable[[Array], list[Any]] | Non
     kind = type(expected[0])
 
     def run(rows: Array) -> list[Any]:
-        # The type decides how Python adds the replicates up.
+        # The type determines how Python sums the replicates.
         return [kind(one) for one in compute(values[rows])]
 
     return run if repr(run(draws)) == repr(expected) else None
@@ -91,13 +95,13 @@ def _medians(drawn: Array) -> list[Any]:
 
 
 def _perplexities(drawn: Array) -> list[Any]:
-    # Added one after another, as Python's sum does; numpy's own sum adds in pairs.
+    # Cumulative addition matches Python's sum; numpy's own sum adds in pairs.
     totals = np.cumsum(drawn, axis=1)[:, -1]
     return [math.exp(-(total / drawn.shape[1])) for total in totals.tolist()]
 
 
 def _counts(drawn: Array) -> tuple[Array, Array, Array, float]:
-    """Of (gold, predicted) pairs of 0 and 1: both 1, gold 1, predicted 1 in each resample, and their number."""
+    """Count 0/1 (gold, predicted) pairs per resample: both 1, gold 1, predicted 1, and the number of pairs."""
     gold, predicted = drawn[..., 0].astype(bool), drawn[..., 1].astype(bool)
     counted = [column.sum(axis=1, dtype=np.float64) for column in (gold & predicted, gold, predicted)]
     return counted[0], counted[1], counted[2], float(drawn.shape[1])
@@ -111,7 +115,7 @@ def _f1_scores(drawn: Array) -> list[Any]:
 
 
 def _correlations(drawn: Array) -> list[Any]:
-    """Matthews' correlation, with the sums in the form in which scikit-learn has them."""
+    """Compute Matthews correlation coefficients, with the sums arranged as in scikit-learn."""
     both, gold, predicted, n = _counts(drawn)
     right = n - gold - predicted + 2 * both
     covariance = right * n - (gold * predicted + (n - gold) * (n - predicted))

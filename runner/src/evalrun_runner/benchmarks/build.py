@@ -1,7 +1,7 @@
-"""Documents to items, one at a time, with the contexts and requests that ``Task.build_all_requests`` would make.
+"""Conversion of documents to items, one at a time, with the requests that ``Task.build_all_requests`` would make.
 
-lm-eval builds all requests of a task and holds them; here one document is built, handed on and forgotten. The few-shot
-sampler is stateful: a task is always built from its first document on, never a slice of it.
+lm-eval builds all requests of a task and keeps them in memory; here each document is built, passed on and dropped. The
+few-shot sampler is stateful, so a task is always built from its first document, never from the middle.
 """
 
 from __future__ import annotations
@@ -20,21 +20,26 @@ from evalrun_runner.records.plan import Item, Request, RequestType
 
 CHARACTERS_PER_TOKEN = 4
 DEFAULT_GENERATED_TOKENS = 256
-"""lm-eval's back ends generate at most so many tokens where a task does not say."""
+"""Maximum number of generated tokens in lm-eval's back ends where a task sets none."""
 DECODE_WEIGHT = 4
-"""A generated token costs about as much engine time as so many prompt tokens, when many are decoded together."""
+"""Number of prompt tokens that cost about as much engine time as one generated token in a large batch."""
 GENERATED_SHARE = 0.5
-"""The part of its budget that a generation uses, as a rule; stop strings end most of them early."""
+"""Typical share of its token budget that a generation uses; stop strings end most of them early."""
 _BUDGET_KEYS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens", "max_length")
 
 
 def iter_items(leaf: LeafTask, chat: ChatTemplate | None) -> Iterator[Item]:
-    """The leaf task's items in canonical order, the same ones on every call.
+    """Yield the leaf task's items in canonical order, the same items on every call.
 
-    ``chat`` is the model's chat template; it is needed, and used, only if the benchmark applies one. Not safe to run
-    twice at once for one leaf: the few-shot sampler is the task's own.
+    Never run two iterations of one leaf at the same time: they would share the task's few-shot sampler.
 
-    Raises InputError naming task, document and what is wrong with it.
+    Args:
+        leaf: The leaf task.
+        chat: The model's chat template; required, and used, only if the benchmark applies one.
+
+    Raises:
+        InputError: The benchmark applies a chat template and the tokenizer has none, or a document cannot be built.
+            The message names task, document and problem.
     """
     spec, task = leaf.benchmark, leaf.task
     if spec.apply_chat_template and chat is None:
@@ -58,7 +63,7 @@ def _build_item(leaf: LeafTask, doc_id: int, doc: Any, chat: ChatTemplate | None
         instances = _build_instances(leaf, doc_id, doc, chat)
     except Exception as error:
         raise InputError(f"{where} cannot be built: {_field_hint(leaf, doc)}{explain(error)}") from error
-    # lm-eval sorts a document's instances by their index, stably, before it scores them.
+    # Before scoring, lm-eval sorts a document's instances by index with a stable sort.
     ordered = sorted(instances, key=lambda instance: instance.idx)
     requests = tuple(_request(instance, index, where) for index, instance in enumerate(ordered))
     return Item(
@@ -72,7 +77,7 @@ def _build_item(leaf: LeafTask, doc_id: int, doc: Any, chat: ChatTemplate | None
 
 
 def _build_instances(leaf: LeafTask, doc_id: int, doc: Any, chat: ChatTemplate | None) -> list[Instance]:
-    """As in the loop of ``Task.build_all_requests``."""
+    """Build a document's instances as the loop of ``Task.build_all_requests`` does."""
     spec, task = leaf.benchmark, leaf.task
     context = task.fewshot_context(
         doc,
@@ -94,14 +99,14 @@ def _build_instances(leaf: LeafTask, doc_id: int, doc: Any, chat: ChatTemplate |
 
 
 def _field_hint(leaf: LeafTask, doc: Any) -> str:
-    """Which of the task's fields fails for this document, if one of them does alone."""
+    """Return which of the task's fields fails on its own for this document, as a message prefix, or an empty text."""
     for field in ("doc_to_text", "doc_to_target", "doc_to_choice"):
         if field == "doc_to_choice" and leaf.task.get_config(field) is None:
             continue
         try:
             getattr(leaf.task, field)(doc)
         except Exception:  # noqa: BLE001  a template may raise anything
-            # The error itself is reported by the caller; here it only tells the field.
+            # The caller reports the error itself; only the field is of interest here.
             return f"{field}: "
     return ""
 
@@ -120,10 +125,10 @@ def _request(instance: Instance, index: int, where: str) -> Request:
 
 
 def estimate_cost(requests: Sequence[Request]) -> float:
-    """The engine time of an item, in prompt tokens: what must be read once, plus what is generated, weighted.
+    """Estimate an item's engine time in prompt tokens: the tokens to read once plus the weighted tokens to generate.
 
-    A context that several requests share is read once (prefix cache, or one request for all choices). Repeats share
-    their prompt and generate each.
+    A context shared by several requests is read once (prefix cache, or one request for all choices). Repeats share
+    their prompt, but each generates its own tokens.
     """
     contexts: set[str] = set()
     characters = 0.0

@@ -1,4 +1,4 @@
-"""Chat templates, with the semantics of lm-eval's own model classes (``HFLM.apply_chat_template``)."""
+"""Chat templates with the semantics of lm-eval's own model classes (``HFLM.apply_chat_template``)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import jinja2
 
 
 class ChatTemplate(Protocol):
-    """Renders a conversation as the text of a prompt."""
+    """Callable that renders a conversation as the text of a prompt."""
 
     def __call__(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
-        """``messages`` are ``{"role", "content"}``; without a generation prompt the last message is continued."""
+        """Render ``{"role", "content"}`` messages; without a generation prompt the last message is continued."""
 
 
 def chat_template_of(tokenizer: Any, **arguments: Any) -> ChatTemplate:
-    """The chat template of a transformers tokenizer; ``arguments`` go to the template (``enable_thinking`` and such).
+    """Return the chat template of a transformers tokenizer.
 
     A template that refuses system messages gets the conversation without them, as in lm-eval.
+
+    Args:
+        tokenizer: The transformers tokenizer.
+        arguments: Arguments passed on to the template, such as ``enable_thinking``.
     """
 
     def apply(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""What went wrong inside lm-eval or datasets, in one sentence for people. They raise whatever they like."""
+"""One-sentence explanations of errors inside lm-eval and datasets, which may raise any exception."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from evalrun_runner.errors import EvalRunError, InputError, first_line
 
 @contextmanager
 def making_task(task: str) -> Iterator[None]:
-    """Turn whatever is raised while a task is made into an ``InputError`` that names the task."""
+    """Convert any exception raised inside the block into an ``InputError`` that names the task."""
     try:
         yield
     except EvalRunError:
         raise
     except (Exception, SystemExit) as error:
-        # One of lm-eval's own tasks leaves the process when a program that it needs is not installed.
+        # One of lm-eval's own tasks exits the process when a program that it needs is not installed.
         raise InputError(f"task {task!r} cannot be loaded: {explain(error)}") from error
 
 
-def explain(error: BaseException) -> str:  # a table reads better than one exit
-    """One sentence: what is wrong and, where it is known, what to do."""
+def explain(error: BaseException) -> str:
+    """Explain an error in one sentence: what is wrong and, where known, what to do."""
     cause = error.__cause__ or error.__context__
     match error:
         case SecurityError():

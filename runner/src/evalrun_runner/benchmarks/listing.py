@@ -1,4 +1,4 @@
-"""Which benchmarks there are: lm-eval's tasks, groups and tags, or those of a suite."""
+"""List of available benchmarks: lm-eval's tasks, groups and tags, or those of a suite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS = {Kind.TASK: "task", Kind.PY_TASK: "task", Kind.GROUP: "group", Kind.TAG
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """One name that ``benchmarks[].task`` may hold. ``output_type`` is empty for groups and tags."""
+    """One valid value of ``benchmarks[].task``. ``output_type`` is empty for groups and tags."""
 
     name: str
     kind: str
@@ -26,10 +26,14 @@ class TaskRow:
 
 
 def list_tasks(pattern: str | None = None, source: Path | None = None) -> Iterator[TaskRow]:
-    """The names that match a shell pattern, or contain the text if it has no wildcard; sorted.
+    """Yield the tasks whose names match a pattern, sorted by name. No code of a suite is run or loaded.
 
-    ``source`` is the folder of a suite; without it, lm-eval's own tasks (about 8 s to read). Nothing of a suite is
-    run or loaded. Raises InputError if the folder is not there.
+    Args:
+        pattern: A shell pattern, or a part of the name if it has no wildcard; None for all names.
+        source: The folder of a suite; None for lm-eval's own tasks, which take about 8 s to read.
+
+    Raises:
+        InputError: The suite's folder does not exist.
     """
     if source is not None and not source.is_dir():
         raise InputError(f"the suite {source} is not there: expected a folder with lm-eval task definitions")
@@ -45,7 +49,7 @@ def list_tasks(pattern: str | None = None, source: Path | None = None) -> Iterat
 
 def _row(name: str, entry: Entry, root: Path) -> TaskRow:
     config = entry.cfg or {}
-    # What lm-eval takes a task for that says nothing.
+    # lm-eval's default for a task that sets no output type.
     output_type = config.get("output_type", "generate_until") if entry.kind is Kind.TASK else ""
     path = Path(entry.yaml_path).resolve() if entry.yaml_path else None
     shown = "" if path is None else str(path.relative_to(root) if path.is_relative_to(root) else path)

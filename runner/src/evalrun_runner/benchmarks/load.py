@@ -1,8 +1,8 @@
-"""From benchmark specs to the run's leaf tasks, as ``lm_eval.simple_evaluate`` makes them.
+"""Loading of benchmark specs into the run's leaf tasks, as ``lm_eval.simple_evaluate`` does it.
 
-Order matters to lm-eval: seeds first, then all tasks are made, then their configurations are overridden. The four
-seeds of ``simple_evaluate`` (``random``, numpy, torch, few-shot; 0 and three times 1234 by default) are all the run's
-one seed here; torch's is set only where torch is loaded already.
+lm-eval depends on the order: set the seeds, make all tasks, then override their configurations. The four seeds of
+``simple_evaluate`` (``random``, numpy, torch, few-shot; by default 0 and three times 1234) are all set to the run's
+single seed here; torch's only if torch is already loaded.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from evalrun_runner.benchmarks.suites.sandbox import confine_templates
 from evalrun_runner.errors import InputError
 
 MAX_SEED = 2**32 - 1
-"""numpy's largest."""
+"""numpy's largest seed."""
 
 
 @dataclass(frozen=True)
 class RandomState:
-    """The global random generators as they were when loading ended: each leaf builds from there, in any order."""
+    """State of the global random generators at the end of loading, from which each leaf builds, in any order."""
 
     python: Any
     numpy: Any
 
     @classmethod
     def now(cls) -> RandomState:
-        """The present state."""
+        """Capture the present state."""
         return cls(random.getstate(), np.random.get_state())
 
     def restore(self) -> None:
-        """Put the generators back to this state."""
+        """Reset the generators to this state."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
 
 
 @dataclass(frozen=True)
 class LeafTask:
-    """A task with documents of its own: lm-eval's task object, ready to build requests."""
+    """Task with documents of its own: lm-eval's task object, ready to build requests."""
 
     name: str
     benchmark: BenchmarkSpec
@@ -65,7 +65,7 @@ class LeafTask:
 
     @property
     def limit(self) -> int | None:
-        """How many documents at most, as lm-eval counts them; None for all."""
+        """Maximum number of documents, as lm-eval counts it; None for all."""
         limit = self.benchmark.limit
         if limit is None:
             return None
@@ -73,14 +73,14 @@ class LeafTask:
 
     @property
     def documents(self) -> int:
-        """How many documents it evaluates. Runs the task's ``process_docs``: not always cheap."""
+        """Number of documents that it evaluates. Runs the task's ``process_docs``, which may be slow."""
         total = len(self.task.eval_docs)
         return total if self.limit is None else min(total, self.limit)
 
 
 @dataclass(frozen=True)
 class LoadedBenchmarks:
-    """The run's leaf tasks in canonical order: that of the benchmarks, then lm-eval's own."""
+    """The run's leaf tasks in canonical order: first by benchmark, then in lm-eval's order."""
 
     leaves: tuple[LeafTask, ...]
     groups: Mapping[str, Group]
@@ -88,7 +88,11 @@ class LoadedBenchmarks:
     """Benchmark name -> its leaf tasks."""
 
     def leaf(self, name: str) -> LeafTask:
-        """The leaf task of this name. Raises KeyError."""
+        """Return the leaf task with this name.
+
+        Raises:
+            KeyError: There is no such leaf task.
+        """
         for leaf in self.leaves:
             if leaf.name == name:
                 return leaf
@@ -97,7 +101,7 @@ class LoadedBenchmarks:
 
 @dataclass
 class _Made:
-    """A benchmark's tasks and groups, as lm-eval made them, with the factory that knows their configurations."""
+    """Tasks and groups of a benchmark, as lm-eval made them, with the factory that knows their configurations."""
 
     spec: BenchmarkSpec
     tasks: Mapping[str, Task]
@@ -108,8 +112,14 @@ class _Made:
 def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bool) -> LoadedBenchmarks:
     """Make the tasks of every benchmark, ready to build requests.
 
-    Raises InputError: an unknown task, a suite that holds code, data that is missing, unreachable or empty, benchmarks
-    that share a name or a leaf task, a task that needs what is not supported (images, audio, running model code).
+    Args:
+        specs: The run's benchmarks.
+        seed: The run's seed, 0 to 2**32 - 1.
+        allow_code: Whether suites may contain code and tasks may run code that the model writes.
+
+    Raises:
+        InputError: A task is unknown; a suite contains code; data is missing, unreachable or empty; benchmarks share a
+            name or a leaf task; or a task needs something unsupported (images, audio, running model code).
     """
     _check_specs(specs, seed)
     confine_templates()
@@ -136,7 +146,7 @@ def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bo
 
 
 def configure(task: Task, num_fewshot: int | None, generation: Mapping[str, Any], seed: int) -> None:
-    """Override a task's configuration as ``simple_evaluate`` does: 0 shots in the task's own YAML stay 0."""
+    """Override a task's configuration as ``simple_evaluate`` does: a 0 for shots in the task's own YAML stays 0."""
     if generation and task.get_config("output_type") == "generate_until":
         task.set_config(key="generation_kwargs", value=dict(generation), update=True)
     own = task.get_config("num_fewshot")
@@ -146,7 +156,7 @@ def configure(task: Task, num_fewshot: int | None, generation: Mapping[str, Any]
         task.set_config(key="num_fewshot", value=0)
     task.set_fewshot_seed(seed=seed)
     if task.get_config("num_fewshot") == 0 and hasattr(task, "sampler"):
-        # lm-eval has put a whole split of documents in there, to draw none of them.
+        # lm-eval has stored a whole split of documents here, of which it will draw none.
         task.sampler.replace_df([])
 
 
@@ -179,7 +189,7 @@ def _make_all(specs: Sequence[BenchmarkSpec], *, allow_code: bool) -> Iterator[_
         suite = spec.source.resolve() if spec.source else None
         if suite:
             check_suite(suite, allow_code=allow_code)
-        # lm-eval's own index takes seconds to read: only where the suite does not hold all that it names.
+        # Reading lm-eval's own index takes seconds: do it only if the suite refers to names that it does not define.
         manager = open_cached(suite, suite is None)
         if suite and spec.task in manager.task_index and _names_others(manager):
             manager = open_cached(suite, True)
@@ -193,7 +203,7 @@ def _make_all(specs: Sequence[BenchmarkSpec], *, allow_code: bool) -> Iterator[_
 
 
 def _names_others(manager: TaskManager) -> bool:
-    """Whether a group of the suite lists, by bare name, something that the suite does not hold."""
+    """Return whether a group of the suite lists, by bare name, something that the suite does not define."""
 
     def members(config: Mapping[str, Any]) -> Iterator[str]:
         listed = config.get("task")
@@ -239,7 +249,7 @@ def _check_supported(name: str, task: Task, *, allow_code: bool) -> None:
             f"task {name!r} runs code that the model writes (unsafe_code), which is not allowed here: the "
             "administrator can allow it, locally --allow-code does"
         )
-    # lm-eval logs an unknown metric or aggregation and goes on, to fail at the end of the run.
+    # lm-eval only logs an unknown metric or aggregation, and fails at the end of the run.
     if not callable(task.get_config("process_results")):
         for metric, function in getattr(task, "_metric_fn_list", {}).items():
             if function is None:

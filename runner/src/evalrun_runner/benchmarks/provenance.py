@@ -1,4 +1,4 @@
-"""Where a task's numbers come from: its version, and a fingerprint of the data it read."""
+"""Provenance of tasks: their versions and fingerprints of the data that they read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from evalrun_runner.benchmarks.load import LoadedBenchmarks
 
 
 def task_provenance(loaded: LoadedBenchmarks) -> dict[str, dict[str, Any]]:
-    """By leaf task: benchmark, version, data set and the ``datasets`` fingerprint of each of its splits."""
+    """Return, by leaf task: benchmark, version, data set and the ``datasets`` fingerprint of each split."""
     found = {}
     for leaf in loaded.leaves:
         data = getattr(leaf.task, "dataset", None) or {}

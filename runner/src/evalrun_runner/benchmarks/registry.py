@@ -1,9 +1,9 @@
-"""Finding lm-eval's tasks and making them, with the configuration that makes each again elsewhere.
+"""Registry of lm-eval's tasks, which also records the configuration that remakes each task elsewhere.
 
-lm-eval makes tasks in one place, its ``TaskFactory``. ``RecipeFactory`` is that factory with three additions: it keeps
-each task's merged configuration, resolves a suite's relative data files against the suite's folder, and turns what
-goes wrong while a task is made into an ``InputError`` that names the task. ``TaskFactory`` is not public API: lm-eval
-is pinned, and the unit tests hold it to what is used here.
+lm-eval makes tasks in one place, its ``TaskFactory``. ``RecipeFactory`` is that factory with three additions: it
+records each task's merged configuration, resolves a suite's relative data files against the suite's folder, and
+converts errors while a task is made into an ``InputError`` that names the task. ``TaskFactory`` is not public API:
+lm-eval is pinned, and the unit tests check everything that is used here.
 """
 
 from __future__ import annotations
@@ -28,20 +28,25 @@ from evalrun_runner.errors import InputError
 PACKAGE_TASKS = Path(lm_eval.tasks.__file__).parent
 _FUNCTION = "!function"
 _STRUCTURAL_KEYS = ("tag", "group", "task_list")
-"""What lm-eval's factory drops from a task's configuration before it makes the task."""
+"""Keys that lm-eval's factory drops from a task's configuration before it makes the task."""
 
 
 def open_registry(suite: Path | None, *, include_defaults: bool) -> TaskManager:
-    """lm-eval's index of tasks: a suite's, lm-eval's own (about 8 s to read), or both, where the suite's win."""
+    """Open the index of a suite's tasks, of lm-eval's own (about 8 s to read), or of both; the suite takes precedence.
+
+    Args:
+        suite: The suite's folder; None for lm-eval's own tasks only.
+        include_defaults: Whether to read lm-eval's own tasks.
+    """
     manager = TaskManager(include_path=str(suite) if suite else None, include_defaults=include_defaults)
     manager._factory = RecipeFactory(suite)
     return manager
 
 
 class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no types
-    """lm-eval's factory, keeping the configuration of each task that it makes.
+    """lm-eval's task factory that also records the configuration of each task that it makes.
 
-    ``suite`` is the folder against which relative data files are resolved.
+    Relative data files are resolved against the folder ``suite``.
     """
 
     def __init__(self, suite: Path | None) -> None:
@@ -50,7 +55,7 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
         self._references = _References()
         self._latest = ""
         self.configs: dict[str, str] = {}
-        """Leaf task -> its merged configuration, in the codec of ``values``, functions by reference."""
+        """Map from leaf task to its merged configuration in the codec of ``values``, with functions by reference."""
 
     def _load_full_config(self, entry: Entry, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
         config: dict[str, Any] = super()._load_full_config(entry, overrides)
@@ -60,7 +65,7 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
         if entry.kind is not Kind.GROUP:
             if self._suite:
                 _resolve_data_files(config, self._suite)
-            # Now, and not when the task is made: lm-eval's tasks change the configuration they are given.
+            # Encode it now, not when the task is made: lm-eval's tasks modify the configuration that they are given.
             self._latest = self._encode(config)
         return config
 
@@ -85,7 +90,7 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
             if name is None or name in registry:
                 children += super()._build_group_members([item], group_name, overrides, registry)
                 continue
-            # A task defined within the group's own YAML: lm-eval makes it there and then, without _build_task.
+            # lm-eval makes a task defined inside the group's own YAML immediately, without calling _build_task.
             namespaced = f"{group_name}::{name}"
             assert isinstance(item, dict)
             config = {**(overrides or {}), **item}
@@ -103,16 +108,16 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
 
 
 class _References:
-    """Where the functions in a configuration come from, as ``<folder>/<module>.<name>``, learnt from the YAML itself.
+    """Origins of the functions in a configuration, as ``<folder>/<module>.<name>``, learned from the YAML itself.
 
-    A function object does not know it: many are ``functools.partial`` objects without a name.
+    A function object does not know its origin: many are ``functools.partial`` objects without a name.
     """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, str]] = {}
 
     def learn(self, resolved: object, unresolved: object) -> None:
-        """Walk a configuration and the same one with its functions left as text."""
+        """Learn from a configuration and the same configuration with its functions left as text."""
         if isinstance(resolved, dict) and isinstance(unresolved, dict):
             for key, value in resolved.items():
                 self.learn(value, unresolved.get(key))
@@ -120,11 +125,15 @@ class _References:
             for value, twin in zip(resolved, unresolved, strict=False):
                 self.learn(value, twin)
         elif callable(resolved) and isinstance(unresolved, str):
-            # The object is kept, so that its id stays its own.
+            # Keep a reference to the object, so that its id stays unique.
             self._known[id(resolved)] = (resolved, unresolved)
 
     def of(self, function: object) -> str:
-        """The function's reference; within lm-eval's own tasks relative to their folder."""
+        """Return the function's reference, relative to the tasks' folder for lm-eval's own tasks.
+
+        Raises:
+            TypeError: The function's origin is unknown.
+        """
         if id(function) not in self._known:
             raise TypeError(f"the function {function!r} in its configuration cannot be handed to another process")
         path = self._known[id(function)][1]
@@ -132,7 +141,7 @@ class _References:
 
 
 def encode_config(config: Mapping[str, Any], references: _References) -> str:
-    """A task's configuration as text, functions by reference."""
+    """Encode a task's configuration as text, with functions by reference."""
 
     def pack(node: Any) -> Any:
         if isinstance(node, dict):
@@ -145,7 +154,7 @@ def encode_config(config: Mapping[str, Any], references: _References) -> str:
 
 
 def decode_config(text: str) -> dict[str, Any]:
-    """The configuration that ``encode_config`` wrote; imports the functions it refers to."""
+    """Decode the configuration that ``encode_config`` wrote, and import the functions that it refers to."""
 
     def unpack(node: Any) -> Any:
         if isinstance(node, dict):
@@ -172,9 +181,9 @@ def _resolve_data_files(config: dict[str, Any], suite: Path) -> None:
 
 def _absolute(paths: Any, suite: Path) -> Any:
     if isinstance(paths, dict):
-        # Either split -> files, or one of a list of {split: name, path: files}.
+        # The mapping is either split -> files, or one entry of a list of {split: name, path: files}.
         return {key: value if key == "split" else _absolute(value, suite) for key, value in paths.items()}
     if isinstance(paths, list):
         return [_absolute(path, suite) for path in paths]
-    # A URL stays as it is; the guard has decided whether it may be there.
+    # A URL stays unchanged; the suite policy has already decided whether it is allowed.
     return str(suite / paths) if isinstance(paths, str) and "://" not in paths else paths

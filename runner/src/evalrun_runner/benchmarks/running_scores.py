@@ -1,4 +1,4 @@
-"""Scores while a run goes on: per-item metric values to means. Imports no lm-eval, so that replicas may use it."""
+"""Scores of a run in progress: means of per-item metric values. Does not import lm-eval, so replicas may use it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from evalrun_runner.records.results import ItemResult, ItemStatus, Tallies, Tall
 
 
 def tally(rows: Iterable[ItemResult]) -> Tallies:
-    """What the rows' ok items add to the means; values that are no plain finite numbers are left out."""
-    # Most items score as others do, right or wrong: what is the same is decoded once.
+    """Tally the metric values of the rows' ok items; values that are not plain finite numbers are skipped."""
+    # Most items have the same scores as others, right or wrong: decode equal texts once.
     texts = Counter(row.scores for row in rows if row.outcome.status is ItemStatus.OK and row.scores is not None)
     return add(_tally(text, times) for text, times in texts.items())
 
 
 def add(tallies: Iterable[Tallies]) -> Tallies:
-    """The tallies of all their items together."""
+    """Sum the tallies by metric and filter."""
     sums: dict[tuple[str, str], Tally] = {}
     for one in tallies:
         for key, more in one.items():
@@ -30,14 +30,15 @@ def add(tallies: Iterable[Tallies]) -> Tallies:
 
 
 def mean_and_stderr(tally: Tally) -> tuple[float, float | None]:
-    """The mean of at least one value and its standard error, as lm-eval's ``mean`` and ``mean_stderr`` have them.
+    """Compute the mean of at least one value and its standard error, as lm-eval's ``mean`` and ``mean_stderr`` do.
 
-    The error is None for a single value, and where the squares are too large for a float.
+    Returns:
+        (mean, standard error). The error is None for a single value, and if the squares are too large for a float.
     """
     mean = tally.total / tally.n
     if tally.n == 1:
         return mean, None
-    # Rounding may leave less than nothing of equal values.
+    # For equal values, rounding may make this slightly negative.
     spread = tally.squares - tally.total * mean
     return mean, math.sqrt(max(0.0, spread) / (tally.n - 1) / tally.n) if math.isfinite(spread) else None
 

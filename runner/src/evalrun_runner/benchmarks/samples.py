@@ -1,4 +1,4 @@
-"""lm-eval's ``samples_<task>.jsonl``: one line for each document and filter, as ``EvaluationTracker`` writes them."""
+"""lm-eval's ``samples_<task>.jsonl``: one line per document and filter, as ``EvaluationTracker`` writes them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ Rows = Callable[[], Iterable[tuple[Item, ItemResult]]]
 
 
 def sample_lines(leaf: LeafTask, rows: Rows) -> Iterator[str]:
-    """The lines of a leaf task's samples file, without line ends, in lm-eval's order: filter by filter.
+    """Yield the lines of a leaf task's samples file in lm-eval's order, filter by filter, without line ends.
 
-    ``rows`` gives the task's items and results in canonical order; it is called once for each filter, so that nothing
-    is held. Items that are not ok have no sample: lm-eval knows no such thing, and a line without metrics would break
-    its readers. They are in the parts, with their errors.
+    Items that are not ok have no sample: lm-eval has no such concept, and a line without metrics would break its
+    readers. The parts contain these items with their errors.
+
+    Args:
+        leaf: The leaf task.
+        rows: Returns the task's items and results in canonical order. Called once per filter, so that nothing needs to
+            stay in memory.
     """
     for ensemble in leaf.task._filters:
         for item, result in rows():

@@ -1,7 +1,7 @@
-"""Responses to metric values, chunk by chunk, with lm-eval's own filters and metrics, away from the data set.
+"""Scoring of responses, chunk by chunk, with lm-eval's own filters and metrics, without the data set.
 
-A ``Scorer`` is made from a ``TaskRecipe`` in whatever process the responses are in. What lm-eval's task wants of its
-data set while it is made is the first document, which the recipe carries.
+A ``Scorer`` is made from a ``TaskRecipe`` in the process that has the responses. While lm-eval makes a task, it reads
+only the first document of its data set, and the recipe carries that document.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 
 
 class Scorer:
-    """Scores the items of one leaf task. Not safe to use from several threads at once."""
+    """Scorer of one leaf task's items. Not thread-safe."""
 
     def __init__(self, recipe: TaskRecipe) -> None:
         confine_templates()
@@ -39,11 +39,12 @@ class Scorer:
         self._filters: list[FilterEnsemble] = self._task._filters
 
     def score(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[ItemResult]:
-        """The results of items, in their order; outcomes that are not ok pass through unscored.
+        """Score items, in order. Outcomes that are not ok pass through unscored.
 
-        An error of a filter or metric makes its item failed, with the error, and the others go on.
+        If a filter or metric raises an error for an item, that item is failed with the error, and the others continue.
 
-        Raises InputError if a filter looks at several documents at once: chunks cannot be scored on their own then.
+        Raises:
+            InputError: A filter looks at several documents at once, so chunks cannot be scored separately.
         """
         instances = [
             _instances(item, outcome) if outcome.status is ItemStatus.OK else []
@@ -56,7 +57,7 @@ class Scorer:
         ]
 
     def _filter_together(self, instances: Sequence[list[Instance]]) -> bool:
-        """Filter a chunk at once, as some filters are slow to start; False if one of them fails on something."""
+        """Filter a whole chunk at once, as some filters are slow to start. Return whether no filter failed."""
         together = [instance for own in instances for instance in own]
         if not together:
             return True
@@ -64,13 +65,13 @@ class Scorer:
             for ensemble in self._filters:
                 ensemble.apply(together)
         except Exception:  # noqa: BLE001  a filter may raise anything
-            # Whose response it was shows when each item is filtered alone.
+            # Filtering each item separately will show which response was the cause.
             return False
         self._refuse_filters_across_documents(instances)
         return True
 
     def _refuse_filters_across_documents(self, instances: Sequence[list[Instance]]) -> None:
-        # lm-eval's registered filters each look at one response list at a time; of others one can only try.
+        # lm-eval's registered filters look at one response list at a time; for other filters, compare the results.
         own = [ensemble for ensemble in self._filters if not _all_registered(ensemble)]
         for alone in instances if own else []:
             if not alone:
@@ -95,7 +96,7 @@ class Scorer:
                 ensemble.name: [instance.filtered_resps[ensemble.name] for instance in instances]
                 for ensemble in self._filters
             }
-            # lm-eval hands each filter's round a document of its own, fresh from the data set.
+            # For each filter, lm-eval takes a fresh copy of the document from the data set.
             scores = {
                 name: dict(self._task.process_results(deepcopy(dict(item.doc)), answers))
                 for name, answers in responses.items()
@@ -128,12 +129,12 @@ def _instances(item: Item, outcome: Outcome) -> list[Instance]:
 
 
 def _value(value: Any) -> Any:
-    # JSON makes lists of tuples on some ways here; lm-eval's are tuples.
+    # lm-eval uses tuples; on some paths here, JSON has turned them into lists.
     return tuple(value) if isinstance(value, list) else value
 
 
 class _FirstDocument:
-    """What lm-eval's task asks of a data set while it is made: its features and its first document."""
+    """Substitute for a data set with what lm-eval reads while it makes a task: features and the first document."""
 
     def __init__(self, doc: dict[str, Any]) -> None:
         self._doc = doc
@@ -147,11 +148,11 @@ class _FirstDocument:
 
 
 def task_without_data(recipe: TaskRecipe) -> Task:
-    """lm-eval's task object with no data set but its first document: good for filters and metrics, nothing else."""
+    """Make lm-eval's task object with only the first document of its data set, for filters and metrics only."""
     first = _FirstDocument(values.decode(recipe.first_doc))
 
     class WithoutData:
-        """Goes before the task's own class, and answers for its data set."""
+        """Mixin before the task's own class that replaces access to the data set."""
 
         def download(self, *args: object, **kwargs: object) -> None:
             self.dataset: dict[str, _FirstDocument] = {}

@@ -1,8 +1,8 @@
-"""An exact JSON codec for what lm-eval's filters and metrics return: it decodes to what was encoded, types included.
+"""Exact JSON codec for the values of lm-eval's filters and metrics: decoding restores values and types.
 
-Plain JSON stands for None, bool, int, finite float, str, list and dicts with text keys. Everything else is an object
-with the key ``$``: tuple, set, frozenset, bytes, complex, float (nan, inf, -inf), numpy scalars with their dtype, numpy
-arrays (their bytes, base64) and dicts with other keys. Aggregations see these types: ``mean`` of numpy floats is a
+None, bool, int, finite float, str, list and dicts with text keys are plain JSON. Everything else is an object with the
+key ``$``: tuple, set, frozenset, bytes, complex, float (nan, inf, -inf), numpy scalars with their dtype, numpy arrays
+(their bytes in base64) and dicts with other keys. Aggregations depend on these types: ``mean`` of numpy floats is a
 numpy float, and ``f1`` unzips tuples.
 """
 
@@ -19,15 +19,20 @@ TAG = "$"
 
 
 def encode(value: object) -> str:
-    """The value as JSON text (ASCII only, so that lone surrogates survive).
+    """Encode a value as JSON text (ASCII only, so that lone surrogates survive).
 
-    Raises TypeError naming the type and its place for values that have no exact form.
+    Raises:
+        TypeError: Part of the value has no exact form; the message names its type and location.
     """
     return json.dumps(_pack(value, "value"), allow_nan=False, separators=(",", ":"))
 
 
 def decode(text: str) -> Any:
-    """The value that ``encode`` was given. Raises ValueError for text that it did not write."""
+    """Decode the value that was given to ``encode``.
+
+    Raises:
+        ValueError: ``encode`` did not write this text.
+    """
     return _unpack(json.loads(text))
 
 
@@ -60,7 +65,7 @@ def _pack_numpy(value: np.generic | np.ndarray[Any, Any], place: str) -> object:
             return {TAG: "objects", "shape": list(value.shape), "v": entries}
         data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
         return {TAG: "array", "t": value.dtype.str, "shape": list(value.shape), "v": data}
-    # Integers, booleans, text and floats up to 64 bits have an exact Python twin; people can read those.
+    # Integers, booleans, text and floats up to 64 bits have exact, human-readable Python equivalents.
     match value.dtype.kind:
         case "b" | "i" | "u" | "U":
             return {TAG: "numpy", "t": value.dtype.str, "v": value.item()}
@@ -93,7 +98,7 @@ def _unpack(packed: Any) -> Any:
     return _unpack_tagged(packed)
 
 
-def _unpack_tagged(packed: dict[str, Any]) -> Any:  # a table reads better than one exit
+def _unpack_tagged(packed: dict[str, Any]) -> Any:
     body = packed["v"]
     match packed[TAG]:
         case "float":

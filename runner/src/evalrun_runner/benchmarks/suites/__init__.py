@@ -1,1 +1,1 @@
-"""A user's own suites: fetched, checked against the policy, rendered in a sandbox."""
+"""Users' own suites: fetched, checked against the suite policy, and rendered in a sandbox."""

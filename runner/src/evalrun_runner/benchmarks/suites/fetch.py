@@ -1,4 +1,4 @@
-"""Suites of the user's own, brought to folders of this machine."""
+"""Fetching of users' suites to local folders."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from evalrun_runner.store.access import s3_settings
 from evalrun_runner.store.open import StoreSpec, open_store
 
 MAX_SUITE_BYTES = 2 << 30
-"""A suite is YAML and data; more than this is a mistaken prefix."""
+"""Maximum size of a suite. A suite is YAML and data; anything larger is a mistaken prefix."""
 MOUNTED = "..data"
-"""What the kubelet calls the real content of a mounted ConfigMap."""
+"""The kubelet's name for the folder with the real content of a mounted ConfigMap."""
 
 
 @blaming(Reason.TASK_INVALID)
 def fetch_suites(suites: Mapping[str, SuiteLocation], cache: Path) -> dict[str, Path]:
-    """The folder of each suite, by benchmark. Raises ``InputError`` and the errors of the store."""
+    """Fetch each suite and return its folder, by benchmark name.
+
+    Raises:
+        InputError: A suite is missing, empty or too large, or the cache cannot be created.
+        StoreError: The suite's store refused or could not be reached.
+    """
     return {name: _fetch(name, suite, cache) for name, suite in suites.items()}
 
 
@@ -39,7 +44,7 @@ def _fetch(name: str, suite: SuiteLocation, cache: Path) -> Path:
         )
     mounted = folder / MOUNTED
     if mounted.is_dir():
-        # A mounted ConfigMap has each file twice, once as a link, and changes when the ConfigMap does.
+        # A mounted ConfigMap contains each file twice, once as a link, and changes when the ConfigMap does.
         files = sorted(file for file in mounted.resolve().rglob("*") if file.is_file())
         return _keep(
             name, suite, ((str(file.relative_to(mounted.resolve())), file.read_bytes) for file in files), cache
@@ -49,7 +54,7 @@ def _fetch(name: str, suite: SuiteLocation, cache: Path) -> Path:
 
 def _download(name: str, suite: SuiteLocation, cache: Path) -> Path:
     store = open_store(StoreSpec(suite.uri, s3_settings(suite.storage)))
-    # Consoles make objects that stand for folders.
+    # Skip the objects that storage consoles create to represent folders.
     keys = sorted(key for key in store.list("") if key and not key.endswith("/"))
     if not keys:
         raise InputError(f"benchmark {name}: no files under {suite.uri}; expected lm-eval YAML and data")
@@ -57,7 +62,10 @@ def _download(name: str, suite: SuiteLocation, cache: Path) -> Path:
 
 
 def _keep(name: str, suite: SuiteLocation, files: Iterable[tuple[str, Callable[[], bytes]]], cache: Path) -> Path:
-    """A folder with the files' content, named by it: a run never sees a later change, an unchanged suite lies there."""
+    """Copy the files to a cache folder named by their content, and return it.
+
+    A run thus never sees a later change, and an unchanged suite reuses its folder.
+    """
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:

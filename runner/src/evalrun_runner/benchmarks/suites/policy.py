@@ -1,7 +1,7 @@
-"""What a suite of the user's own may not hold: code, and data from outside its folder.
+"""Policy for users' suites: no code, and no data from outside the suite's folder.
 
-Whoever may create an EvalRun must not gain code on the cluster by it. The rules read the suite's YAML as text; nothing
-of it has been loaded yet. Each rule says what it refuses; a suite that breaks none holds data alone.
+Permission to create an EvalRun must not imply permission to run code on the cluster. The rules read the suite's YAML
+as text, before anything is loaded. Each rule states what it refuses; a suite that passes all rules contains only data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evalrun_runner.benchmarks.suites.yaml_nodes import Setting, read_settings
 from evalrun_runner.errors import InputError
 
 LOCAL_BUILDERS = frozenset({"json", "csv", "parquet", "text", "arrow"})
-"""``dataset_path`` values that read files of the suite's folder."""
+"""Values of ``dataset_path`` that read files from the suite's folder."""
 DATASET_OPTIONS = frozenset(
     {
         *("data_files", "data_dir", "revision", "split", "name", "features", "columns", "field", "encoding"),
@@ -28,7 +28,7 @@ DATASET_OPTIONS = frozenset(
         *("verification_mode", "chunksize"),
     }
 )
-"""``dataset_kwargs`` that only say which data, and how it is laid out."""
+"""Keys of ``dataset_kwargs`` that only select data and describe its format."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _CODE_KEYS = {
     "class": "a Python class",
@@ -39,17 +39,21 @@ _CODE_KEYS = {
     "use_prompt": "a prompt from another library; write it as doc_to_text",
     "trust_remote_code": "a data set that runs code of its own",
 }
-"""Keys that stand for code wherever they are set to something."""
+"""Keys that mean code wherever they are set, with what each one refers to."""
 _DATA_KEYS = frozenset({"samples", "metadata", "mapping_dict", "doc_to_choice", "generation_kwargs"})
-"""Below these keys stands data, whose own keys mean nothing to lm-eval."""
+"""Keys whose values are data, in which nested keys have no meaning to lm-eval."""
 _MOST_SHOWN = 10
 
 
 def check_suite(folder: Path, *, allow_code: bool) -> None:
-    """Refuse a suite that holds code, by file, line and key, before lm-eval reads any of it.
+    """Refuse a suite that contains code, naming file, line and key, before lm-eval reads any of it.
 
-    ``folder`` is resolved. Every YAML file in it counts, and what they include. With ``allow_code`` the suite's owner
-    is trusted, and only what is no YAML is refused. Raises InputError.
+    Args:
+        folder: The suite's resolved folder. All YAML files in it are checked, and the files that they include.
+        allow_code: Whether the suite's owner is trusted; then only files that are not YAML are refused.
+
+    Raises:
+        InputError: The suite is missing, empty, not YAML, or contains something that is not allowed.
     """
     if not folder.is_dir():
         raise InputError(f"the suite {folder} is {'a file' if folder.exists() else 'not there'}: expected a folder")
@@ -70,7 +74,7 @@ def check_suite(folder: Path, *, allow_code: bool) -> None:
 
 
 def _findings(files: list[Path], settings: list[Setting], folder: Path) -> Iterator[str]:
-    """Every refusal, in the order of files and lines; included files are read as they are met."""
+    """Yield every refusal in the order of files and lines; included files are read when an include is found."""
     for file in files:
         if not _within(file, folder):
             yield f"{file.relative_to(folder)}: is a link to a file outside the suite's folder"
@@ -88,19 +92,19 @@ def _findings(files: list[Path], settings: list[Setting], folder: Path) -> Itera
 
 
 def no_tags(setting: Setting, folder: Path) -> str | None:
-    """``!function`` and every other YAML tag that makes an object."""
+    """Refuse ``!function`` and every other YAML tag that makes an object."""
     return f"{setting.tag} makes an object by code" if setting.tag else None
 
 
 def no_code_keys(setting: Setting, folder: Path) -> str | None:
-    """Keys that stand for code."""
+    """Refuse keys that mean code."""
     what = _CODE_KEYS.get(setting.key)
-    # A tagged value is refused as such, and said once.
+    # A tagged value has no plain value here: no_tags alone reports it.
     return f"stands for {what}" if what and setting.value not in (None, False) and not _in_data(setting) else None
 
 
 def no_unsafe_metrics(setting: Setting, folder: Path) -> str | None:
-    """Metrics that run what the model writes, or that are code from a hub."""
+    """Refuse metrics that run what the model writes, or whose code comes from a hub."""
     if _in_data(setting):
         return None
     match setting.key:
@@ -115,20 +119,20 @@ def no_unsafe_metrics(setting: Setting, folder: Path) -> str | None:
 
 
 def no_custom_filters(setting: Setting, folder: Path) -> str | None:
-    """Filters that call a function."""
+    """Refuse filters that call a function."""
     if setting.key == "function" and setting.value == "custom" and not _in_data(setting):
         return "the filter 'custom' calls a function"
     return None
 
 
 def no_foreign_includes(setting: Setting, folder: Path) -> str | None:
-    """Includes of YAML outside the folder."""
+    """Refuse includes of YAML outside the folder."""
     outside = [included for included in _included(setting) if not _within(included, folder)]
     return f"{outside[0]} is outside the suite's folder" if outside else None
 
 
 def no_foreign_data(setting: Setting, folder: Path) -> str | None:
-    """Data sets that are neither local data files nor plain data on a hub."""
+    """Refuse data sets that are neither local data files nor plain data on a hub."""
     if setting.key != "dataset_path" or setting.value is None or _in_data(setting):
         return None
     name = str(setting.value)
@@ -142,7 +146,7 @@ def no_foreign_data(setting: Setting, folder: Path) -> str | None:
 
 
 def no_foreign_files(setting: Setting, folder: Path) -> str | None:
-    """Data files outside the folder, or behind a URL; options that do more than describe data."""
+    """Refuse data files outside the folder or behind a URL, and options that do more than describe data."""
     if "dataset_kwargs" not in setting.path[:-1] or _in_data(setting):
         return None
     below = setting.path[setting.path.index("dataset_kwargs") + 1 :]
@@ -165,7 +169,7 @@ RULES: tuple[Callable[[Setting, Path], str | None], ...] = (
     no_foreign_data,
     no_foreign_files,
 )
-"""Why a setting of a suite in a folder is refused; None if it is not."""
+"""Rules that return why a setting of the suite in a folder is refused, or None."""
 
 
 def _in_data(setting: Setting) -> bool:

@@ -1,4 +1,4 @@
-"""Reading a suite's YAML without making anything of it: nodes with their lines, for the guard to look at."""
+"""Suite YAML as nodes with line numbers, read without constructing any object, for the suite policy."""
 
 from __future__ import annotations
 
@@ -17,31 +17,34 @@ _PLAIN_TAGS = frozenset(
 )
 
 MAX_SETTINGS = 100_000
-"""Aliases of aliases can make a small file endless."""
+"""Maximum number of settings in a file, because aliases of aliases can make a small file endless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One ``key: value`` of a YAML file. ``value`` is plain data, None where it holds a tag such as ``!function``."""
+    """One ``key: value`` of a YAML file. ``value`` is plain data, or None if it has a tag such as ``!function``."""
 
     file: Path
     line: int
     path: tuple[str, ...]
-    """The keys that lead to it, its own last; list places are left out."""
+    """Keys that lead to the setting, with its own key last; list indices are omitted."""
     value: Any
     tag: str | None
-    """The tag of the value itself if it is none of YAML's own."""
+    """Tag of the value itself, unless it is one of YAML's own."""
 
     @property
     def key(self) -> str:
-        """Its own key."""
+        """Own key of the setting."""
         return self.path[-1]
 
 
 def read_settings(file: Path) -> Iterator[Setting]:
-    """Every setting of a YAML file, nested ones included; nothing if the file holds no mapping, or several documents.
+    """Yield every setting of a YAML file, including nested ones.
 
-    lm-eval passes over such files too. Raises InputError for a file that is not YAML.
+    A file that is not a mapping, or contains several documents, yields nothing: lm-eval ignores such files, too.
+
+    Raises:
+        InputError: The file is not YAML, or has too many settings.
     """
     try:
         documents = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
@@ -76,7 +79,7 @@ def _walk(file: Path, node: yaml.Node, path: tuple[str, ...], above: set[int]) -
 
 
 def _plain(node: yaml.Node) -> Any:
-    """A scalar, or a list of scalars, which is all that the guard's rules look at; None in place of anything else."""
+    """Return a scalar or a list of scalars, which is all that the policy's rules read; None for anything else."""
     if isinstance(node, yaml.SequenceNode):
         return [_scalar(value) for value in node.value]
     return _scalar(node)
