@@ -1,5 +1,5 @@
-"""Engines: what a replica runs requests on.
+"""Engines, on which replicas run requests.
 
-``protocol`` says what a replica needs of an engine, ``forms`` turns items into engine calls as lm-eval does,
-``vllm`` is the real engine, ``mock`` the deterministic one for tests, which says so in every result.
+``protocol`` defines what a replica needs from an engine, ``requests`` plans an item's engine calls as lm-eval does,
+``vllm`` is the real engine, and ``mock`` the deterministic one for tests, which is named in every result.
 """

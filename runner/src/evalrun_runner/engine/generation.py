@@ -1,9 +1,9 @@
-"""Generation arguments of a task, as lm-eval 0.4.13 reads them for vLLM.
+"""Generation arguments of a task, interpreted as lm-eval 0.4.13 does for vLLM.
 
 Source: ``normalize_gen_kwargs`` and ``handle_stop_sequences`` (lm_eval/models/utils.py), ``VLLM.modify_gen_kwargs``.
 
-One difference, on purpose: where neither ``do_sample`` nor ``temperature`` is given, lm-eval's documentation promises
-greedy decoding but its vLLM back end leaves vLLM's default temperature of 1.0. Here it is greedy.
+One difference is intentional: if neither ``do_sample`` nor ``temperature`` is given, lm-eval's documentation promises
+greedy decoding, but its vLLM back end keeps vLLM's default temperature of 1.0. Here decoding is greedy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 DEFAULT_MAX_GEN_TOKS = 256
 
 _LENGTH_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-"""In order of priority."""
+"""Names of the maximum length, in order of priority."""
 
 _READ_HERE = frozenset({"until", "do_sample", "temperature", *_LENGTH_NAMES})
 
@@ -37,24 +37,24 @@ SAMPLING_OPTIONS = frozenset(
         "include_stop_str_in_output",
     }
 )
-"""vLLM's SamplingParams that a task may set by name."""
+"""Names of vLLM's SamplingParams that a task may set."""
 
 
 class BadArgument(ValueError):
-    """A generation argument whose value cannot be read."""
+    """Generation argument whose value is not valid."""
 
     code = "BadGenerationArgument"
 
 
 class UnknownArgument(BadArgument):
-    """A generation argument that neither lm-eval nor vLLM's sampling knows."""
+    """Generation argument that neither lm-eval nor vLLM's sampling knows."""
 
     code = "UnknownGenerationArgument"
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Normalised generation arguments."""
+    """Normalized generation arguments."""
 
     max_tokens: int
     temperature: float
@@ -63,7 +63,15 @@ class Generation:
 
 
 def parse_generation(arguments: Mapping[str, Any], eos_text: str | None) -> Generation:
-    """Normalise a request's generation arguments. Raises ``BadArgument`` naming what is wrong."""
+    """Normalize a request's generation arguments.
+
+    Args:
+        arguments: The request's arguments by lm-eval's names.
+        eos_text: The end-of-sequence text to add to the stop sequences, if the model has one.
+
+    Raises:
+        BadArgument: An argument is unknown or its value is invalid; the message names it.
+    """
     unknown = sorted(set(arguments) - _READ_HERE - SAMPLING_OPTIONS)
     if unknown:
         raise UnknownArgument(
@@ -83,7 +91,7 @@ def parse_generation(arguments: Mapping[str, Any], eos_text: str | None) -> Gene
     if arguments.get("do_sample") is False:
         temperature = 0.0
     elif arguments.get("temperature") is None:
-        # Who asks for sampling and names no temperature gets vLLM's default, as through lm-eval.
+        # Sampling without a temperature gets vLLM's default, as in lm-eval.
         temperature = 1.0 if arguments.get("do_sample") is True else 0.0
     else:
         temperature = _number(arguments, "temperature")
@@ -103,7 +111,7 @@ def _number(arguments: Mapping[str, Any], name: str) -> float:
 
 
 def cut_at_stops(text: str, stops: tuple[str, ...]) -> str:
-    """The text before the first occurrence of any stop sequence (``postprocess_generated_text``)."""
+    """Return the text before the first occurrence of any stop sequence (``postprocess_generated_text``)."""
     for term in stops:
         text = text.split(term, maxsplit=1)[0]
     return text

@@ -1,16 +1,16 @@
-"""A deterministic engine for tests: no model, the same answers in any batch, order and process.
+"""Deterministic engine for tests: no model, and the same answers in any batch, order and process.
 
-It understands words in a prompt, so that faults can be put into a suite's data:
+It obeys commands in a prompt, so that a suite's data can inject faults:
 
-- ``[mock:die]`` the process dies when the request is first stepped, as an engine that crashes natively;
-- ``[mock:die-once:PATH]`` the same, but only while the file PATH does not exist, which it then makes;
-- ``[mock:hang]`` the step never returns;
-- ``[mock:stall]`` the request never ends, others go on;
-- ``[mock:hold:PATH]`` the request waits while the file PATH is there, others go on: a run that stops in its middle
-  until it is let go, whatever the speed of the machine;
-- ``[mock:refuse]`` the engine refuses the request.
+- ``[mock:die]``: the process dies when the request is first stepped, like an engine that crashes in native code;
+- ``[mock:die-once:PATH]``: the same, but only if the file PATH does not exist; the engine then creates it;
+- ``[mock:hang]``: the step never returns;
+- ``[mock:stall]``: the request never ends, others continue;
+- ``[mock:hold:PATH]``: the request waits while the file PATH exists, others continue; this stops a run midway until the
+  file is deleted, whatever the speed of the machine;
+- ``[mock:refuse]``: the engine refuses the request.
 
-Every part and every result made with it says ``mock``.
+Every part and every result made with it is marked ``mock``.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from evalrun_runner.records.messages import EngineStats
 
 BOS, EOS = 256, 257
 _IDLE_STEP_SECONDS = 0.01
-"""A step in which no request moves takes this long, so that a held engine does not burn a core."""
+"""Duration of a step in which no request advances, in seconds, so that a held engine does not occupy a core."""
 _BLOCK = 16
-"""Tokens: prompts are compared in blocks, as vLLM's cache holds them."""
+"""Block size in tokens: prompts are compared in blocks, as in vLLM's cache."""
 _WORD = re.compile(r"\[mock:(?P<word>die|die-once|hang|stall|hold|refuse)(?::(?P<path>[^\]]+))?\]")
 
 
 class ByteTokenizer:
-    """UTF-8 bytes as tokens; a chat template of one line a message. Needs no model directory."""
+    """Tokenizer with UTF-8 bytes as tokens and a chat template of one line per message; needs no model directory."""
 
     bos_token_id: int | None = None
     eos_token_id: int | None = EOS
@@ -46,28 +46,29 @@ class ByteTokenizer:
     chat_template = "mock"
 
     def __call__(self, text: list[str], **kwargs: Any) -> Any:
-        """Token ids of each text."""
+        """Return the token ids of each text."""
         return {"input_ids": [list(part.encode()) for part in text]}
 
     def decode(self, token_ids: Any, **kwargs: Any) -> str:
-        """Text of token ids."""
+        """Return the text of token ids."""
         ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
         return "".join(self.eos_token if token == EOS else bytes([token]).decode("utf-8", "replace") for token in ids)
 
     def apply_chat_template(
         self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True, **kwargs: Any
     ) -> str:
-        """``role: content`` lines."""
+        """Render a conversation as ``role: content`` lines."""
         lines = [f"{message['role']}: {message['content']}" for message in messages]
         return "\n".join([*lines, "assistant:"] if add_generation_prompt else lines)
 
 
 @dataclass(frozen=True, slots=True)
 class MockSettings:
-    """``tokens_per_second`` of the whole engine; None runs as fast as it can."""
+    """Settings of the mock engine."""
 
     seed: int = 0
     tokens_per_second: float | None = None
+    """Throughput of the whole engine; None for no limit."""
     max_model_len: int = 1 << 20
     max_num_seqs: int = 64
 
@@ -81,7 +82,7 @@ class _Running:
 
 
 class MockEngine:
-    """An ``Engine`` that answers by hash."""
+    """``Engine`` whose answers are hashes of the requests."""
 
     name = "mock"
 
@@ -94,13 +95,17 @@ class MockEngine:
         self._prefix_queried = self._prefix_hit = 0
 
     def add(self, call_id: str, call: Call) -> None:
-        """Queue a request. Raises ``RequestRefused``."""
+        """Queue a request.
+
+        Raises:
+            RequestRefused: The prompt contains ``[mock:refuse]``.
+        """
         text = bytes(token for token in call.prompt if token < BOS).decode("utf-8", "replace")
         word = _last_word(text)
         if word and word["word"] == "refuse":
             raise RequestRefused("the mock engine was told to refuse this request")
         if call.score_from is None:
-            # As with vLLM, a prompt that is scored is computed whole. The one prompt before is all the cache there is.
+            # As in vLLM, a scored prompt is computed as a whole. The cache consists of the previous prompt only.
             self._prefix_queried += len(call.prompt)
             self._prefix_hit += _common(self._last_prompt, call.prompt)
             self._last_prompt = call.prompt
@@ -134,7 +139,7 @@ class MockEngine:
             self._running.pop(call_id, None)
 
     def stats(self) -> EngineStats:
-        """See ``Engine``. The cache has a place for each request of a batch, so that none is preempted."""
+        """Return the engine's state and counters. The cache fits every request of a batch, so none is preempted."""
         held = len(self._running)
         running = min(held, self.max_num_seqs)
         return EngineStats(
@@ -146,14 +151,14 @@ class MockEngine:
         )
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to free."""
 
     def _hash(self, *parts: object) -> int:
         text = "/".join(map(str, (self._settings.seed, *parts)))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
     def _answer(self, call: Call) -> str:
-        """An integer now and then, as an answer to a question of numbers; the length varies."""
+        """Make up an answer of varying length that ends with an integer, as for a question about numbers."""
         value = self._hash(tuple(call.prompt), call.seed)
         words = ["so", "then", "we", "add", "them", "and", "get"] * (1 + value % 5)
         text = f" {' '.join(words)} the answer is {value % 20}."
@@ -181,7 +186,7 @@ class MockEngine:
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Tokens of the whole blocks with which both begin."""
+    """Return the number of tokens in the common leading blocks of two prompts."""
     whole = min(len(one), len(other)) // _BLOCK * _BLOCK
     blocks = (
         start for start in range(0, whole, _BLOCK) if one[start : start + _BLOCK] != other[start : start + _BLOCK]
@@ -190,7 +195,7 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def _last_word(text: str) -> re.Match[str] | None:
-    """The word of the question itself, not of an example before it."""
+    """Return the command of the question itself, not of a few-shot example before it."""
     words = list(_WORD.finditer(text))
     return words[-1] if words else None
 

@@ -1,4 +1,4 @@
-"""What a replica needs of an engine: add, step, abort; synchronous, driven by one thread. Others may ask for stats."""
+"""Interface between replica and engine: add, step, abort. Synchronous; one thread drives it, any may read stats."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from typing import Any, Protocol
 from evalrun_runner.records.messages import EngineStats
 
 MAX_CHOICES = 128
-"""How many ``Call.choices`` a call may have at most: vLLM's bound on ``logprob_token_ids``."""
+"""Maximum number of ``Call.choices``: vLLM's limit on ``logprob_token_ids``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One engine request.
-
-    ``score_from``: return the log-probability of every prompt token from this position on. ``choices``: return the
-    log-probabilities of these token ids as the first generated token. Both None for plain generation.
-    """
+    """One engine request."""
 
     prompt: Sequence[int]
+    """Token ids."""
     max_tokens: int
     temperature: float = 0.0
     stop: tuple[str, ...] = ()
@@ -28,17 +25,14 @@ class Call:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further sampling parameters, by vLLM's names."""
     score_from: int | None = None
+    """Prompt position from which on to return every token's log-probability; None to return none."""
     choices: tuple[int, ...] = ()
+    """Token ids whose log-probabilities as the first generated token to return."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What came back for a call.
-
-    ``scores`` are ``(log-probability, is the most likely token)`` of each prompt token from ``Call.score_from`` on;
-    ``choice_logprobs`` maps each of ``Call.choices`` to its log-probability; ``top_logprob`` is the highest that any
-    token has in their place.
-    """
+    """Result of a call."""
 
     text: str
     finish_reason: str
@@ -46,35 +40,42 @@ class Output:
     output_tokens: int
     cached_tokens: int = 0
     top_logprob: float | None = None
+    """Highest log-probability of any token as the first generated one; None without ``Call.choices``."""
     scores: tuple[tuple[float, bool], ...] = ()
+    """(log-probability, is the most likely token) of each prompt token from ``Call.score_from`` on."""
     choice_logprobs: Mapping[int, float] = field(default_factory=dict)
+    """Map from each of ``Call.choices`` to its log-probability."""
 
 
 class RequestRefused(Exception):
-    """The engine refused one request (too long, a bad parameter); the engine itself is well."""
+    """Refusal of one request (too long, an invalid parameter) by an engine that is otherwise healthy."""
 
 
 class Engine(Protocol):
-    """An inference engine with continuous batching."""
+    """Inference engine with continuous batching."""
 
     name: str
-    """``vllm`` or ``mock``: recorded in every part."""
+    """``vllm`` or ``mock``; recorded in every part."""
     max_model_len: int
-    """Prompt and generated tokens together, at most."""
+    """Maximum number of prompt and generated tokens together."""
     max_num_seqs: int
-    """How many requests it batches at once."""
+    """Maximum number of requests in a batch."""
 
     def add(self, call_id: str, call: Call) -> None:
-        """Queue a request. Raises ``RequestRefused``."""
+        """Queue a request.
+
+        Raises:
+            RequestRefused: The engine refuses the request.
+        """
 
     def step(self) -> list[tuple[str, Output]]:
-        """Run one iteration and return the requests that ended in it. Blocks for the time of the iteration."""
+        """Run one iteration and return the requests that ended in it. Blocks for the duration of the iteration."""
 
     def abort(self, call_ids: Iterable[str]) -> None:
         """Drop requests; they never come back from ``step``."""
 
     def stats(self) -> EngineStats:
-        """What it does now and has done; cheap, and any thread may ask."""
+        """Return the engine's state and counters. Cheap and thread-safe."""
 
     def close(self) -> None:
-        """Free what the engine holds."""
+        """Free the engine's resources."""

@@ -1,11 +1,11 @@
-"""Items to engine calls and back: the request forms.
+"""Request plans: the engine calls of an item, and the assembly of their outputs into responses.
 
-``reference`` numerics are lm-eval's own forms for vLLM: one prompt with ``prompt_logprobs`` for each choice. ``fast``
+``reference`` numerics use lm-eval's own requests to vLLM: one prompt with ``prompt_logprobs`` for each choice. ``fast``
 asks for all single-token choices of one context in a single call that generates one token and returns the
-log-probabilities of the choices; on CPU in float32 the two are bit-equal, and the prefix cache works only for fast.
+log-probabilities of the choices. On CPU in float32 the two are bit-equal; the prefix cache works only for ``fast``.
 
-Nothing is truncated: an item that does not fit into the context fails, with the numbers, where lm-eval would cut its
-context from the left with a warning. A score of a cut question is no score of the benchmark.
+Nothing is truncated: an item that does not fit into the context fails with an error that gives the numbers, whereas
+lm-eval would cut its context from the left with a warning. The score of a cut question is not a score of the benchmark.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from evalrun_runner.records.results import Response
 
 
 class ItemRefused(Exception):
-    """The item cannot be asked of this engine; its message becomes the item's error."""
+    """Error of an item that this engine cannot run; its message becomes the item's error."""
 
 
 Assemble = Callable[[Sequence[Output], Sequence[float]], Mapping[tuple[int, int], Response]]
-"""(outputs, seconds) of a step's calls -> responses by (request, repeat)."""
+"""Function from a step's outputs and durations in seconds to responses by (request, repeat)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Calls that together make some of an item's responses."""
+    """Calls that together produce some of an item's responses."""
 
     calls: tuple[Call, ...]
     assemble: Assemble
@@ -43,15 +43,15 @@ class ItemForm:
 
     steps: tuple[Step, ...]
     repeats: tuple[int, ...]
-    """How many responses each request wants."""
+    """Number of responses to each request."""
 
     @property
     def calls(self) -> list[Call]:
-        """The calls of all steps, in order."""
+        """Calls of all steps, in order."""
         return [call for step in self.steps for call in step.calls]
 
     def responses(self, outputs: Sequence[Output], seconds: Sequence[float]) -> tuple[tuple[Response, ...], ...]:
-        """Responses by request and repeat, from the outputs of ``calls`` in their order."""
+        """Assemble the responses by request and repeat from the outputs and durations (s) of ``calls``, in order."""
         found: dict[tuple[int, int], Response] = {}
         start = 0
         for step in self.steps:
@@ -64,7 +64,7 @@ class ItemForm:
 
 
 class Forms:
-    """Makes the forms of one engine. ``seed`` seeds sampled generations, each by its item, request and repeat."""
+    """Planner of items' engine calls for one engine. Each sampled generation is seeded by seed, item and repeat."""
 
     def __init__(self, codec: TextCodec, *, max_model_len: int, fast: bool, seed: int) -> None:
         self._codec = codec
@@ -73,7 +73,11 @@ class Forms:
         self._seed = seed
 
     def of(self, item: Item) -> ItemForm:
-        """The calls of an item. Raises ``ItemRefused``."""
+        """Plan the calls of an item.
+
+        Raises:
+            ItemRefused: The item cannot run on this engine.
+        """
         steps: list[Step] = []
         likelihoods: dict[str, list[tuple[int, Request]]] = {}
         for position, request in enumerate(item.requests):
@@ -106,7 +110,7 @@ class Forms:
             raise ItemRefused(f"{error.code}: {error}") from error
         self._check(len(prompt), wanted.max_tokens)
         greedy = wanted.temperature == 0.0
-        # A greedy answer is the same each time: one call serves all repeats, but in lm-eval's own forms.
+        # A greedy answer is always the same: one call serves all repeats, except with lm-eval's own requests.
         copies = (
             [range(request.repeats)] if greedy and self._fast else [range(n, n + 1) for n in range(request.repeats)]
         )
@@ -120,7 +124,7 @@ class Forms:
     def _rolling(self, position: int, request: Request) -> Step:
         tokens = self._codec.encode(request.arguments[0])
         calls = []
-        # lm-eval leaves one token for context and one for generation.
+        # lm-eval reserves one token for context and one for generation.
         for context, target in rolling_windows(tokens, self._codec.prefix_token, self._limit - 2):
             self._check(len(context) + len(target), 1)
             calls.append(_scored(context, target))
@@ -197,7 +201,7 @@ def _chosen(wanted: Sequence[tuple[int, int, int]]) -> Assemble:
     def assemble(outputs: Sequence[Output], seconds: Sequence[float]) -> dict[tuple[int, int], Response]:
         (output,) = outputs
         top = output.top_logprob
-        # By value, as in lm-eval's form: of equally likely tokens, which bfloat16 makes common, each is greedy.
+        # Compare values, as lm-eval does: among equally likely tokens, which bfloat16 makes common, each is greedy.
         greedy = {token: top is not None and logprob >= top for token, logprob in output.choice_logprobs.items()}
         return {
             (position, repeat): _response((output.choice_logprobs[token], greedy[token]), outputs, seconds)
@@ -209,7 +213,7 @@ def _chosen(wanted: Sequence[tuple[int, int, int]]) -> Assemble:
 
 
 def _certain(position: int, repeats: int) -> Assemble:
-    """A continuation of no tokens: lm-eval sums nothing and calls it greedy."""
+    """Assemble the response to a continuation without tokens, whose sum lm-eval takes as 0 and greedy."""
 
     def assemble(outputs: Sequence[Output], seconds: Sequence[float]) -> dict[tuple[int, int], Response]:
         return {(position, repeat): _response((0, True), outputs, seconds) for repeat in range(repeats)}
@@ -218,7 +222,7 @@ def _certain(position: int, repeats: int) -> Assemble:
 
 
 def rolling_windows(tokens: Sequence[int], prefix: int, size: int) -> list[tuple[list[int], list[int]]]:
-    """Disjoint (context, target) windows that score every token once.
+    """Split tokens into disjoint (context, target) windows that score every token once.
 
     Source: ``get_rolling_token_windows`` with ``context_len=1`` and ``make_disjoint_window`` (lm_eval/utils.py).
     """

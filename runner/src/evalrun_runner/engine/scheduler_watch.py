@@ -1,4 +1,4 @@
-"""What vLLM's scheduler tells with every step, kept for whoever asks."""
+"""Statistics that vLLM's scheduler reports with every step."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from evalrun_runner.records.messages import EngineStats
 
 
 class SchedulerWatch:
-    """Stands in the place of an LLMEngine's ``logger_manager``, and keeps where that prints and exports.
+    """Replacement for an LLMEngine's ``logger_manager`` that stores the statistics instead of printing them.
 
-    ``stats`` is replaced as a whole with every step: any thread may read it.
+    Every step replaces ``stats`` as a whole, so any thread may read it.
     """
 
     def __init__(self) -> None:
         self.stats = EngineStats()
 
     def record(self, *, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any) -> None:
-        """Called after each step with vLLM's SchedulerStats, and its IterationStats where these are made."""
+        """Store vLLM's SchedulerStats, and IterationStats if vLLM makes them; the engine calls this after each step."""
         before, cache = self.stats, scheduler_stats.prefix_cache_stats
         self.stats = EngineStats(
             running=scheduler_stats.num_running_reqs,
@@ -30,4 +30,4 @@ class SchedulerWatch:
         )
 
     def log(self) -> None:
-        """Called every ten seconds: nothing is printed."""
+        """Print nothing; the engine calls this every ten seconds."""

@@ -1,4 +1,4 @@
-"""Text to tokens exactly as lm-eval 0.4.13 does for its vLLM back end.
+"""Conversion of text to tokens, exactly as lm-eval 0.4.13 does it for its vLLM back end.
 
 Source: ``VLLM.tok_encode`` (lm_eval/models/vllm_causallms.py) and ``TemplateLM._encode_pair`` (lm_eval/api/model.py).
 """
@@ -12,7 +12,7 @@ from evalrun_runner.errors import InputError, first_line
 
 
 class Tokenizer(Protocol):
-    """The part of a transformers tokenizer that is used here."""
+    """Part of a transformers tokenizer that is used here."""
 
     bos_token_id: int | None
     eos_token_id: int | None
@@ -20,14 +20,18 @@ class Tokenizer(Protocol):
     chat_template: Any
 
     def __call__(self, text: list[str], **kwargs: Any) -> Any:
-        """``{"input_ids": …}`` of each text."""
+        """Return ``{"input_ids": …}`` with the ids of each text."""
 
     def decode(self, token_ids: Any, **kwargs: Any) -> str:
-        """Text of one id or several."""
+        """Return the text of one id or several."""
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The model's tokenizer; never its code. Raises ``InputError`` where it cannot be loaded."""
+    """Load the model's tokenizer, without running code from the model.
+
+    Raises:
+        InputError: The tokenizer cannot be loaded.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -41,7 +45,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 class TextCodec:
-    """lm-eval's rules of encoding around a tokenizer."""
+    """Tokenizer with lm-eval's encoding rules."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -55,11 +59,11 @@ class TextCodec:
         self._prefix_text = tokenizer.decode(self.prefix_token)
         self.eos_text: str | None = None
         if eos is not None:
-            # Some tokenizers decode the eos id to "": the string is then the better stop sequence.
+            # Some tokenizers decode the eos id to "", so that only the token's string can serve as a stop sequence.
             self.eos_text = tokenizer.decode(eos) or (str(tokenizer.eos_token) if tokenizer.eos_token else None)
 
     def encode(self, text: str, *, special_tokens: bool | None = None) -> list[int]:
-        """Token ids; a text that already begins with the prefix token gets no second one."""
+        """Encode a text as token ids. A text that already begins with the prefix token does not get a second one."""
         if not text:
             return []
         options: dict[str, Any] = {"return_attention_mask": False}
@@ -71,9 +75,12 @@ class TextCodec:
         return ids
 
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Context and continuation as token ids; trailing spaces of the context go to the continuation.
+        """Encode context and continuation; trailing spaces of the context move to the continuation.
 
         An empty context becomes the prefix token (``TemplateLM.loglikelihood``).
+
+        Returns:
+            The token ids of the context and of the continuation.
         """
         if context == "":
             ids = self.encode(continuation, special_tokens=False)

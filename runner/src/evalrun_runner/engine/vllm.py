@@ -1,7 +1,7 @@
-"""vLLM as an engine. The only module that imports vllm.
+"""vLLM as an engine; the only module that imports vllm.
 
-``LLMEngine.add_request``/``step`` keep the engine fed across leases, where ``LLM.generate`` would wait for the
-slowest of each batch; measured against one ``LLM.generate`` of everything they reach the same tokens/s.
+``LLMEngine.add_request`` and ``step`` keep the engine busy across leases, whereas ``LLM.generate`` would wait for the
+slowest request of each batch. They reach the same tokens/s as a single ``LLM.generate`` of all requests (measured).
 """
 
 from __future__ import annotations
@@ -21,27 +21,30 @@ from evalrun_runner.records.messages import EngineStats
 
 GIB = 1 << 30
 ANSWERED = frozenset({"stop", "length", "repetition"})
-"""Finish reasons of vLLM that are an answer; with any other (abort, error) the engine has failed."""
+"""vLLM's finish reasons of complete answers; any other reason (abort, error) means that the engine has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class VllmSettings:
-    """How to start vLLM. ``args`` are EngineArgs by vLLM's names, from the contract's allow-list."""
+    """Settings to start vLLM with."""
 
     model: Path
-    """Directory of the model on this machine; in the driver's hands that of its configuration and tokenizer."""
+    """Local directory of the model; in the driver, only of its configuration and tokenizer."""
     seed: int
     tensor_parallel_size: int = 1
     max_model_len: int | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
+    """EngineArgs by vLLM's names, from the contract's allow-list."""
     replicas_per_host: int = 1
-    """Replicas that share this machine: without a GPU they share its memory and cores."""
+    """Number of replicas on this machine, which share memory and cores if there is no GPU."""
 
 
 def prepare_environment(settings: VllmSettings, cpus: int) -> dict[str, str]:
-    """Environment for a replica's process, to be set before vllm or torch is imported.
+    """Return the environment for a replica's process, to be set before vllm or torch is imported.
 
-    ``cpus`` are those that the replicas on this machine may use together.
+    Args:
+        settings: The engine's settings.
+        cpus: Number of CPUs that all replicas on this machine may use together.
     """
     environment = {
         "VLLM_NO_USAGE_STATS": "1",
@@ -52,23 +55,23 @@ def prepare_environment(settings: VllmSettings, cpus: int) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
     }
     if not has_gpu():
-        # In-process on CPU: loads five times faster than with spawned processes, and steps are long anyway.
+        # In-process on CPU: this loads five times faster than spawned processes, and steps are long anyway.
         environment |= {
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "OMP_NUM_THREADS": str(max(1, cpus // settings.replicas_per_host)),
         }
         if engine_args(settings)["enforce_eager"]:
-            # Even an eager engine compiles two small functions of its sampler when they are first used (ranks of
-            # log-probabilities, unseeded sampling): that takes seconds each and fails without a C++ compiler.
+            # Even an eager engine compiles two small functions of its sampler at first use (ranks of log-probabilities,
+            # unseeded sampling). Each takes seconds and fails without a C++ compiler.
             environment["TORCH_COMPILE_DISABLE"] = "1"
     return environment
 
 
 def engine_args(settings: VllmSettings) -> dict[str, Any]:
-    """The whole set of EngineArgs, the fixed ones last: they are the security boundary and nothing overrides them."""
+    """Return all EngineArgs. The fixed ones come last: they are the security boundary, and nothing overrides them."""
     args: dict[str, Any] = {"enable_prefix_caching": True, "seed": settings.seed, "max_num_seqs": 256}
     if not has_gpu():
-        # Compilation for CPU takes a minute and needs a C++ compiler.
+        # Compilation on CPU takes a minute and needs a C++ compiler.
         args |= {"enforce_eager": True, "kv_cache_memory_bytes": _cpu_cache_bytes(settings.replicas_per_host)}
     args |= settings.args
     return args | {
@@ -83,19 +86,19 @@ def engine_args(settings: VllmSettings) -> dict[str, Any]:
 
 
 def _cpu_cache_bytes(replicas: int) -> int:
-    """A quarter of the free memory shared by the replicas, at most 4 GiB each: vLLM's own default takes all of it."""
+    """Return a replica's share of a quarter of the free memory, in bytes, at most 4 GiB; vLLM's default takes all."""
     return max(GIB // 4, min(4 * GIB, available_memory() // (4 * replicas)))
 
 
 def _reason(error: BaseException) -> str:
-    """The informative line of vLLM's (often pydantic's) error."""
+    """Return the informative line of vLLM's (often pydantic's) error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "rror" in line or "must" in line or "not" in line]
     return (telling[-1] if telling else first_line(error))[:500]
 
 
 class VllmEngine:
-    """An ``Engine`` around vLLM's LLMEngine; made, stepped and closed by one thread."""
+    """``Engine`` around vLLM's LLMEngine; a single thread creates, steps and closes it."""
 
     name = "vllm"
 
@@ -110,8 +113,8 @@ class VllmEngine:
         self._final_only = RequestOutputKind.FINAL_ONLY
         self.arguments = engine_args(settings)
         try:
-            # vLLM's own checks against the model's configuration: they come before any weight is read. Its defaults
-            # depend on who asks: those of LLM are for throughput, those of a server for latency.
+            # This runs vLLM's own checks against the model's configuration, before any weights are read. vLLM's
+            # defaults depend on the usage context: for LLM they favor throughput, for a server latency.
             checked = EngineArgs(**self.arguments).create_engine_config(UsageContext.LLM_CLASS)
         except (ValueError, TypeError, OSError, KeyError, NotImplementedError, AssertionError) as error:
             raise InputError(
@@ -127,7 +130,11 @@ class VllmEngine:
         self._internal: dict[str, str] = {}
 
     def add(self, call_id: str, call: Call) -> None:
-        """Queue a request. Raises ``RequestRefused``."""
+        """Queue a request.
+
+        Raises:
+            RequestRefused: vLLM rejects the request.
+        """
         try:
             params = self._params(
                 max_tokens=call.max_tokens,
@@ -161,9 +168,9 @@ class VllmEngine:
             self._engine.abort_request([self._internal.pop(call_id) for call_id in known], internal=True)
 
     def stats(self) -> EngineStats:
-        """What vLLM's scheduler said after the last step; any thread may ask."""
+        """Return what vLLM's scheduler reported after the last step; thread-safe."""
         stats = self._watch.stats
-        # It says nothing more once all is dropped: there is no next step.
+        # After all requests are aborted there is no next step to report the new state.
         return stats if self._calls else replace(stats, running=0, waiting=0, cache_usage=0.0)
 
     def close(self) -> None:
@@ -172,13 +179,13 @@ class VllmEngine:
 
 
 def _watched(engine: Any) -> SchedulerWatch:
-    """Listen to an LLMEngine's scheduler, in the place of vLLM's own exporter and printer."""
+    """Listen to an LLMEngine's scheduler instead of vLLM's own exporter and printer."""
     from vllm.v1.metrics.prometheus import unregister_vllm_metrics
 
     unregister_vllm_metrics()
     engine.logger_manager = watch = SchedulerWatch()
-    # Statistics of every token of every request cost ten times as much as the scheduler's. All that is wanted of them
-    # are preemptions, and the prefix cache knows these, too, as it is asked again.
+    # Per-token statistics of every request cost ten times as much as the scheduler's. Only their preemption count would
+    # be used, and the prefix cache reports it, too, because preempted requests query the cache again.
     engine.log_stats = not engine.vllm_config.cache_config.enable_prefix_caching
     return watch
 
@@ -191,14 +198,14 @@ def _output(call: Call, result: Any) -> Output:
     if call.choices:
         row = completion.logprobs[0]
         choices = {token: row[token].logprob for token in call.choices}
-        # The generated token is in the row too, and, being greedy, has the highest log-probability of all.
+        # The row also contains the generated token, which has the highest log-probability because decoding is greedy.
         top = row[completion.token_ids[0]].logprob
     scores = []
     if call.score_from is not None:
         for position in range(call.score_from, len(call.prompt)):
             row = result.prompt_logprobs[position]
             entry = row[call.prompt[position]]
-            # As lm-eval: greedy means that no other token of the row is more likely.
+            # As in lm-eval, greedy means that no other token of the row is more likely.
             scores.append((entry.logprob, all(entry.logprob >= other.logprob for other in row.values())))
     return Output(
         text=completion.text,
