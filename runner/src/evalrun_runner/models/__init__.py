@@ -1,4 +1,4 @@
-"""Bringing a model to a local directory, whole and verified: ``fetch_model``; or looking at it first."""
+"""Models: fetched to a local directory, complete and verified (``fetch_model``), or inspected first."""
 
 from evalrun_runner.models.digest import model_digest
 from evalrun_runner.models.fetch import fetch_model

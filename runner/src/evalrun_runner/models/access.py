@@ -1,4 +1,4 @@
-"""From the contract's model to where it comes from."""
+"""Translation of the contract's model into a ``ModelSource``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from evalrun_api.wire.runconfig import ModelLocation
 from evalrun_runner.models.types import ModelSource
 from evalrun_runner.store.access import s3_settings, secret_file
 
-HUB_TOKEN = "HF_TOKEN"  # noqa: S105 (a file's name)
+HUB_TOKEN = "HF_TOKEN"  # noqa: S105  # the name of a file
 
 
 def model_source(model: ModelLocation) -> ModelSource:
-    """Where the model comes from. Raises as ``s3_settings``."""
+    """Return where to fetch the model from.
+
+    Raises:
+        InputError: The folder of credentials lacks half of a pair.
+    """
     return ModelSource(
         uri=model.uri,
         revision=model.revision,

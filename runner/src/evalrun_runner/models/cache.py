@@ -1,12 +1,12 @@
-"""The cache of models that several processes share.
+"""Cache of models, which several processes can share.
 
-Below the cache's directory:
+Contents of the cache's directory:
 
-- ``models/<key>/``: a whole model; it appears by a rename
+- ``models/<key>/``: a complete model; it appears by a rename
 - ``settings/<key>/``: a model's configuration and tokenizer without its weights
-- ``models/<key>/.evalrun.json``: the names and sizes that it was completed with, and the listing of its origin
-- ``models/.partial-<key>/``: a download under way or interrupted; may be deleted when nothing runs
-- ``models/.<key>.lock``: held by the process that downloads; its death gives it free
+- ``models/<key>/.evalrun.json``: the names and sizes of its files when it was completed, and its origin's listing
+- ``models/.partial-<key>/``: a download in progress or interrupted; may be deleted when nothing runs
+- ``models/.<key>.lock``: held by the process that downloads, and released when that process ends
 - ``digests/``: hashes of files, by size and modification time
 """
 
@@ -37,25 +37,32 @@ _log = logging.getLogger(__name__)
 
 
 def default_cache() -> Path:
-    """Where models and suites are kept between runs."""
+    """Return the directory that holds models and suites between runs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What an entry was completed with."""
+    """Contents of an entry when it was completed."""
 
     files: tuple[str, ...]
-    """Relative names of the files that are here."""
+    """Relative names of the entry's files."""
     listing: tuple[RemoteFile, ...]
-    """The model's files at its origin."""
+    """Files of the model at its origin."""
 
 
 class Entry:
-    """One model's place in the cache, whole (``MODELS``) or without its weights (``SETTINGS``)."""
+    """Cache entry of one model, complete (``MODELS``) or without its weights (``SETTINGS``)."""
 
     def __init__(self, cache: Path, folder: str, uri: str, version: str) -> None:
-        """``version`` is whatever changes when the model does."""
+        """Locate an entry.
+
+        Args:
+            cache: The cache's directory.
+            folder: ``MODELS`` or ``SETTINGS``.
+            uri: The model's address.
+            version: Any text that changes when the model does.
+        """
         name = re.sub(r"[^A-Za-z0-9.]+", "-", uri.rstrip("/").rsplit("/", 1)[-1]).strip("-.") or "model"
         key = f"{name[:40]}-{hashlib.sha256(os.fsencode(f'{uri} {version}')).hexdigest()[:16]}"
         self.path = cache / folder / key
@@ -63,7 +70,7 @@ class Entry:
         self._lock = cache / folder / f".{key}.lock"
 
     def record(self) -> Record | None:
-        """What is here, if it is and every file still has its size, else None."""
+        """Return what the entry contains if it is complete and every file still has its size, else None."""
         record = self.path / _RECORD
         if not record.exists():
             return None
@@ -83,7 +90,7 @@ class Entry:
 
     @contextmanager
     def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Be the only process that changes this entry; ``on_wait`` is called if that takes waiting."""
+        """Hold the lock for changes to this entry, calling ``on_wait`` if another process holds it now."""
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with self._lock.open("wb") as file:
             try:
@@ -94,14 +101,14 @@ class Entry:
             yield
 
     def begin(self) -> Path:
-        """The directory to download to, with what an earlier process left there. Only while locked."""
-        if self.path.exists():  # damaged, else nobody would begin
+        """Return the directory to download to, with what an earlier process left there. Requires the lock."""
+        if self.path.exists():  # a damaged entry, otherwise no download would begin
             shutil.rmtree(self.path)
         self.partial.mkdir(exist_ok=True)
         return self.partial
 
     def complete(self, uri: str, revision: str | None, listing: Sequence[RemoteFile]) -> Record:
-        """Turn the download into the model. Only while locked."""
+        """Turn the download into the complete model. Requires the lock."""
         sizes = {name: (self.partial / name).stat().st_size for name in names_in(self.partial) if is_model_file(name)}
         files = [astuple(file) for file in listing]
         record = {"uri": uri, "revision": revision, "files": sizes, "listing": files}
@@ -110,14 +117,19 @@ class Entry:
         return Record(tuple(sizes), tuple(listing))
 
     def discard(self) -> None:
-        """Delete a download that can never become a model. Only while locked."""
+        """Delete a download that can never become a model. Requires the lock."""
         shutil.rmtree(self.partial)
 
 
 def check_space(files: Mapping[str, int], partial: Path) -> None:
     """Check that a download fits on the disk, with a margin, before it begins.
 
-    ``files`` maps names to sizes in bytes; what is in ``partial`` already is not needed again. Raises InputError.
+    Args:
+        files: Map from file name to size in bytes.
+        partial: The directory to download to; the space that its files occupy is not needed again.
+
+    Raises:
+        InputError: The disk has too little free space.
     """
     present = sum(path.stat().st_blocks * 512 for path in partial.rglob("*") if path.is_file())
     missing = max(sum(files.values()) - present, 0)
@@ -131,7 +143,7 @@ def check_space(files: Mapping[str, int], partial: Path) -> None:
 
 
 def fingerprint(files: Sequence[RemoteFile]) -> str:
-    """``sha256:…`` of names, sizes and versions: changes when any of the files does."""
+    """Return the ``sha256:…`` of names, sizes and versions, which changes when any of the files does."""
     lines = json.dumps(sorted((file.name, file.size, file.version) for file in files))
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 

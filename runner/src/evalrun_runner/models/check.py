@@ -1,4 +1,4 @@
-"""Whether a model's files are whole, found out before an engine spends minutes on loading them."""
+"""Integrity checks of a model's files, made before an engine spends minutes on loading them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from evalrun_runner.models.files import CONFIG, WEIGHTS_INDEX, is_weights
 
 _LENGTH = struct.Struct("<Q")
 _MAX_HEADER = 100_000_000
-"""The limit of the safetensors library itself."""
+"""Maximum size of a header in bytes, the limit of the safetensors library itself."""
 _LFS_POINTER = b"version https://git-lfs"
 _AGAIN = "Copy or download it again."
 
 
 def check_settings(directory: Path) -> None:
-    """Check that the configuration and the tokenizer's can be read.
+    """Check that the configurations of model and tokenizer are readable.
 
-    A configuration may name code of the model's own (``auto_map``): many models that vLLM knows by itself do. That
-    code is never downloaded nor run (``trust_remote_code`` is false); vLLM refuses the model if it cannot do without.
+    A configuration may refer to the model's own code (``auto_map``), as many models do that vLLM supports natively.
+    That code is never downloaded or run (``trust_remote_code`` is false); vLLM refuses a model that depends on it.
 
     Raises:
         InputError: A file is damaged.
@@ -34,10 +34,10 @@ def check_settings(directory: Path) -> None:
 
 
 def check_shards(directory: Path, names: Iterable[str], where: str) -> None:
-    """Check that every shard that the index in ``directory`` names is among ``names``.
+    """Check that ``names`` includes every shard that the index in ``directory`` lists.
 
     Raises:
-        InputError: Names what is missing.
+        InputError: Shards are missing; the message names them.
     """
     index = directory / WEIGHTS_INDEX
     if not index.exists():
@@ -52,10 +52,10 @@ def check_shards(directory: Path, names: Iterable[str], where: str) -> None:
 
 
 def check_weights(directory: Path, names: Iterable[str], where: str) -> None:
-    """Check that every shard that the index names is there, and that no safetensors file is cut short.
+    """Check that every shard in the index exists, and that no safetensors file is truncated.
 
     Raises:
-        InputError: Names the file.
+        InputError: A file is missing or damaged; the message names it.
     """
     present = sorted(name for name in names if is_weights(name))
     check_shards(directory, present, where)

@@ -1,4 +1,4 @@
-"""A model brought to a folder of the user's own choice."""
+"""Copying of a model to a folder that the user chooses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from evalrun_runner.models.types import LocalModel, ModelSource, ProgressCallbac
 
 
 def copy_model(source: ModelSource, output: Path, *, progress: ProgressCallback | None = None) -> LocalModel:
-    """Bring a model into ``output``, verified; a folder that holds it already is verified and left as it is.
+    """Copy a model into ``output`` and verify it. A folder that already contains it is verified and left unchanged.
 
-    Raises ``InputError`` if the folder holds something else, and the errors of ``fetch_model``.
+    Raises:
+        InputError: The folder contains something else or is not writable, or ``fetch_model`` refuses the model.
+        StoreUnavailable: The model's origin could not be reached.
     """
     output = output.expanduser().resolve()
     if output.is_dir() and any(output.iterdir()):
@@ -27,7 +29,7 @@ def copy_model(source: ModelSource, output: Path, *, progress: ProgressCallback 
         return there
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that the last step is a rename: a folder that is there is a whole model.
+        # Work beside the target, so that the last step is a rename: if the folder exists, it is a complete model.
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
             found = fetch_model(source, Path(scratch, "cache"), progress=progress)
             made = Path(scratch, "model")

@@ -1,7 +1,7 @@
-"""The digest of a model: one sha256 over the sorted lines ``<sha256>  <relative path>`` of its files.
+"""Digest of a model: one sha256 over the sorted lines ``<sha256>  <relative path>`` of its files.
 
-With GNU tools, in a directory that holds nothing else: ``sha256sum * | LC_ALL=C sort | sha256sum``.
-Which files count is ``files.PATTERNS``.
+With GNU tools, in a directory that contains nothing else: ``sha256sum * | LC_ALL=C sort | sha256sum``.
+``files.PATTERNS`` defines which files count.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def parse_digest(text: str) -> str:
-    """The digest in its canonical form, ``sha256:`` and 64 lower-case hexadecimal digits. Raises InputError."""
+    """Return a digest in its canonical form, ``sha256:`` and 64 lower-case hexadecimal digits.
+
+    Raises:
+        InputError: The text is not a digest.
+    """
     digest = text.strip().lower()
     if not _DIGEST.fullmatch(digest):
         raise InputError(f"model.digest: {text!r} is not a digest; expected sha256: and 64 hexadecimal digits.")
@@ -35,9 +39,9 @@ def parse_digest(text: str) -> str:
 
 
 def names_in(directory: Path) -> tuple[str, ...]:
-    """The names of the regular files in a model's directory and its chat templates', relative, sorted.
+    """Return the sorted relative names of the regular files in a model's directory and its folder of chat templates.
 
-    Symbolic links are followed: the hub's own cache consists of them.
+    Symbolic links are followed, because the hub's own cache consists of them.
     """
     inside = [entry.name for entry in os.scandir(directory) if entry.is_file()]
     if (directory / TEMPLATES).is_dir():
@@ -46,13 +50,17 @@ def names_in(directory: Path) -> tuple[str, ...]:
 
 
 def combine(hashes: Mapping[str, str]) -> str:
-    """The model's digest from its files' own: relative path -> sha256 in hexadecimal digits."""
+    """Combine hashes of files into the model's digest.
+
+    Args:
+        hashes: Map from relative path to sha256 in hexadecimal digits.
+    """
     lines = sorted(f"{sha256}  {name}\n".encode() for name, sha256 in hashes.items())
     return f"sha256:{hashlib.sha256(b''.join(lines)).hexdigest()}"
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, read in blocks of 1 MiB, in hexadecimal digits."""
+    """Compute the sha256 of a file, read in blocks of 1 MiB, in hexadecimal digits."""
     state = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while block := file.read(BLOCK):
@@ -61,16 +69,23 @@ def file_sha256(path: Path) -> str:
 
 
 def model_digest(directory: Path, *, cache: Path | None = None) -> str:
-    """The digest of the model in a directory; ``cache`` as in ``file_hashes``."""
+    """Compute the digest of the model in a directory; ``cache`` as in ``file_hashes``."""
     return combine(file_hashes(directory, cache=cache))
 
 
 def file_hashes(directory: Path, *, cache: Path | None = None, becomes: Path | None = None) -> dict[str, str]:
-    """The sha256 of each of a model's files, in hexadecimal digits, by relative path.
+    """Compute the sha256 of each of a model's files.
 
-    Hashing releases the interpreter's lock, so threads share the files. With ``cache`` the hashes are kept there by
-    (path, size, mtime in ns), and an unchanged file is not read again. ``becomes`` is the path to keep them for, where
-    the directory is about to be renamed.
+    Hashing releases the interpreter's lock, so threads share the work.
+
+    Args:
+        directory: The model's directory.
+        cache: Directory that stores the hashes by (path, size, mtime in ns), so that an unchanged file is not read
+            again; None to store none.
+        becomes: The path to store the hashes for, if the directory is about to be renamed.
+
+    Returns:
+        Map from relative path to sha256 in hexadecimal digits.
     """
     names = [name for name in names_in(directory) if is_model_file(name)]
     sidecar = _Sidecar.of(becomes or directory, cache) if cache else None
@@ -91,7 +106,7 @@ def _stamp(path: Path) -> list[int]:
 
 
 class _Sidecar:
-    """The hashes of one directory's files, remembered in a JSON file of the cache."""
+    """Hashes of one directory's files, stored in a JSON file of the cache."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -104,7 +119,7 @@ class _Sidecar:
     def read(self) -> dict[str, dict[str, Any]]:
         try:
             content = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):  # not there, or damaged: the files are hashed anew
+        except (OSError, ValueError):  # missing or damaged: the files are hashed again
             return {}
         entries = content if isinstance(content, dict) else {}
         return {name: entry for name, entry in entries.items() if isinstance(entry, dict) and "sha256" in entry}
@@ -113,12 +128,12 @@ class _Sidecar:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path, json.dumps(entries, indent=1).encode())
-        except OSError as error:  # a cache mounted read-only: the next call hashes again, and is as right
+        except OSError as error:  # a read-only cache: the next call hashes again, with the same result
             _log.debug("the hashes of %s are not kept: %s", self.path, error)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Create or replace a file whole, by a rename from a temporary sibling."""
+    """Create or replace a file atomically, by renaming a temporary file in the same directory."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -130,7 +145,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def verify_digest(actual: str, expected: str | None, where: str, files: Iterable[str]) -> None:
-    """Compare a model's digest with the one that was asked for; None asks for nothing. Raises InputError."""
+    """Compare a model's digest with the expected one; None accepts any.
+
+    Raises:
+        InputError: The digests differ.
+    """
     if expected is None or actual == parse_digest(expected):
         return
     raise InputError(

@@ -1,4 +1,4 @@
-"""Bring a model to a local directory: find it, download what is missing, verify it."""
+"""Fetching of a model to a local directory: find it, download what is missing, verify it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,19 @@ from evalrun_runner.models.types import (
 def fetch_model(
     source: ModelSource, cache: Path, *, progress: ProgressCallback | None = None, patience_s: float = PATIENCE_S
 ) -> LocalModel:
-    """Bring a model to this machine and verify it.
+    """Fetch a model to this machine and verify it.
 
-    ``file://`` is used in place; ``s3://`` and ``hf://`` go to ``cache``, which processes may share: one downloads, the
-    others wait. What is there already is not downloaded again; an interrupted download is continued.
+    Args:
+        source: The model. ``file://`` is used in place, ``s3://`` and ``hf://`` are downloaded to ``cache``.
+        cache: Directory that processes may share: one downloads, the others wait. Existing files are not downloaded
+            again, and an interrupted download is continued.
+        progress: Called with the progress, from several threads but never concurrently.
+        patience_s: Maximum time to wait for the network or the origin, in seconds, for each part of a download.
 
     Raises:
-        InputError: It is not there, not readable, damaged, not safetensors, needs remote code, is not the one that
-            ``source.digest`` or ``source.listing`` names, or does not fit on the disk.
-        StoreUnavailable: The network or the other side was in trouble for longer than ``patience_s``.
+        InputError: The model is missing, unreadable, damaged, not in safetensors, needs remote code, differs from
+            ``source.digest`` or ``source.listing``, or does not fit on the disk.
+        StoreUnavailable: The network or the origin failed for longer than ``patience_s``.
     """
     expected = parse_digest(source.digest) if source.digest else None
     cache = cache.expanduser().absolute()
@@ -52,7 +56,7 @@ def fetch_model(
 def _bring(
     source: ModelSource, cache: Path, progress: ProgressCallback | None, patience_s: float
 ) -> tuple[Path, str | None]:
-    """The model's directory, and the revision that it is."""
+    """Fetch the model, and return its directory and revision."""
     origin = find(source, patience_s)
     if isinstance(origin, Path):
         check_directory(origin)
@@ -67,7 +71,7 @@ def _bring(
     entry = Entry(cache, MODELS, source.uri, revision or fingerprint(files or ()))
     if entry.record() is None:
         with entry.locked(lambda: progress(FetchProgress(Stage.WAITING)) if progress else None):
-            if entry.record() is None:  # else the process that we waited for has brought it
+            if entry.record() is None:  # otherwise, the process that held the lock has fetched it
                 files = files or files_at(origin)
                 _download(origin, files, entry, cache, progress)
                 entry.complete(source.uri, revision, files)
@@ -77,11 +81,11 @@ def _bring(
 def _download(
     origin: Origin, files: tuple[RemoteFile, ...], entry: Entry, cache: Path, progress: ProgressCallback | None
 ) -> None:
-    """Fill the entry's partial directory with a model that was found whole."""
+    """Download a model into the entry's partial directory and check that it is complete."""
     into = entry.begin()
     check_space({file.name: file.size for file in files}, into)
     transfer = Transfer(sum(file.size for file in files), progress)
-    # The few kilobytes that can refuse a model come first, the gigabytes after them.
+    # First download the few kilobytes that can show the model to be unusable, then the gigabytes.
     origin.download([file for file in files if not is_weights(file.name)], into, transfer)
     try:
         check_settings(into)

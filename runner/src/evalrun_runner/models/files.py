@@ -1,7 +1,7 @@
-"""Which files of a directory, a bucket or a repository make up a model. Pure: names in, names out.
+"""Selection of the files in a directory, bucket or repository that make up a model. Pure: names in, names out.
 
-Only the top level counts, with ``additional_chat_templates/`` beside it: what lies deeper (``onnx/``, ``original/``,
-``checkpoint-500/``) is another form of the model, or not the model.
+Only the top level and ``additional_chat_templates/`` count: other folders (``onnx/``, ``original/``,
+``checkpoint-500/``) contain other forms of the model, or something else.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from evalrun_runner.errors import InputError
 CONFIG = "config.json"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 TEMPLATES = "additional_chat_templates/"
-"""Where transformers keeps a model's named chat templates."""
+"""Folder in which transformers stores a model's named chat templates."""
 
 WEIGHTS = "*.safetensors"
 TOKENIZER = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "spiece.model", "sentencepiece.bpe.model", "vocab.txt")
-"""Any one of these makes a tokenizer; so do ``vocab.json`` with ``merges.txt`` and Mistral's ``tekken.json``."""
+"""Files of which any one is a tokenizer; so are ``vocab.json`` with ``merges.txt`` and Mistral's ``tekken.json``."""
 PATTERNS = (WEIGHTS, "*.json", *TOKENIZER, "tokenizer.model.v*", "merges.txt", "*.jinja")
-"""The files that are brought, digested and checked. No others ever are: never Python, never pickled weights."""
+"""Files that are fetched, digested and checked; no others ever are, in particular no Python and no pickled weights."""
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.gguf", "*.h5", "*.msgpack")
-"""Weights in formats that run code when loaded, or that are not a model's own weights any more."""
+"""Weights in formats that can run code when loaded, or that are conversions of the model's own weights."""
 
 
 def is_model_file(name: str) -> bool:
-    """Whether a file belongs to the model; ``name`` is relative to the model's directory, '/'-separated."""
+    """Return whether a file belongs to the model; ``name`` is relative to the model's directory, '/'-separated."""
     if name.startswith(TEMPLATES):
         name = name.removeprefix(TEMPLATES)
         return "/" not in name and not name.startswith(".") and name.endswith(".jinja")
@@ -35,15 +35,19 @@ def is_model_file(name: str) -> bool:
 
 
 def is_weights(name: str) -> bool:
-    """Whether a model file holds weights."""
+    """Return whether a model file contains weights."""
     return fnmatchcase(name, WEIGHTS)
 
 
 def model_files(names: Iterable[str], where: str) -> tuple[str, ...]:
-    """The files of the model among ``names``, sorted. A name with a trailing slash is a folder, for the message only.
+    """Return the files of the model among ``names``, sorted.
+
+    Args:
+        names: Names at the model's location. Names with a trailing slash are folders, used in error messages only.
+        where: The location, for error messages.
 
     Raises:
-        InputError: ``where`` has no configuration, no tokenizer, or no weights in safetensors.
+        InputError: The location has no configuration, no tokenizer, or no weights in safetensors.
     """
     present = frozenset(names)
     chosen = tuple(sorted(name for name in present if is_model_file(name)))

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub, or a mirror of it, by huggingface_hub."""
+"""Models on the Hugging Face hub or a mirror of it, accessed through huggingface_hub."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ THREADS = 4
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TRANSIENT = frozenset({408, 425, 429})
 _NOTES = ".cache"
-"""Where huggingface_hub keeps unfinished files and its notes, below the directory that it downloads to."""
+"""Folder in the download directory in which huggingface_hub stores unfinished files and metadata."""
 _ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (
         OfflineModeIsEnabled,
         "is not in the cache, and HF_HUB_OFFLINE forbids to ask the hub. Unset it, or let model.revision be a commit "
         "that was fetched before.",
     ),
-    # Before the missing repository, of which it is a kind.
+    # A gated repository is a subclass of a missing one, so it must come first.
     (GatedRepoError, "is gated: accept its terms on the hub, and give a token of who did (HF_TOKEN)."),
     (DisabledRepoError, "was disabled by the hub."),
     (
@@ -55,15 +55,23 @@ _ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] =
         "is not there, or is private. Correct model.uri, or give a token that may read it (HF_TOKEN).",
     ),
 )
-"""What to do about the errors that a retry does not mend; the first that fits."""
+"""Advice for the errors that a retry does not fix; the first match applies."""
 T = TypeVar("T")
 
 
 class HubOrigin:
-    """A repository of models at one commit."""
+    """Model repository at one commit."""
 
     def __init__(self, source: ModelSource, patience_s: float) -> None:
-        """Asks nothing of the hub yet. Raises InputError if the address is none."""
+        """Parse the address without contacting the hub.
+
+        Args:
+            source: The model; ``hf://org/name``.
+            patience_s: Maximum time to wait for the hub, in seconds, for each part of a download.
+
+        Raises:
+            InputError: The address is not valid.
+        """
         self._repo = source.uri.removeprefix("hf://").strip("/")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self._repo):
             raise InputError(
@@ -79,7 +87,7 @@ class HubOrigin:
         self.where = f"hf://{self._repo} at {self._asked} ({self._api.endpoint})"
 
     def pin(self) -> str:
-        """The commit that the revision means now; a commit is taken as it is, without asking the hub."""
+        """Resolve the revision to a commit; a commit is returned as it is, without contacting the hub."""
         if self._commit is None:
             info = self._ask(lambda token: self._api.model_info(self._repo, revision=self._asked, token=token))
             if info.sha is None:
@@ -88,7 +96,12 @@ class HubOrigin:
         return self._commit
 
     def list(self) -> Listing:
-        """All files of the commit. Raises InputError, StoreUnavailable."""
+        """List all files of the commit.
+
+        Raises:
+            InputError: The hub refuses access, or has no such model or revision.
+            StoreUnavailable: The hub could not be reached for longer than the patience.
+        """
         commit = self.pin()
         info = self._ask(
             lambda token: self._api.model_info(self._repo, revision=commit, files_metadata=True, token=token)
@@ -106,9 +119,9 @@ class HubOrigin:
         )
 
     def download(self, files: Sequence[RemoteFile], into: Path, transfer: Transfer) -> None:
-        """See ``Origin.download``. A file that was interrupted is begun again; whole ones are kept."""
+        """Download files as ``Origin.download``. An interrupted file starts again; complete files are kept."""
         notes = into / _NOTES
-        if notes.exists():  # of a process that was killed, with its unfinished files
+        if notes.exists():  # left by a process that was killed, with its unfinished files
             shutil.rmtree(notes)
         missing = [file for file in files if not (into / file.name).exists()]
         transfer.advance(sum(file.size for file in files) - sum(file.size for file in missing))
@@ -131,19 +144,19 @@ class HubOrigin:
         )
 
     def _ask(self, call: Callable[[str | None], T], stopped: threading.Event | None = None) -> T:
-        """Call with the token of now; once more if it was renewed while the hub refused the one before."""
+        """Call with the current token, and once more if it was renewed while the hub refused the previous one."""
 
         def explained() -> T:
             token = self._token()
             try:
                 return call(token)
             except (
-                OSError,  # among them most of the hub's own
+                OSError,  # includes most of the hub's own errors
                 HFValidationError,
                 XetDownloadError,
                 httpx2.HTTPError,
             ) as error:
-                if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the hub's
+                if isinstance(error, OSError) and error.errno is not None:  # from the disk, not from the hub
                     raise
                 if self._token() != token:
                     return explained()
@@ -160,8 +173,8 @@ class HubOrigin:
             raise InputError(f"the token {self._token_file} cannot be read: {error.strerror}") from error
 
     def _explained(self, error: BaseException) -> EvalRunError:
-        """What the user can do about an error of the hub's."""
-        if type(error) is LocalEntryNotFoundError and error.__cause__:  # it only says that nothing is cached
+        """Convert an error of the hub into one that says what the user can do."""
+        if type(error) is LocalEntryNotFoundError and error.__cause__:  # says only that nothing is cached
             return self._explained(error.__cause__)
         for kinds, advice in _ADVICE:
             if isinstance(error, kinds):
@@ -175,8 +188,8 @@ class HubOrigin:
 
 
 def stay_offline() -> None:
-    """From now on nothing in this process asks the hub: an engine is given a directory and needs nothing else."""
-    # The library has read HF_HUB_OFFLINE when it was imported, which was before the model came from the hub.
+    """Keep this process from contacting the hub: an engine gets a directory and needs nothing else."""
+    # The library read HF_HUB_OFFLINE when it was imported, before the model was fetched from the hub.
     huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
@@ -185,7 +198,7 @@ def _is_transient(status: int) -> bool:
 
 
 def _counting(transfer: Transfer) -> type[tqdm]:
-    """A progress bar, as huggingface_hub wants one, that shows nothing and counts into the transfer."""
+    """Make a progress bar class for huggingface_hub that displays nothing and reports to the transfer."""
 
     class Counting(tqdm):  # type: ignore[misc]  # huggingface_hub is untyped here, see pyproject.toml
         def __init__(self, *_: object, **__: object) -> None:

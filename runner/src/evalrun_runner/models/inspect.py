@@ -1,4 +1,4 @@
-"""Look at a model without its weights: everything that can refuse it in a few kilobytes, and which one it is."""
+"""Inspection of a model without its weights: checks on its few small files, and its identity."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from evalrun_runner.models.types import InspectedModel, ModelSource, Origin, Rem
 
 
 def inspect_model(source: ModelSource, cache: Path, *, patience_s: float = PATIENCE_S) -> InspectedModel:
-    """Find a model, bring its configuration and tokenizer to ``cache``, and pin which model it is.
+    """Find a model, fetch its configuration and tokenizer to ``cache``, and pin its identity.
 
-    The digest of its content is known where ``source`` names it, on the hub (which knows the weights' hashes) and in
-    directories (whose files are hashed, once for as long as they do not change). Of a model in S3 only the listing is:
-    whoever brings it with ``fetch_model`` gets that very listing or an error.
+    The digest of its content is known if ``source`` gives it, on the hub (which knows the weights' hashes) and in local
+    directories (whose files are hashed once, until they change). For a model in S3, only the listing is known:
+    ``fetch_model`` then fetches files with exactly this listing or raises an error.
 
     Raises:
-        InputError: It is not there, not readable, without configuration, tokenizer or safetensors, lacks a shard, or
-            is known not to be the one that ``source.digest`` names.
-        StoreUnavailable: The network or the other side was in trouble for longer than ``patience_s``.
+        InputError: The model is missing, unreadable, lacks configuration, tokenizer, safetensors or a shard, or is
+            known to differ from ``source.digest``.
+        StoreUnavailable: The network or the origin failed for longer than ``patience_s`` seconds.
     """
     expected = parse_digest(source.digest) if source.digest else None
     cache = cache.expanduser().absolute()
@@ -73,7 +73,7 @@ def _download(origin: Origin, files: Sequence[RemoteFile], entry: Entry) -> None
 
 
 def _digest(listing: Sequence[RemoteFile], settings: Path) -> str | None:
-    """The digest of a model's content if its origin knows the hashes of all weights, else None."""
+    """Compute the digest of a model's content if its origin knows the hashes of all weights, else return None."""
     hashes = {file.name: file.sha256 for file in listing if is_weights(file.name)}
     if any(sha256 is None for sha256 in hashes.values()):
         return None

@@ -1,4 +1,4 @@
-"""From a model's address to where it lies."""
+"""Origins of models, by address."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from evalrun_runner.models.s3 import S3Origin
 from evalrun_runner.models.types import Listing, ModelSource, Origin, RemoteFile
 
 PATIENCE_S = 120.0
-"""How long one piece of a download is tried again before it is given up, in seconds."""
+"""Maximum time to wait between tries of one part of a download, in seconds."""
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST})
 
 
 def find(source: ModelSource, patience_s: float) -> Path | Origin:
-    """The directory of a ``file://`` model, else its origin, of which nothing is asked yet. Raises InputError."""
+    """Return the directory of a ``file://`` model, otherwise its origin, which is not contacted yet.
+
+    Raises:
+        InputError: The address is not valid, or not accessible from this machine.
+    """
     scheme, separator, _ = source.uri.partition("://")
     if scheme != "hf" and source.revision:
         raise InputError(f"model.revision: only hf:// models have revisions, {source.uri} has none. Leave it out.")
@@ -44,7 +48,11 @@ def find(source: ModelSource, patience_s: float) -> Path | Origin:
 
 
 def check_directory(path: Path) -> tuple[str, ...]:
-    """The model's files in a directory, found whole; it is never copied nor written to. Raises InputError."""
+    """Check that a directory contains a complete model, and return the model's files. Never writes to the directory.
+
+    Raises:
+        InputError: The directory is not a model's, or the model is incomplete or damaged.
+    """
     names = names_in(path)
     folders = [f"{each.name}/" for each in path.iterdir() if each.is_dir()]
     chosen = model_files([*names, *folders], str(path))
@@ -54,14 +62,18 @@ def check_directory(path: Path) -> tuple[str, ...]:
 
 
 def files_at(origin: Origin) -> tuple[RemoteFile, ...]:
-    """The model's files among all that the origin has. Raises InputError if they make no model."""
+    """Return the model's files among all files of the origin.
+
+    Raises:
+        InputError: The files do not make up a model.
+    """
     listing: Listing = origin.list()
     names = frozenset(model_files([*(file.name for file in listing.files), *listing.folders], origin.where))
     return tuple(file for file in listing.files if file.name in names)
 
 
 def explained(error: OSError, uri: str, cache: Path) -> InputError | RunFailed:
-    """What the user can do about an error of the disk's."""
+    """Convert an error of the disk into one that says what the user can do."""
     place = error.filename or cache
     if error.errno in _NO_SPACE:
         return InputError(

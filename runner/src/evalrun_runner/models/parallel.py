@@ -1,4 +1,4 @@
-"""Downloads in threads, patient with the network and ended by the first failure."""
+"""Downloads in threads, which retry after network errors and stop at the first failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_all(tasks: Iterable[Callable[[], None]], threads: int, transfer: Transfer) -> None:
-    """Run tasks in threads. The first error, or Ctrl-C, stops the others at their next block and is raised."""
+    """Run tasks in threads. The first error, or Ctrl-C, stops the other tasks at their next block and is raised."""
     with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
         futures = [pool.submit(task) for task in tasks]
         try:
@@ -33,8 +33,8 @@ def run_all(tasks: Iterable[Callable[[], None]], threads: int, transfer: Transfe
 def patiently(call: Callable[[], T], patience_s: float, stopped: threading.Event | None = None) -> T:
     """Repeat a call that raises StoreUnavailable, until ``patience_s`` seconds were spent waiting between tries.
 
-    What the tries themselves take does not count: a file of many gigabytes may fail after an hour and go on. Once
-    ``stopped`` is set there is no other try.
+    The duration of the tries does not count: a file of many gigabytes may fail after an hour and continue. After
+    ``stopped`` is set there are no more tries.
     """
     stopped = stopped or threading.Event()
 
@@ -47,7 +47,7 @@ def patiently(call: Callable[[], T], patience_s: float, stopped: threading.Event
 
 
 class _WaitedTime:
-    """A clock that only runs while it sleeps."""
+    """Clock that runs only while it sleeps."""
 
     def __init__(self, wake: threading.Event) -> None:
         self._waited_s = 0.0

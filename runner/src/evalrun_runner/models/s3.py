@@ -1,4 +1,4 @@
-"""Models in S3, or any store that speaks its protocol: parallel ranged reads of one pinned version."""
+"""Models in S3 or any compatible store: parallel ranged reads of one pinned version."""
 
 from __future__ import annotations
 
@@ -18,19 +18,27 @@ from evalrun_runner.store.s3 import S3Settings, make_client
 from evalrun_runner.store.s3_errors import classify, is_conflict
 
 RANGE = 16 << 20
-"""Bytes of one read. Small enough that little is lost with one, large enough that its latency does not matter."""
+"""Size of one read in bytes: small enough that a failed read costs little, large enough to hide latency."""
 THREADS = 8
 
 
 class _DeniedMeanwhile(StoreUnavailable):
-    """Access was denied to whom it was granted a moment ago: keys are being renewed, and their files may be late."""
+    """Denial of access that was granted before: keys are being renewed, and their files may follow later."""
 
 
 class S3Origin:
-    """The objects below a prefix."""
+    """Objects below a prefix."""
 
     def __init__(self, source: ModelSource, patience_s: float) -> None:
-        """Asks nothing of the store yet. Raises InputError if the address is none."""
+        """Parse the address and make a client without contacting the store.
+
+        Args:
+            source: The model; ``s3://bucket/prefix/``.
+            patience_s: Maximum time to wait for the store, in seconds, for each part of a download.
+
+        Raises:
+            InputError: The address is not valid.
+        """
         self._bucket, _, prefix = source.uri.removeprefix("s3://").partition("/")
         if not self._bucket:
             raise InputError(f"model.uri: {source.uri!r} names no bucket; expected s3://bucket/prefix/.")
@@ -43,11 +51,16 @@ class S3Origin:
         self.where = f"s3://{self._bucket}/{self._prefix} (endpoint {settings.endpoint_url or 'AWS'})"
 
     def pin(self) -> str | None:
-        """S3 has no revisions: the ETags of the listing are the version."""
+        """Return None: S3 has no revisions, and the ETags in the listing serve as the version."""
         return None
 
     def list(self) -> Listing:
-        """The objects right below the prefix, and the chat templates. Raises InputError, StoreUnavailable."""
+        """List the objects directly below the prefix, and the chat templates.
+
+        Raises:
+            InputError: The store denies access, or the bucket does not exist.
+            StoreUnavailable: The store could not be reached for longer than the patience.
+        """
         top = patiently(lambda: self._list(""), self._patience_s)
         if TEMPLATES not in top.folders:
             return top
@@ -62,7 +75,7 @@ class S3Origin:
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + folder, Delimiter="/"):
                 for entry in page.get("Contents", ()):
                     name = entry["Key"].removeprefix(self._prefix)
-                    if name != folder:  # some tools make an empty object for the folder itself
+                    if name != folder:  # some tools create an empty object for the folder itself
                         files.append(RemoteFile(name, entry["Size"], entry["ETag"]))
                 folders += [each["Prefix"].removeprefix(self._prefix) for each in page.get("CommonPrefixes", ())]
         except (ClientError, BotoCoreError) as error:
@@ -70,7 +83,7 @@ class S3Origin:
         return Listing(tuple(files), tuple(folders))
 
     def download(self, files: Sequence[RemoteFile], into: Path, transfer: Transfer) -> None:
-        """Read all files at once, in ranges. See ``Origin.download``."""
+        """Download all files in parallel, in ranges, as ``Origin.download``."""
         downloads = [Download(file, into) for file in files if not (into / file.name).exists()]
         try:
             reads = [
@@ -121,7 +134,7 @@ class S3Origin:
             raise self._explained(error, file.name, reading=True) from error
 
     def _explained(self, error: ClientError | BotoCoreError, name: str, *, reading: bool = False) -> EvalRunError:
-        """The store's error, as one that says what to do when a model is read."""
+        """Convert the store's error into one that says what to do when reading a model."""
         meant = classify(error, where=f"s3://{self._bucket}/{self._prefix}{name}", bucket=self._bucket)
         if reading and (is_conflict(error) or isinstance(meant, ObjectMissing)):
             return InputError(
@@ -139,7 +152,7 @@ class S3Origin:
 
 
 class Download:
-    """One file on its way: ``<name>.part``, and beside it a journal of the ranges that are safely in it."""
+    """Download of one file to ``<name>.part``, with a journal of the ranges that are stored durably."""
 
     def __init__(self, file: RemoteFile, into: Path) -> None:
         self.file = file
@@ -150,34 +163,34 @@ class Download:
         self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)
 
     def missing(self) -> list[int]:
-        """The first bytes of the ranges that are still to be read."""
-        # A journal whose last line was cut short by a crash says nothing about that line.
+        """Return the first byte positions of the ranges that are not read yet."""
+        # A crash may have truncated the journal's last line, so an unfinished line does not count.
         lines = self._journal.read_text().split("\n")[:-1] if self._journal.exists() else []
         return [start for start in range(0, self.file.size, RANGE) if _mark(start) not in lines]
 
     def write(self, block: bytes, position: int) -> None:
-        """Write a block to its place; short writes are continued."""
+        """Write a block at a byte position; short writes are continued."""
         view = memoryview(block)
         while view:
             written = os.pwrite(self._descriptor, view, position)
             view, position = view[written:], position + written
 
     def mark(self, start: int) -> None:
-        """Remember that a range is there, once it would survive a power failure."""
+        """Record a range in the journal after making it durable against a power failure."""
         os.fdatasync(self._descriptor)
         with self._journal.open("a") as journal:
             journal.write(f"{_mark(start)}\n")
 
     def finish(self) -> None:
-        """Turn the part into the file; all its ranges are there."""
+        """Turn the part into the complete file, after all of its ranges were written."""
         os.fsync(self._descriptor)
         self._part.rename(self._path)
         self._journal.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the file descriptor."""
         os.close(self._descriptor)
 
 
 def _mark(start: int) -> str:
-    return f"{start}+{RANGE}"  # with the size, for a later version that reads in other ranges
+    return f"{start}+{RANGE}"  # includes the size, in case a later version reads in other ranges

@@ -1,4 +1,4 @@
-"""What passes between the parts of this room."""
+"""Types that the modules of this package share."""
 
 from __future__ import annotations
 
@@ -15,60 +15,60 @@ from evalrun_runner.store.s3 import S3Settings
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Where a model is, and which one is meant. Holds no secrets, only where they lie; can be pickled."""
+    """Location and identity of a model. Picklable; contains no secrets, only the paths of files with secrets."""
 
     uri: str
     """``file:///path``, ``s3://bucket/prefix/`` or ``hf://org/name``."""
     revision: str | None = None
-    """hf only: a commit, a branch or a tag; None is ``main``. What is not a commit is resolved to one first."""
+    """hf only: a commit, branch or tag; None for ``main``. Branches and tags are resolved to a commit first."""
     digest: str | None = None
-    """``sha256:…`` as in ``digest``; None accepts what is there."""
+    """Expected digest, ``sha256:…`` as in ``digest``; None accepts any."""
     listing: str | None = None
-    """s3 only: ``sha256:…`` of the listing (``cache.fingerprint``), the model's version where its digest is unknown."""
+    """s3 only: ``sha256:…`` of the listing (``cache.fingerprint``), the model's version if its digest is unknown."""
     storage: S3Settings | None = None
-    """s3 only; None takes boto3's own chain."""
+    """s3 only; None for boto3's own chain."""
     token_file: str | None = None
-    """hf only: file with the token, read for every request; None takes what huggingface_hub finds (HF_TOKEN)."""
+    """hf only: file with the token, read for every request; None for what huggingface_hub finds (HF_TOKEN)."""
     endpoint: str | None = None
-    """hf only: the hub's address; None takes HF_ENDPOINT, or the public hub."""
+    """hf only: address of the hub; None for HF_ENDPOINT or the public hub."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """A model in a local directory, whole and verified."""
+    """Complete and verified model in a local directory."""
 
     path: Path
     digest: str
     revision: str | None
-    """hf: the commit; otherwise None."""
+    """Commit for hf; otherwise None."""
     files: tuple[str, ...]
     """Relative names of the model's files, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class InspectedModel:
-    """A model that was looked at without its weights."""
+    """Model that was inspected without its weights."""
 
     source: ModelSource
-    """The same model and no other: a branch is a commit now, and the digest or, where unknown, the listing is set."""
+    """Pinned source: a branch is resolved to a commit, and the digest or, if that is unknown, the listing is set."""
     path: Path
-    """Local directory with its configuration and tokenizer; for ``file://`` the model itself."""
+    """Local directory with its configuration and tokenizer; for ``file://``, the model's own directory."""
     files: tuple[str, ...]
     """Relative names of the model's files, sorted."""
 
 
 class Stage(StrEnum):
-    """What a fetch is doing."""
+    """Stage of a fetch."""
 
     WAITING = "waiting"
-    """Another process brings the same model; this one waits and then uses it."""
+    """Waiting for another process that fetches the same model."""
     DOWNLOADING = "downloading"
     VERIFYING = "verifying"
 
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """How far a fetch is, in bytes; ``total`` is 0 where it is not known."""
+    """Progress of a fetch in bytes; ``total`` is 0 if it is unknown."""
 
     stage: Stage
     done: int = 0
@@ -76,50 +76,50 @@ class FetchProgress:
 
 
 ProgressCallback = Callable[[FetchProgress], None]
-"""Called from several threads, but never by two at once."""
+"""Progress callback, called from several threads but never concurrently."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file at its origin, in one version."""
+    """One version of a file at its origin."""
 
     name: str
-    """Relative to the model, '/'-separated."""
+    """Path relative to the model, '/'-separated."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     version: str
-    """What changes when the content does: an ETag, or a blob's id."""
+    """ETag or blob id, which changes when the content does."""
     sha256: str | None = None
-    """Hexadecimal digits, where the origin knows them."""
+    """Hexadecimal digits; None if the origin does not know them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Everything at an origin at one moment."""
+    """Contents of an origin at one moment."""
 
     files: tuple[RemoteFile, ...]
     folders: tuple[str, ...] = ()
-    """Folders below that were not listed, with a trailing slash."""
+    """Subfolders that were not listed, with a trailing slash."""
 
 
 class Origin(Protocol):
-    """Where a model comes from, when it is not on this machine."""
+    """Remote location of a model."""
 
     where: str
-    """For people."""
+    """Description of the location for messages."""
 
     def pin(self) -> str | None:
-        """Resolve the revision to one that never moves, if the origin has such; asks the network only if it must."""
+        """Resolve the revision to an immutable one, if the origin has such; uses the network only if necessary."""
 
     def list(self) -> Listing:
-        """All files of the pinned revision."""
+        """List all files of the pinned revision."""
 
     def download(self, files: Sequence[RemoteFile], into: Path, transfer: Transfer) -> None:
-        """Bring files into a directory of the caller's own, going on from what an earlier call left there."""
+        """Download files into a directory that the caller owns, continuing from what an earlier call left there."""
 
 
 class Transfer:
-    """Counts the bytes of one fetch over all its threads, and is how they learn that they should stop."""
+    """Byte count of one fetch over all of its threads, and the signal that tells them to stop."""
 
     def __init__(self, total: int, progress: ProgressCallback | None) -> None:
         self._total = total
@@ -127,18 +127,22 @@ class Transfer:
         self._done = 0
         self._lock = threading.Lock()
         self.stopped = threading.Event()
-        """Set once the threads should leave."""
+        """Event that is set when the threads should stop."""
 
     def advance(self, size: int) -> None:
-        """Count ``size`` more bytes. Raises Interrupted in the threads of a transfer that has been stopped."""
+        """Count ``size`` more bytes.
+
+        Raises:
+            Interrupted: The transfer was stopped.
+        """
         if self.stopped.is_set():
             raise Interrupted("The download was stopped; what is there is kept, and the next one goes on from it.")
         with self._lock:
-            # A file that is begun again after an interruption counts twice; more than all is never shown.
+            # A file that starts again after an interruption counts twice, so limit the count to the total.
             self._done = min(self._done + size, self._total)
             if self._progress:
                 self._progress(FetchProgress(Stage.DOWNLOADING, self._done, self._total))
 
     def stop(self) -> None:
-        """Make every thread of the transfer leave at its next block."""
+        """Make every thread of the transfer stop at its next block."""
         self.stopped.set()
