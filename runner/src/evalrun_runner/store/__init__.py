@@ -1,1 +1,1 @@
-"""Object stores: a directory, S3, memory; behind one contract."""
+"""Object stores with one interface: a directory, S3, memory."""

@@ -1,4 +1,4 @@
-"""From the contract's storage settings to the store's: secrets stay in files, as a mounted Secret has them."""
+"""Translation of the contract's storage settings into the store's. Secrets stay in files, as in a mounted Secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from evalrun_runner.store.s3 import S3Settings
 
 
 def s3_settings(access: StorageAccess) -> S3Settings:
-    """Settings of an S3 client. Raises ``InputError`` for a folder of credentials that lacks half of a pair."""
+    """Return the settings of an S3 client.
+
+    Raises:
+        InputError: The folder of credentials lacks half of a pair.
+    """
     key, secret = secret_file(access, ACCESS_KEY), secret_file(access, SECRET_KEY)
     if (key is None) != (secret is None):
         raise InputError(
@@ -32,7 +36,7 @@ def s3_settings(access: StorageAccess) -> S3Settings:
 
 
 def secret_file(access: StorageAccess, name: str) -> str | None:
-    """The file with one of the credentials, None where there is none."""
+    """Return the path of the file with one of the credentials, None if there is no such file."""
     if access.credentials_dir is None:
         return None
     file = Path(access.credentials_dir, name)
@@ -40,5 +44,9 @@ def secret_file(access: StorageAccess, name: str) -> str | None:
 
 
 def store_spec(location: RunLocation) -> StoreSpec:
-    """The store of a run's results."""
+    """Return the store of a run's results.
+
+    Raises:
+        InputError: The location is not valid, or the folder of credentials lacks half of a pair.
+    """
     return StoreSpec(location.uri, s3_settings(location.storage) if location.uri.startswith("s3://") else None)

@@ -1,4 +1,4 @@
-"""What a run needs of an object store: seven calls, all of them atomic per object."""
+"""Interface of object stores: the seven calls that a run needs, each atomic per object."""
 
 from __future__ import annotations
 
@@ -7,53 +7,62 @@ from typing import Protocol, runtime_checkable
 
 
 class ObjectStore(Protocol):
-    """Keys are relative, '/'-separated, without a leading slash (``store.keys``); values are bytes.
+    """Store of objects by key. Thread-safe.
 
-    No key may be another's directory (``a`` beside ``a/b``): S3 could hold both, a directory cannot. Safe to use from
-    several threads. Every call may raise ``StoreUnavailable``, ``StoreFull`` or ``StoreDenied``; none retries for
-    longer than about a minute: ``store.retry`` does, where there is time.
+    Keys are relative, '/'-separated, without a leading slash (``store.keys``); values are bytes. No key may be the
+    directory of another one (``a`` beside ``a/b``): S3 could store both, a directory cannot. Every call may raise
+    ``StoreUnavailable``, ``StoreFull`` or ``StoreDenied``. No call retries for more than about a minute; longer waits
+    are the task of ``store.retry``.
     """
 
     uri: str
-    """Where the keys lie, for people: ``s3://bucket/prefix/`` or ``file:///path/``."""
+    """Location of the keys, for messages: ``s3://bucket/prefix/`` or ``file:///path/``."""
 
     def create(self, key: str, data: bytes) -> bool:
         """Create the object if the key is free.
 
-        Returns True if the key now holds exactly these bytes by this call or by an earlier, retried one of ours
-        (a PUT that committed but answered 500 comes back as a conflict with our own bytes); False if it holds others.
-        Of two writers that must not both win, each therefore writes bytes of its own (a name, a nonce).
+        Returns:
+            True if the key now contains exactly these bytes, from this call or from an earlier, retried one (a PUT that
+            committed but was answered with 500 is repeated and conflicts with its own bytes); False if it contains
+            other bytes. Writers that must not both win therefore write distinct bytes (a name, a nonce).
         """
 
     def put(self, key: str, data: bytes) -> None:
-        """Create or replace the object, whole or not at all."""
+        """Create or replace the object atomically."""
 
     def get(self, key: str) -> bytes:
-        """Read the object. Raises ``ObjectMissing``."""
+        """Read the object.
+
+        Raises:
+            ObjectMissing: The key does not exist.
+        """
 
     def exists(self, key: str) -> bool:
-        """Whether the key is there."""
+        """Return whether the key exists."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Every key that starts with the prefix, once, streamed.
+        """Stream every key that starts with the prefix, once each.
 
-        In no order to lean on: S3 lists ``a.b`` before ``a/b``, stores built on directories the other way.
+        The order is not defined: S3 lists ``a.b`` before ``a/b``, stores based on directories do the reverse.
         """
 
     def delete(self, key: str) -> None:
-        """Remove the object; a missing key is no error."""
+        """Delete the object; a missing key is not an error."""
 
     def move(self, key: str, to: str) -> None:
-        """Copy the object to another key of this store, then delete it: for setting damaged objects aside.
+        """Copy the object to another key of this store, then delete it; used to set damaged objects aside.
 
-        An object at ``to`` is replaced. Raises ``ObjectMissing``.
+        An object at ``to`` is replaced.
+
+        Raises:
+            ObjectMissing: The key does not exist.
         """
 
 
 @runtime_checkable
 class Repeating(Protocol):
-    """A store whose client makes requests again of its own accord before it tells of a failure."""
+    """Store whose client retries requests itself before it reports a failure."""
 
     @property
     def repeated(self) -> int:
-        """How many it made again."""
+        """Number of retried requests."""

@@ -1,6 +1,6 @@
-"""S3 credentials in files, as a mounted Secret has them: read for every request, so that a rotation needs no restart.
+"""S3 credentials in files, as in a mounted Secret, read for every request so that a rotation needs no restart.
 
-Nothing keeps a value longer than a request takes, and nothing but the signature of a request is made of it.
+No value is stored for longer than one request, and none is used for anything but the request's signature.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from botocore.credentials import CredentialProvider, Credentials, ReadOnlyCreden
 from evalrun_runner.errors import StoreDenied
 
 ACCESS_KEY, SECRET_KEY, SESSION_TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
-"""The files' names."""
+"""Names of the files."""
 _DENIED = frozenset({400, 401, 403})
-"""Statuses of a refusal that other credentials may mend; an expired token is 400, which a HEAD does not explain."""
+"""Statuses of refusals that other credentials may fix; an expired token gives 400, without explanation for a HEAD."""
 _TRIES = 5
 
 
 class FileCredentials(Credentials):
-    """What botocore asks before it signs a request."""
+    """Credentials that botocore reads before it signs a request."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -30,17 +30,21 @@ class FileCredentials(Credentials):
         super().__init__(self._value(ACCESS_KEY), self._value(SECRET_KEY), self._token(), method="evalrun-files")
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """The files' content now. Raises ``StoreDenied`` if a file of the pair is missing."""
+        """Read the files' current content.
+
+        Raises:
+            StoreDenied: A file of the pair is missing or unreadable.
+        """
         self._given.credentials = now = self._read()
         return now
 
     def renewed(self) -> bool:
-        """Whether the files have changed since this thread last signed a request."""
+        """Return whether the files have changed since this thread last signed a request."""
         given = getattr(self._given, "credentials", None)
         return given is not None and self._read() != given
 
     def _read(self) -> ReadOnlyCredentials:
-        # A Secret's volume changes all its files in one moment: half of the old pair and half of the new is no pair.
+        # A Secret's volume changes all its files at once: never combine half of the old pair with half of the new one.
         for _ in range(_TRIES):
             before = self._stamps()
             found = ReadOnlyCredentials(self._value(ACCESS_KEY), self._value(SECRET_KEY), self._token(), None)
@@ -79,12 +83,12 @@ class _Provider(CredentialProvider):
 
 
 def use_in(session: botocore.session.Session, credentials: FileCredentials) -> None:
-    """Make a session's clients sign with these credentials and no others."""
+    """Make a session's clients sign with these credentials only."""
     session.get_component("credential_provider").providers.insert(0, _Provider(credentials))
 
 
 def retry_when_renewed(client: Any, credentials: FileCredentials) -> None:
-    """Make a client send a request again that was denied while the files changed; it is then signed anew."""
+    """Make a client retry, with a new signature, a request that was denied while the files changed."""
 
     def needs_retry(response: Any = None, **_: object) -> int | None:
         denied = response is not None and response[0].status_code in _DENIED

@@ -1,9 +1,9 @@
-"""A directory as an object store: local runs, and volumes that several machines mount.
+"""Directory as an object store, for local runs and for volumes that several machines mount.
 
-Objects are files. A file is written under a temporary name beside its final one and gets that name in one step:
-by ``link`` where the key must be free (the file system lets exactly one of two creators win), by ``rename`` where it
-may be replaced. Both files and directories are synced, so that what was reported committed survives a power cut.
-A writer that was killed leaves a temporary file at most: it is never listed and never read.
+Objects are files. A file is written under a temporary name in its final directory and gets its name in one step: by
+``link`` if the key must be free (the file system lets exactly one of two creators win), by ``rename`` if it may be
+replaced. Files and directories are synced, so that everything reported as committed survives a power failure. A writer
+that was killed leaves at most a temporary file, which is never listed or read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DENIED = {
 
 
 def classify(error: OSError, path: Path) -> StoreError:
-    """The store's word for what the operating system said."""
+    """Convert an error of the operating system into the store's."""
     reason = f"{path}: {error.strerror or error}"
     if error.errno in _FULL:
         return StoreFull(f"{reason}. Free space on that file system or raise the quota; the run goes on from there")
@@ -44,10 +44,10 @@ def classify(error: OSError, path: Path) -> StoreError:
 
 
 class DirectoryStore:
-    """The keys are paths below ``root``, which is made at the first write."""
+    """Store whose keys are paths below a root directory, which the first write creates."""
 
     def __init__(self, root: Path) -> None:
-        """``root`` may be relative to the working directory of now."""
+        """Use ``root``, which may be relative to the current working directory."""
         self.root = Path(os.path.abspath(root))
         self.uri = self.root.as_uri() + "/"
 
@@ -58,7 +58,7 @@ class DirectoryStore:
             try:
                 os.link(temporary, path)
             except FileExistsError:
-                # Over NFS a link that succeeded may be answered with "exists" when the answer was lost: our own bytes.
+                # On NFS, a link whose answer was lost is retried and may fail with "exists" although it succeeded.
                 return path.read_bytes() == data
         return True
 
@@ -101,7 +101,7 @@ class DirectoryStore:
             if path.parent.is_dir():
                 _sync(path.parent)
         except (NotADirectoryError, IsADirectoryError):
-            return  # a part of the key is a file, or the key is a directory: no object is there
+            return  # a part of the key is a file, or the key is a directory: there is no such object
         except OSError as error:
             raise classify(error, path) from error
 
@@ -116,7 +116,7 @@ class DirectoryStore:
 
     @contextmanager
     def _written(self, path: Path, data: bytes) -> Iterator[Path]:
-        """A synced temporary file beside ``path``; after the body has named it, the directory is synced too."""
+        """Write a synced temporary file beside ``path``, and sync the directory after the body has renamed it."""
         temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(12)}")
         try:
             _make_directory(path.parent)
@@ -138,7 +138,7 @@ class DirectoryStore:
                 shown = [entry for entry in entries if not entry.name.startswith(TEMPORARY)]
                 names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in shown)
         except (FileNotFoundError, NotADirectoryError):
-            return  # nothing was written there yet
+            return  # nothing was written in this folder yet
         except OSError as error:
             raise classify(error, self.root / folder) from error
         for name in names:
@@ -151,7 +151,7 @@ class DirectoryStore:
 
 
 def _make_directory(path: Path) -> None:
-    """Make the directory and its missing parents, each durable in its own parent."""
+    """Create the directory and its missing parents, each synced in its own parent."""
     if path.is_dir():
         return
     _make_directory(path.parent)

@@ -1,20 +1,21 @@
-"""Which keys a store takes: the same in every store, so that what works in a directory works on S3 too."""
+"""Rules for keys, which are equal in every store, so that keys that work in a directory also work on S3."""
 
 from __future__ import annotations
 
 from evalrun_runner.errors import StoreDenied
 
 TEMPORARY = ".tmp."
-"""How the names of a directory store's half-written files start; no key may use it."""
+"""Prefix of the names of unfinished files in a directory store; no key may use it."""
 
 _MAX_KEY_BYTES = 1024  # S3's limit
 _MAX_NAME_BYTES = 255  # the limit of Linux file systems for one name
 
 
 def check_key(key: str) -> None:
-    """Refuse keys that would leave the store's root or that only some of the stores could hold.
+    """Check that a key stays inside the store's root and is valid in every kind of store.
 
-    Raises ``StoreDenied``: a retry does not mend it.
+    Raises:
+        StoreDenied: The key is not valid.
     """
     names = key.split("/")
     if any(name in ("", ".", "..") for name in names):

@@ -1,4 +1,4 @@
-"""A store in memory: for simulations and tests, with the contract of the real ones."""
+"""In-memory store for simulations and tests, with the same interface as the others."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from evalrun_runner.store.keys import check_key
 
 
 class MemoryStore:
-    """Holds its objects as long as it lives."""
+    """Store that keeps its objects in memory."""
 
     def __init__(self, name: str = "store") -> None:
-        """``name`` is for people: it shows in ``uri``."""
+        """Create an empty store whose ``uri`` contains ``name``."""
         self.uri = f"memory://{name}/"
         self._objects: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class MemoryStore:
             return key in self._objects
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See ``ObjectStore.list``; the keys as they were at the call."""
+        """See ``ObjectStore.list``; returns the keys at the time of the call."""
         with self._lock:
             return iter(sorted(key for key in self._objects if key.startswith(prefix)))
 

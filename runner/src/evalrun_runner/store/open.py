@@ -1,4 +1,4 @@
-"""From a URI to a store."""
+"""Opening of a store by its URI."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from evalrun_runner.store.s3 import S3Settings, S3Store
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """Where a run writes. Holds no secrets and can be pickled: each replica opens a store of its own.
+    """Location that a run writes to. Picklable, without secrets: each replica opens a store of its own.
 
-    ``uri`` is ``s3://bucket/prefix/``, ``file:///path/`` or a plain path; a path is made absolute here, since the
-    replicas have other working directories. Raises ``InputError`` for anything else.
+    Raises:
+        InputError: The URI is neither ``s3://bucket/prefix/`` nor ``file:///path/`` nor a plain path.
     """
 
     uri: str
+    """``s3://bucket/prefix/`` or ``file:///path/``. A plain path is made absolute, as replicas run in other folders."""
     s3: S3Settings | None = None
-    """None for S3: AWS with boto3's own credentials and region."""
+    """Settings for S3; None for AWS with boto3's own credentials and region."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", _normal(self.uri))
 
 
 def open_store(spec: StoreSpec) -> ObjectStore:
-    """The store of a spec; nothing is asked of it yet."""
+    """Open the store of a spec, without contacting it yet."""
     parts = urlsplit(spec.uri)
     if parts.scheme == "s3":
         return S3Store(parts.netloc, parts.path, spec.s3 or S3Settings())

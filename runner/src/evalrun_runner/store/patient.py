@@ -1,4 +1,4 @@
-"""A store that waits for another one to come back."""
+"""Store that waits while the underlying store is unavailable."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from evalrun_runner.store.retry import with_backoff
 T = TypeVar("T")
 
 WAITED_FOR: dict[type[StoreError], str] = {StoreUnavailable: "unavailable", StoreFull: "full", StoreDenied: "denied"}
-"""Errors after which a call is made again, and what they are called in ``StoreStats.retries``."""
+"""Errors after which a call is retried, with their names in ``StoreStats.retries``."""
 
 
 class PatientStore:
-    """An ``ObjectStore`` whose calls wait while the store is away, full, or denies what it allowed before.
+    """``ObjectStore`` whose calls wait while the store is unavailable, full, or denies what it allowed before.
 
-    A denial is waited for, too: this store was probed when the run began, so that credentials are being rotated or a
-    bucket is on its way back. ``patience_s`` is the longest wait of one call; ``stop`` ends every wait.
+    Calls also wait after a denial: since the store was probed when the run began, a denial means that credentials are
+    being rotated or that a bucket is being restored.
+
+    Args:
+        store: The underlying store.
+        patience_s: Maximum wait of one call, in seconds.
+        stop: Event that ends every wait.
     """
 
     def __init__(self, store: ObjectStore, patience_s: float, stop: threading.Event | None = None) -> None:
@@ -39,12 +44,12 @@ class PatientStore:
 
     @property
     def trouble(self) -> str | None:
-        """Why calls wait, if any does."""
+        """Reason why a call is waiting; None if none is."""
         return next(iter(list(self._waiting.values())), None)
 
     @property
     def stats(self) -> StoreStats:
-        """What was asked of the store since this was made."""
+        """Counts of this store's calls since its creation."""
         with self._lock:
             retries = self._retries.copy()
             if isinstance(self._store, Repeating) and self._store.repeated:
@@ -68,7 +73,7 @@ class PatientStore:
         return self._patiently("exists", lambda: self._store.exists(key))
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See ``ObjectStore``; the whole listing is made before the first key comes."""
+        """See ``ObjectStore``; completes the listing before it returns the first key."""
         return iter(self._patiently("list", lambda: [*self._store.list(prefix)]))
 
     def delete(self, key: str) -> None:
@@ -108,11 +113,11 @@ class PatientStore:
             self._retries[WAITED_FOR[type(error)]] += 1
 
     def now(self) -> float:
-        """The backoff's clock."""
+        """Return the backoff's time, in monotonic seconds."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """The backoff's wait, which ``stop`` ends."""
+        """Wait for the backoff; ``stop`` ends the wait."""
         since = self.now()
         self._stop.wait(seconds)
         with self._lock:

@@ -1,4 +1,4 @@
-"""Can this store be trusted as a ledger? Asked before the run starts, since S3-compatible stores differ."""
+"""Probe that a store can serve as a ledger, made before the run starts because S3-compatible stores differ."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ _FOLDER = ".probe/"
 
 
 def probe_store(store: ObjectStore) -> None:
-    """Try what the ledger stands on: one creator wins, what was written is read and listed at once.
+    """Check what the ledger depends on: one creator wins, and written objects are readable and listed immediately.
 
-    Raises ``StoreDenied`` if the store cannot be trusted or refuses to be read, written or listed; the other errors
-    of the store as they come. What it wrote it deletes.
+    The probe deletes what it wrote.
+
+    Raises:
+        StoreDenied: The store is not suitable, or refuses to be read, written or listed.
+        StoreError: The store failed otherwise.
     """
     key = _FOLDER + secrets.token_hex(8)
     flaw = _flaw(store, key)
@@ -34,7 +37,7 @@ def probe_store(store: ObjectStore) -> None:
 
 
 def _flaw(store: ObjectStore, key: str) -> str | None:
-    """The first thing that a ledger cannot live with, or None."""
+    """Return the first flaw that rules the store out as a ledger, or None."""
     winners = _race(store, key)
     if len(winners) != 1:
         return f"of {_CREATORS} creators of one object {len(winners)} won, and exactly one must"
@@ -52,7 +55,7 @@ def _flaw(store: ObjectStore, key: str) -> str | None:
 
 
 def _race(store: ObjectStore, key: str) -> list[bytes]:
-    """Create one key from several threads at once; returns what those wrote that won."""
+    """Create one key from several threads at once, and return the bytes of each thread that won."""
     start = Barrier(_CREATORS)
 
     def create(number: int) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Waiting for a store that is away or full: the long backoff above boto3's short one."""
+"""Backoff for a store that is unavailable or full, longer than boto3's own."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LONGEST_WAIT_S = 15.0
 
 
 class Clock(Protocol):
-    """Time that tests control."""
+    """Clock that tests can control."""
 
     def now(self) -> float:
-        """Monotonic seconds."""
+        """Return monotonic seconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait; may return early or raise when the run is to stop."""
+        """Wait; may return early, or raise if the run should stop."""
 
 
 def with_backoff(
@@ -33,11 +33,18 @@ def with_backoff(
     on_wait: Callable[[StoreError, float], None],
     random_unit: Callable[[], float] = random.random,
 ) -> T:
-    """Call until it succeeds or ``deadline_s`` have passed, waiting between tries ever longer, with jitter.
+    """Repeat a call until it succeeds or a deadline passes, with exponential backoff and jitter between tries.
 
-    Only errors of ``waited_for`` are waited for; every other one is raised at once. ``on_wait(error,
-    seconds)`` is told before each wait: to report the trouble, or to raise and so end the waiting. ``random_unit``
-    gives numbers in [0, 1). The last error is raised again, with how long and how often it was tried.
+    Args:
+        call: The call to make.
+        deadline_s: Seconds after which no further try is made.
+        clock: The clock to wait with.
+        waited_for: Errors after which to retry; any other error is raised immediately.
+        on_wait: Called with the error and the wait in seconds before each wait; it may raise to end the waiting.
+        random_unit: Returns random numbers in [0, 1).
+
+    Raises:
+        StoreError: The last error, with the number and the duration of the tries.
     """
     start = clock.now()
     tries = 0
@@ -49,7 +56,7 @@ def with_backoff(
             tried_s = clock.now() - start
             if tried_s >= deadline_s:
                 raise type(error)(f"{error} (tried {tries} times in {tried_s:.0f} s)") from error
-            # Half of the wait is sure, half is chance, so that a thousand replicas do not come back as one.
+            # Half of the wait is fixed and half is random, so that a thousand replicas do not retry at once.
             longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(tries - 1, 16))
             wait_s = min(longest * (0.5 + random_unit() / 2), deadline_s - tried_s)
             on_wait(error, wait_s)

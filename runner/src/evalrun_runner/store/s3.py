@@ -1,4 +1,4 @@
-"""S3, or any store that speaks its protocol, behind the store's contract (boto3)."""
+"""Object store in S3 or any compatible store, accessed with boto3."""
 
 from __future__ import annotations
 
@@ -26,26 +26,30 @@ _CREATE_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:
-    """How to reach a store; every field may be absent. Holds no secret, only where the files with them lie."""
+    """Settings to reach a store; every field is optional. Contains no secrets, only the paths of files with secrets."""
 
     endpoint_url: str | None = None
-    """``https://host:port`` of an S3-compatible store; None is AWS."""
+    """``https://host:port`` of an S3-compatible store; None for AWS."""
     region: str | None = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
-    """``path`` puts the bucket into the path, which stores without wildcard DNS need."""
+    """``path`` puts the bucket name into the path, as stores without wildcard DNS require."""
     ca_bundle: str | None = None
-    """A PEM file of the authorities to trust for the endpoint; None is the system's."""
+    """PEM file of the certificate authorities to trust for the endpoint; None for the system's."""
     credentials_dir: str | None = None
-    """Folder with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_SESSION_TOKEN.
+    """Folder with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, optionally, AWS_SESSION_TOKEN.
 
-    None: boto3's own chain, from the environment to the pod's identity.
+    None for boto3's own chain, from the environment to the pod's identity.
     """
     checksums: Literal["when_supported", "when_required"] = "when_required"
-    """When the client sends checksums of its own; older stores refuse them. The ledger has its own either way."""
+    """When the client sends checksums, which older stores refuse. The ledger has its own checksums in any case."""
 
 
 def make_client(settings: S3Settings) -> S3Client:
-    """A boto3 client with bounded time-outs and few retries: the callers do the long waiting (``store.retry``)."""
+    """Make a boto3 client with limited time-outs and few retries; long waits are up to the caller (``store.retry``).
+
+    Raises:
+        StoreDenied: The settings are not valid.
+    """
     try:
         return _client(settings)
     except (BotoCoreError, ValueError) as error:
@@ -53,7 +57,7 @@ def make_client(settings: S3Settings) -> S3Client:
 
 
 def _client(settings: S3Settings) -> S3Client:
-    # A session of its own: boto3's default one may not be used by two threads that make clients.
+    # Use a new session: boto3's default one is not safe for several threads that make clients.
     session = botocore.session.Session()
     credentials = None if settings.credentials_dir is None else FileCredentials(Path(settings.credentials_dir))
     if credentials is not None:
@@ -79,10 +83,10 @@ def _client(settings: S3Settings) -> S3Client:
 
 
 class S3Store:
-    """The keys are the objects below ``prefix`` in ``bucket``."""
+    """Store whose keys are the objects below a prefix in a bucket."""
 
     def __init__(self, bucket: str, prefix: str, settings: S3Settings) -> None:
-        """Makes a client and asks nothing of the store yet."""
+        """Make a client without contacting the store yet."""
         prefix = prefix.strip("/")
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
@@ -95,7 +99,7 @@ class S3Store:
 
     @property
     def repeated(self) -> int:
-        """Requests that boto3 made again, whatever for; most often the store was busy or could not be reached."""
+        """Number of requests that boto3 retried, most often because the store was busy or unreachable."""
         return self._repeated
 
     def create(self, key: str, data: bytes) -> bool:
@@ -108,11 +112,11 @@ class S3Store:
             except (ClientError, BotoCoreError) as error:
                 if not is_conflict(error):
                     raise self._classified(error, key) from error
-            # Somebody was there first, or we were: boto3 repeats a PUT that committed and was answered with a 500.
+            # Another writer was first, or this one was: boto3 retries a PUT that committed but was answered with 500.
             try:
                 return self.get(key) == data
             except ObjectMissing:
-                continue  # 409: the other's upload was under way and has failed since, or the object was set aside
+                continue  # 409: the other upload was in progress and has failed since, or the object was set aside
         raise StoreUnavailable(
             f"{self.uri}{key} (endpoint {self._endpoint}): {_CREATE_ATTEMPTS} creates met a conflict with an object "
             "that cannot be read. Retry"
@@ -147,7 +151,7 @@ class S3Store:
         return True
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See ``ObjectStore.list``; a page of 1,000 keys at a time."""
+        """See ``ObjectStore.list``; reads pages of 1,000 keys."""
         pages = self._client.get_paginator("list_objects_v2")
         try:
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
@@ -165,7 +169,7 @@ class S3Store:
             raise self._classified(error, key) from error
 
     def move(self, key: str, to: str) -> None:
-        """See ``ObjectStore.move``; by way of this machine, since not every store can copy."""
+        """See ``ObjectStore.move``; the data passes through this machine, because not every store can copy."""
         self.put(to, self.get(key))
         self.delete(key)
 

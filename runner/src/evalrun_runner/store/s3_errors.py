@@ -1,4 +1,4 @@
-"""What an S3 store's refusals mean to a run: one function, so that every call is judged alike."""
+"""Classification of S3 errors, in one function, so that every call is treated alike."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _HTTP_NOT_FOUND, _HTTP_TOO_MANY, _HTTP_NOT_IMPLEMENTED, _HTTP_FULL = 404, 429, 5
 
 
 def is_conflict(error: Exception) -> bool:
-    """Whether a conditional create met another object (412) or another create that is under way (409)."""
+    """Return whether a conditional create conflicted with an object (412) or with a create in progress (409)."""
     if not isinstance(error, ClientError):
         return False
     code, status = _code(error)
@@ -51,7 +51,13 @@ def is_conflict(error: Exception) -> bool:
 
 
 def classify(error: ClientError | BotoCoreError, *, where: str, bucket: str) -> StoreError:
-    """The store's error for what boto3 raised. ``where`` names object and endpoint for people."""
+    """Convert boto3's error into the store's.
+
+    Args:
+        error: The error that boto3 raised.
+        where: Object and endpoint, for the message.
+        bucket: The bucket's name, for the message.
+    """
     if isinstance(error, ClientError):
         return _classify_answer(error, where, bucket)
     reason = f"{where}: {error}"
@@ -61,7 +67,7 @@ def classify(error: ClientError | BotoCoreError, *, where: str, bucket: str) -> 
         return StoreDenied(f"{reason}. The endpoint's certificate is not trusted: give its authority as the CA bundle")
     if isinstance(error, ConnectionError | HTTPClientError | ResponseStreamingError):
         return StoreUnavailable(f"{reason}. Check the endpoint and the network")
-    # What is left (parsers of half an answer, an identity service that does not answer) passes as often as not.
+    # The remaining errors (a truncated answer, an identity service that does not answer) are often temporary.
     return StoreUnavailable(reason)
 
 
@@ -91,7 +97,7 @@ def _code(error: ClientError) -> tuple[str, int]:
 
 
 def _is_untrusted(error: BaseException) -> bool:
-    """Whether a certificate that could not be verified is among the causes; a broken connection is not."""
+    """Return whether an unverifiable certificate is among the causes; a broken connection is not."""
     seen: list[object] = [error]
     for cause in seen:
         if isinstance(cause, ssl.SSLCertVerificationError):
