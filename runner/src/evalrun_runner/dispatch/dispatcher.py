@@ -1,16 +1,16 @@
-"""The dispatch policy: reports in, orders out. It reads in the order of a chunk's life.
+"""The dispatcher: reports in, orders out. Its sections follow the life of a chunk.
 
 The driver keeps one call outstanding per replica: the replica's answer is a ``Report``, the driver's next message an
-``Order``. A report says how many items the replica wants: credit. The dispatcher leases chunks against it:
+``Order``. A report states how many items the replica wants (its credit), and the dispatcher leases chunks against it:
 
 1. suspects first (``suspects.py``): chunks that were in flight on an engine that died run alone;
-2. then pending chunks, costly first (``queue.py``), up to the replica's fair share of what is left;
+2. then pending chunks, the most expensive first (``queue.py``), up to the replica's fair share of the remaining work;
 3. then, on a replica that would idle, a copy of the lease that is expected to end last (``hedge.py``).
 
-Whatever happens to a replica, its chunks come back here, and the first commit of a chunk wins. An order reaches its
-replica or the replica is dead: there is no lost order to a living replica (Ray's actor calls hold to that).
+Whatever happens to a replica, its chunks return to the dispatcher, and the first commit of a chunk wins. An order
+always reaches its replica unless the replica is dead; Ray's actor calls guarantee this.
 
-Pure: no clock, no threads, no randomness, no I/O. ``now`` is seconds on any clock that does not go back.
+Pure: no clock, no threads, no randomness, no I/O. ``now`` is in seconds on any monotonic clock.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ _NONE_COMMITTED: Mapping[tuple[str, int], Counts] = {}
 
 
 class Dispatcher:
-    """Leases chunks to replicas until every chunk is committed.
+    """Dispatcher that leases chunks to replicas until every chunk is committed.
 
-    ``on_commit`` is told who committed a chunk each time that one is committed that was not: of copies the first.
+    Args:
+        policy: The numbers that decisions depend on.
+        on_commit: Called with the replica's name and the commit when a chunk is committed for the first time.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Dispatcher:
         self._registry = ReplicaRegistry(self.policy.speed_half_life_s)
         self._quarantined: list[Quarantine] = []
         self._reopened: dict[int, int] = {}
-        """index -> the last lease id before the chunk was reopened: what older leases committed was set aside."""
+        """Map from index to the last lease id before the chunk was reopened; commits of older leases were set aside."""
         self._counters = RunCounters(self.policy.rate_window_s)
         self._planning_done = False
         self._fatal: str | None = None
@@ -64,10 +66,14 @@ class Dispatcher:
     def add_chunks(
         self, chunks: Iterable[Chunk], committed: Mapping[tuple[str, int], Counts] = _NONE_COMMITTED
     ) -> None:
-        """Add planned chunks, in canonical order; may be called while replicas work.
+        """Add planned chunks in canonical order; may be called while replicas work.
 
-        ``committed`` says by chunk id which of them are in the store already, and how their items ended: they are
-        kept. Raises ``RunFailed`` for a chunk that was added before, and for counts that do not cover its items.
+        Args:
+            chunks: The chunks.
+            committed: How the items of already committed chunks ended, by chunk id; these chunks are reused.
+
+        Raises:
+            RunFailed: A chunk was added before, or its counts do not cover its items.
         """
         for chunk in chunks:
             counts = committed.get(chunk.id)
@@ -80,15 +86,19 @@ class Dispatcher:
                 self._counters.kept += chunk.items
 
     def chunks(self) -> Iterator[Chunk]:
-        """Every chunk, in the order in which they were added: the canonical one."""
+        """Return every chunk in the order of addition, which is the canonical order."""
         return (self._table.chunk(index) for index in range(len(self._table)))
 
     def planning_done(self) -> None:
-        """No more chunks will come."""
+        """Note that no more chunks will be added."""
         self._planning_done = True
 
     def reopen(self, chunk: Chunk) -> None:
-        """Run a chunk again whose part was set aside as corrupt. Raises ``RunFailed`` if it was never added."""
+        """Run a chunk again whose part was set aside as corrupt.
+
+        Raises:
+            RunFailed: The chunk was never added.
+        """
         index = self._table.find(chunk.id)
         if index is None:
             raise RunFailed(f"chunk {chunk.number} of task {chunk.task!r} cannot be run again: it was never planned")
@@ -104,23 +114,23 @@ class Dispatcher:
     # -- the replicas --------------------------------------------------------------------------------------------
 
     def join(self, replica: str, now: float) -> None:
-        """A replica is ready for work. A name that is here already is taken to be its successor."""
+        """Add a replica that is ready for work. If its name is already present, it replaces the earlier replica."""
         if self._registry.get(replica) is not None:
             self.leave(replica, Departure.LOST, now)
         self._registry.join(replica, now)
 
     def report(self, replica: str, report: Report, now: float) -> Order:
-        """Take in what a replica did, and say what it is to do next.
+        """Process a replica's report and return its next order.
 
-        Commits count from whoever reports them, a replica that was given up included; everything else only from
-        replicas that are here. Others are told to leave.
+        Commits count whoever reports them, even a replica that was given up. Everything else counts only from replicas
+        that are present; others are ordered to leave.
         """
         for committed in report.committed:
             self._commit(replica, committed, now)
         here = self._registry.get(replica)
         if here is None:
             return Order(done=True)
-        tokens = here.hear(report, now)
+        tokens = here.receive(report, now)
         self._counters.processed(tokens, now)
         for lease_id in report.returned:
             holding = self._leases.get(lease_id, replica)
@@ -131,7 +141,7 @@ class Dispatcher:
         return Order(leases, cancel, done=self.finished)
 
     def leave(self, replica: str, cause: Departure, now: float) -> None:
-        """A replica is gone; what it held comes back. Unknown replicas have left already."""
+        """Remove a replica that departed, and take its leases back. Does nothing if it has already left."""
         here = self._registry.get(replica)
         if here is None:
             return
@@ -144,7 +154,7 @@ class Dispatcher:
         self._registry.leave(here, cause)
 
     def tick(self, now: float) -> tuple[KillOrder, ...]:
-        """The replicas that must be killed now, silent or hung. Repeated now and then until they leave."""
+        """Return kill orders for silent or hung replicas, repeated every ``kill_repeat_s`` until they leave."""
         orders = (kill_order(replica, self.policy, now) for replica in self._registry)
         return tuple(one for one in orders if one is not None)
 
@@ -157,12 +167,12 @@ class Dispatcher:
 
     @property
     def counts(self) -> Counts:
-        """How committed items ended, kept ones included."""
+        """Counts of how committed items ended, including reused ones."""
         return self._counters.counts
 
     @property
     def fatal(self) -> str | None:
-        """Why the run cannot reach its end, for people; nothing is leased any more then."""
+        """Reason for people why the run cannot finish, or None. If set, nothing is leased any more."""
         return self._fatal
 
     @property
@@ -172,11 +182,11 @@ class Dispatcher:
 
     @property
     def quarantined(self) -> tuple[Quarantine, ...]:
-        """The items that were found to kill engines, in the order in which they were found."""
+        """Items that were found to kill engines, in the order of discovery."""
         return tuple(self._quarantined)
 
     def progress(self, now: float) -> ProgressSnapshot:
-        """The run at this moment."""
+        """Return a snapshot of the run."""
         return self._counters.snapshot(self._table, self._registry, planning_done=self._planning_done, now=now)
 
     # -- leasing -------------------------------------------------------------------------------------------------
@@ -209,9 +219,9 @@ class Dispatcher:
             if index is None:
                 break
             items, cost = self._table.items(index), self._table.cost(index)
-            # Whoever holds nothing gets one chunk whatever its size; beyond that, neither its credit nor its share
-            # is exceeded by more than half a chunk: a replica that is a few items short must not starve, and the shares
-            # of all must add up to every pending chunk, or the last one would wait for a commit beside idle engines.
+            # A replica without work gets one chunk of any size. Beyond that, neither its credit nor its share may be
+            # exceeded by more than half a chunk: a replica that is a few items short must not starve, and the shares
+            # must add up to all pending chunks, or the last chunk would wait for a commit while engines idle.
             if replica.held_chunks and (items > 2 * wants or replica.held_cost + cost / 2 > share):
                 break
             self._queue.take(index)
@@ -225,7 +235,7 @@ class Dispatcher:
             holding
             for holding in self._leases
             if self._leases.copies(holding.index) < self.policy.max_copies
-            # What may kill engines is not spread: a suspect runs once at a time.
+            # A chunk that may kill engines must not spread: only one replica runs a suspect at a time.
             and not self._suspects.is_suspect(holding.index)
         )
         late = hedge.choose(replica, candidates, self._registry, self.policy, now)
@@ -242,7 +252,7 @@ class Dispatcher:
         return Lease(holding.id, self._table.chunk(index), isolated, self._suspects.rows(index))
 
     def _fair_share(self, replica: ReplicaHealth) -> float:
-        """How much work, in cost, the replica may hold: its part, by speed, of all that is not committed."""
+        """Return the cost that the replica may hold: its part, by speed, of all uncommitted work."""
         left = self._table.cost_in(*OPEN)
         return self.policy.fair_share * left * self._registry.part_of(replica)
 
@@ -273,7 +283,7 @@ class Dispatcher:
         self._on_commit(replica, committed)
 
     def _release(self, holding: Holding, now: float) -> bool:
-        """Take a lease back undone; returns whether its chunk has to wait again (nobody else holds it)."""
+        """Take a lease back undone, and return whether its chunk must wait again because no other replica holds it."""
         if not self._end(holding, now):
             return False
         if self._suspects.is_suspect(holding.index):
@@ -285,14 +295,14 @@ class Dispatcher:
         return True
 
     def _end(self, holding: Holding, now: float) -> bool:
-        """Strike a lease out of the books; returns whether nobody holds its chunk any more."""
+        """Remove a lease, and return whether no replica holds its chunk any more."""
         self._registry.put(holding, now)
         if holding.isolated:
             self._suspects.stop(holding.replica)
         return self._leases.end(holding)
 
     def _blame(self, replica: ReplicaHealth, holding: Holding) -> None:
-        """An engine died with this lease: its announced item is guilty, or else the whole chunk is suspect."""
+        """Blame the lease for its engine's death: quarantine its announced item, or else suspect the whole chunk."""
         if holding.isolated and replica.announced is not None and replica.announced[0] == holding.id:
             row = replica.announced[1]
             if self._suspects.quarantine(holding.index, row):

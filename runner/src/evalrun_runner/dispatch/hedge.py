@@ -1,4 +1,4 @@
-"""Hedging the tail: which lease an idle replica should run a second time, because the first is late or slow."""
+"""Hedging of the tail: choice of the lease that an idle replica should run a second time, as it is late or slow."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from evalrun_runner.dispatch.replicas import ReplicaHealth
 
 
 def remaining(holding: Holding, pace: float, now: float) -> float:
-    """Seconds that a lease is expected to need still, by its replica's pace.
+    """Estimate the remaining seconds of a lease from its replica's pace.
 
-    What is late is expected to be late as long again: without that, a stuck lease would look done for ever.
+    A lease that is overdue is expected to need as long again as it is overdue; otherwise, a stuck lease would always
+    appear to be almost done.
     """
     due = holding.since + pace * holding.cost - now
     return due if due >= 0 else -due
@@ -26,7 +27,7 @@ def choose(
     policy: DispatchPolicy,
     now: float,
 ) -> Holding | None:
-    """The lease that is expected to end last, if a copy on ``idle`` would end before it; None if none would."""
+    """Return the lease that is expected to end last if a copy on ``idle`` would end before it, else None."""
     last: Holding | None = None
     last_left = 0.0
     for holding in candidates:

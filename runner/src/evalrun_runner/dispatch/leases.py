@@ -1,4 +1,4 @@
-"""Who holds what: leases by id, by replica and by chunk."""
+"""Outstanding leases by id, by replica and by chunk."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Holding:
-    """A lease that is out."""
+    """Outstanding lease."""
 
     id: int
     index: int
-    """The chunk's index in the table."""
+    """Index of the chunk in the table."""
     replica: str
     since: float
-    """When it was granted, seconds."""
+    """Time of the grant in seconds."""
     items: int
     cost: float
     isolated: bool
 
 
 class LeaseBook:
-    """All leases that are out. Ids count up from 1 and are never used again."""
+    """All outstanding leases. Ids count up from 1 and are never reused."""
 
     def __init__(self) -> None:
         self._last_id = 0
@@ -32,11 +32,11 @@ class LeaseBook:
 
     @property
     def last_id(self) -> int:
-        """The highest id that was given out."""
+        """Highest id that was assigned."""
         return self._last_id
 
     def grant(self, index: int, replica: str, now: float, *, items: int, cost: float, isolated: bool) -> Holding:
-        """Write down a new lease."""
+        """Record a new lease."""
         self._last_id += 1
         holding = Holding(self._last_id, index, replica, now, items, cost, isolated)
         self._by_id[holding.id] = holding
@@ -45,7 +45,7 @@ class LeaseBook:
         return holding
 
     def end(self, holding: Holding) -> bool:
-        """Strike a lease out; returns whether nobody holds the chunk any more."""
+        """Remove a lease, and return whether no replica holds the chunk any more."""
         del self._by_id[holding.id]
         held = self._by_replica[holding.replica]
         del held[holding.id]
@@ -59,20 +59,20 @@ class LeaseBook:
         return True
 
     def get(self, lease_id: int, replica: str) -> Holding | None:
-        """The lease, if this replica holds it."""
+        """Return the lease if this replica holds it."""
         holding = self._by_id.get(lease_id)
         return holding if holding is not None and holding.replica == replica else None
 
     def of_replica(self, replica: str) -> tuple[Holding, ...]:
-        """What a replica holds, oldest first."""
+        """Return a replica's leases, oldest first."""
         return tuple(self._by_replica.get(replica, {}).values())
 
     def of_chunk(self, index: int) -> tuple[Holding, ...]:
-        """Who holds a chunk, oldest first."""
+        """Return a chunk's leases, oldest first."""
         return tuple(self._by_chunk.get(index, ()))
 
     def copies(self, index: int) -> int:
-        """How many replicas hold a chunk."""
+        """Return the number of replicas that hold a chunk."""
         return len(self._by_chunk.get(index, ()))
 
     def __iter__(self) -> Iterator[Holding]:

@@ -1,4 +1,4 @@
-"""The numbers of the dispatch policy, and the words it speaks with the driver."""
+"""Numbers of the dispatch policy, and the types that it exchanges with the driver."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class DispatchPolicy:
-    """Every number that the dispatcher decides by. Times are seconds."""
+    """Every number that the dispatcher's decisions depend on. Times are in seconds."""
 
     classes_per_doubling: int = 2
-    """Cost classes: chunks whose costs differ by less than a factor of 2^(1/this) count as equally costly."""
+    """Number of cost classes per doubling: costs within a factor of 2^(1/this) count as equal."""
     similar_classes: int = 1
-    """How many classes below the costliest pending one a replica may stay with its own task (its prefix cache)."""
+    """Number of classes below the most expensive pending one in which a replica keeps its own task (prefix cache)."""
     fair_share: float = 1.0
-    """A replica holds at most this times its share, by speed, of all the work that is left."""
+    """Multiple of its share, by speed, of all remaining work that a replica may hold."""
     speed_half_life_s: float = 60.0
-    """After how long an observation of a replica's speed counts half."""
+    """Time after which an observation of a replica's speed counts half."""
     max_copies: int = 2
-    """How many replicas may hold the same chunk at once; 1 turns hedging off."""
+    """Maximum number of replicas that hold the same chunk at once; 1 turns hedging off."""
     hedge_gain: float = 1.2
-    """A chunk is copied if the original is expected to need more than this times what the copy would need."""
+    """Ratio of the original's expected remaining time to the copy's time above which a chunk is copied."""
     hedge_blind_s: float = 30.0
-    """Before anything was committed no speed is known: a lease is copied when it is as old as this."""
+    """Age at which a lease is copied while no speed is known, before the first commit."""
     silence_s: float = 60.0
-    """A replica that has not reported for this long is to be killed."""
+    """Time without a report after which a replica is killed."""
     progress_s: float = 180.0
-    """A replica with requests in its engine and no token of progress for this long is to be killed."""
+    """Time without a token of progress after which a replica with requests in its engine is killed."""
     kill_repeat_s: float = 10.0
-    """A kill order is repeated after this, while the replica has not left."""
+    """Time after which a kill order is repeated while the replica has not left."""
     max_chunk_deaths: int = 5
-    """How many unexplained engine deaths (no item announced) a chunk may see before the run gives up."""
+    """Number of unexplained engine deaths (no item announced) per chunk that the run tolerates."""
     max_failed_items: int = 0
-    """More failed and quarantined items than this are over the cap; the driver decides what follows."""
+    """Maximum number of failed and quarantined items; the driver decides what follows if it is exceeded."""
     rate_window_s: float = 60.0
-    """Over how long items/s, tokens/s and the time left are measured."""
+    """Window over which items/s, tokens/s and the remaining time are measured."""
 
 
 class Departure(StrEnum):
-    """Why a replica is gone. Only the first two cast suspicion on the chunks that it held."""
+    """Why a replica departed. Only the first two causes make the chunks that it held suspects."""
 
     CRASHED = "crashed"
     """Its engine or its process died."""
@@ -48,19 +48,19 @@ class Departure(StrEnum):
     DRAINED = "drained"
     """It was asked to leave."""
     LOST = "lost"
-    """Its node is gone or was preempted: nobody's fault."""
+    """Its node failed or was preempted, which no item can cause."""
 
     @property
     def suspicious(self) -> bool:
-        """Whether an item may have caused it."""
+        """Whether an item may be the cause."""
         return self in (Departure.CRASHED, Departure.KILLED_HUNG)
 
 
 @dataclass(frozen=True, slots=True)
 class KillOrder:
-    """A replica that is to be killed, and then to ``leave`` with ``cause``."""
+    """Replica to kill, and the cause to ``leave`` with afterwards."""
 
     replica: str
     cause: Departure
     reason: str
-    """For people."""
+    """Reason in words for people."""

@@ -1,4 +1,4 @@
-"""How far the run is: counts, rates over a window, and the time left."""
+"""Progress of the run: counts, rates over a window, and the remaining time."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ _SAMPLE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ProgressSnapshot:
-    """The run at one moment. Items unless said otherwise."""
+    """Snapshot of the run. Numbers count items unless stated otherwise."""
 
     planned: int
     planning_done: bool
     counts: Counts
-    """How committed items ended, kept ones included."""
+    """Counts of how committed items ended, including reused ones."""
     kept: int
-    """Committed before this driver started."""
+    """Items that were committed before this driver started."""
     redone: int
-    """Taken back from replicas that left, or from parts set aside."""
+    """Items taken back from replicas that departed, or from parts set aside."""
     in_flight: int
     pending: int
     chunks: int
     leased_chunks: int
     pending_chunks: int
     suspect_chunks: int
-    """Waiting for a replica that runs them alone; not among the pending."""
+    """Chunks that wait for a replica to run them alone; not included in the pending chunks."""
     duplicate_commits: int
-    """Chunks that were committed again: hedged copies and late answers."""
+    """Number of repeated commits of chunks: hedged copies and late answers."""
     hedged: int
-    """Copies leased."""
+    """Number of leased copies."""
     prompt_tokens: int
-    """Of what was committed by this driver."""
+    """Prompt tokens of everything that this driver's replicas committed."""
     output_tokens: int
-    """Of what was committed by this driver."""
+    """Output tokens of everything that this driver's replicas committed."""
     items_per_s: float
     tokens_per_s: float
-    """Processed by the engines, prompt and output."""
+    """Prompt and output tokens processed by the engines, per second."""
     output_tokens_per_s: float
-    """Generated, of what was committed."""
+    """Output tokens of committed items, per second."""
     eta_s: float | None
-    """Seconds left; None while it is not known."""
+    """Remaining seconds; None while unknown."""
     replicas: Mapping[str, ReplicaProgress]
 
 
 class RunCounters:
-    """What the dispatcher counts as the run goes on."""
+    """Counters that the dispatcher updates during the run."""
 
     def __init__(self, rate_window_s: float) -> None:
         self.counts = Counts()
@@ -72,7 +72,7 @@ class RunCounters:
         self._meter.add(now, items=committed.counts.total, output=committed.output_tokens, cost=cost)
 
     def undo(self, counts: Counts, *, kept: bool) -> None:
-        """A part was set aside: what it counted must be done again."""
+        """Subtract the counts of a part that was set aside, whose items must be done again."""
         self.counts = Counts(
             self.counts.ok - counts.ok,
             self.counts.failed - counts.failed,
@@ -82,13 +82,13 @@ class RunCounters:
         self.redone += counts.total
 
     def processed(self, tokens: int, now: float) -> None:
-        """Count tokens that an engine has processed."""
+        """Count tokens that an engine processed."""
         self._meter.add(now, tokens=tokens)
 
     def snapshot(
         self, table: ChunkTable, registry: ReplicaRegistry, *, planning_done: bool, now: float
     ) -> ProgressSnapshot:
-        """The run at this moment."""
+        """Return a snapshot of the run."""
         items_per_s, tokens_per_s, output_per_s, cost_per_s = self._meter.rates(now)
         open_chunks = table.chunks_in(*OPEN)
         eta: float | None = None
@@ -121,7 +121,7 @@ class RunCounters:
 
 
 class Meter:
-    """Rates over a sliding window, from samples at most one a second."""
+    """Rates over a sliding window, from at most one sample per second."""
 
     def __init__(self, window_s: float) -> None:
         self._window = window_s
@@ -143,7 +143,7 @@ class Meter:
         self._cost += cost
 
     def rates(self, now: float) -> tuple[float, float, float, float]:
-        """(items, tokens, output tokens, cost) per second over the window; zeros before there is one."""
+        """Return (items, tokens, output tokens, cost) per second over the window; zeros before the first sample."""
         if not self._samples or now <= self._samples[0][0]:
             return (0.0, 0.0, 0.0, 0.0)
         since, items, tokens, output, cost = self._samples[0]

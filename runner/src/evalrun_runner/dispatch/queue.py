@@ -1,8 +1,8 @@
-"""The pending order: costly chunks first, and a replica stays with its leaf task while that is nearly as costly.
+"""Order of pending chunks: expensive ones first, but a replica keeps its leaf task while that is nearly as expensive.
 
-Costliest first (LPT) makes the tail of the run short; staying with a task makes use of the prefix cache. Chunks are
-put into cost classes, a few to each doubling of cost; within the costliest class tasks take turns among the replicas
-that change over, so that the replicas spread over the prefix groups.
+The most expensive first (longest processing time, LPT) keeps the tail of the run short; keeping the task uses the
+prefix cache. Chunks are grouped into cost classes, a few per doubling of cost. In the most expensive class, replicas
+that change their task take tasks in turn, so that the replicas spread over the prefix groups.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _COMPACT_AT = 1024
 
 
 class _Bucket:
-    """Chunk indexes of one task and one cost class, first in first out, returned work before all else."""
+    """Chunk indexes of one task and cost class, first in, first out, with returned chunks before all others."""
 
     __slots__ = ("_back", "_front", "_head")
 
@@ -49,28 +49,28 @@ class _Bucket:
 
 
 class PendingQueue:
-    """The chunks in state PENDING, in the order in which they are to be leased.
+    """Chunks in state PENDING, in the order of leasing.
 
-    Entries are not searched for when a chunk leaves the state by another way (a zombie's late commit): an entry whose
-    chunk is not pending any more is dropped when it comes up.
+    If a chunk leaves the state another way (a late commit of a replica that was given up), its entry is not searched
+    for, but dropped when it reaches the front.
     """
 
     def __init__(self, table: ChunkTable, policy: DispatchPolicy) -> None:
         self._table = table
         self._policy = policy
         self._classes: dict[int, dict[int, _Bucket]] = {}
-        """cost class -> task -> bucket; never an empty class."""
+        """Map from cost class to task to bucket; no class is ever empty."""
 
     def push(self, index: int) -> None:
-        """Add new work behind its like."""
+        """Add a new chunk at the back of its bucket."""
         self._bucket(index).append(index)
 
     def push_front(self, index: int) -> None:
-        """Add work that came back before its like: it has waited longest."""
+        """Add a returned chunk at the front of its bucket, because it has waited longest."""
         self._bucket(index).append_front(index)
 
     def take(self, index: int) -> None:
-        """Remove the chunk that ``peek`` has just returned, and give the next change-over another task."""
+        """Remove the chunk that ``peek`` has just returned, and let the next replica that changes take another task."""
         cost_class, task = self._cost_class(index), self._table.task(index)
         tasks = self._classes[cost_class]
         bucket = tasks.pop(task)
@@ -81,7 +81,7 @@ class PendingQueue:
             del self._classes[cost_class]
 
     def peek(self, task: int | None) -> int | None:
-        """The chunk that a replica on ``task`` is to run next, or None if nothing is pending."""
+        """Return the next chunk for a replica that works on ``task``, or None if nothing is pending."""
         while self._classes:
             top = max(self._classes)
             if task is not None:
@@ -97,7 +97,7 @@ class PendingQueue:
         return None
 
     def _head(self, cost_class: int, task: int) -> int | None:
-        """The first chunk of a bucket that is still pending; drops what is not, and buckets that are empty."""
+        """Return the first pending chunk of a bucket, dropping entries that are not pending and empty buckets."""
         tasks = self._classes.get(cost_class)
         bucket = tasks.get(task) if tasks else None
         if tasks is None or bucket is None:

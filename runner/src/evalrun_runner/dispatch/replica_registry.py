@@ -1,4 +1,4 @@
-"""The replicas that are here, with the sums over them that each grant needs, and what became of those that left."""
+"""Registry of the present replicas, with the sums that each grant needs, and the history of all replicas."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from evalrun_runner.dispatch.replicas import ReplicaHealth
 
 @dataclass(slots=True)
 class ReplicaProgress:
-    """What became of one replica's name, over all its lives."""
+    """History of one replica's name, over all its lives."""
 
     joins: int = 0
     crashes: int = 0
-    """Departures that cast suspicion (crashed, or killed as hung)."""
+    """Number of suspicious departures (crashed, or killed as hung)."""
     departures: int = 0
     chunks: int = 0
-    """Committed."""
+    """Number of committed chunks."""
     items: int = 0
-    """Committed."""
+    """Number of committed items."""
     leased_chunks: int = 0
-    """Held now."""
+    """Number of chunks that it holds now."""
     leased_items: int = 0
-    """Held now."""
+    """Number of items that it holds now."""
     alive: bool = False
     degraded: str | None = None
-    """Why its store is in trouble, if it is."""
+    """Problem of its store, if there is one."""
 
 
 class ReplicaRegistry:
-    """Replicas by name. Sums of speed and pace are kept as they change, so that a grant does not look at them all."""
+    """Replicas by name, with incrementally updated sums of speed and pace, so that a grant need not visit them all."""
 
     def __init__(self, half_life_s: float) -> None:
         self._half_life = half_life_s
         self._here: dict[str, ReplicaHealth] = {}
         self._history: dict[str, ReplicaProgress] = {}
         self._measured = 0
-        """How many replicas have a speed and a pace."""
+        """Number of replicas with a speed and a pace."""
         self._speeds = 0.0
         self._paces = 0.0
 
@@ -50,21 +50,21 @@ class ReplicaRegistry:
         return iter(self._here.values())
 
     def get(self, name: str) -> ReplicaHealth | None:
-        """The replica, if it is here."""
+        """Return the replica if it is present."""
         return self._here.get(name)
 
     def __getitem__(self, name: str) -> ReplicaHealth:
         return self._here[name]
 
     def join(self, name: str, now: float) -> None:
-        """Welcome a replica."""
-        self._here[name] = ReplicaHealth(name, heard=now, progressed=now, measured=now)
+        """Add a replica."""
+        self._here[name] = ReplicaHealth(name, reported=now, progressed=now, measured=now)
         history = self._history.setdefault(name, ReplicaProgress())
         history.joins += 1
         history.alive = True
 
     def leave(self, replica: ReplicaHealth, cause: Departure) -> None:
-        """Strike a replica out; it holds nothing any more."""
+        """Remove a replica that no longer holds leases."""
         del self._here[replica.name]
         if replica.speed is not None and replica.pace is not None:
             self._measured -= 1
@@ -76,7 +76,7 @@ class ReplicaRegistry:
         history.crashes += cause.suspicious
 
     def take(self, holding: Holding, now: float) -> None:
-        """A lease was granted."""
+        """Record that a lease was granted."""
         replica = self._here[holding.replica]
         replica.advance(now, self._half_life)
         if not replica.held_chunks:
@@ -86,7 +86,7 @@ class ReplicaRegistry:
         replica.held_cost += holding.cost
 
     def put(self, holding: Holding, now: float) -> None:
-        """A lease ended, one way or the other."""
+        """Record that a lease ended for any reason."""
         replica = self._here[holding.replica]
         replica.advance(now, self._half_life)
         replica.held_chunks -= 1
@@ -94,7 +94,7 @@ class ReplicaRegistry:
         replica.held_cost = replica.held_cost - holding.cost if replica.held_chunks else 0.0
 
     def worked(self, holding: Holding, now: float) -> None:
-        """A lease that is still out was committed by its replica."""
+        """Record that a replica committed a lease that it still holds."""
         replica = self._here[holding.replica]
         if replica.speed is not None and replica.pace is not None:
             self._measured -= 1
@@ -107,13 +107,13 @@ class ReplicaRegistry:
             self._paces += replica.pace
 
     def committed(self, name: str, items: int) -> None:
-        """Credit a chunk to a replica, here or not."""
+        """Credit a committed chunk to a replica, present or not."""
         history = self._history.setdefault(name, ReplicaProgress())
         history.chunks += 1
         history.items += items
 
     def part_of(self, replica: ReplicaHealth) -> float:
-        """The replica's part, by speed, of what all replicas do together: 0 to 1. Unknown speeds count as the mean."""
+        """Return the replica's part of the total speed, 0 to 1. Unknown speeds count as the mean."""
         if not self._measured or self._speeds <= 0:
             return 1 / len(self._here)
         mean = self._speeds / self._measured
@@ -122,11 +122,11 @@ class ReplicaRegistry:
 
     @property
     def pace(self) -> float | None:
-        """Seconds from lease to commit per unit of cost, over all; None before the first commit."""
+        """Mean seconds from lease to commit per unit of cost; None before the first commit."""
         return self._paces / self._measured if self._measured else None
 
     def history(self) -> Mapping[str, ReplicaProgress]:
-        """What became of every replica that ever joined, brought up to date."""
+        """Return the current history of every replica that ever joined."""
         for name, history in self._history.items():
             here = self._here.get(name)
             history.leased_chunks = here.held_chunks if here else 0

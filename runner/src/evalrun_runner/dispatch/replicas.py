@@ -1,4 +1,4 @@
-"""What the dispatcher knows of each replica: signs of life, speed, and the verdict on those that must be killed."""
+"""Health of replicas as the dispatcher sees it: signs of life, speed, and which replicas must be killed."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from evalrun_runner.records.messages import Report
 
 @dataclass(slots=True)
 class ReplicaHealth:
-    """A replica that has joined and not left. Times are seconds, speeds cost (estimated tokens) per second."""
+    """Health of a present replica. Times are in seconds, speeds in cost (estimated tokens) per second."""
 
     name: str
-    heard: float
-    """When it last reported, or joined."""
+    reported: float
+    """Time of its last report, or of its joining."""
     progressed: float
-    """When its engine last made progress, or had nothing to do."""
+    """Time at which its engine last made progress, or had nothing to do."""
     tokens: int = 0
     steps: int = 0
     busy: bool = False
     task: int | None = None
-    """The leaf task that it works on."""
+    """Number of the leaf task that it works on."""
     held_cost: float = 0.0
     held_items: int = 0
     held_chunks: int = 0
     condemned: float = -math.inf
-    """When the last verdict was spoken over it."""
+    """Time of its last kill order."""
     announced: tuple[int, int] | None = None
     degraded: str | None = None
     cancels: list[int] = field(default_factory=list)
@@ -36,18 +36,18 @@ class ReplicaHealth:
     pace: float | None = None
     """Seconds from lease to commit per unit of cost; None before its first commit."""
     work: float = 0.0
-    """Committed cost, older work decayed."""
+    """Committed cost, with decay of older work."""
     time: float = 0.0
-    """Seconds in which it held work, older ones decayed alike."""
+    """Seconds in which it held work, with the same decay."""
     measured: float = 0.0
-    """Up to when ``time`` is counted."""
+    """Time up to which ``time`` is counted."""
 
-    def hear(self, report: Report, now: float) -> int:
-        """Take in the signs of life; returns the tokens processed since the last report."""
+    def receive(self, report: Report, now: float) -> int:
+        """Update the signs of life, and return the number of tokens processed since the last report."""
         delta = report.tokens - self.tokens if report.tokens >= self.tokens else report.tokens
         if delta or report.steps != self.steps or not report.busy or not self.held_chunks:
             self.progressed = now
-        self.heard = now
+        self.reported = now
         self.tokens = report.tokens
         self.steps = report.steps
         self.busy = report.busy
@@ -56,7 +56,7 @@ class ReplicaHealth:
         return delta
 
     def worked(self, cost: float, since: float, now: float, half_life: float) -> None:
-        """A lease of ``cost``, granted at ``since``, was committed."""
+        """Update speed and pace after the commit of a lease of ``cost`` that was granted at ``since``."""
         self.advance(now, half_life)
         self.work += cost
         if self.time > 0:
@@ -66,7 +66,7 @@ class ReplicaHealth:
             self.pace = pace if self.pace is None else 0.7 * self.pace + 0.3 * pace
 
     def advance(self, now: float, half_life: float) -> None:
-        """Bring ``time`` up to now, if the replica has held work since it was last measured."""
+        """Update ``time`` to now if the replica has held work since the last measurement."""
         passed = now - self.measured
         self.measured = now
         if passed > 0 and self.held_chunks:
@@ -76,10 +76,10 @@ class ReplicaHealth:
 
 
 def kill_order(replica: ReplicaHealth, policy: DispatchPolicy, now: float) -> KillOrder | None:
-    """Why the replica must be killed, or None. Silence and a stuck engine may both be an item's fault."""
+    """Return the order to kill the replica if it is silent or stuck, which an item may have caused, else None."""
     if now - replica.condemned < policy.kill_repeat_s:
         return None
-    silent, stuck = now - replica.heard, now - replica.progressed
+    silent, stuck = now - replica.reported, now - replica.progressed
     if silent > policy.silence_s:
         reason = f"it has not reported for {silent:.0f} s (allowed are {policy.silence_s:.0f} s)"
     elif replica.busy and replica.held_chunks and stuck > policy.progress_s:

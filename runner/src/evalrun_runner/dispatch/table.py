@@ -1,4 +1,4 @@
-"""Every chunk of the run in compact columns: some 70 bytes each, so that 10 million items fit in a small driver."""
+"""Table of all chunks in compact columns, about 70 bytes per chunk, so that 10 million items fit in a small driver."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ _DIGEST_BYTES = 32
 
 
 class State(IntEnum):
-    """Where a chunk stands. Every chunk is in exactly one state."""
+    """State of a chunk. Every chunk is in exactly one state."""
 
     PENDING = 0
     """In the queue of normal work."""
     SUSPECT = 1
-    """Waits for a replica that runs it alone."""
+    """Waiting for a replica that runs it alone."""
     LEASED = 2
-    """Held by one replica or more."""
+    """Held by at least one replica."""
     COMMITTED = 3
-    """In the store by this driver's replicas."""
+    """Committed by this driver's replicas."""
     KEPT = 4
-    """In the store since before this driver."""
+    """Committed before this driver started."""
 
 
 OPEN = (State.PENDING, State.SUSPECT, State.LEASED)
-"""The states of chunks that are not committed."""
+"""States of chunks that are not committed."""
 
 
 class ChunkTable:
-    """Chunks by index (order of arrival), with totals by state kept as they change."""
+    """Chunks by index (in order of addition), with incrementally updated totals by state."""
 
     def __init__(self) -> None:
         self._tasks: list[str] = []
         self._task_numbers: dict[str, int] = {}
         self._rows: list[array[int]] = []
-        """Per task: chunk number -> index, -1 where there is none."""
+        """Per task: array from chunk number to index, -1 for unknown numbers."""
         self._task = array("I")
         self._number = array("I")
         self._segment = array("I")
@@ -49,7 +49,7 @@ class ChunkTable:
         self._odd_digests: dict[int, str] = {}
         self._state = bytearray()
         self._losses: dict[int, tuple[int, int]] = {}
-        """index -> (failed, quarantined) of the committed chunks that have any; the rest of their items is ok."""
+        """Map from index to (failed, quarantined) of committed chunks with such items; their other items are ok."""
         self._chunks_in = [0] * len(State)
         self._items_in = [0] * len(State)
         self._cost_in = [0.0] * len(State)
@@ -58,7 +58,11 @@ class ChunkTable:
         return len(self._state)
 
     def add(self, chunk: Chunk, state: State) -> int:
-        """Append a chunk and return its index. Raises ``RunFailed`` if it is already there."""
+        """Append a chunk and return its index.
+
+        Raises:
+            RunFailed: The chunk was added before.
+        """
         task = self._task_numbers.get(chunk.task)
         if task is None:
             task = self._task_numbers[chunk.task] = len(self._tasks)
@@ -84,7 +88,7 @@ class ChunkTable:
         return index
 
     def find(self, chunk_id: tuple[str, int]) -> int | None:
-        """The index of (task, number), or None if it was not planned."""
+        """Return the index of (task, number), or None if it was not planned."""
         task = self._task_numbers.get(chunk_id[0])
         if task is None or not 0 <= chunk_id[1] < len(self._rows[task]):
             return None
@@ -92,7 +96,7 @@ class ChunkTable:
         return index if index >= 0 else None
 
     def chunk(self, index: int) -> Chunk:
-        """The chunk as it was added."""
+        """Return the chunk as it was added."""
         digest = self._odd_digests.get(index)
         if digest is None:
             digest = self._digest[index * _DIGEST_BYTES : (index + 1) * _DIGEST_BYTES].hex()
@@ -107,27 +111,27 @@ class ChunkTable:
         )
 
     def id(self, index: int) -> tuple[str, int]:
-        """(task, number) of a chunk."""
+        """Return (task, number) of a chunk."""
         return (self._tasks[self._task[index]], self._number[index])
 
     def task(self, index: int) -> int:
-        """The number of the chunk's leaf task, in order of arrival."""
+        """Return the number of the chunk's leaf task, in order of addition."""
         return self._task[index]
 
     def items(self, index: int) -> int:
-        """How many items the chunk holds."""
+        """Return the number of the chunk's items."""
         return self._items[index]
 
     def cost(self, index: int) -> float:
-        """The estimated work of the chunk, in tokens."""
+        """Return the chunk's estimated work in tokens."""
         return self._cost[index]
 
     def state(self, index: int) -> State:
-        """Where the chunk stands."""
+        """Return the chunk's state."""
         return State(self._state[index])
 
     def is_pending(self, index: int) -> bool:
-        """Whether the chunk waits in the queue of normal work; the queue asks this for each of its entries."""
+        """Return whether the chunk is in the queue of normal work; the queue checks this for each of its entries."""
         return self._state[index] == 0
 
     def move(self, index: int, state: State) -> None:
@@ -137,7 +141,11 @@ class ChunkTable:
         self._count(index, state, 1)
 
     def settle(self, index: int, counts: Counts) -> None:
-        """Note how the items of a committed chunk ended. Raises ``RunFailed`` if they are not all there."""
+        """Record how the items of a committed chunk ended.
+
+        Raises:
+            RunFailed: The counts do not cover all items.
+        """
         if counts.total != self._items[index]:
             task, number = self.id(index)
             raise RunFailed(
@@ -148,26 +156,26 @@ class ChunkTable:
             self._losses[index] = (counts.failed, counts.quarantined)
 
     def unsettle(self, index: int) -> Counts:
-        """Forget how the items of a chunk ended, and return it."""
+        """Remove and return the record of how the items of a chunk ended."""
         failed, quarantined = self._losses.pop(index, (0, 0))
         return Counts(self._items[index] - failed - quarantined, failed, quarantined)
 
     def chunks_in(self, *states: State) -> int:
-        """How many chunks are in these states."""
+        """Return the number of chunks in these states."""
         return sum(self._chunks_in[state] for state in states)
 
     def items_in(self, *states: State) -> int:
-        """How many items the chunks in these states hold."""
+        """Return the number of items of the chunks in these states."""
         return sum(self._items_in[state] for state in states)
 
     def cost_in(self, *states: State) -> float:
-        """The estimated work, in tokens, of the chunks in these states."""
+        """Return the estimated work, in tokens, of the chunks in these states."""
         return sum(self._cost_in[state] for state in states)
 
     def _count(self, index: int, state: State, sign: int) -> None:
         self._chunks_in[state] += sign
         self._items_in[state] += sign * self._items[index]
-        # Floats that come and go leave a residue: an empty state weighs exactly nothing.
+        # Adding and subtracting floats leaves a residue, so set the cost of an empty state to exactly 0.
         self._cost_in[state] = self._cost_in[state] + sign * self._cost[index] if self._chunks_in[state] else 0.0
 
     def _append_digest(self, index: int, digest: str) -> None:
