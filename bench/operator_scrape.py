@@ -150,7 +150,7 @@ def _exposition() -> Exposition:
     from evalrun_operator.metrics.calls import ApiCallMetrics
     from evalrun_operator.metrics.exposition import Exposition
     from evalrun_operator.metrics.operator import OperatorMetrics, ReconcileMetrics
-    from evalrun_operator.metrics.runs import RunMetrics
+    from evalrun_operator.metrics.runs import ObservedRuns
     from evalrun_operator.observe.observer import Key
     from evalrun_operator.settings import MetricsSettings
     from evalrun_operator.watch.deliveries import Deliveries
@@ -162,7 +162,7 @@ def _exposition() -> Exposition:
         resync = Resync(client, queue.add, Deliveries(), (EVALRUNS, JOBS, PODS), (), 60.0)
         await client.__aexit__(None, None, None)
         return Exposition(
-            RunMetrics(MetricsSettings()),
+            ObservedRuns(MetricsSettings()),
             OperatorMetrics(queue, ReconcileMetrics(), ApiCallMetrics(), resync),
             lambda: NOW,
         )

@@ -22,7 +22,7 @@ from evalrun_operator.metrics import scrape
 from evalrun_operator.metrics.calls import ApiCallMetrics
 from evalrun_operator.metrics.exposition import Exposition
 from evalrun_operator.metrics.operator import OperatorMetrics, ReconcileMetrics
-from evalrun_operator.metrics.runs import RunMetrics
+from evalrun_operator.metrics.runs import ObservedRuns
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.observe.progress import ask_progress
 from evalrun_operator.reconcile import Reconciler
@@ -51,7 +51,7 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
     found = await configuration()
     calls = ApiCallMetrics()
     async with Client(found, calls.add) as client, aiohttp.ClientSession() as session:
-        reconciles, runs = ReconcileMetrics(), RunMetrics(settings.metrics)
+        reconciles, runs = ReconcileMetrics(), ObservedRuns(settings.metrics)
         queue: WorkQueue[Key] = WorkQueue(waited=reconciles.waits.observe)
         deliveries = Deliveries()
         kinds = (EVALRUNS, *backend.kinds)

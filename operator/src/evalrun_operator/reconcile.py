@@ -12,7 +12,7 @@ from evalrun_operator.apply import apply, record_event
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import ChildRefused
 from evalrun_operator.kube.objects import Event
-from evalrun_operator.metrics.runs import RunMetrics
+from evalrun_operator.metrics.runs import ObservedRuns
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.plan import plan
 from evalrun_operator.settings import OperatorSettings
@@ -33,7 +33,7 @@ class Reconciler:
     observer: Observer
     settings: OperatorSettings
     now: Callable[[], datetime]
-    runs: RunMetrics
+    runs: ObservedRuns
     """Told of every run as it is before and after the step."""
     _unfinished: set[Key] = field(default_factory=set)
 

@@ -24,7 +24,7 @@ from evalrun_operator.metrics import scrape
 from evalrun_operator.metrics.calls import ApiCallMetrics
 from evalrun_operator.metrics.exposition import Exposition
 from evalrun_operator.metrics.operator import OperatorMetrics, ReconcileMetrics
-from evalrun_operator.metrics.runs import RunMetrics
+from evalrun_operator.metrics.runs import ObservedRuns
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.reconcile import Reconciler
 from evalrun_operator.serving import serve
@@ -70,7 +70,7 @@ class Life:
             observer.forget(key)
             self.queue.add(key)
 
-        self.reconciles, runs, deliveries = ReconcileMetrics(), RunMetrics(self.settings.metrics), Deliveries()
+        self.reconciles, runs, deliveries = ReconcileMetrics(), ObservedRuns(self.settings.metrics), Deliveries()
         self.queue: WorkQueue[Key] = WorkQueue(waited=self.reconciles.waits.observe)
         self.calls = ApiCallMetrics()
         self.client = Client(Configuration(host="http://127.0.0.1:1"), self.calls.add)

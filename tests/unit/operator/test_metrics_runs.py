@@ -28,7 +28,7 @@ from evalrun_api.metrics import label_value
 from evalrun_api.spec.gates import RunReference
 from evalrun_api.status.status import Progress, ReplicaStatus
 from evalrun_operator.metrics.exposition import Exposition
-from evalrun_operator.metrics.runs import RunMetrics
+from evalrun_operator.metrics.runs import ObservedRuns
 from evalrun_operator.settings import MetricsSettings
 from support.evalruns import NOON, make_run
 from support.expositions import Told, told
@@ -53,7 +53,7 @@ class Book:
     now: datetime = NOON
 
     def __post_init__(self) -> None:
-        self.runs = RunMetrics(self.settings)
+        self.runs = ObservedRuns(self.settings)
 
     def sees(self, *runs: EvalRun, invalid: bool = False) -> Book:
         for run in runs:

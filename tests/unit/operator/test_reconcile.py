@@ -10,7 +10,7 @@ import pytest
 from evalrun_api import EvalRunStatus, Phase, RunProgress
 from evalrun_operator.kube.errors import ChildRefused, Forbidden
 from evalrun_operator.kube.objects import JOBS, Create
-from evalrun_operator.metrics.runs import RunMetrics
+from evalrun_operator.metrics.runs import ObservedRuns
 from evalrun_operator.names import run_labels
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.reconcile import RECONCILES_PER_SECOND, Reconciler
@@ -34,7 +34,7 @@ class Scene:
             return None
 
         observer = Observer(self.api, self.backend, ask, lambda: NOON)  # type: ignore[arg-type]
-        runs = RunMetrics(SETTINGS.metrics)
+        runs = ObservedRuns(SETTINGS.metrics)
         self.reconciler = Reconciler(self.api, self.backend, observer, SETTINGS, lambda: NOON, runs)  # type: ignore[arg-type]
 
     def having(self, *runs: Builder) -> Scene:

@@ -1,1 +1,1 @@
-"""The API server: the client, its errors, kinds and changes of objects, the work queue."""
+"""The API server: client, errors, kinds and changes of objects, work queue."""

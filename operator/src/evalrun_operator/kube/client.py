@@ -1,4 +1,4 @@
-"""The operator's one way to the API server: a few verbs on plain JSON, with timeouts, and errors in our own words."""
+"""Client of the API server: a few verbs on plain JSON, with timeouts and the operator's own errors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from evalrun_operator.kube.objects import Kind, Manifest
 from evalrun_operator.names import FIELD_MANAGER
 
 REQUEST_SECONDS = 30.0
-"""For one call, its answer included."""
+"""Timeout of one call, including its answer."""
 CONNECT_SECONDS = 5.0
 PAGE = 500
-"""Objects in one page of a list."""
+"""Objects per page of a list."""
 
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -45,9 +45,9 @@ class _Request:
 
 
 class Client:
-    """Calls of the API server. Every method raises ``ApiError``.
+    """Calls to the API server. Every method raises ``ApiError``.
 
-    ``on_call`` is told of each call that ended: verb, kind, HTTP status (None: nobody answered), seconds.
+    ``on_call`` receives each call that ended: verb, kind, HTTP status (None without an answer), seconds.
     """
 
     def __init__(self, configuration: Configuration, on_call: OnCall = lambda *_: None) -> None:
@@ -68,26 +68,40 @@ class Client:
         return await self._call(_Request("get", kind, path_of(kind, namespace, name)))
 
     async def get_metadata(self, kind: Kind, namespace: str | None, name: str) -> Body:
-        """Read one object's metadata only: what a Secret holds never reaches the operator."""
+        """Read only the metadata of one object: the data of a Secret never reaches the operator."""
         return await self._call(_Request("get", kind, path_of(kind, namespace, name), accept=_METADATA))
 
     async def list_objects(self, kind: Kind, namespace: str | None, selector: str = "") -> list[Body]:
-        """Read all objects of a kind with these labels, of a namespace or of all; as fresh as the store."""
+        """Read all objects of a kind with these labels, as fresh as the store.
+
+        Args:
+            kind: The kind to list.
+            namespace: The namespace to list, None for all of them.
+            selector: A label selector; '' selects every object.
+        """
         return await self._list(kind, namespace, selector, _JSON)
 
     async def list_metadata(self, kind: Kind, namespace: str | None, selector: str = "") -> list[Body]:
-        """Read the metadata of all objects of a kind; as fresh as the store."""
+        """Read the metadata of all objects of a kind, as fresh as the store."""
         return await self._list(kind, namespace, selector, _METADATA_LIST)
 
     async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Body:
-        """Make an object. Raises ``AlreadyExists`` if one of its name is there."""
+        """Create an object. Raises ``AlreadyExists`` if the name is taken."""
         query = [("fieldManager", FIELD_MANAGER)]
         return await self._call(_Request("create", kind, path_of(kind, namespace), query=query, body=manifest))
 
     async def apply_status(self, kind: Kind, namespace: str, name: str, uid: str, body: Manifest) -> Body:
-        """Set exactly these fields of an object's status.
+        """Set exactly these fields of the status of an object.
 
-        ``body`` may hold metadata.resourceVersion. Raises ``Conflict`` if the object is another one or another version.
+        Args:
+            kind: The kind of the object.
+            namespace: Its namespace.
+            name: Its name.
+            uid: Its uid, as a precondition.
+            body: The status, and optionally ``metadata.resourceVersion`` as another precondition.
+
+        Raises:
+            Conflict: Another object has this name, or the object has another version.
         """
         metadata = {**body.get("metadata", {}), "name": name, "namespace": namespace, "uid": uid}
         whole = {"apiVersion": kind.api_version, "kind": kind.kind, **body, "metadata": metadata}
@@ -96,14 +110,14 @@ class Client:
         return await self._call(_Request("apply", kind, path, query=query, body=whole, content=_APPLY_PATCH))
 
     async def patch(self, kind: Kind, namespace: str, name: str, uid: str, body: Manifest) -> Body:
-        """Merge into exactly this object. Raises ``Conflict`` if another one has its name."""
+        """Merge a patch into exactly this object. Raises ``Conflict`` if another object has its name."""
         whole = {**body, "metadata": {**body.get("metadata", {}), "uid": uid}}
         query = [("fieldManager", FIELD_MANAGER)]
         path = path_of(kind, namespace, name)
         return await self._call(_Request("patch", kind, path, query=query, body=whole, content=_MERGE_PATCH))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> None:
-        """Delete exactly this object. Raises ``Conflict`` if another one has its name."""
+        """Delete exactly this object. Raises ``Conflict`` if another object has its name."""
         options: Body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -138,11 +152,11 @@ class Client:
         try:
             answer: Body = json.loads(data)
         except ValueError as error:
-            raise errors.Unavailable(what, "the answer is no JSON", status=status) from error
+            raise errors.Unavailable(what, "the answer is not JSON", status=status) from error
         return answer
 
     async def _timed(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
-        """``_send``, counted however it ends."""
+        """Call ``_send`` and report the call, however it ends."""
         began, status = time.monotonic(), None
         try:
             status, headers, data = await self._send(request)
@@ -151,7 +165,7 @@ class Client:
         return status, headers, data
 
     async def _send(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
-        """One HTTP exchange; credentials come from the configuration, which refreshes them."""
+        """Make one HTTP exchange; the configuration provides and refreshes the credentials."""
         prepared = await self._api.param_serialize(
             _METHODS[request.verb],
             request.path,
@@ -170,10 +184,12 @@ _METHODS = {"get": "GET", "list": "GET", "create": "POST", "apply": "PATCH", "pa
 
 
 def path_of(kind: Kind, namespace: str | None, name: str | None = None) -> str:
-    """Build the address of an object or, without ``name``, of all of its kind.
+    """Build the path of an object or, without ``name``, of all objects of its kind.
 
-    Every path segment that comes from outside is quoted here and nowhere else. Raises ``Invalid`` for one that a
-    server would resolve to another folder.
+    Every path segment that comes from outside is quoted here and nowhere else.
+
+    Raises:
+        Invalid: A segment is one that a server would resolve to another folder.
     """
     prefix = "/apis" if "/" in kind.api_version else "/api"
     within = f"/namespaces/{_segment(namespace)}" if namespace else ""
@@ -182,7 +198,7 @@ def path_of(kind: Kind, namespace: str | None, name: str | None = None) -> str:
 
 def _segment(text: str) -> str:
     if text in (".", ".."):
-        raise errors.Invalid("path", f"{text!r} is no name of a Kubernetes object")
+        raise errors.Invalid("path", f"{text!r} is not the name of a Kubernetes object")
     return quote(text, safe="")
 
 
@@ -198,7 +214,7 @@ _BY_STATUS: Mapping[int, type[errors.ApiError]] = {
 
 
 def _error(what: str, status: int, headers: Mapping[str, str], data: bytes) -> errors.ApiError:
-    """The error of an answer. API servers say more in a Status object; proxies before them may not."""
+    """Make the error of an answer. API servers explain it in a Status object; proxies in between may not."""
     try:
         answer = json.loads(data)
     except ValueError:
@@ -213,9 +229,9 @@ def _error(what: str, status: int, headers: Mapping[str, str], data: bytes) -> e
 
 
 def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
-    """Seconds; the API server sends whole ones, in the header and in the Status."""
-    said = headers.get("Retry-After") or (answer.get("details") or {}).get("retryAfterSeconds")
+    """Read the seconds to wait: the API server sends whole ones in the header and in the Status."""
+    given = headers.get("Retry-After") or (answer.get("details") or {}).get("retryAfterSeconds")
     try:
-        return None if said is None else max(0.0, float(said))
+        return None if given is None else max(0.0, float(given))
     except (TypeError, ValueError):
         return None

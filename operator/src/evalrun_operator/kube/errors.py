@@ -1,34 +1,41 @@
-"""What can go wrong in an operator's work.
+"""Errors of the operator.
 
-OperatorError                what is expected to happen now and then; the work is tried again later
-├── ApiError                 the API server, or the way to it, did not do what was asked
-│   ├── NotFound             404: the object, or its kind, is not there
-│   ├── AlreadyExists        409: an object of this name is there
-│   ├── Conflict             409: another version, or another object of this name, is there
-│   ├── Invalid              400, 422: the API server refuses the object itself
-│   ├── Forbidden            401, 403: this operator may not, or a quota or a policy says no
-│   ├── TooManyRequests      429: later; ``retry_after`` says when
-│   └── Unavailable          5xx, time out, no connection
-├── ChildRefused             a child of a run was refused: the run's owner should know
+OperatorError                expected now and then; the work is retried later
+├── ApiError                 the API server, or the connection to it, failed
+│   ├── NotFound             404: the object or its kind does not exist
+│   ├── AlreadyExists        409: an object of this name exists
+│   ├── Conflict             409: another version, or another object of this name, exists
+│   ├── Invalid              400, 422: the API server rejects the object itself
+│   ├── Forbidden            401, 403: a permission is missing, or a quota or policy rejects the object
+│   ├── TooManyRequests      429: retry later; ``retry_after`` says when
+│   └── Unavailable          5xx, timeout, no connection
+├── ChildRefused             a child of a run was rejected: its owner should know
 └── UnreadableStatus         a status that this version cannot read: the run is left alone
-NoCluster                    there is nothing to work with: the operator does not start
+NoCluster                    no API server, or no EvalRuns in it: the operator does not start
 """
 
 from __future__ import annotations
 
 
 class OperatorError(Exception):
-    """Something that happens now and then; the work is tried again later."""
+    """An error that is expected now and then; the work is retried later."""
 
     retry_after: float | None = None
-    """Seconds after which the API server wants to be asked again, if it said so."""
+    """Seconds after which the API server wants to be asked again; None if it did not say."""
 
 
 class ApiError(OperatorError):
-    """A call to the API server failed."""
+    """A call to the API server that failed."""
 
     def __init__(self, what: str, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
-        """Make it of the call (``POST Job default/x``), the server's message, its HTTP status and its Retry-After."""
+        """Create the error.
+
+        Args:
+            what: The call, as in ``create /api/v1/namespaces/default/pods``.
+            message: The message of the server.
+            status: The HTTP status; 0 without an answer.
+            retry_after: Seconds of its Retry-After header.
+        """
         super().__init__(what, message)
         self.what = what
         self.message = message
@@ -41,27 +48,27 @@ class ApiError(OperatorError):
 
 
 class NotFound(ApiError):
-    """The object, or its kind, is not there."""
+    """The object or its kind does not exist."""
 
 
 class AlreadyExists(ApiError):
-    """An object of this name is there."""
+    """An object of this name exists."""
 
 
 class Conflict(ApiError):
-    """Another version, or another object of this name, is there: read again."""
+    """Another version, or another object of this name, exists: read it again."""
 
 
 class Invalid(ApiError):
-    """The API server refuses the object itself; sending it again changes nothing."""
+    """The API server rejects the object itself; sending it again changes nothing."""
 
 
 class Forbidden(ApiError):
-    """The operator's account may not do this, or a quota or an admission policy refuses."""
+    """The account of the operator lacks a permission, or a quota or an admission policy rejects the object."""
 
 
 class TooManyRequests(ApiError):
-    """The API server is busy and says when to come back."""
+    """The API server is busy and says when to retry."""
 
 
 class Unavailable(ApiError):
@@ -69,10 +76,10 @@ class Unavailable(ApiError):
 
 
 class ChildRefused(OperatorError):
-    """A child of a run cannot be made as it is."""
+    """A child of a run that the API server rejects as it is."""
 
     def __init__(self, kind: str, name: str, error: ApiError) -> None:
-        """Make it of the child and the API server's answer."""
+        """Create the error from the child and the answer of the API server."""
         super().__init__(kind, name, error)
         self.kind = kind
         self.name = name
@@ -84,8 +91,8 @@ class ChildRefused(OperatorError):
 
 
 class UnreadableStatus(OperatorError):
-    """A run's status holds what this version does not know, as one written by a newer version may."""
+    """A status with content that this version does not know, as a newer version may write."""
 
 
 class NoCluster(Exception):
-    """There is no API server, or it does not know EvalRuns: the operator does not start."""
+    """No API server, or one without EvalRuns: the operator does not start."""

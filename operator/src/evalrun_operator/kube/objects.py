@@ -1,4 +1,4 @@
-"""Writes to the cluster, as values: what ``apply`` does, one after another."""
+"""Kinds of objects, and writes to the cluster as values, which ``apply`` carries out in order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EVENTS = Kind("v1", "Event", "events")
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make an object; one of the name that is there already is left as it is."""
+    """Creation of an object; an object that already has the name is left as it is."""
 
     kind: Kind
     manifest: Manifest
@@ -41,7 +41,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Change an object by a merge patch; one that is gone, or another of the same name, is left alone."""
+    """Merge patch of an object; one that is deleted, or another one of the same name, is left alone."""
 
     kind: Kind
     name: str
@@ -51,13 +51,13 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete exactly this object, its dependents in the background."""
+    """Deletion of exactly this object, with its dependents in the background."""
 
     kind: Kind
     name: str
     uid: str
     grace_seconds: int | None = None
-    """0: at once, without the node's word; None: its own grace period."""
+    """0: at once, without waiting for its node; None: its own grace period."""
 
 
 Change = Create | Patch | Delete
@@ -65,7 +65,7 @@ Change = Create | Patch | Delete
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something worth telling in ``kubectl describe``."""
+    """A Kubernetes event, shown by ``kubectl describe``."""
 
     reason: str
     message: str

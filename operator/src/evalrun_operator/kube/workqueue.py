@@ -1,9 +1,11 @@
-"""A queue of keys for level-based work: a key that is there is not added twice, and never worked on twice at once.
+"""A work queue for level-based reconciliation: keys are deduplicated, and no key is processed twice at once.
 
-What a key needs is found out when its turn comes, so that ten events of one object cost one run. An event while a key
-is being worked on brings it back afterwards; one that comes right after waits until ``rest`` is over, as events come
-in swarms. A run that fails comes back after a delay that doubles, with jitter, up to a limit; new events bring it back
-sooner, but never before the time that a busy API server asked for (``retry_after`` of the error).
+A worker finds out what a key needs when its turn comes, so ten events of one object cost one reconcile. An event during
+the work brings the key back afterwards; an event right after it waits until ``rest`` is over, because events come in
+bursts. A key whose work fails comes back after a delay that doubles, with jitter, up to a limit; new events bring it
+back sooner, but never before the time that a busy API server asked for (``retry_after`` of the error).
+
+The vocabulary is that of controller-runtime's work queue: add, add after, add rate limited, forget, done.
 """
 
 from __future__ import annotations
@@ -23,30 +25,38 @@ logger = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 
 Work = Callable[[K], Awaitable[float | None]]
-"""Works on a key; answers in how many seconds it wants to see it again, None: only with an event."""
+"""Processes a key; returns the seconds after which to process it again, or None to wait for an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Times of a queue, in seconds."""
+    """Delays of a queue, in seconds."""
 
     rest: float = 0.2
     """Between two runs of one key."""
     first_retry: float = 0.5
-    """After the first failure; doubles with each."""
+    """After the first failure; doubles with each further one."""
     last_retry: float = 60.0
-    """At most, after a failure."""
+    """Upper limit of the delay after a failure."""
 
     def retry(self, failures: int, chance: float) -> float:
-        """Delay after so many failures in a row; ``chance`` in [0, 1) spreads it over its upper half."""
+        """Compute the delay after ``failures`` consecutive failures.
+
+        Args:
+            failures: Consecutive failures, from 1.
+            chance: A number in [0, 1) that spreads the delay over its upper half.
+
+        Returns:
+            Seconds.
+        """
         whole: float = min(self.last_retry, self.first_retry * 2.0 ** min(failures - 1, 30))
         return whole * (0.5 + chance / 2)
 
 
 class WorkQueue(Generic[K]):
-    """Keys that need work. All times are the event loop's; used from that loop only.
+    """Keys that need work. All times are those of the event loop; use it from that loop only.
 
-    ``waited`` is told for how many seconds a key was due when its work begins.
+    ``waited`` receives the seconds for which a key was due when its work begins.
     """
 
     def __init__(
@@ -60,7 +70,7 @@ class WorkQueue(Generic[K]):
         self._waited = waited
         self._ready: deque[K] = deque()
         self._due: dict[K, float] = {}
-        """Since when: the keys that are ready or being worked on."""
+        """Times since when keys are ready or being processed."""
         self._running: set[K] = set()
         self._again: set[K] = set()
         """Keys with events since their present run began."""
@@ -72,30 +82,30 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def add(self, key: K) -> None:
-        """Something happened to this key."""
+        """Add a key because of an event."""
         if key in self._running:
             self._again.add(key)
         else:
             self._schedule(key, 0.0)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Look at this key in so many seconds, unless it is looked at sooner."""
+        """Add a key in ``seconds``, unless it is added sooner."""
         if key not in self._running:
             self._schedule(key, seconds)
 
     def stalled(self) -> float:
-        """Seconds for which keys have been due and no run has ended; 0 while work goes on or there is none."""
+        """Return the seconds for which keys were due and no run ended; 0 while work proceeds or none is due."""
         if not self._due:
             return 0.0
         since = max(min(self._due.values()), self._finished_at)
         return max(0.0, _now() - since)
 
     def __len__(self) -> int:
-        """Keys that are ready or being worked on."""
+        """Count the keys that are ready or being processed."""
         return len(self._due)
 
     def close(self) -> None:
-        """Begin no more work; workers return when they are at the end of what they do."""
+        """Begin no more work; workers return when they finish what they are doing."""
         self._closed = True
         for timer in self._timers.values():
             timer.cancel()
@@ -103,13 +113,13 @@ class WorkQueue(Generic[K]):
             self._wake()
 
     async def run(self, work: Work[K]) -> None:
-        """Work on one key after another, until the queue is closed; call it once per worker."""
+        """Process one key after another until the queue is closed; call it once per worker."""
         while (key := await self._next()) is not None:
             error: Exception | None = None
             again: float | None = None
             try:
                 again = await work(key)
-            except Exception as failure:  # noqa: BLE001 (whatever it is, the key comes back and the worker lives)
+            except Exception as failure:  # noqa: BLE001 (the key is retried and the worker survives any error)
                 error = failure
             finally:
                 self._done(key)
@@ -127,7 +137,7 @@ class WorkQueue(Generic[K]):
             try:
                 await future
             except asyncio.CancelledError:
-                # A wake-up that this worker got and cannot use belongs to another one.
+                # This worker got a wake-up that it cannot use: pass it on.
                 if future.done() and not future.cancelled():
                     self._wake()
                 raise
@@ -144,15 +154,15 @@ class WorkQueue(Generic[K]):
         self._finished_at = _now()
 
     def _forget(self, key: K) -> None:
-        """Forget the failures of a key: the next one is its first again."""
+        """Forget the failures of a key: the next one counts as its first."""
         self._failures.pop(key, None)
 
     def _requeue(self, key: K, seconds: float | None) -> None:
-        """Add a key after its work: when the work asked for it, or after its rest where an event came meanwhile."""
+        """Add a key after its work: when the work asked for it, or after its rest if an event came meanwhile."""
         if key in self._again:
             seconds = 0.0
         if seconds is None:
-            # A key that is gone leaves nothing behind.
+            # Keep nothing about a key that may be gone.
             self._not_before.pop(key, None)
             return
         self._not_before[key] = _now() + self._delays.rest
@@ -165,13 +175,13 @@ class WorkQueue(Generic[K]):
         asked = (error.retry_after if isinstance(error, OperatorError) else None) or 0.0
         self._not_before[key] = _now() + max(self._delays.rest, asked)
         self._schedule(key, max(delay, asked))
-        # Once is nothing, as with a conflict; what is not expected at all is shown with all that is known of it.
+        # A single failure, such as a conflict, is normal; an unexpected error is logged with its traceback.
         level = logging.INFO if expected and failures == 1 else logging.WARNING
-        text = "%s: failed %d times in a row, again in %.1f s: %s"
+        text = "%s: failed %d times in a row, retrying in %.1f s: %s"
         logger.log(level, text, key, failures, max(delay, asked), error, exc_info=None if expected else error)
 
     def _schedule(self, key: K, seconds: float) -> None:
-        """Make a key ready at that time, or when its rest is over; an earlier time that is set stays."""
+        """Make a key ready in ``seconds``, or when its rest is over; an earlier scheduled time stays."""
         if key in self._due or self._closed:
             return
         now = _now()

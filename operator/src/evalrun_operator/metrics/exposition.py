@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from evalrun_operator.metrics import series
 from evalrun_operator.metrics.operator import OperatorMetrics
-from evalrun_operator.metrics.runs import RunMetrics
+from evalrun_operator.metrics.runs import ObservedRuns
 from evalrun_operator.metrics.text import head, page
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -27,7 +27,7 @@ PIECE = 64
 class Exposition:
     """Everything that the operator exports."""
 
-    runs: RunMetrics
+    runs: ObservedRuns
     operator: OperatorMetrics
     now: Callable[[], datetime]
     _process: ProcessCollector = field(default_factory=lambda: ProcessCollector(registry=None))

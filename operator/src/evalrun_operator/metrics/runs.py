@@ -55,7 +55,7 @@ class _Run:
         return self.uid == run.metadata.uid and (phase is self.phase or not self.phase.finished)
 
 
-class RunMetrics:
+class ObservedRuns:
     """All runs that were seen and are not gone."""
 
     def __init__(self, settings: MetricsSettings) -> None:

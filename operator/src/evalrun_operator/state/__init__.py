@@ -1,1 +1,1 @@
-"""What is observed of a run, what is desired, and what a backend must offer."""
+"""The observed state of a run, the desired state, and the protocol of a backend."""

@@ -1,4 +1,4 @@
-"""What the operator needs of a backend: objects from what is wanted, and a picture of what is there. Both pure."""
+"""The protocol of a backend: children from the desired state, and the observed state from children. Both are pure."""
 
 from __future__ import annotations
 
@@ -15,38 +15,42 @@ from evalrun_operator.state.observed import Attempt, Missing, References
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """A run's children as they are in the cluster."""
+    """The children of a run as they are in the cluster."""
 
     by_kind: Mapping[Kind, Sequence[Manifest]] = field(default_factory=dict)
-    """All of the kinds that the backend reads, with the run's label."""
+    """Every object of the kinds that the backend reads, selected by the run's label."""
     lost_nodes: frozenset[str] = frozenset()
     """Names of nodes that are not ready, among those that the run's pods are bound to."""
 
     def of(self, kind: Kind) -> Sequence[Manifest]:
-        """The children of a kind."""
+        """Return the children of a kind."""
         return self.by_kind.get(kind, ())
 
 
 class Backend(Protocol):
-    """Makes children and reads them. No client, no clock."""
+    """Creates and reads children. It has no client and no clock."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The kinds that are read, by the run's label, and watched."""
+        """Return the kinds that are read, by the run's label, and watched."""
 
     def problems(self, run: EvalRun) -> tuple[Missing, ...]:
-        """What the cluster would refuse of children made from this spec; InvalidSpec, all of it."""
+        """Return what the cluster would reject of children made from this spec; each is InvalidSpec."""
 
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
-        """What is there, by attempt."""
+        """Summarize the existing children by attempt number."""
 
     def changes(
         self, run: EvalRun, desired: DesiredState, objects: Objects, references: References | None
     ) -> tuple[Change, ...]:
-        """What has to be written so that what is wanted will be there, in order.
+        """Compute the writes, in order, that lead to the desired state.
 
-        ``references`` are needed to make a driver.
+        Args:
+            run: The run.
+            desired: The desired children of one attempt.
+            objects: The existing children.
+            references: What the names in the spec stand for; needed to create a driver.
         """
 
     def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
-        """What mends children that the cluster cannot mend by itself, such as pods on nodes that are gone."""
+        """Compute the writes that repair what the cluster cannot repair itself, such as pods on lost nodes."""

@@ -1,4 +1,4 @@
-"""What should be there: the planner's word to a backend, in no cluster's terms."""
+"""The desired state of an attempt, as the planner hands it to a backend, independent of a cluster's terms."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from enum import StrEnum
 
 
 class Desired(StrEnum):
-    """What becomes of a part of an attempt."""
+    """The desired state of one part of an attempt."""
 
     RUNNING = "running"
-    """Made if it is not there."""
+    """Created if it does not exist."""
     UNCHANGED = "unchanged"
-    """Left as it is, there or not."""
+    """Left as it is, existing or not."""
     ABSENT = "absent"
     """Deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """The children of one attempt. Attempts before it are cleared: their replicas go, a driver that ended stays."""
+    """The desired children of one attempt.
+
+    Earlier attempts are cleared: their replicas are deleted, a driver that ended stays.
+    """
 
     attempt: int
     driver: Desired = Desired.UNCHANGED
     replicas: Desired = Desired.UNCHANGED
     count: int = 0
-    """Replicas, where ``replicas`` is RUN."""
+    """Number of replicas, where ``replicas`` is RUNNING."""
     seconds_left: int | None = None
-    """Of policy.activeDeadlineSeconds: a backstop for the time in which the operator is away."""
+    """Rest of policy.activeDeadlineSeconds: a limit that holds while the operator is down."""

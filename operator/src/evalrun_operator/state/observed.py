@@ -1,4 +1,4 @@
-"""What the operator knows of one run at one moment. Plain values: made by ``observe``, read by ``plan``."""
+"""The state of one run at one moment, as plain values: made by ``observe``, read by ``plan``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from evalrun_api.wire.runconfig import RunLocation
 
 
 class DriverPhase(StrEnum):
-    """How far the driver of an attempt is."""
+    """Progress of the driver of an attempt."""
 
     WAITING = "waiting"
-    """No pod of it runs: not scheduled, its image is being pulled, or it is being replaced after a disruption."""
+    """No pod of it runs: unscheduled, pulling its image, or being replaced after a disruption."""
     STARTING = "starting"
     """Its pod runs, preflight has not passed."""
     READY = "ready"
@@ -23,13 +23,13 @@ class DriverPhase(StrEnum):
     SUCCEEDED = "succeeded"
     """It ended with COMPLETE in the store."""
     FAILED = "failed"
-    """It ended without."""
+    """It ended without COMPLETE in the store."""
     LEAVING = "leaving"
     """It is being deleted."""
 
     @property
     def ended(self) -> bool:
-        """Whether it will do nothing more."""
+        """Whether it does nothing more."""
         return self in {DriverPhase.SUCCEEDED, DriverPhase.FAILED}
 
 
@@ -39,42 +39,42 @@ class ObservedDriver:
 
     phase: DriverPhase
     result: RunResult | None = None
-    """Its last words; None where it is not at its end or died without."""
+    """Its RunResult; None while it has not ended, or if it died without one."""
     exit_code: int | None = None
-    """Of its container that ended last."""
+    """Exit code of its container that ended last."""
     reason: Reason | None = None
-    """What the cluster knows of its end: DeadlineExceeded, OutOfMemory."""
+    """What the cluster knows about its end: DeadlineExceeded, OutOfMemory."""
     detail: str = ""
     """For people: why it waits, or what it died of."""
     address: str | None = None
-    """IP of its pod, where it answers."""
+    """IP address of its pod, while it answers."""
     ended_at: datetime | None = None
-    """When it ended."""
+    """Time of its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedReplicas:
-    """The replicas' pods of one attempt."""
+    """The replica pods of one attempt."""
 
     count: int
-    """Pods asked for."""
+    """Desired number of pods."""
     active: int = 0
     """Pods that are pending or running: they hold, or will hold, GPUs."""
     running: int = 0
-    """Pods that run."""
+    """Pods that run and are ready."""
     ended: bool = False
-    """Nothing more of it will run: all of its pods left with 0, or it failed."""
+    """Whether nothing more of it will run: all of its pods exited with 0, or it failed."""
     queued: bool = False
-    """Waits for admission by a queue."""
+    """Whether it waits for admission by a queue."""
     leaving: bool = False
-    """It is being deleted."""
+    """Whether it is being deleted."""
     detail: str = ""
     """For people: why pods do not run, or what the last ones died of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is there of one attempt."""
+    """The existing children of one attempt."""
 
     driver: ObservedDriver | None = None
     replicas: ObservedReplicas | None = None
@@ -82,42 +82,42 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Something the spec names that cannot be used."""
+    """An object named by the spec that cannot be used."""
 
     field: str
-    """spec.output.storage.credentialsSecretRef"""
+    """Field of the spec, such as spec.output.storage.credentialsSecretRef."""
     reason: Reason
-    """NotFound, SecretNotAllowed, InvalidSpec."""
+    """NotFound, SecretNotAllowed or InvalidSpec."""
     message: str
-    """What was wrong, what is expected, what to do."""
+    """What is wrong, what is expected, what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What the names in a spec stand for. ``problems`` empty: everything is there."""
+    """The objects that the names in a spec stand for; all of them exist if ``problems`` is empty."""
 
     problems: tuple[Missing, ...] = ()
     runs: Mapping[str, RunLocation] = field(default_factory=dict)
-    """Results of other runs, by the run's name."""
+    """Results of other runs, by the name of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One run and everything about it."""
+    """One run with everything known about it."""
 
     run: EvalRun
-    """metadata.name, namespace and uid are always there."""
+    """The EvalRun; metadata.name, namespace and uid are always set."""
     attempts: Mapping[int, Attempt] = field(default_factory=dict)
-    """By number, those of which something is there."""
+    """Attempts of which something exists, by number."""
     progress: RunProgress | None = None
-    """What the present driver says; None where it does not answer."""
+    """Answer of the present driver; None if it does not answer."""
     references: References | None = None
-    """None where nobody needed them: an attempt is on its way, or the run is finished."""
+    """None where they are not needed: an attempt is in progress, or the run is finished."""
     invalid: str | None = None
-    """Why the spec breaks a rule that the API server let through."""
+    """Why the spec breaks a rule that the API server let through; None if it does not."""
 
     @property
     def last_attempt(self) -> int:
-        """The highest attempt that is recorded or there; 0 before the first."""
+        """Highest attempt that is recorded or exists; 0 before the first."""
         recorded = self.run.status.attempt if self.run.status else None
         return max([recorded or 0, *self.attempts])
