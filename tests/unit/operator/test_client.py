@@ -107,7 +107,7 @@ def test_a_proxys_page_is_an_error_too() -> None:
     server = Server(answers=[web.Response(status=502, text="<html>Bad Gateway</html>")])
     with pytest.raises(errors.Unavailable, match="Bad Gateway"):
         talk(server, lambda client: client.get(JOBS, "team", "x"))
-    with pytest.raises(errors.Unavailable, match="no JSON"):
+    with pytest.raises(errors.Unavailable, match="not JSON"):
         talk(Server(answers=[web.Response(text="<html>")]), lambda client: client.get(JOBS, "team", "x"))
 
 
@@ -218,7 +218,7 @@ def test_no_segment_of_a_path_leads_to_another_folder() -> None:
         "/apis/evalrun.dev/v1alpha1/namespaces/a%2Fb/evalruns/..%2F..%2Ftenant-b%2Fevalruns%2Fnightly%3Fx%23y"
     )
     for name in (".", ".."):
-        with pytest.raises(errors.Invalid, match="no name of a Kubernetes object"):
+        with pytest.raises(errors.Invalid, match="not the name of a Kubernetes object"):
             path_of(PODS, "team", name)
-        with pytest.raises(errors.Invalid, match="no name of a Kubernetes object"):
+        with pytest.raises(errors.Invalid, match="not the name of a Kubernetes object"):
             path_of(PODS, name, "x")

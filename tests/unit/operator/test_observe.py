@@ -203,7 +203,7 @@ def test_a_secret_needs_its_owners_word() -> None:
     forbidden = FakeApi().failing("metadata", SECRETS, Forbidden("get", "no", status=403))
     references = Look(forbidden).saw(run().with_spec(**spec)).references
     assert references is not None
-    assert "RoleBinding there of the ClusterRole evalrun-secret-reader" in references.problems[0].message
+    assert "bind the ClusterRole evalrun-secret-reader there" in references.problems[0].message
 
 
 def test_a_bundle_needs_its_key_and_a_suite_and_a_claim_need_to_be_there() -> None:

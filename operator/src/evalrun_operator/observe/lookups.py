@@ -1,4 +1,4 @@
-"""Looking up what a spec names. Of Secrets only the metadata is read: what they hold never reaches the operator."""
+"""Lookup of the objects that a spec names. The data of Secrets never reaches the operator, only their metadata does."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from evalrun_operator.observe.references import Reference, ReferenceKind, refere
 from evalrun_operator.state.observed import Missing, References
 
 SECRET_READER = "evalrun-secret-reader"  # noqa: S105 (a role's name, no password)
-"""The ClusterRole that lets the operator see Secrets, bound in each namespace where runs may use some."""
+"""ClusterRole that lets the operator see Secrets, bound in each namespace where runs may use some."""
 RESUME_FROM = "spec.resumeFrom.runName"
 
 
 async def look_up(client: Client, namespace: str, spec: EvalRunSpec) -> References:
-    """Everything that the spec names, all at once. Raises ``ApiError`` where nobody can tell."""
+    """Look up everything that the spec names, concurrently. Raises ``ApiError`` if a lookup fails."""
     named = references(spec)
     found = await asyncio.gather(*(_look_up(client, namespace, one) for one in named))
     problems = tuple(one for one in found if isinstance(one, Missing))
@@ -42,17 +42,16 @@ async def _look_up(client: Client, namespace: str, reference: Reference) -> Miss
             case ReferenceKind.RUN:
                 return _run(reference, await client.get(EVALRUNS, namespace, reference.name))
     except NotFound:
-        message = (
-            f"there is no {reference.kind} {reference.name} in the namespace {namespace}: make it, or name another"
-        )
+        what = f"{reference.kind} {reference.name}"
+        message = f"{what} does not exist in namespace {namespace}; hint: create it, or name another"
         return Missing(reference.field, Reason.NOT_FOUND, message)
     except Forbidden:
         if reference.kind is not ReferenceKind.SECRET:
             raise
         message = (
-            f"the operator may not look at Secrets in the namespace {namespace}, so it cannot tell whether runs may "
-            f"use {reference.name}; an administrator adds the namespace to the chart's secrets.namespaces, or makes a "
-            f"RoleBinding there of the ClusterRole {SECRET_READER} to the operator's service account"
+            f"the operator may not read Secrets in namespace {namespace}, so it cannot check whether runs may use "
+            f"{reference.name}; hint: ask an administrator to add the namespace to the chart's secrets.namespaces, or "
+            f"to bind the ClusterRole {SECRET_READER} there to the operator's service account"
         )
         return Missing(reference.field, Reason.SECRET_NOT_ALLOWED, message)
     return None
@@ -63,8 +62,8 @@ def _secret(namespace: str, reference: Reference, secret: Mapping[str, Any]) -> 
     if labels.get(LABEL_USE) == USE_STORAGE:
         return None
     message = (
-        f"the Secret {reference.name} lacks the label {LABEL_USE}: {USE_STORAGE}, without which no run may use it; "
-        f"whoever owns it sets it: kubectl label secret {reference.name} {LABEL_USE}={USE_STORAGE} -n {namespace}"
+        f"Secret {reference.name} lacks the label {LABEL_USE}: {USE_STORAGE}, without which no run may use it; hint: "
+        f"its owner sets it with: kubectl label secret {reference.name} {LABEL_USE}={USE_STORAGE} -n {namespace}"
     )
     return Missing(reference.field, Reason.SECRET_NOT_ALLOWED, message)
 
@@ -73,12 +72,14 @@ def _config_map(reference: Reference, config_map: Mapping[str, Any]) -> Missing 
     keys = {**(config_map.get("data") or {}), **(config_map.get("binaryData") or {})}
     if reference.key in keys:
         return None
-    message = f"the ConfigMap {reference.name} has no key {reference.key}, only: {', '.join(sorted(keys)) or 'none'}"
+    message = (
+        f"ConfigMap {reference.name} has no key {reference.key}, expected one of: {', '.join(sorted(keys)) or 'none'}"
+    )
     return Missing(reference.field, Reason.NOT_FOUND, message)
 
 
 def _run(reference: Reference, run: Mapping[str, Any]) -> Missing | RunLocation:
-    """An earlier run may have failed and still be resumed from; one to compare with must have its scores."""
+    """Check an earlier run: one to resume from may have failed, one to compare with must have its scores."""
     status = run.get("status") or {}
     phase, uri = status.get("phase"), status.get("resultsUri")
     ended = {Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED} if reference.field == RESUME_FROM else {Phase.SUCCEEDED}
@@ -86,6 +87,6 @@ def _run(reference: Reference, run: Mapping[str, Any]) -> Missing | RunLocation:
         return RunLocation(uri=uri)
     expected = " or ".join(ended) if uri or phase not in ended else "with results"
     message = (
-        f"the EvalRun {reference.name} is {phase or Phase.PENDING}, expected {expected}: wait for it, or name another"
+        f"EvalRun {reference.name} is {phase or Phase.PENDING}, expected {expected}; hint: wait for it, or name another"
     )
     return Missing(reference.field, Reason.NOT_FOUND, message)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Key(NamedTuple):
-    """An EvalRun."""
+    """Namespace and name of an EvalRun."""
 
     namespace: str
     name: str
@@ -33,23 +33,23 @@ class Key(NamedTuple):
 
 
 AskProgress = Callable[[str], Awaitable[RunProgress | None]]
-"""Asks the driver at an address."""
+"""Asks the driver at an address for its progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Children:
     uid: str | None
-    """The run's."""
+    """Uid of the run."""
     by_kind: Mapping[Kind, Sequence[Manifest]]
 
 
 @dataclass
 class Observer:
-    """Reads runs. ``now`` is the clock that deletions of pods are held against.
+    """Reader of runs. ``now`` is the clock that deletions of pods are compared with.
 
-    A run is read each time, its children only when there may be news of them: a label selects among all objects of a
-    namespace, which is dear where there are many, and a run whose progress is asked for changes seldom otherwise.
-    Whoever hears of a child (a watch, the resync, the operator itself that wrote one) calls ``forget``.
+    A run is read each time, its children only when they may have changed: a label selector scans all objects of a
+    namespace, which is expensive in large ones, and the children of a running run rarely change. Whoever learns of a
+    change of a child (a watch, the resync, the operator itself after a write) calls ``forget``.
     """
 
     client: Client
@@ -61,21 +61,26 @@ class Observer:
     _reading: dict[Key, object] = field(default_factory=dict)
 
     def forget(self, key: Key) -> None:
-        """The run's children are read again, also by whoever is reading them now."""
+        """Forget the children of a run: they are read again, also by a read that is in progress."""
         self._known.pop(key, None)
         self._reading.pop(key, None)
 
     async def observe(self, key: Key) -> tuple[Observed, Objects] | None:
-        """One run and everything about it; None if it is gone or on its way out, with its children.
+        """Read one run and everything about it.
 
-        Raises ``ApiError`` if something could not be read, ``UnreadableStatus`` if it could not be understood.
+        Returns:
+            The run and its children; None if the run is deleted or being deleted.
+
+        Raises:
+            ApiError: Something could not be read.
+            UnreadableStatus: The status could not be understood.
         """
         try:
             body = await self.client.get(EVALRUNS, key.namespace, key.name)
         except NotFound:
             body = {}
         if body and not _is_of(body, key):
-            logger.error("%s: the API server answered with another object, which is left alone", key)
+            logger.error("%s: the API server answered with another object, which is ignored", key)
             body = {}
         if not body or body["metadata"].get("deletionTimestamp"):
             self.forget(key)
@@ -102,7 +107,7 @@ class Observer:
         selector = f"{LABEL_RUN}={run.metadata.uid}"
         lists = await asyncio.gather(*(self.client.list_objects(kind, key.namespace, selector) for kind in kinds))
         children = _Children(run.metadata.uid, dict(zip(kinds, lists, strict=True)))
-        # Of runs that are finished there may be very many, and they are hardly ever looked at.
+        # Finished runs may be very many, and they are rarely reconciled.
         if self._reading.get(key) is reading and not _is_finished(run):
             self._known[key] = children
         self._reading.pop(key, None)
@@ -123,8 +128,8 @@ class Observer:
         except Forbidden as error:
             if not self._nodes_forbidden:
                 logger.warning(
-                    "pods on lost nodes are not force-deleted, as this operator may not get nodes (the chart grants it "
-                    "to cluster-wide installations): %s",
+                    "pods on lost nodes are not force-deleted, because this operator may not get nodes (the chart "
+                    "grants it to cluster-wide installations): %s",
                     error,
                 )
             self._nodes_forbidden = True
@@ -140,7 +145,7 @@ class Observer:
     async def _references(
         self, namespace: str, run: EvalRun, invalid: str | None, driver: ObservedDriver | None
     ) -> References | None:
-        """Looked up only where an attempt may have to be made."""
+        """Look up the references only where an attempt may have to be created."""
         if invalid is not None or _is_finished(run) or run.spec.policy.suspend:
             return None
         if driver is not None and not driver.phase.ended:
@@ -150,7 +155,7 @@ class Observer:
 
 
 def _is_of(body: Manifest, key: Key) -> bool:
-    """Whether an object is the one that was asked for: nothing is ever done to another."""
+    """Check that an object is the one that was asked for: no other object is ever changed."""
     return (body["metadata"].get("namespace"), body["metadata"].get("name")) == key
 
 
@@ -164,7 +169,7 @@ def _present_driver(run: EvalRun, attempts: Mapping[int, Attempt]) -> ObservedDr
 
 
 def _nodes_of_stuck(pods: Iterable[Manifest], now: datetime) -> set[str]:
-    """Nodes of pods that should have ended by now: deletionTimestamp is when the grace period is over."""
+    """Collect the nodes of pods that should have ended: deletionTimestamp includes the grace period."""
     nodes = set()
     for pod in pods:
         deleted = pod["metadata"].get("deletionTimestamp")
@@ -175,5 +180,5 @@ def _nodes_of_stuck(pods: Iterable[Manifest], now: datetime) -> set[str]:
 
 
 def _time(text: str) -> datetime:
-    """Kubernetes' times are UTC: ``2026-11-01T10:00:00Z``."""
+    """Parse a Kubernetes time, which is UTC: ``2026-11-01T10:00:00Z``."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""From an EvalRun as the API server has it to the models, or to what is wrong with it."""
+"""Conversion of an EvalRun of the API server into the models, or into what is wrong with it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ _META = ("name", "namespace", "uid", "labels", "annotations", "resourceVersion",
 
 
 def parse_run(body: Mapping[str, Any]) -> tuple[EvalRun, str | None]:
-    """The run, and why its spec cannot be used; None: it can.
+    """Parse a run; a spec that the models reject is replaced by a placeholder.
 
-    A spec that the models refuse is replaced by a stand-in that means nothing, but for the model if that can be read.
+    The placeholder has no meaning, except for the model, where that can be read.
+
+    Returns:
+        The run, and why its spec cannot be used; None if it can.
 
     Raises:
         UnreadableStatus: A newer operator wrote what this one does not know. Acting without it could start a run again.
@@ -45,7 +48,7 @@ def parse_run(body: Mapping[str, Any]) -> tuple[EvalRun, str | None]:
         if problems:
             problem = "; ".join(map(str, problems))
     except InvalidInput as error:
-        run = EvalRun(metadata=_metadata(metadata), spec=_stand_in(body.get("spec")))
+        run = EvalRun(metadata=_metadata(metadata), spec=_placeholder(body.get("spec")))
         problem = "; ".join(map(str, error.problems))
     return run.model_copy(update={"status": status}), problem
 
@@ -58,8 +61,8 @@ def _status(name: str, status: object) -> EvalRunStatus | None:
     except ValidationError as error:
         first = error.errors()[0]
         raise UnreadableStatus(
-            f"the status of {name} cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}); it was written "
-            "by another version of the operator: run that one, or a newer one"
+            f"the status of {name} cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}), another "
+            "version of the operator wrote it; hint: run that version, or a newer one"
         ) from error
 
 
@@ -67,7 +70,7 @@ def _metadata(metadata: Mapping[str, Any]) -> ObjectMeta:
     return ObjectMeta.model_validate_json(json.dumps(metadata), by_alias=True, by_name=False)
 
 
-def _stand_in(spec: object) -> EvalRunSpec:
+def _placeholder(spec: object) -> EvalRunSpec:
     given = spec.get("model") if isinstance(spec, dict) else None
     try:
         model = ModelSpec.model_validate_json(json.dumps(given), by_alias=True, by_name=False)

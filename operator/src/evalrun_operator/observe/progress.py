@@ -1,4 +1,4 @@
-"""Asking a driver how far it is."""
+"""Request for the progress of a driver."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from evalrun_api.wire.pods import HTTP_PORT
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 2.0
-"""A driver that is busy for longer is asked again; nothing waits for it."""
+"""Timeout of the request; a busy driver is asked again later, and nothing waits for it."""
 MAX_BYTES = 64 * 1024
-"""A pod runs what users chose: its answer is not trusted to be small."""
+"""Limit of the answer: a pod runs what users chose, so its answer may be of any size."""
 
 
 async def ask_progress(session: aiohttp.ClientSession, address: str, port: int = HTTP_PORT) -> RunProgress | None:
-    """What the driver at this address says; None if it does not answer, or not sensibly."""
+    """Ask the driver at this address; return None if it does not answer, or not validly."""
     host = f"[{address}]" if ":" in address else address
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     try:
-        # A redirect would lead the operator to addresses of a pod's choice.
+        # A redirect would let a pod choose the addresses that the operator contacts.
         async with session.get(f"http://{host}:{port}/progress", timeout=timeout, allow_redirects=False) as response:
             if response.status != 200:
                 return None
@@ -35,13 +35,13 @@ async def ask_progress(session: aiohttp.ClientSession, address: str, port: int =
         return RunProgress.from_json(text)
     except ValidationError as error:
         logger.warning(
-            "the driver at %s says what this operator cannot read: %d problems", address, error.error_count()
+            "the driver at %s answers with what this operator cannot read: %d problems", address, error.error_count()
         )
         return None
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, cut off where it is too long, so that it can be no sensible answer."""
+    """Read the body up to the limit; a longer one is cut off, which makes it invalid."""
     text = b""
     async for piece in response.content.iter_any():
         text += piece

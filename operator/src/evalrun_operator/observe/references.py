@@ -1,4 +1,4 @@
-"""What a spec names outside itself: pure lists of it, to be looked up by ``observe``."""
+"""The objects that a spec names outside itself, as pure lists for ``observe`` to look up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evalrun_api import EvalRunSpec, ModelScheme, Storage
 
 
 class ReferenceKind(StrEnum):
-    """What is named."""
+    """Kind of a named object."""
 
     SECRET = "Secret"  # noqa: S105 (a kind, no password)
     CONFIG_MAP = "ConfigMap"
@@ -25,19 +25,19 @@ class Reference:
     kind: ReferenceKind
     name: str
     field: str
-    """Where the spec names it."""
+    """Field of the spec that names it."""
     key: str | None = None
-    """The key of a ConfigMap that is read."""
+    """Key of a ConfigMap that is read."""
 
 
 def claim_of(uri: str) -> tuple[str, str]:
-    """The claim and the path in it of a ``pvc://claim/path``."""
+    """Split ``pvc://claim/path`` into the claim and the path within it."""
     claim, _, path = uri.removeprefix("pvc://").partition("/")
     return claim, path
 
 
 def references(spec: EvalRunSpec) -> tuple[Reference, ...]:
-    """Everything that the spec names, in its order."""
+    """List everything that the spec names, in its order."""
     return tuple(_references(spec))
 
 

@@ -1,4 +1,4 @@
-"""The operator's decisions: pure functions of what was observed, the settings and the time."""
+"""The operator's decisions: pure functions of the observed state, the settings and the time."""
 
 from evalrun_operator.plan.plan import Plan, plan
 

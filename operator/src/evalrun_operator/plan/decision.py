@@ -11,7 +11,7 @@ from evalrun_operator.state.desired import DesiredState
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is decided of a run."""
+    """A decision about a run."""
 
     phase: Phase
     findings: Findings
@@ -22,7 +22,7 @@ class Decision:
     running: bool = False
     """Whether time counts against policy.activeDeadlineSeconds."""
     ready: int = 0
-    """Replicas that answer."""
+    """Replicas that answer requests."""
     result: RunResult | None = None
-    """The run's end, if a driver said it."""
+    """The result of the run, if a driver reported it."""
     requeue_after: float = 60.0

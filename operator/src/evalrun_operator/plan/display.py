@@ -9,12 +9,12 @@ from evalrun_api.status.status import DisplayColumns, EvalRunStatus
 
 
 def progress_text(counts: Counts) -> str | None:
-    """``1,204/1,319``; None before anything is planned."""
+    """Format the progress as ``1,204/1,319``; return None before anything is planned."""
     return f"{counts.done:,}/{counts.planned:,}" if counts.planned else None
 
 
 def score_text(scores: tuple[Score, ...], gates: tuple[GateResult, ...]) -> str | None:
-    """The first gate's score, or the first benchmark's headline: ``0.6831±0.0128``."""
+    """Format the first gate's score, or the first benchmark's headline score, as ``0.6831±0.0128``."""
     chosen = None
     if gates:
         first = gates[0]
@@ -27,7 +27,7 @@ def score_text(scores: tuple[Score, ...], gates: tuple[GateResult, ...]) -> str 
 
 
 def eta_text(eta: datetime | None, now: datetime) -> str | None:
-    """Time left: ``40s``, ``12m``, ``3h05m``."""
+    """Format the remaining time as ``40s``, ``12m`` or ``3h05m``."""
     if eta is None:
         return None
     left = max(0, int((eta - now) / timedelta(seconds=1)))
@@ -40,7 +40,7 @@ def eta_text(eta: datetime | None, now: datetime) -> str | None:
 def display(
     status: EvalRunStatus, model: str, progress: RunProgress | None, result: RunResult | None, now: datetime
 ) -> DisplayColumns:
-    """All columns, from the rest of the status."""
+    """Fill all columns from the rest of the status."""
     replicas = status.replicas
     verdict = None if result is None or result.verdict is None else result.verdict.value
     return DisplayColumns(

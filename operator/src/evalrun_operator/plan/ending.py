@@ -1,4 +1,4 @@
-"""What an attempt that ended means for its run."""
+"""The meaning of an attempt's end for its run."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from evalrun_operator.state.observed import DriverPhase, ObservedDriver
 
 
 class AttemptOutcome(StrEnum):
-    """What follows."""
+    """The consequence of an attempt's end."""
 
     DONE = "done"
     """The run has its results."""
     INVALID = "invalid"
     """The input is wrong: the run ends."""
     FINAL = "final"
-    """The run failed, no attempt mends it."""
+    """The run failed, and no other attempt can help."""
     RETRY = "retry"
-    """Another attempt may mend it; this one is charged."""
+    """Another attempt may succeed; this one is charged."""
     AGAIN = "again"
-    """Nobody's fault: another attempt, uncharged."""
+    """Not a failure of the run: another attempt follows, and this one is not charged."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnding:
-    """What an ended driver means."""
+    """The outcome of an attempt, with its reason."""
 
     verdict: AttemptOutcome
     reason: Reason
@@ -35,18 +35,24 @@ class AttemptEnding:
 
 
 FIRST_WAIT, LONGEST_WAIT = 10.0, 300.0
+"""Seconds: after the second failure, and at most."""
 
 
 def ending_of(driver: ObservedDriver, *, deadline_over: bool) -> AttemptEnding:
-    """Judge a driver that ended."""
+    """Judge a driver that ended.
+
+    Args:
+        driver: A driver whose phase is SUCCEEDED or FAILED.
+        deadline_over: Whether policy.activeDeadlineSeconds has passed, by the operator's own clock.
+    """
     if driver.phase is DriverPhase.SUCCEEDED:
         return _of_success(driver)
     if driver.reason is Reason.DEADLINE_EXCEEDED:
-        # The Job's own backstop, with the deadline that stood when it was made.
+        # The Job enforces the deadline that was set when it was created.
         return AttemptEnding(
             AttemptOutcome.FINAL if deadline_over else AttemptOutcome.AGAIN,
             Reason.DEADLINE_EXCEEDED,
-            "policy.activeDeadlineSeconds have passed; what is committed stays",
+            "policy.activeDeadlineSeconds has passed; what is committed stays",
         )
     reason, message = _why(driver)
     if driver.exit_code in {ExitCode.STOPPED, ExitCode.SUPERSEDED}:
@@ -59,23 +65,23 @@ def ending_of(driver: ObservedDriver, *, deadline_over: bool) -> AttemptEnding:
 
 
 def wait_before(charged: int) -> float:
-    """Seconds between a failed attempt and the next: none the first time, then longer each time."""
+    """Return the seconds between a failed attempt and the next: 0 after the first failure, then doubling."""
     return 0.0 if charged <= 1 else min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (charged - 2))
 
 
 def _of_success(driver: ObservedDriver) -> AttemptEnding:
     if driver.result is not None and driver.result.phase is Phase.SUCCEEDED:
         return AttemptEnding(AttemptOutcome.DONE, Reason.SUCCEEDED, "all results are written")
-    message = "the driver ended well, but its last words are lost; another one reads the result again"
-    # With its pod gone nobody could have heard them. One that was heard and said nothing would say nothing again.
+    message = "the driver succeeded, but its result message is lost; another driver reads the result again"
+    # Without its pod its result could not be read. A driver that left no readable result would leave none again.
     lost = driver.exit_code is None
     return AttemptEnding(AttemptOutcome.AGAIN if lost else AttemptOutcome.RETRY, Reason.DRIVER_FAILED, message)
 
 
 def _why(driver: ObservedDriver) -> tuple[Reason, str]:
-    """What ended a driver: by its own words, else by what the cluster knows."""
+    """Return why a driver ended: by its own result, else by what the cluster knows."""
     if driver.result is not None and driver.result.failure is not None:
         return driver.result.failure.reason, driver.result.failure.message
     code = "" if driver.exit_code is None else f" with exit code {driver.exit_code}"
     detail = f": {driver.detail}" if driver.detail else ""
-    return driver.reason or Reason.DRIVER_FAILED, f"the driver died{code} without a word{detail}"
+    return driver.reason or Reason.DRIVER_FAILED, f"the driver died{code} without a result message{detail}"

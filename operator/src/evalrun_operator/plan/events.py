@@ -1,11 +1,11 @@
-"""What is told in ``kubectl describe``: conditions that changed, where a person would want to know."""
+"""Events for ``kubectl describe``: changed conditions that a person would want to know about."""
 
 from __future__ import annotations
 
 from evalrun_api import Condition, ConditionStatus, ConditionType, EvalRunStatus
 from evalrun_operator.kube.objects import Event
 
-_TOLD = {
+_REPORTED = {
     (ConditionType.ACCEPTED, ConditionStatus.FALSE): True,
     (ConditionType.ADMITTED, ConditionStatus.FALSE): False,
     (ConditionType.REPLICAS_READY, ConditionStatus.TRUE): False,
@@ -15,23 +15,23 @@ _TOLD = {
     (ConditionType.STORAGE_DEGRADED, ConditionStatus.TRUE): True,
     (ConditionType.GATE_PASSED, ConditionStatus.FALSE): True,
 }
-"""Conditions that are told when they come to be so, and whether as a warning."""
+"""Conditions that are reported when they become so, and whether as a warning."""
 
 
 def events(before: EvalRunStatus, after: EvalRunStatus) -> tuple[Event, ...]:
-    """The events of a change of status."""
+    """Compute the events of a change of status."""
     recorded = {condition.type: condition for condition in before.conditions}
-    told = [
+    reported = [
         Event(condition.reason, condition.message, warning)
         for condition in after.conditions
-        if (warning := _TOLD.get((ConditionType(condition.type), condition.status))) is not None
+        if (warning := _REPORTED.get((ConditionType(condition.type), condition.status))) is not None
         and _changed(recorded.get(condition.type), condition)
     ]
     if after.attempt and after.attempt != before.attempt:
         retry = after.attempt > 1
         message = next((one.message for one in after.conditions if one.type == ConditionType.COMPLETE), "")
-        told.insert(0, Event("AttemptStarted", f"attempt {after.attempt}: {message}", warning=retry))
-    return tuple(told)
+        reported.insert(0, Event("AttemptStarted", f"attempt {after.attempt}: {message}", warning=retry))
+    return tuple(reported)
 
 
 def _changed(before: Condition | None, after: Condition) -> bool:

@@ -1,4 +1,4 @@
-"""Findings: what is true of a run now, as conditions with their reasons, before they meet the recorded ones."""
+"""Findings: the present conditions of a run with their reasons, before they are merged with the recorded ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evalrun_operator.state.observed import DriverPhase, ObservedDriver, Observe
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One condition as it is now."""
+    """The present value of one condition."""
 
     status: ConditionStatus
     reason: Reason
@@ -22,32 +22,32 @@ class Finding:
 Findings = Mapping[ConditionType, Finding]
 
 MESSAGE_LENGTH = 1024
-"""Characters of a message: status stays small."""
+"""Characters of a message: the status stays small."""
 
 
 def true(reason: Reason, message: str = "") -> Finding:
-    """It is so."""
+    """Make a finding that is True."""
     return Finding(ConditionStatus.TRUE, reason, message)
 
 
 def false(reason: Reason, message: str = "") -> Finding:
-    """It is not so."""
+    """Make a finding that is False."""
     return Finding(ConditionStatus.FALSE, reason, message)
 
 
 def unknown(reason: Reason, message: str = "") -> Finding:
-    """It is not known."""
+    """Make a finding that is Unknown."""
     return Finding(ConditionStatus.UNKNOWN, reason, message)
 
 
-ACCEPTED = true(Reason.ACCEPTED, "the spec is right, and what it names is there")
+ACCEPTED = true(Reason.ACCEPTED, "the spec is valid, and everything that it names exists")
 
 
 def going(reason: Reason, message: str) -> dict[ConditionType, Finding]:
-    """A run on its way: ``reason`` and ``message`` say what it does."""
+    """Return the findings of a run in progress; ``reason`` and ``message`` say what it is doing."""
     return {
         ConditionType.ACCEPTED: ACCEPTED,
-        ConditionType.ADMITTED: true(Reason.NO_QUEUE, "no queue was asked for"),
+        ConditionType.ADMITTED: true(Reason.NO_QUEUE, "the run names no queue"),
         ConditionType.REPLICAS_READY: false(reason, message),
         ConditionType.COMPLETE: false(reason, message),
         ConditionType.FAILED: false(reason),
@@ -60,12 +60,12 @@ def going(reason: Reason, message: str) -> dict[ConditionType, Finding]:
 
 
 def succeeded(result: RunResult) -> dict[ConditionType, Finding]:
-    """A run that has its results; a gate that failed stalls what waits for it."""
+    """Return the findings of a run that has its results; a failed gate makes it Stalled."""
     gate = gate_finding(result)
     counts = result.counts
     message = f"{counts.ok:,} of {counts.planned:,} items are scored; the results are in {result.results_uri}"
     if result.engine == "mock":
-        message = f"MADE-UP ANSWERS of the mock engine, these scores say nothing of a model. {message}"
+        message = f"MADE-UP ANSWERS of the mock engine, these scores say nothing about a model. {message}"
     failed_gate = gate.status is ConditionStatus.FALSE
     return going(Reason.SUCCEEDED, message) | {
         ConditionType.REPLICAS_READY: false(Reason.SUCCEEDED, "the replicas have left"),
@@ -77,7 +77,7 @@ def succeeded(result: RunResult) -> dict[ConditionType, Finding]:
 
 
 def failed(reason: Reason, message: str, *, accepted: Finding = ACCEPTED) -> dict[ConditionType, Finding]:
-    """A run that ended without its results."""
+    """Return the findings of a run that ended without its results."""
     return going(reason, message) | {
         ConditionType.ACCEPTED: accepted,
         ConditionType.FAILED: true(reason, message),
@@ -88,8 +88,8 @@ def failed(reason: Reason, message: str, *, accepted: Finding = ACCEPTED) -> dic
 
 
 def suspended() -> dict[ConditionType, Finding]:
-    """A run that was stopped and can go on: settled, as kstatus sees it."""
-    message = "policy.suspend is true: no pods; what is committed stays, false goes on from there"
+    """Return the findings of a run that was stopped and can resume: settled, in the terms of kstatus."""
+    message = "policy.suspend is true: no pods run; what is committed stays, and false resumes from there"
     return going(Reason.SUSPENDED_BY_USER, message) | {
         ConditionType.SUSPENDED: true(Reason.SUSPENDED_BY_USER, message),
         ConditionType.RECONCILING: false(Reason.SUSPENDED_BY_USER, message),
@@ -97,7 +97,7 @@ def suspended() -> dict[ConditionType, Finding]:
 
 
 def gate_finding(result: RunResult) -> Finding:
-    """The verdict of all gates together."""
+    """Return the finding of all gates together."""
     worst = next((gate for gate in result.gates if gate.verdict is result.verdict), None)
     message = "" if worst is None else worst.message
     match result.verdict:
@@ -112,7 +112,14 @@ def gate_finding(result: RunResult) -> Finding:
 
 
 def replicas_finding(replicas: ObservedReplicas | None, ready: int, count: int, least: int) -> Finding:
-    """Whether enough replicas answer requests."""
+    """Return whether enough replicas answer requests.
+
+    Args:
+        replicas: The observed replica pods.
+        ready: Replicas that answer requests, as the driver counts them.
+        count: Desired replicas.
+        least: Replicas with which the run may start.
+    """
     running = 0 if replicas is None else replicas.running
     detail = "" if replicas is None or not replicas.detail else f": {replicas.detail}"
     if ready >= count:
@@ -125,7 +132,7 @@ def replicas_finding(replicas: ObservedReplicas | None, ready: int, count: int, 
 
 
 def preflight_message(driver: ObservedDriver | None) -> str:
-    """What a driver that is not ready is busy with."""
+    """Describe what a driver that is not ready is doing."""
     if driver is not None and driver.phase is DriverPhase.STARTING:
         return "store, model, tasks and engine arguments are being checked"
     detail = f": {driver.detail}" if driver is not None and driver.detail else ""
@@ -133,7 +140,7 @@ def preflight_message(driver: ObservedDriver | None) -> str:
 
 
 def storage_finding(progress: RunProgress | None) -> Finding:
-    """Whether writes go through."""
+    """Return whether writes to the store are delayed."""
     if progress is None or progress.degraded is None:
         return false(Reason.STORAGE_OK)
     return true(Reason.STORAGE_UNAVAILABLE, progress.degraded)
@@ -142,7 +149,7 @@ def storage_finding(progress: RunProgress | None) -> Finding:
 def conditions(
     findings: Findings, before: tuple[Condition, ...], generation: int | None, now: datetime
 ) -> tuple[Condition, ...]:
-    """The conditions of a status; a transition's time changes only with the condition's status."""
+    """Merge findings into the recorded conditions; a transition time changes only with the status."""
     recorded = {condition.type: condition for condition in before}
     return tuple(
         _condition(kind, findings[kind], recorded.get(kind.value), generation, now)

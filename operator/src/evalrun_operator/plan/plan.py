@@ -1,15 +1,15 @@
-"""Decide what a run's children and status should be. Level, not edge: from what is there, whatever came before.
+"""Decisions about a run's children and status. Level-based: only the present state counts, not what happened before.
 
-The order of ``_decide`` is the policy: a result that is there is taken before anything else; wrong input ends the run;
-then come suspension, the deadline, and at last the attempts. An attempt is a driver and its replicas:
+The order of ``_decide`` is the policy: an existing result is taken before anything else; invalid input ends the run;
+then come suspension, the deadline, and finally the attempts. An attempt is a driver and its replicas:
 
-- none there: the next one is made. Nothing is charged for it, whoever took the last one away (a suspension, a person).
-- its driver is not ready: only the driver runs, preflight costs no GPU.
-- its driver is ready: replicas run, as many as the spec asks for.
-- its driver failed: replicas go; the next attempt follows, charged or not, or the run ends (``ending``).
+- No attempt exists: the next one is created. The last one is not charged, whoever deleted it (a suspension, a person).
+- Its driver is not ready: only the driver runs, because preflight needs no GPU.
+- Its driver is ready: replicas run, as many as the spec asks for.
+- Its driver failed: replicas are deleted; the next attempt follows, charged or not, or the run ends (``ending``).
 
-Attempts are recorded after they were made, so that a crash in between repeats what has no effect twice. What an attempt
-is charged with is counted when the next one is recorded, from the drivers that lie in between.
+Attempts are recorded after they are created, so that a crash in between only repeats idempotent writes. Charges are
+counted when the next attempt is recorded, from the drivers in between.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import DriverPhase, Missing, Observed, ObservedDriver
 
 LEAVING_SECONDS = 30.0
-"""For replicas to leave by themselves after the end of their run."""
+"""Seconds that replicas have to exit by themselves after the end of their run."""
 WORKING = {Phase.STARTING, Phase.RUNNING}
-"""Phases in which a driver has use for replicas."""
+"""Phases in which a driver has work for replicas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What should be: children, status, events, and when to look again."""
+    """The desired children, the new status, the events, and when to reconcile again."""
 
     desired: DesiredState | None
-    """None: children are left as they are."""
+    """Desired children; None leaves them as they are."""
     status: EvalRunStatus
     events: tuple[Event, ...] = ()
     delete_run: bool = False
-    """Its time to live is over."""
+    """Whether its time to live is over."""
     requeue_after: float = 60.0
-    """Seconds until the run is looked at again without an event, at the latest."""
+    """Seconds until the run is reconciled again without an event, at most."""
 
 
 def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
-    """Decide."""
+    """Decide about a run."""
     status = observed.run.status or EvalRunStatus()
     situation = situation_of(observed, settings, status, now)
     if status.phase is not None and status.phase.finished:
@@ -65,7 +65,7 @@ def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
 
 
 def _decide(situation: Situation) -> Decision:
-    """The policy, in its order."""
+    """Apply the policy, in its order."""
     observed, driver = situation.observed, situation.attempt.driver
     ending = None
     if driver is not None and driver.phase.ended:
@@ -77,7 +77,7 @@ def _decide(situation: Situation) -> Decision:
     if observed.run.spec.policy.suspend:
         return _suspended(situation)
     if situation.deadline_over:
-        message = f"policy.activeDeadlineSeconds ({situation.deadline}) have passed; what is committed stays"
+        message = f"policy.activeDeadlineSeconds ({situation.deadline}) has passed; what is committed stays"
         return _failed(situation, Phase.FAILED, Reason.DEADLINE_EXCEEDED, message)
     if driver is None:
         return _next_attempt(situation, situation.charged)
@@ -118,7 +118,7 @@ def _failed(situation: Situation, phase: Phase, reason: Reason, message: str, ch
 
 
 def _after_the_end(situation: Situation) -> Plan:
-    """A finished run is never started again; what still holds anything goes, and at last the run itself."""
+    """Handle a finished run: it is never started again; children that hold resources go, and finally the run."""
     status = situation.status
     since = timedelta(0) if status.finished_at is None else situation.now - status.finished_at
     passed = since / timedelta(seconds=1)
@@ -142,7 +142,7 @@ def _after_the_end(situation: Situation) -> Plan:
 
 def _suspended(situation: Situation) -> Decision:
     driver = situation.attempt.driver
-    # A driver that failed stays: what it is charged with is counted when the run goes on.
+    # A failed driver stays: its charge is counted when the run resumes.
     ended = driver is not None and driver.phase.ended
     return Decision(
         Phase.SUSPENDED,
@@ -154,13 +154,13 @@ def _suspended(situation: Situation) -> Decision:
 
 
 def _next_attempt(situation: Situation, charged: int, why: AttemptEnding | None = None) -> Decision:
-    """Make the attempt after the present one, once everything that the spec names is there."""
+    """Create the attempt after the present one, once everything that the spec names exists."""
     references = situation.observed.references
     if references is not None and references.problems:
         return _missing(situation, references.problems)
     message = find.preflight_message(None)
     if why is not None:
-        message = f"attempt {situation.number} failed ({why.reason}: {why.message}); another one goes on from there"
+        message = f"attempt {situation.number} failed ({why.reason}: {why.message}); the next one continues from there"
     number = situation.number + 1
     return Decision(
         Phase.STARTING,
@@ -174,12 +174,12 @@ def _next_attempt(situation: Situation, charged: int, why: AttemptEnding | None 
 
 
 def _missing(situation: Situation, problems: tuple[Missing, ...]) -> Decision:
-    """Objects of one commit arrive in any order: for a while they may be missing."""
+    """Wait for missing objects: those of one commit arrive in any order, so they may be missing for a while."""
     first = problems[0]
     message = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
     created = situation.observed.run.metadata.creation_timestamp or situation.now
     condition = next((one for one in situation.status.conditions if one.type == ConditionType.ACCEPTED), None)
-    # Since creation, or in a later attempt since it was first found.
+    # Since creation, or in a later attempt since the condition was first recorded.
     since = created if condition is None or situation.number == 0 else condition.last_transition_time
     left = situation.settings.reference_grace_seconds - (situation.now - since) / timedelta(seconds=1)
     if left <= 0 or first.reason is Reason.INVALID_SPEC:
@@ -196,7 +196,7 @@ def _missing(situation: Situation, problems: tuple[Missing, ...]) -> Decision:
 
 
 def _after(situation: Situation, driver: ObservedDriver, ending: AttemptEnding) -> Decision:
-    """The attempt ended without the run's results."""
+    """Handle an attempt that ended without the run's results."""
     match ending.verdict:
         case AttemptOutcome.INVALID:
             return _failed(situation, Phase.INVALID, ending.reason, ending.message)
@@ -246,14 +246,14 @@ def _on_its_way(situation: Situation, driver: ObservedDriver) -> Decision:
 
 
 def _working(situation: Situation) -> Decision:
-    """The driver is ready: replicas are worth their GPUs until it says that all is answered."""
+    """Handle a ready driver: replicas are worth their GPUs until it reports that all items are answered."""
     spec, progress = situation.observed.run.spec, situation.observed.progress
     replicas = situation.attempt.replicas
     ready = 0 if progress is None else progress.replicas_ready
     queued = replicas is not None and replicas.queued
     phase = _phase(situation, queued=queued)
-    # A driver that cannot be heard may be at its end: replicas that have left are not called back on a guess.
-    use = replicas is None or (progress is not None and progress.phase in WORKING)
+    # A driver that does not answer may have finished: replicas that left are not created again on a guess.
+    has_work = replicas is None or (progress is not None and progress.phase in WORKING)
     finding = find.replicas_finding(replicas, ready, spec.replicas.count, spec.replicas.resolved_min_count)
     reason = {Phase.RUNNING: Reason.RUNNING, Phase.FINISHING: Reason.AGGREGATING}.get(phase, finding.reason)
     message = finding.message if reason is finding.reason else _doing(situation)
@@ -264,7 +264,7 @@ def _working(situation: Situation) -> Decision:
             ConditionType.REPLICAS_READY: finding,
             ConditionType.STORAGE_DEGRADED: find.storage_finding(progress),
         },
-        situation.desired(Desired.UNCHANGED, Desired.RUNNING if use else Desired.UNCHANGED),
+        situation.desired(Desired.UNCHANGED, Desired.RUNNING if has_work else Desired.UNCHANGED),
         situation.number,
         situation.charged,
         running=not queued,
@@ -285,13 +285,13 @@ def _phase(situation: Situation, *, queued: bool) -> Phase:
 def _doing(situation: Situation) -> str:
     progress = situation.observed.progress
     if progress is None:
-        return "the driver does not answer; it is asked again"
+        return "the driver does not answer; it will be asked again"
     note = f"; {progress.note}" if progress.note else ""
     return f"items are being answered{note}" if progress.phase is Phase.RUNNING else f"{progress.phase.value}{note}"
 
 
 def _admitted(situation: Situation, findings: Findings) -> dict[ConditionType, Finding]:
-    """With what is known of the queue."""
+    """Add what is known about the queue."""
     if situation.queue is None:
         return dict(findings)
     replicas = situation.attempt.replicas

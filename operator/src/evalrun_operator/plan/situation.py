@@ -1,4 +1,4 @@
-"""What every decision looks at: a run, the present attempt, and what it has used up so far."""
+"""The input of every decision: a run, its present attempt, and what it has used up so far."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from evalrun_operator.state.observed import Attempt, Observed
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What every decision looks at."""
+    """The input of every decision."""
 
     observed: Observed
     settings: OperatorSettings
     now: datetime
     number: int
-    """The present attempt; 0 before the first."""
+    """Number of the present attempt; 0 before the first."""
     charged: int
-    """Charged attempts before it."""
+    """Charged attempts before the present one."""
     spent: float
-    """Seconds of running."""
+    """Seconds of running so far."""
     status: EvalRunStatus = field(default_factory=EvalRunStatus)
 
     @property
     def attempt(self) -> Attempt:
-        """What is there of the present attempt."""
+        """The existing children of the present attempt."""
         return self.observed.attempts.get(self.number, Attempt())
 
     @property
     def deadline(self) -> int | None:
-        """policy.activeDeadlineSeconds."""
+        """The value of policy.activeDeadlineSeconds."""
         return self.observed.run.spec.policy.active_deadline_seconds
 
     @property
     def deadline_over(self) -> bool:
-        """Whether the run has had its time."""
+        """Whether the run has used up its time."""
         return self.deadline is not None and self.spent >= self.deadline
 
     @property
@@ -49,8 +49,8 @@ class Situation:
         return self.observed.run.metadata.labels.get(LABEL_QUEUE)
 
     def desired(self, driver: Desired, replicas: Desired, number: int | None = None) -> DesiredState:
-        """Children of the present attempt, or of another."""
-        # Under a queue a driver may wait for ever: its own backstop would take its replicas' place in the queue away.
+        """Build the desired state of the present attempt, or of attempt ``number``."""
+        # Under a queue a driver may wait forever: a limit on its Job would cost its replicas their place in the queue.
         left = None if self.deadline is None or self.queue else max(1, int(self.deadline - self.spent))
         return DesiredState(
             self.number if number is None else number,
@@ -62,7 +62,7 @@ class Situation:
 
 
 def situation_of(observed: Observed, settings: OperatorSettings, status: EvalRunStatus, now: datetime) -> Situation:
-    """Put together what is decided upon."""
+    """Assemble the input of a decision."""
     since = 0.0 if status.active_since is None else (now - status.active_since) / timedelta(seconds=1)
     situation = Situation(
         observed,

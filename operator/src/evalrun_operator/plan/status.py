@@ -1,4 +1,4 @@
-"""From a decision to the status that is written."""
+"""Conversion of a decision into the status that is written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_GATES = 100
 
 
 def new_status(observed: Observed, decision: Decision, spent: float, image: str, now: datetime) -> EvalRunStatus:
-    """The whole status. What nobody says anything new of stays as it was."""
+    """Build the whole status; fields without news keep their values."""
     run, progress, result = observed.run, observed.progress, decision.result
     before = run.status or EvalRunStatus()
     finished = decision.phase.finished
@@ -30,7 +30,7 @@ def new_status(observed: Observed, decision: Decision, spent: float, image: str,
         runner_image=before.runner_image or (image if decision.attempt else None),
         started_at=before.started_at or (now if decision.attempt else None),
         finished_at=now if finished else None,
-        # What has run up so far is put down only when the clock stops: between, the two fields stay as they are.
+        # The elapsed time is recorded only when the clock stops; until then both fields stay as they are.
         active_seconds=before.active_seconds if running else int(spent),
         active_since=(since or now) if running else None,
         charged_attempts=decision.charged,
@@ -39,7 +39,7 @@ def new_status(observed: Observed, decision: Decision, spent: float, image: str,
         replicas=ReplicaStatus(desired=0 if finished else run.spec.replicas.count, ready=decision.ready),
         scores=before.scores if result is None else result.scores[:MAX_SCORES],
         gates=before.gates if result is None else result.gates[:MAX_GATES],
-        # From the first attempt on, so that a run can be resumed from whatever became of it.
+        # Set from the first attempt on, so that a run can be resumed however it ends.
         results_uri=(result and result.results_uri) or (results_uri(run) if decision.attempt else before.results_uri),
         conditions=conditions(decision.findings, before.conditions, run.metadata.generation, now),
     )
@@ -72,7 +72,7 @@ def _of(counts: Counts) -> Progress:
 
 
 def _short(rate: float | None) -> float | None:
-    """Three digits tell enough."""
+    """Round to three significant digits."""
     return None if rate is None else float(f"{rate:.3g}")
 
 
