@@ -238,7 +238,7 @@ def test_people_are_told_what_the_last_replica_died_of_until_the_next_one_runs()
 
 def test_people_are_told_which_replicas_were_given_up() -> None:
     of = job("replica", status={"failedIndexes": "1,3-5"})
-    assert replicas(of).detail == "replicas that failed too often are not started again: 1,3-5"
+    assert replicas(of).detail == "replicas that failed too often are not replaced: 1,3-5"
 
 
 def test_attempts_are_told_apart_and_strangers_left_out() -> None:

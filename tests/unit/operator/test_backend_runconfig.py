@@ -179,10 +179,10 @@ def test_an_engine_for_tests_may_hold_any_gpus_as_a_load_test_does() -> None:
 @pytest.mark.parametrize(
     ("replicas", "field", "word"),
     [
-        ({"resources": {"limits": {"gpu": 1}}}, "resources.limits[gpu]", "no resource"),
-        ({"resources": {"limits": {"hugepages-2Mi": "4Mi"}}}, "resources.limits[hugepages-2Mi]", "no resource"),
-        ({"resources": {"limits": {"kubernetes.io/x": 1}}}, "resources.limits[kubernetes.io/x]", "no resource"),
-        ({"resources": {"limits": {"a b/c": 1}}}, "resources.limits[a b/c]", "no resource"),
+        ({"resources": {"limits": {"gpu": 1}}}, "resources.limits[gpu]", "not a resource"),
+        ({"resources": {"limits": {"hugepages-2Mi": "4Mi"}}}, "resources.limits[hugepages-2Mi]", "not a resource"),
+        ({"resources": {"limits": {"kubernetes.io/x": 1}}}, "resources.limits[kubernetes.io/x]", "not a resource"),
+        ({"resources": {"limits": {"a b/c": 1}}}, "resources.limits[a b/c]", "not a resource"),
         ({"resources": {"limits": {"rdma/hca": "500m"}}}, "resources.limits[rdma/hca]", "whole number"),
         ({"resources": {"requests": {"rdma/hca": 1}}}, "resources.requests[rdma/hca]", "none is set"),
         (
@@ -195,10 +195,10 @@ def test_an_engine_for_tests_may_hold_any_gpus_as_a_load_test_does() -> None:
             "resources.requests[memory]",
             "above its limit",
         ),
-        ({"nodeSelector": {"a/b/c": "x"}}, "nodeSelector[a/b/c]", "no key"),
-        ({"nodeSelector": {"a": "not a value"}}, "nodeSelector[a]", "no value"),
-        ({"tolerations": [{"key": "-", "operator": "Exists"}]}, "tolerations[0].key", "no key"),
-        ({"tolerations": [{"key": "k", "value": "a b"}]}, "tolerations[0].value", "no value"),
+        ({"nodeSelector": {"a/b/c": "x"}}, "nodeSelector[a/b/c]", "not a label key"),
+        ({"nodeSelector": {"a": "not a value"}}, "nodeSelector[a]", "not a label value"),
+        ({"tolerations": [{"key": "-", "operator": "Exists"}]}, "tolerations[0].key", "not a taint key"),
+        ({"tolerations": [{"key": "k", "value": "a b"}]}, "tolerations[0].value", "not a taint value"),
         (
             {"tolerations": [{"operator": "Exists", "tolerationSeconds": 3}]},
             "tolerations[0].tolerationSeconds",

@@ -1,1 +1,1 @@
-"""Backends: how an attempt becomes objects of a cluster."""
+"""Backends: the conversion of an attempt into objects of a cluster."""

@@ -1,4 +1,4 @@
-"""What there is of each attempt, told from Jobs and their pods."""
+"""The observed state of each attempt, from Jobs and their pods."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from evalrun_operator.backend.children import Children, Job, Pod
 from evalrun_operator.state.observed import Attempt, DriverPhase, ObservedDriver, ObservedReplicas
 
 DETAIL_CHARACTERS = 600
-"""Of a log's tail that is shown to people."""
+"""Characters of the end of a log that is shown to people."""
 
 _HARMLESS = {"ContainerCreating", "PodInitializing", ""}
-"""Reasons to wait that are no problem yet."""
+"""Reasons for waiting that are normal."""
 
 
 def attempts(seen: Children) -> dict[int, Attempt]:
-    """What is there, by attempt."""
+    """Summarize the existing children by attempt number."""
     return {
         number: Attempt(
             driver=next((_driver(job, seen.of(job)) for job in _jobs(seen, number, Component.DRIVER)), None),
@@ -57,11 +57,11 @@ def _driver(job: Job, pods: Sequence[Pod]) -> ObservedDriver:
 def _driver_phase(job: Job, pods: Sequence[Pod]) -> DriverPhase:
     if job.deleting:
         return DriverPhase.LEAVING
-    # A driver leaves with 0 only when COMPLETE exists: that decides, also before its Job was counted, and before its
-    # pod is over, which comes a few seconds after its container.
+    # A driver exits with 0 only when COMPLETE exists: that decides, even before its Job has counted it, and before its
+    # pod has ended, which is a few seconds after its container.
     if job.complete or any(pod.left_with_success for pod in pods):
         return DriverPhase.SUCCEEDED
-    # Past its deadline a Job fails at once, while its driver still commits: its last words are worth the wait.
+    # Past its deadline a Job fails at once, while its driver still commits: its result is worth the wait.
     if job.failed or (job.failing and all(pod.over for pod in pods)):
         return DriverPhase.FAILED
     present = _present(pods)
@@ -71,12 +71,12 @@ def _driver_phase(job: Job, pods: Sequence[Pod]) -> DriverPhase:
 
 
 def _present(pods: Sequence[Pod]) -> Pod | None:
-    """The newest pod, if it may still do something."""
+    """Return the newest pod if it can still do something."""
     return pods[-1] if pods and pods[-1].active else None
 
 
 def _last(pods: Sequence[Pod], *, succeeded: bool) -> Pod | None:
-    """The pod that decided: the last to end, of those that succeeded where one did."""
+    """Return the decisive pod: the last one to end, of those that succeeded if any did."""
     ended = [pod for pod in pods if pod.over or pod.terminated]
     if succeeded:
         ended = [pod for pod in ended if pod.left_with_success] or ended
@@ -84,7 +84,7 @@ def _last(pods: Sequence[Pod], *, succeeded: bool) -> Pod | None:
 
 
 def _result(message: str) -> RunResult | None:
-    """A driver's last words; None where it died without, and its log is there instead."""
+    """Parse the result message of a driver; return None where it died without one and left its log instead."""
     try:
         return RunResult.from_json(message)
     except ValidationError:
@@ -104,7 +104,7 @@ def _driver_detail(job: Job, phase: DriverPhase, present: Pod | None, last: Pod 
         if has_result:
             return ""
         end = job.failed or job.failing
-        # A Job past its deadline says that better than the exit code of a driver that was told to stop.
+        # The message of a Job past its deadline is clearer than the exit code of a driver that was asked to stop.
         if last is None or (end and end.reason == Reason.DEADLINE_EXCEEDED):
             return end.message if end else ""
         return _death(last)
@@ -132,30 +132,30 @@ def _replicas(job: Job, pods: Sequence[Pod]) -> ObservedReplicas:
 
 
 def _replicas_detail(job: Job, active: Sequence[Pod], pods: Sequence[Pod]) -> str:
-    """The commonest trouble of pods that wait, else what became of those that are gone."""
-    said = []
+    """Describe the most common problem of waiting pods, or else the end of those that are missing."""
+    details = []
     if job.suspended:
-        said.append(f"suspended{f' until the queue {job.queue} admits it' if job.queue else ''}")
+        details.append(f"suspended{f' until the queue {job.queue} admits it' if job.queue else ''}")
     if job.failing:
-        said.append(job.failing.message)
+        details.append(job.failing.message)
     elif job.failed_indexes:
-        said.append(f"replicas that failed too often are not started again: {job.failed_indexes}")
+        details.append(f"replicas that failed too often are not replaced: {job.failed_indexes}")
     problems = Counter(filter(None, map(_problem, active)))
     for problem, times in problems.most_common(1):
-        said.append(f"{times} of {max(0, job.parallelism - job.closed)} cannot start: {problem}")
+        details.append(f"{times} of {max(0, job.parallelism - job.closed)} cannot start: {problem}")
     waited_for = {pod.index for pod in pods} - {pod.index for pod in active}
     failed = [pod for pod in pods if pod.phase == "Failed" and pod.index in waited_for]
     if failed and not problems:
         last = max(failed, key=lambda pod: pod.ended_at)
-        said.append(f"{last.name}: {_death(last)}")
-    return "; ".join(filter(None, said))
+        details.append(f"{last.name}: {_death(last)}")
+    return "; ".join(filter(None, details))
 
 
 # In words ---------------------------------------------------------------------------------------------------------
 
 
 def _problem(pod: Pod) -> str:
-    """Why a pod that should run does not; '' if it does, or nothing is wrong yet."""
+    """Return why a pod that should run does not; '' if it runs, or nothing is wrong yet."""
     if pod.unschedulable:
         return f"Unschedulable: {_tail(pod.unschedulable)}"
     reason, message = pod.waiting
@@ -165,17 +165,17 @@ def _problem(pod: Pod) -> str:
 
 
 def _death(pod: Pod) -> str:
-    """What a pod died of."""
+    """Return what a pod died of."""
     end = pod.terminated
     if end is None:
-        return _tail(pod.note) or "its pod is gone"
-    how = "its memory did not suffice (OOMKilled)" if end.reason == "OOMKilled" else f"exit code {end.exit_code}"
+        return _tail(pod.note) or "its pod is deleted"
+    how = "out of memory (OOMKilled)" if end.reason == "OOMKilled" else f"exit code {end.exit_code}"
     if pod.disrupted:
         how = f"disrupted (preempted, drained, evicted, or its node was lost), {how}"
     return ": ".join(filter(None, (how, _tail(pod.note), _tail(end.message))))
 
 
 def _tail(text: str) -> str:
-    """The end of a text, where a log says what went wrong."""
+    """Return the end of a text, where a log says what went wrong."""
     text = text.strip()
     return text if len(text) <= DETAIL_CHARACTERS else f"…{text[-DETAIL_CHARACTERS:]}"

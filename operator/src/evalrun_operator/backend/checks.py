@@ -1,6 +1,6 @@
-"""What a cluster would refuse of a spec that the schema let through: said before anything is made of it.
+"""Checks of a spec for what the schema accepts and a cluster would reject, before anything is created from it.
 
-The API server would answer each with 422, for ever; such a run is Invalid.
+The API server would answer each with 422, forever; such a run is Invalid.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from evalrun_operator.names import LABEL_QUEUE
 from evalrun_operator.state.observed import Missing
 
 MAX_SPEC_BYTES = 900_000
-"""A ConfigMap holds 1 MiB, and the RunConfig is a little more than the spec."""
+"""Bytes of a spec: a ConfigMap holds 1 MiB, and the RunConfig is slightly larger than the spec."""
 
 _NATIVE = {"cpu", "memory", "ephemeral-storage"}
 _WORD = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
@@ -27,7 +27,7 @@ _KEY = re.compile(rf"({_DOMAIN}/)?{_WORD}")
 
 
 def spec_problems(run: EvalRun) -> tuple[Missing, ...]:
-    """Everything that is wrong, in the order of the spec; all of it InvalidSpec."""
+    """List everything that is wrong, in the order of the spec; each is InvalidSpec."""
     return tuple(
         Missing(field, Reason.INVALID_SPEC, message)
         for field, message in (*_queue(run), *_gpus(run.spec), *_resources(run.spec), *_places(run.spec), *_size(run))
@@ -40,7 +40,7 @@ def _queue(run: EvalRun) -> Iterator[tuple[str, str]]:
         if value and not re.fullmatch(OBJECT_NAME, value):
             yield (
                 f"metadata.labels[{label}]",
-                f"{value!r} cannot be an object of Kueue: expected lower-case letters, digits, '-' and '.'",
+                f"{value!r} cannot be the name of a Kueue object: expected lower-case letters, digits, '-' and '.'",
             )
 
 
@@ -52,8 +52,8 @@ def _gpus(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
     if gpus != size and not (gpus == 0 and size == 1):
         yield (
             "spec.replicas.resources.limits",
-            f"a replica asks for {gpus} GPUs and spreads its model over {size} (spec.engine.vllm.tensorParallelSize): "
-            f"set the limit of nvidia.com/gpu to {size}, or leave resources out",
+            f"a replica requests {gpus} GPUs and splits its model over {size} (spec.engine.vllm.tensorParallelSize); "
+            f"hint: set the limit of nvidia.com/gpu to {size}, or leave resources out",
         )
 
 
@@ -65,35 +65,41 @@ def _resources(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
             if name not in _NATIVE and not _is_vendors(name):
                 yield (
                     field,
-                    "is no resource of a replica: expected cpu, memory, ephemeral-storage, or a device as its vendor "
-                    "calls it, nvidia.com/gpu",
+                    "is not a resource of a replica: expected cpu, memory, ephemeral-storage, or a device by its "
+                    "vendor's name, as in nvidia.com/gpu",
                 )
             elif name not in _NATIVE and quantity(amount) % 1:
-                yield field, f"{amount} is no whole number: {'GPUs' if is_gpu(name) else 'devices'} are not divided"
+                yield (
+                    field,
+                    f"{amount} is not a whole number: {'GPUs' if is_gpu(name) else 'devices'} cannot be divided",
+                )
     for name, request in resources.requests.items():
         limit = resources.limits.get(name)
         field = f"spec.replicas.resources.requests[{name}]"
         if name not in _NATIVE and (limit is None or quantity(limit) != quantity(request)):
             yield field, f"{request} must equal its limit ({limit or 'none is set'}): devices cannot be overcommitted"
         elif limit is not None and quantity(request) > quantity(limit):
-            yield field, f"{request} is above its limit, {limit}: lower it or raise the limit"
+            yield field, f"{request} is above its limit, {limit}; hint: lower it or raise the limit"
 
 
 def _places(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
     for key, value in spec.replicas.node_selector.items():
         field = f"spec.replicas.nodeSelector[{key}]"
         if not _is_key(key):
-            yield field, "is no key of a label: expected a name, or example.com/name"
+            yield field, "is not a label key: expected a name, or example.com/name"
         if not _VALUE.fullmatch(value):
-            yield field, f"{value!r} is no value of a label: letters, digits, '-', '_' and '.', at most 63"
+            yield field, f"{value!r} is not a label value: expected letters, digits, '-', '_' and '.', at most 63"
     for number, toleration in enumerate(spec.replicas.tolerations):
         field = f"spec.replicas.tolerations[{number}]"
         if toleration.key is not None and not _is_key(toleration.key):
-            yield f"{field}.key", f"{toleration.key!r} is no key of a taint: expected a name, or example.com/name"
+            yield f"{field}.key", f"{toleration.key!r} is not a taint key: expected a name, or example.com/name"
         if toleration.value is not None and not _VALUE.fullmatch(toleration.value):
-            yield f"{field}.value", f"{toleration.value!r} is no value of a taint: letters, digits, '-', '_' and '.'"
+            yield (
+                f"{field}.value",
+                f"{toleration.value!r} is not a taint value: expected letters, digits, '-', '_' and '.'",
+            )
         if toleration.toleration_seconds is not None and toleration.effect is not TaintEffect.NO_EXECUTE:
-            yield f"{field}.tolerationSeconds", "goes with effect: NoExecute only, no other taint ends a stay"
+            yield f"{field}.tolerationSeconds", "needs effect: NoExecute, because no other taint evicts pods"
 
 
 def _size(run: EvalRun) -> Iterator[tuple[str, str]]:
@@ -101,8 +107,8 @@ def _size(run: EvalRun) -> Iterator[tuple[str, str]]:
     if size > MAX_SPEC_BYTES:
         yield (
             "spec",
-            f"has {size:,} bytes, and {MAX_SPEC_BYTES:,} fit into the ConfigMap of its pods: "
-            "put fewer benchmarks into a run, or shorten systemInstruction",
+            f"has {size:,} bytes, expected at most {MAX_SPEC_BYTES:,}, which fit into the ConfigMap of its pods; "
+            "hint: put fewer benchmarks into a run, or shorten systemInstruction",
         )
 
 
@@ -111,8 +117,8 @@ def _is_key(key: str) -> bool:
 
 
 def _is_vendors(resource: str) -> bool:
-    """Whether it is an extended resource, as the API server tells them."""
+    """Check that it is an extended resource, by the rules of the API server."""
     domain, slash, name = resource.partition("/")
-    ours = domain == "kubernetes.io" or domain.endswith(".kubernetes.io") or domain.startswith("requests.")
-    # "requests.<name>" is a label of a quota, and has to be one as well.
-    return bool(slash) and not ours and _is_key(resource) and len(f"requests.{domain}") <= 253 and bool(name)
+    native = domain == "kubernetes.io" or domain.endswith(".kubernetes.io") or domain.startswith("requests.")
+    # A quota counts it as "requests.<name>", which must be a valid name as well.
+    return bool(slash) and not native and _is_key(resource) and len(f"requests.{domain}") <= 253 and bool(name)

@@ -1,4 +1,4 @@
-"""Jobs and pods as the API server has them, read once into plain values."""
+"""Jobs and pods of the API server, parsed once into plain values."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from evalrun_operator.names import LABEL_QUEUE
 from evalrun_operator.state.backend import Objects
 
 TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
-"""Keeps a pod until its Job has counted it."""
+"""Finalizer that keeps a pod until its Job has counted it."""
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
-"""On a pod of an Indexed Job: its index."""
+"""Annotation with the index of a pod of an Indexed Job."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class TrueCondition:
-    """A condition that is True."""
+    """A condition whose status is True."""
 
     reason: str
     message: str
@@ -41,36 +41,36 @@ class Job:
     deleting: bool
     suspended: bool
     queue: str
-    """Kueue's queue; '' without."""
+    """Kueue queue; '' without one."""
     parallelism: int
     completions: int
     closed: int
-    """Indexes that are done: a pod of theirs left with 0, and no other follows."""
+    """Number of completed indexes: a pod of theirs exited with 0, and no other pod follows."""
     failed_indexes: str
     """Indexes whose pods failed too often, as in ``1,3-5``."""
     ended_at: datetime | None
     conditions: Mapping[str, TrueCondition]
-    """Those that are True, by type."""
+    """Conditions that are True, by type."""
 
     @property
     def complete(self) -> TrueCondition | None:
-        """Why it is at its good end; the interim condition comes first, its pods are at their ends by then."""
+        """The condition of success; while the interim one is set, all of its pods have ended already."""
         return self.conditions.get("Complete") or self.conditions.get("SuccessCriteriaMet")
 
     @property
     def failed(self) -> TrueCondition | None:
-        """Why it failed, with all pods at their ends."""
+        """The condition of failure, with all pods ended."""
         return self.conditions.get("Failed")
 
     @property
     def failing(self) -> TrueCondition | None:
-        """Why it fails, perhaps with pods that are still on their way out."""
+        """The condition of failure, perhaps with pods that still terminate."""
         return self.failed or self.conditions.get("FailureTarget")
 
 
 @dataclass(frozen=True, slots=True)
 class Terminated:
-    """How a container ended."""
+    """End of a container."""
 
     exit_code: int | None
     reason: str
@@ -80,15 +80,15 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of a run; ``waiting``, ``running`` and ``terminated`` are of its driver's or replica's container."""
+    """A pod of a run; ``waiting``, ``running`` and ``terminated`` are those of its driver or replica container."""
 
     name: str
     uid: str
     job: str
-    """The uid of its Job."""
+    """Uid of its Job."""
     created: datetime
     deleting_at: datetime | None
-    """When it should have been gone: deletionTimestamp has its grace in it."""
+    """Time at which it should have ended: deletionTimestamp includes the grace period."""
     phase: str
     node: str
     address: str
@@ -96,11 +96,11 @@ class Pod:
     index: int | None
     ready: bool
     disrupted: bool
-    """Condition DisruptionTarget: preempted, drained, evicted, or lost with its node."""
+    """Whether DisruptionTarget is True: preempted, drained, evicted, or lost with its node."""
     unschedulable: str
-    """Why no node takes it."""
+    """Why no node fits it."""
     note: str
-    """What the node says about it as a whole, as in an eviction."""
+    """Reason and message of the pod itself, as set by an eviction."""
     waiting: tuple[str, str]
     """Reason and message of a container that cannot start."""
     running: bool
@@ -113,35 +113,35 @@ class Pod:
 
     @property
     def left_with_success(self) -> bool:
-        """Whether its container left with 0."""
+        """Whether its container exited with 0."""
         return self.phase == "Succeeded" or (self.terminated is not None and self.terminated.exit_code == 0)
 
     @property
     def active(self) -> bool:
-        """Whether it holds, or waits for, its resources and is not on its way out."""
+        """Whether it holds, or waits for, its resources and is not being deleted."""
         return self.phase in {"Pending", "Running"} and self.deleting_at is None
 
     @property
     def ended_at(self) -> datetime:
-        """When its container ended; a pod without one ended when it was made."""
+        """Time at which its container ended; the creation time for a pod without one."""
         return (self.terminated.at if self.terminated else None) or self.created
 
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """A run's Jobs with their pods, oldest first."""
+    """The Jobs of a run with their pods, oldest first."""
 
     jobs: tuple[Job, ...] = ()
     pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
-    """By the uid of their Job, also of Jobs that are gone."""
+    """Pods by the uid of their Job, also of Jobs that are deleted."""
 
     def of(self, job: Job) -> tuple[Pod, ...]:
-        """A Job's pods."""
+        """Return the pods of a Job."""
         return self.pods.get(job.uid, ())
 
 
 def children(objects: Objects) -> Children:
-    """Everything that is well-formed."""
+    """Parse every well-formed object."""
     pods: dict[str, list[Pod]] = {}
     for pod in filter(None, map(_pod, objects.of(PODS))):
         pods.setdefault(pod.job, []).append(pod)
@@ -152,7 +152,7 @@ def children(objects: Objects) -> Children:
 
 
 def _job(manifest: Manifest) -> Job | None:
-    """A Job; None for one that is not ours: labels are anybody's, the owner is not."""
+    """Parse a Job; return None unless the run owns it: anybody can set labels, but not the owner."""
     metadata, spec, status = (read.mapping(manifest, part) for part in ("metadata", "spec", "status"))
     labels = read.mapping(metadata, "labels")
     attempt, component = read.count(read.text(labels, LABEL_ATTEMPT)), read.text(labels, LABEL_COMPONENT)
@@ -181,7 +181,7 @@ def _job(manifest: Manifest) -> Job | None:
 
 
 def _pod(manifest: Manifest) -> Pod | None:
-    """A pod of a Job."""
+    """Parse a pod of a Job."""
     metadata, status = read.mapping(manifest, "metadata"), read.mapping(manifest, "status")
     name, uid, job = read.text(metadata, "name"), read.text(metadata, "uid"), _owner(metadata, "Job")
     if not (name and uid and job):
@@ -189,7 +189,7 @@ def _pod(manifest: Manifest) -> Pod | None:
     annotations = read.mapping(metadata, "annotations")
     conditions = read.mappings(status, "conditions")
     true = _true(conditions)
-    # Other containers may have been put into the pod, as meshes do.
+    # Other containers may have been injected into the pod, as service meshes do.
     container = next(
         (each for each in read.mappings(status, "containerStatuses") if read.text(each, "name") in set(Component)), {}
     )
@@ -218,7 +218,7 @@ def _pod(manifest: Manifest) -> Pod | None:
 
 
 def _indexes(text: str, completions: int) -> int:
-    """How many indexes below ``completions`` a text such as ``1,3-5`` names."""
+    """Count the indexes below ``completions`` that a text such as ``1,3-5`` names."""
     named = 0
     for interval in text.split(","):
         first, _, last = interval.partition("-")
@@ -229,7 +229,7 @@ def _indexes(text: str, completions: int) -> int:
 
 
 def _owner(metadata: Mapping[str, object], kind: str) -> str:
-    """The uid of the object's controller, if that is of the kind."""
+    """Return the uid of the object's controller if it is of this kind, else ''."""
     for owner in read.mappings(metadata, "ownerReferences"):
         if read.flag(owner, "controller") and read.text(owner, "kind") == kind:
             return read.text(owner, "uid")
@@ -249,7 +249,7 @@ def _true(conditions: Iterable[Mapping[str, object]]) -> dict[str, TrueCondition
 def _unschedulable(conditions: Iterable[Mapping[str, object]]) -> str:
     for each in conditions:
         if read.text(each, "type") == "PodScheduled" and read.text(each, "reason") == "Unschedulable":
-            return read.text(each, "message") or "no node takes it"
+            return read.text(each, "message") or "no node fits it"
     return ""
 
 

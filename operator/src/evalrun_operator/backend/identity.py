@@ -1,4 +1,4 @@
-"""Whose child an object is: names, labels and the owner of everything that belongs to one attempt."""
+"""Names, labels and owner of everything that belongs to one attempt."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from evalrun_operator import names
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An attempt of a run.
+    """Identity of an attempt of a run.
 
-    Jobs are named after the run, as people look for them. What is only read by pods is named after its uid as well:
-    a run that was deleted and made again must never take up the configuration, the token or the policy of the former
-    one, which garbage collection has not come to yet.
+    Jobs are named after the run, because people look for them. What only pods read is named after its uid as well: a
+    run that was deleted and created again must never use the configuration, the token or the policy of the former one,
+    which may not have been garbage-collected yet.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Identity:
 
     @classmethod
     def of(cls, run: EvalRun, attempt: int) -> Self:
-        """The identity of an attempt."""
+        """Return the identity of an attempt."""
         metadata = run.metadata
         assert metadata.name is not None
         assert metadata.namespace is not None
@@ -39,45 +39,45 @@ class Identity:
 
     @property
     def token_secret(self) -> str:
-        """The Secret with Ray's token, one per run."""
+        """Name of the Secret with Ray's token, one per run."""
         return names.token_secret(self._unique)
 
     @property
     def network_policy(self) -> str:
-        """The NetworkPolicy, one per run."""
+        """Name of the NetworkPolicy, one per run."""
         return names.network_policy(self._unique)
 
     @property
     def config_map(self) -> str:
-        """The ConfigMap with the RunConfig."""
+        """Name of the ConfigMap with the RunConfig."""
         return names.config_map(self._unique, self.attempt)
 
     @property
     def service(self) -> str:
-        """The headless Service of the driver."""
+        """Name of the headless Service of the driver."""
         return names.service(self._unique, self.attempt)
 
     @property
     def head(self) -> str:
-        """The host name of the driver."""
+        """Host name of the driver."""
         return f"{self.service}.{self.namespace}.svc"
 
     def job(self, component: Component) -> str:
-        """The Job of a component."""
+        """Return the name of a component's Job."""
         named = names.driver_job if component is Component.DRIVER else names.replicas_job
         return named(self.name, self.attempt)
 
     def labels(self, component: Component | None = None) -> dict[str, str]:
-        """On everything of the attempt."""
+        """Return the labels of everything that belongs to the attempt."""
         return names.attempt_labels(self.uid, self.attempt, component)
 
     @property
     def annotations(self) -> dict[str, str]:
-        """On everything of the run."""
+        """Annotations of everything that belongs to the run."""
         return names.run_annotations(self.name)
 
     def metadata(self, name: str, labels: dict[str, str], **annotations: str) -> dict[str, Any]:
-        """Of a child. It goes with its run and never holds it up: no finalizer, the owner's deletion is not blocked."""
+        """Build the metadata of a child: deleted with its run, never blocking the deletion, without finalizer."""
         return {
             "name": name,
             "namespace": self.namespace,

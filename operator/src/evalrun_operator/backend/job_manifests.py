@@ -13,15 +13,17 @@ from evalrun_operator.names import LABEL_QUEUE
 from evalrun_operator.settings import OperatorSettings
 
 LABEL_PRIORITY = "kueue.x-k8s.io/priority-class"
-"""On an EvalRun and its replicas: Kueue's own priority within the queue."""
+"""Label of an EvalRun and its replicas: Kueue's own priority within the queue."""
 MIN_PARALLELISM = "kueue.x-k8s.io/job-min-parallelism"
-"""With how many pods Kueue may admit a Job; below its parallelism, else Kueue refuses it."""
+"""Annotation: the number of pods with which Kueue may admit a Job; Kueue rejects one that is not below its parallelism.
+"""
 COMPLETIONS_EQUAL_PARALLELISM = "kueue.x-k8s.io/job-completions-equal-parallelism"
-"""Kueue then changes completions along with parallelism."""
+"""Annotation that makes Kueue change completions along with parallelism."""
 
 FAILURES_PER_INDEX = 20
-"""Failures of one replica, disruptions aside, after which it is given up; at 10 s, 20 s, … up to 10 min between them
-that is hours. The others go on: ``maxFailedIndexes`` is left out. A driver whose replicas all die says so long before.
+"""Failures of one replica, without disruptions, after which it is not replaced any more. With delays of 10 s, 20 s, …
+up to 10 min between them that takes hours. The others continue: ``maxFailedIndexes`` is not set. A driver whose
+replicas all die reports it long before.
 """
 
 _IGNORE_DISRUPTIONS = {
@@ -31,9 +33,15 @@ _IGNORE_DISRUPTIONS = {
 
 
 def driver_job(run: EvalRun, identity: Identity, settings: OperatorSettings, seconds_left: int | None) -> Manifest:
-    """Ray's head and the driver in one pod without a GPU. One failure is the attempt's; disruptions are none.
+    """Build the Job of Ray's head and the driver, in one pod without a GPU.
 
-    ``seconds_left``: after so many the Job is ended by Kubernetes, operator up or down.
+    One failure fails the attempt; disruptions do not count.
+
+    Args:
+        run: The run.
+        identity: The attempt.
+        settings: The operator's settings, with the image of the run.
+        seconds_left: Seconds after which Kubernetes ends the Job, whether the operator runs or not; None for no limit.
     """
     spec: dict[str, Any] = {
         "completions": 1,
@@ -55,7 +63,7 @@ def driver_job(run: EvalRun, identity: Identity, settings: OperatorSettings, sec
 
 
 def replicas_job(run: EvalRun, identity: Identity, settings: OperatorSettings, count: int) -> Manifest:
-    """``count`` Ray nodes with an engine each; an index is a replica, its pods come one after another."""
+    """Build the Job of ``count`` Ray nodes with an engine each; an index is a replica, with one pod at a time."""
     spec: dict[str, Any] = {
         "completionMode": "Indexed",
         "completions": count,
@@ -70,7 +78,7 @@ def replicas_job(run: EvalRun, identity: Identity, settings: OperatorSettings, c
     queue = {key: run.metadata.labels[key] for key in (LABEL_QUEUE, LABEL_PRIORITY) if run.metadata.labels.get(key)}
     annotations = {}
     if LABEL_QUEUE in queue:
-        # From here on Kueue alone sets suspend and parallelism.
+        # From now on only Kueue sets suspend and parallelism.
         spec["suspend"] = True
         fewest = run.spec.replicas.resolved_min_count
         if fewest < count:
@@ -102,7 +110,7 @@ def _on_exit(component: Component, action: str, *codes: ExitCode) -> dict[str, A
         "onExitCodes": {
             "containerName": component.value,
             "operator": "In",
-            # The API server wants them in order.
+            # The API server requires them in order.
             "values": sorted(code.value for code in codes),
         },
     }

@@ -1,4 +1,4 @@
-"""The first backend: plain Jobs. Pods finish and free their GPUs while the operator is down."""
+"""The backend of plain Jobs. Pods finish and free their GPUs while the operator is down."""
 
 from __future__ import annotations
 
@@ -36,55 +36,56 @@ from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import Attempt, Missing, References
 
 MOST_INDEXES = 100_000
-"""Of an Indexed Job with a back-off per index."""
+"""Indexes of an Indexed Job with a back-off per index, at most."""
 
 
 def random_token() -> str:
-    """A token for one run's Ray: 256 random bits."""
+    """Create a token for the Ray cluster of one run: 256 random bits."""
     return secrets.token_hex(32)
 
 
 @dataclass(frozen=True, slots=True)
 class JobsBackend:
-    """A driver Job and an Indexed Job of replicas per attempt."""
+    """A backend with a driver Job and an Indexed Job of replicas per attempt."""
 
     settings: OperatorSettings
     token: Callable[[], str] = random_token
-    """Makes a Ray token; the only thing here that is not the same twice."""
+    """Creates a Ray token; the only part that is not deterministic."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """Jobs, and the pods that they make."""
+        """Jobs, and the pods that they create."""
         return (JOBS, PODS)
 
     def problems(self, run: EvalRun) -> tuple[Missing, ...]:
-        """What the cluster would refuse of children made from this spec."""
+        """List what the cluster would reject of children made from this spec."""
         return spec_problems(run)
 
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
-        """What is there, by attempt."""
+        """Summarize the existing children by attempt number."""
         return attempts(children(objects))
 
     def changes(
         self, run: EvalRun, desired: DesiredState, objects: Objects, references: References | None
     ) -> tuple[Change, ...]:
-        """What has to be written; see ``Backend.changes``.
+        """Compute the writes that lead to the desired state; see ``Backend.changes``.
 
-        Raises ``KeyError`` where a driver is to be made and a run that the spec names is not in ``references``.
+        Raises:
+            KeyError: A driver is to be created, and ``references`` lacks a run that the spec names.
         """
-        seen = children(objects)
+        existing = children(objects)
         return (
-            *_cleared(seen, desired.attempt),
-            *self._driver(run, desired, seen, references),
-            *self._replicas(run, desired, seen),
+            *_cleared(existing, desired.attempt),
+            *self._driver(run, desired, existing, references),
+            *self._replicas(run, desired, existing),
         )
 
     def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
-        """Pods on nodes that are gone are given up; disruptions in a row delay nothing for minutes."""
+        """Give up pods on lost nodes, and keep consecutive disruptions from delaying replacements for minutes."""
         return tuple(repairs(children(objects), objects.lost_nodes, now))
 
     def _settings_of(self, run: EvalRun) -> OperatorSettings:
-        """With the image that the run began with: driver and replicas, and all attempts, are of one make."""
+        """Pin the image that the run started with: driver, replicas and all attempts use the same one."""
         image = run.status.runner_image if run.status else None
         if image is None:
             return self.settings
@@ -107,7 +108,7 @@ class JobsBackend:
         yield Create(SERVICES, manifests.service(identity))
         if self.settings.network_policy.enabled:
             yield Create(NETWORK_POLICIES, manifests.network_policy(identity, self.settings.network_policy))
-        # Last: a Job that is there means that all it needs is there, whenever the operator was killed.
+        # Last: where the Job exists, everything it needs exists, whenever the operator was killed.
         yield Create(JOBS, driver_job(run, identity, settings, desired.seconds_left))
 
     def _replicas(self, run: EvalRun, desired: DesiredState, seen: Children) -> Iterator[Change]:
@@ -120,17 +121,17 @@ class JobsBackend:
             identity = Identity.of(run, desired.attempt)
             yield Create(JOBS, replicas_job(run, identity, self._settings_of(run), desired.count))
         elif there.complete or there.failing:
-            # Nothing of it will run any more, and a Job cannot be started again.
+            # It runs nothing any more, and a Job cannot be restarted.
             yield from _delete(there)
         elif not there.queue and not there.deleting:
             yield from _resize(there, desired.count)
 
 
 def _resize(job: Job, count: int) -> Iterator[Change]:
-    """Grow or shrink to ``count`` replicas; both numbers at once, an Indexed Job may only change so.
+    """Resize to ``count`` replicas; both numbers at once, because an Indexed Job can only be changed that way.
 
-    The index of a replica that left with 0, as those do that found no driver for long, is closed for good; while
-    replicas are wanted there is one more in its stead.
+    The index of a replica that exited with 0, as after waiting long for a driver, is completed for good; while replicas
+    are desired, one more index replaces it.
     """
     size = min(count + job.closed, MOST_INDEXES)
     if (job.parallelism, job.completions) != (size, size):
@@ -142,7 +143,7 @@ def _find(seen: Children, attempt: int, component: Component) -> Job | None:
 
 
 def _cleared(seen: Children, attempt: int) -> Iterator[Change]:
-    """Former attempts: nothing of them runs. A driver that ended stays, for its log and for what it is charged with."""
+    """Delete the Jobs of earlier attempts. A driver that ended stays, for its log and for its charge."""
     for job in seen.jobs:
         ended_driver = job.component is Component.DRIVER and (job.complete or job.failed)
         if job.attempt < attempt and not ended_driver:

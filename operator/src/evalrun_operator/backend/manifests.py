@@ -1,4 +1,4 @@
-"""What an attempt's pods need beside themselves: the token, the configuration, an address, and closed doors."""
+"""The other objects of an attempt: token, configuration, address, network policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DNS: Mapping[str, Any] = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 5
 
 
 def token_secret(identity: Identity, token: str) -> Manifest:
-    """The token without which Ray answers nobody; one for all attempts of a run."""
+    """Build the Secret with the token that Ray requires; one for all attempts of a run."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -28,7 +28,7 @@ def token_secret(identity: Identity, token: str) -> Manifest:
 
 
 def config_map(identity: Identity, config: RunConfig) -> Manifest:
-    """The whole input of the runner."""
+    """Build the ConfigMap with the whole input of the runner."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -39,7 +39,7 @@ def config_map(identity: Identity, config: RunConfig) -> Manifest:
 
 
 def service(identity: Identity) -> Manifest:
-    """The driver's address, known before it is Ready: replicas ask it when to join."""
+    """Build the Service of the driver; its address is known before it is Ready, because replicas poll it to join."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -57,12 +57,12 @@ def service(identity: Identity) -> Manifest:
 
 
 def network_policy(identity: Identity, settings: NetworkPolicySettings) -> Manifest:
-    """The run's pods reach each other; nobody else reaches them but for progress and metrics."""
+    """Build the policy: the run's pods reach each other; others reach only progress and metrics."""
     pods = {"matchLabels": {LABEL_RUN: identity.uid}}
     among_themselves = [{"podSelector": pods}]
     ingress: list[dict[str, Any]] = [{"from": among_themselves}]
     if settings.metrics_from:
-        # Without peers there must be no rule: an empty `from` is everybody.
+        # Without peers there must be no rule: an empty `from` allows everybody.
         port = {"port": HTTP_PORT, "protocol": "TCP"}
         ingress.append({"from": [dict(peer) for peer in settings.metrics_from], "ports": [port]})
     spec: dict[str, Any] = {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": ingress}

@@ -1,6 +1,6 @@
-"""The pods of a run, fit for a namespace with restricted pod security.
+"""The pods of a run, valid in a namespace with restricted pod security.
 
-A tenant's words come from the typed spec alone, field by field; nothing else of a pod is theirs to say.
+A tenant controls only the fields of the typed spec, one by one, and nothing else of a pod.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from evalrun_operator.backend.volumes import mounts, volumes
 from evalrun_operator.settings import OperatorSettings
 
 USER = 1000
-"""The images' user and group."""
+"""User and group of the images."""
 COMMANDS = {Component.DRIVER: "evalrun-driver", Component.REPLICA: "evalrun-replica"}
 
-_GONE_NODES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 def pod_template(
@@ -40,7 +40,7 @@ def pod_template(
     settings: OperatorSettings,
     component: Component,
 ) -> dict[str, Any]:
-    """The template of a Job's pods."""
+    """Build the template of a Job's pods."""
     parts = volumes(mounts(run, identity.config_map, settings.pods))
     of_drivers = settings.driver.annotations if component is Component.DRIVER else {}
     container = {
@@ -90,14 +90,14 @@ def pod_template(
 
 _DRIVER_ENDPOINT: Mapping[str, Any] = {
     "ports": [{"name": "http", "containerPort": HTTP_PORT}, {"name": "ray", "containerPort": RAY_PORT}],
-    # Ready: preflight has passed. Replicas are made by that word, so it is asked for often and not soon taken back.
+    # Ready: preflight has passed. Replicas are created then, so it is probed often and not withdrawn quickly.
     "readinessProbe": {
         "httpGet": {"path": "/readyz", "port": HTTP_PORT},
         "periodSeconds": 1,
         "timeoutSeconds": 3,
         "failureThreshold": 30,
     },
-    # Planning and aggregation keep a processor busy: only one that says nothing for minutes is dead.
+    # Planning and aggregation keep a processor busy: only a driver that is silent for minutes is dead.
     "livenessProbe": {
         "httpGet": {"path": "/healthz", "port": HTTP_PORT},
         "initialDelaySeconds": 120,
@@ -139,7 +139,10 @@ def _administrators_part(settings: OperatorSettings) -> dict[str, Any]:
 
 
 def _placement(run: EvalRun, settings: OperatorSettings, component: Component) -> dict[str, Any]:
-    """Where pods may run. Drivers go where the administrator says, and where the run's replicas may go, too."""
+    """Build the scheduling fields.
+
+    Drivers follow the administrator's settings, and tolerate what the run's replicas tolerate.
+    """
     replicas = run.spec.replicas
     tolerations, selector, runtime_class = replicas.tolerations, replicas.node_selector, replicas.runtime_class_name
     if component is Component.DRIVER:
@@ -156,8 +159,8 @@ def _placement(run: EvalRun, settings: OperatorSettings, component: Component) -
 
 
 def _tolerations(given: Sequence[Toleration], unreachable_seconds: int) -> list[dict[str, Any]]:
-    """Those given, and a short stay on nodes that are gone where nothing was said about it: the default is 5 min."""
-    unsaid = [key for key in _GONE_NODES if not any(_tolerates(toleration, key) for toleration in given)]
+    """Add a short stay on lost nodes where no toleration covers it: the default of Kubernetes is 5 min."""
+    unsaid = [key for key in _LOST_NODE_TAINTS if not any(_tolerates(toleration, key) for toleration in given)]
     stays = [
         {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": unreachable_seconds}
         for key in unsaid
@@ -174,5 +177,5 @@ def _resources(resources: Resources) -> dict[str, Any]:
         ("limits", resources.limits),
         ("requests", resources.requests),
     )
-    # As strings: the API server makes them so, and what is written should be what is read.
+    # As strings: the API server normalizes them to strings, and what is written should equal what is read.
     return {part: {name: str(amount) for name, amount in values.items()} for part, values in parts if values}

@@ -1,4 +1,4 @@
-"""What a cluster does not mend by itself, or only after minutes."""
+"""Repairs of what a cluster does not repair by itself, or only after minutes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from evalrun_operator.backend.children import TRACKING_FINALIZER, Children, Job,
 from evalrun_operator.kube.objects import PODS, Change, Delete, Patch
 
 LOST_AFTER = timedelta(seconds=60)
-"""Past its grace period a pod on a node that does not answer is given up."""
+"""Time past its grace period after which a pod on an unresponsive node is given up."""
 
 
 def repairs(seen: Children, lost_nodes: frozenset[str], now: datetime) -> Iterator[Change]:
-    """First what blocks replacements for ever, then what delays them."""
+    """Compute the repairs: first of what blocks replacements forever, then of what delays them."""
     for pods in seen.pods.values():
         for pod in pods:
             if _is_lost(pod, lost_nodes, now):
@@ -31,10 +31,10 @@ def _is_lost(pod: Pod, lost_nodes: frozenset[str], now: datetime) -> bool:
 
 
 def _give_up(pod: Pod) -> Iterator[Change]:
-    """Delete a pod without its node's word.
+    """Delete a pod without confirmation by its node.
 
-    Its Job would keep it: with a podFailurePolicy a Job counts, and replaces, a pod only when it is over, which nobody
-    will ever say of this one. Without the Job's finalizer the pod is gone at once and its place is free.
+    Its Job would keep it: with a podFailurePolicy a Job counts and replaces a pod only when it has ended, which nobody
+    will ever report for this one. Without the Job's finalizer the pod is removed at once, and it can be replaced.
     """
     if TRACKING_FINALIZER in pod.finalizers:
         yield _uncounted(pod)
@@ -42,21 +42,22 @@ def _give_up(pod: Pod) -> Iterator[Change]:
 
 
 def _delays_its_replacement(pod: Pod, job: Job) -> bool:
-    """Whether a pod was disrupted and its Job is going to hold that against the next one.
+    """Check whether a pod was disrupted and its Job would delay the replacement for that.
 
-    The Job controller doubles a delay of 10 s with every end in a row and counts disruptions, too: its podFailurePolicy
-    only keeps them from failing the Job. What it never counts it does not wait for: measured on 1.34, replacements of
-    a pod that is deleted again and again come after 11, 21, 41 and 81 s, and after 2 s each without the finalizer.
+    The Job controller doubles a delay of 10 s with each consecutive end and counts disruptions, too: its
+    podFailurePolicy only keeps them from failing the Job. It does not wait for what it never counts: measured on 1.34,
+    replacements of a pod that is deleted again and again come after 11, 21, 41 and 81 s, and after 2 s each without the
+    finalizer.
     """
     if TRACKING_FINALIZER not in pod.finalizers or pod.phase == "Succeeded":
         return False
     if pod.index is not None and pod.index >= job.completions:
-        return False  # the Job itself is letting it go
+        return False  # the Job itself is removing it
     stopped = pod.terminated is not None and pod.terminated.exit_code == ExitCode.STOPPED
     return pod.deleting_at is not None or (pod.phase == "Failed" and (pod.disrupted or stopped))
 
 
 def _uncounted(pod: Pod) -> Change:
-    """Take the Job's finalizer off."""
+    """Remove the Job's finalizer."""
     others = [each for each in pod.finalizers if each != TRACKING_FINALIZER]
     return Patch(PODS, pod.name, pod.uid, {"metadata": {"finalizers": others}})

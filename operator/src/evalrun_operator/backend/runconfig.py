@@ -1,4 +1,4 @@
-"""RunConfig of an attempt: every reference of a spec resolved to an address, or to a path in the run's pods."""
+"""The RunConfig of an attempt: every reference of a spec, resolved to an address or to a path in the run's pods."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from evalrun_operator.state.observed import References
 
 
 def runconfig(run: EvalRun, attempt: int, settings: OperatorSettings, references: References | None) -> RunConfig:
-    """The whole input of an attempt's driver and replicas.
+    """Build the whole input of an attempt's driver and replicas.
 
-    Raises ``KeyError`` for a run that the spec names and ``references`` do not know: no attempt may be made before.
+    Raises:
+        KeyError: ``references`` lacks a run that the spec names: no attempt may be created before it is known.
     """
     spec, metadata = run.spec, run.metadata
     assert metadata.name is not None
@@ -56,7 +57,7 @@ def runconfig(run: EvalRun, attempt: int, settings: OperatorSettings, references
 
 
 def storage_access(storage: Storage | None) -> StorageAccess:
-    """How a run's pods reach a store: Secrets and ConfigMaps are mounted under their own names."""
+    """Describe how the run's pods reach a store: Secrets and ConfigMaps are mounted under their own names."""
     if storage is None:
         return StorageAccess()
     secret, bundle = storage.credentials_secret_ref, storage.ca_bundle_ref
@@ -95,12 +96,12 @@ def _suite(benchmark: Benchmark, number: int) -> SuiteLocation:
 
 
 def _run(reference: RunReference, run: EvalRun, references: References) -> RunLocation:
-    """Another run, by name or by address, is read with this run's own access: it gains no Secret by naming it."""
+    """Locate another run, which is read with this run's own access: naming it grants no other Secret."""
     uri = references.runs[reference.run_name].uri if reference.run_name is not None else reference.uri
     assert uri is not None
     return RunLocation(uri=uri, storage=storage_access(run.spec.output.storage))
 
 
 def _file_uri(root: str, name: str, path: str) -> str:
-    """A file:// URI below a mount; ``path`` may begin or end with a slash, '..' was refused at the door."""
+    """Build a file:// URI below a mount; ``path`` may begin or end with a slash, '..' was rejected before."""
     return PurePosixPath(root, name, path.lstrip("/")).as_uri()

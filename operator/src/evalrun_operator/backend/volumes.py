@@ -1,4 +1,4 @@
-"""What a run's pods see of the file system: a read-only root, and what is mounted into it."""
+"""The file system of a run's pods: a read-only root, and what is mounted into it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evalrun_operator.observe.references import claim_of
 from evalrun_operator.settings import PodSettings
 
 GROUP_READABLE = 0o440
-"""Mode of credentials: of root, read by the pods' own group."""
+"""Mode of credentials: owned by root, read by the pods' own group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,17 @@ class Mount:
 
     path: str
     source: Mapping[str, Any]
-    """The volume's source, as in a pod's spec."""
+    """Source of the volume, as in a pod's spec."""
     read_only: bool = True
 
 
 def mounts(run: EvalRun, config_map: str, settings: PodSettings) -> tuple[Mount, ...]:
-    """The folders of a pod, driver's or replica's; of Secrets those of the stores that it reaches."""
+    """List the folders of a pod, driver's or replica's, with the Secrets of the stores that it reaches."""
     return tuple(_mounts(run, config_map, settings))
 
 
 def volumes(mounts: Iterable[Mount]) -> dict[str, Any]:
-    """``volumes`` of a pod and ``volumeMounts`` of its container; one volume for all mounts of one source."""
+    """Build ``volumes`` of a pod and ``volumeMounts`` of its container; mounts of one source share a volume."""
     sources: list[Mapping[str, Any]] = []
     writable: set[int] = set()
     placed = []
@@ -54,7 +54,7 @@ def volumes(mounts: Iterable[Mount]) -> dict[str, Any]:
 
 
 def _volume(source: Mapping[str, Any], *, read_only: bool) -> Mapping[str, Any]:
-    """A source, told where nothing is written to it: some volumes can be shared by nodes only so."""
+    """Mark a claim that nothing writes to as read-only: some volumes can be shared between nodes only then."""
     claim = source.get("persistentVolumeClaim")
     return {"persistentVolumeClaim": {**claim, "readOnly": True}} if claim and read_only else source
 
@@ -79,7 +79,7 @@ def _mounts(run: EvalRun, config_map: str, settings: PodSettings) -> Iterator[Mo
 
 
 def _accesses(spec: EvalRunSpec) -> Iterator[StorageAccess]:
-    """The stores of output, model and suites. Other runs are read as the output is."""
+    """List the access to the stores of output, model and suites. Other runs are read like the output."""
     yield storage_access(spec.output.storage)
     yield storage_access(spec.model.storage)
     for benchmark in spec.benchmarks:
@@ -88,7 +88,7 @@ def _accesses(spec: EvalRunSpec) -> Iterator[StorageAccess]:
 
 
 def _stores(accesses: Iterable[StorageAccess]) -> Iterator[Mount]:
-    """Secrets and ConfigMaps, each once, where ``storage_access`` says that they lie."""
+    """Mount Secrets and ConfigMaps, each once, where ``storage_access`` expects them."""
     secrets: dict[str, None] = {}
     bundles: dict[str, None] = {}
     for access in accesses:
