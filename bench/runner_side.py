@@ -29,6 +29,7 @@ from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
 from evalrun_runner.fleet.protocol import Answered, FleetEvent, Joined
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.planning.identity import identity_of
 from evalrun_runner.records.messages import Order, Report
 from evalrun_runner.records.results import Outcome
 from evalrun_runner.replica.pump import Pump
@@ -275,7 +276,7 @@ class RunnerSide:
             engine=self._settings,
             tokenizer=self._tokenizer,
             suites={workload.task: workload.suite},
-            identity={},
+            identity=identity_of(config, None, {workload.task: workload.suite}),
         )
 
 

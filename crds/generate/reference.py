@@ -1,6 +1,6 @@
-"""The field reference, from the CRD: ``python crds/generate/reference.py > docs/reference.md``.
+"""The field reference, from the CRD and the documents of a run: ``python crds/generate/reference.py``.
 
-A table per object; what a field means is what ``kubectl explain`` says of it.
+A table for each object; the meaning of a field of an EvalRun is the one that ``kubectl explain`` prints.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from evalrun_api.schema.crd import crd
+from evalrun_api.schema.structural import structural
 from evalrun_api.status.conditions import ConditionType, Phase, Reason
+from evalrun_api.wire.outputs import DOCUMENTS, Document
 
 Schema = dict[str, Any]
 
@@ -22,14 +24,25 @@ changed but for `policy.suspend`, `policy.ttlSecondsAfterFinished`, `policy.acti
 `replicas.minCount`. Names of engine arguments are vLLM's own.
 """
 
+DOCUMENTS_INTRODUCTION = """# Documents that a run leaves
+
+JSON objects in the output of a run; required fields are always there. Later versions of EvalRun may add fields, and
+earlier ones keep them.
+
+`formatVersion`, in `plan.json` and in the Parquet metadata `evalrun` of manifest segments and parts, is the version of
+the ledger's format: 1, also where it is absent. It goes up when an object that was written before could be misread. An
+older format is read by `evalrun results`; a newer one is refused by name; no run is continued in another format than
+the one that it was begun in.
+"""
+
 
 def kind_of(schema: Schema) -> str:
-    """A field's type, in a word or two."""
+    """Name a field's type in a word or two."""
     if schema.get("x-kubernetes-int-or-string"):
         return "quantity"
     if "enum" in schema:
         return " \\| ".join(f"`{value}`" for value in schema["enum"])
-    kind = schema.get("type", "object")
+    kind = schema.get("type", "any")
     if kind == "array":
         return f"list of {kind_of(schema['items'])}"
     if kind == "object" and "additionalProperties" in schema:
@@ -38,14 +51,16 @@ def kind_of(schema: Schema) -> str:
 
 
 def inner(schema: Schema) -> Schema | None:
-    """The object in a field that is described in a section of its own."""
+    """Find the object in a field that is described in a section of its own."""
     if schema.get("type") == "array":
         schema = schema["items"]
+    if isinstance(schema.get("additionalProperties"), dict):
+        schema = schema["additionalProperties"]
     return schema if "properties" in schema else None
 
 
 def sections(path: str, schema: Schema) -> Iterator[str]:
-    """A section for an object, then one for each object in it."""
+    """Write a section for an object, then one for each object in it."""
     yield f"## `{path}`\n"
     if description := schema.get("description"):
         yield f"{one_line(description)}\n"
@@ -60,12 +75,12 @@ def sections(path: str, schema: Schema) -> Iterator[str]:
     yield ""
     for name, field in schema["properties"].items():
         if (child := inner(field)) is not None:
-            suffix = "[]" if field.get("type") == "array" else ""
+            suffix = "[]" if field.get("type") == "array" else "" if child is field else ".*"
             yield from sections(f"{path}.{name}{suffix}", child)
 
 
 def row(name: str, field: Schema, *, needed: bool) -> str:
-    """One field's line."""
+    """Write one field's line."""
     meaning = one_line(field.get("description", "")).replace("|", "\\|")
     default = field.get("default")
     if needed:
@@ -76,12 +91,12 @@ def row(name: str, field: Schema, *, needed: bool) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks."""
+    """Join the lines of a text."""
     return " ".join(text.split())
 
 
 def words() -> Iterator[str]:
-    """The vocabulary of the status."""
+    """Write the vocabulary of the status."""
     for title, kind in (("Phases", Phase), ("Conditions", ConditionType), ("Reasons", Reason)):
         yield f"## {title}\n"
         yield "| word | meaning |\n|---|---|"
@@ -90,7 +105,7 @@ def words() -> Iterator[str]:
 
 
 def explained(kind: type[Phase] | type[ConditionType] | type[Reason]) -> Iterator[tuple[Any, str]]:
-    """Members of an enum with the text under each, which Python itself throws away."""
+    """List the members of an enum with the text under each, which Python itself throws away."""
     import ast
     import inspect
     import textwrap
@@ -104,11 +119,26 @@ def explained(kind: type[Phase] | type[ConditionType] | type[Reason]) -> Iterato
             yield kind[target.id], one_line(str(text.value.value))
 
 
+def documents() -> Iterator[str]:
+    """Write the documents that a run leaves."""
+    yield DOCUMENTS_INTRODUCTION
+    for name, kind in DOCUMENTS.items():
+        yield from sections(name, document_schema(kind))
+
+
+def document_schema(kind: type[Document]) -> Schema:
+    """Return the schema of a document; a spec in it is not repeated."""
+    schema = kind.model_json_schema(by_alias=True)
+    if "spec" in schema["properties"]:
+        schema["properties"]["spec"] = {"type": "object", "description": schema["properties"]["spec"]["description"]}
+    return structural(schema)
+
+
 def reference() -> str:
-    """The whole page."""
+    """Write the whole page."""
     schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-    lines = [INTRODUCTION, *sections("spec", schema["spec"]), *sections("status", schema["status"]), *words()]
-    return "\n".join(lines).rstrip() + "\n"
+    described = (*sections("spec", schema["spec"]), *sections("status", schema["status"]))
+    return "\n".join([INTRODUCTION, *described, *words(), *documents()]).rstrip() + "\n"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     EvalRunError
     ├── InputError               what the user gave is wrong                          exit 2
+    │   └── OtherFormat          the output was written in another format of the ledger
     ├── RunFailed                the run could not reach its end                      exit 1
     │   ├── StoreError
     │   │   ├── StoreUnavailable   5xx, time-outs, refused connections: retried with backoff
@@ -65,6 +66,10 @@ class InputError(EvalRunError):
 
     exit_code = 2
     usual_reason = Reason.INVALID_SPEC
+
+
+class OtherFormat(InputError):
+    """An object of a run is of a format version that this EvalRun does not read, or does not add to."""
 
 
 class RunFailed(EvalRunError):

@@ -1,22 +1,21 @@
-"""Provenance of tasks: their versions and fingerprints of the data that they read."""
+"""Where a task's numbers come from: its version, and a fingerprint of the data it read."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from evalrun_api.wire.outputs import RecordedTask
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 
 
-def task_provenance(loaded: LoadedBenchmarks) -> dict[str, dict[str, Any]]:
-    """Return, by leaf task: benchmark, version, data set and the ``datasets`` fingerprint of each split."""
+def task_provenance(loaded: LoadedBenchmarks) -> dict[str, RecordedTask]:
+    """Describe each leaf task: benchmark, version, data set and the ``datasets`` fingerprint of each of its splits."""
     found = {}
     for leaf in loaded.leaves:
         data = getattr(leaf.task, "dataset", None) or {}
-        found[leaf.name] = {
-            "benchmark": leaf.benchmark.name,
-            "version": leaf.task.VERSION,
-            "dataset": leaf.task.DATASET_PATH,
-            "datasetName": leaf.task.DATASET_NAME,
-            "fingerprints": {str(split): getattr(rows, "_fingerprint", None) for split, rows in data.items()},
-        }
+        found[leaf.name] = RecordedTask(
+            benchmark=leaf.benchmark.name,
+            version=leaf.task.VERSION,
+            dataset=leaf.task.DATASET_PATH,
+            dataset_name=leaf.task.DATASET_NAME,
+            fingerprints={str(split): getattr(rows, "_fingerprint", None) for split, rows in data.items()},
+        )
     return found

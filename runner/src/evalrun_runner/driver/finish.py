@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from evalrun_api import RunConfig
+from evalrun_api.wire.outputs import ItemAccount, Results, ResultsConfig, RunAccount, ScoredBy
 from evalrun_runner.benchmarks.aggregate import aggregate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.samples import sample_lines
@@ -114,8 +114,8 @@ def make_results(
     plan: PlanOf,
     ledger: Ledger,
     counts: Mapping[str, Counts],
-) -> dict[str, Any]:
-    """The content of ``results.json``: made of plan and parts alone, so that any driver makes the same."""
+) -> Results:
+    """Make the results of plan and parts alone, so that any driver makes the same."""
 
     def rows(task: str) -> Iterator[ItemResult]:
         for part in in_order(plan[task], ledger.read_part):
@@ -127,20 +127,19 @@ def make_results(
         for leaf in benchmarks.leaves
         if leaf.name in results["configs"]
     }
-    total = sum(counts.values(), Counts())
-    return results | {
-        "config": {"model": config.model.name, "seed": config.spec.seed},
-        "evalrun": {
-            "engine": "mock" if config.spec.engine.mock is not None else "vllm",
-            "numerics": config.spec.engine.numerics.value,
-            "counts": {"planned": total.total, **_count_dict(total)},
-            "tasks": {task: _count_dict(count) for task, count in counts.items()},
-        },
-    }
+    total, engine = sum(counts.values(), Counts()), config.spec.engine
+    evalrun = ScoredBy(
+        engine="mock" if engine.mock is not None else "vllm",
+        numerics=engine.numerics,
+        counts=RunAccount(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined),
+        tasks={task: _account(count) for task, count in counts.items()},
+    )
+    settings = ResultsConfig(model=config.model.name, seed=config.spec.seed)
+    return Results.model_validate({**results, "config": settings, "evalrun": evalrun}, by_alias=True, by_name=False)
 
 
-def without_folder(config: Any, folder: Path | None) -> Any:
-    """A task's configuration with paths relative to its suite: where the suite lay says nothing of the results."""
+def without_folder(config: object, folder: Path | None) -> object:
+    """Make the paths in a task's configuration relative to its suite: where the suite lay says nothing of results."""
     if folder is None:
         return config
     match config:
@@ -151,11 +150,6 @@ def without_folder(config: Any, folder: Path | None) -> Any:
         case list():
             return [without_folder(value, folder) for value in config]
     return config
-
-
-def encode_results(results: Mapping[str, Any]) -> bytes:
-    """``results.json`` as bytes."""
-    return json.dumps(results, indent=2, ensure_ascii=False).encode()
 
 
 def write_samples(benchmarks: LoadedBenchmarks, plan: PlanOf, ledger: Ledger, store: ObjectStore) -> None:
@@ -171,5 +165,5 @@ def write_samples(benchmarks: LoadedBenchmarks, plan: PlanOf, ledger: Ledger, st
         store.put(layout.samples(leaf.name), "".join(f"{line}\n" for line in sample_lines(leaf, pairs)).encode())
 
 
-def _count_dict(counts: Counts) -> dict[str, int]:
-    return {"ok": counts.ok, "failed": counts.failed, "quarantined": counts.quarantined}
+def _account(counts: Counts) -> ItemAccount:
+    return ItemAccount(ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined)

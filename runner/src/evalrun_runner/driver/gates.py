@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from evalrun_api import Gate, GateResult, Reason, Verdict
+from evalrun_api.wire.outputs import Results
 
 
-def judge(
-    gates: Sequence[Gate], results: Mapping[str, Any], baselines: Sequence[Mapping[str, Any] | None]
-) -> tuple[GateResult, ...]:
-    """The verdict of every gate. ``results`` and ``baselines`` are the content of ``results.json`` files."""
+def judge(gates: Sequence[Gate], results: Results, baselines: Sequence[Results | None]) -> tuple[GateResult, ...]:
+    """Judge every gate. ``baselines`` are the results of the runs to compare with, in the gates' order."""
     padded = [*baselines, *([None] * (len(gates) - len(baselines)))]
     return tuple(_judge(gate, results, baseline) for gate, baseline in zip(gates, padded, strict=True))
 
 
-def score_of(results: Mapping[str, Any], task: str, metric: str, filter_name: str) -> float | None:
-    """One score of ``results.json``; None if it is not there or not a number."""
-    value = results.get("results", {}).get(task, {}).get(f"{metric},{filter_name}")
+def score_of(results: Results, task: str, metric: str, filter_name: str) -> float | None:
+    """Find one score; None if it is not there or not a number."""
+    value = results.results.get(task, {}).get(f"{metric},{filter_name}")
     return float(value) if isinstance(value, int | float) and value == value else None  # noqa: PLR0124  NaN
 
 
-def _judge(gate: Gate, results: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> GateResult:
+def _judge(gate: Gate, results: Results, baseline: Results | None) -> GateResult:
     value = score_of(results, gate.task, gate.metric, gate.resolved_filter)
     if value is None:
         there = ", ".join(sorted(_names(results, gate.task))) or f"no task {gate.task}"
@@ -48,14 +46,14 @@ def _within_bounds(gate: Gate, value: float) -> GateResult:
     return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, value=value)
 
 
-def _against_baseline(gate: Gate, value: float, baseline: Mapping[str, Any] | None) -> GateResult:
+def _against_baseline(gate: Gate, value: float, baseline: Results | None) -> GateResult:
     before = None if baseline is None else score_of(baseline, gate.task, gate.metric, gate.resolved_filter)
-    if before is None or gate.max_regression is None:
+    if baseline is None or before is None or gate.max_regression is None:
         message = "the baseline has no such score, or is not finished"
         return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.BASELINE_MISSING, message=message, value=value)
-    lower_is_better = (baseline or {}).get("higher_is_better", {}).get(gate.task, {}).get(gate.metric) is False
+    lower_is_better = baseline.higher_is_better.get(gate.task, {}).get(gate.metric) is False
     loss = value - before if lower_is_better else before - value
-    lost = _lost_items(baseline or {}, gate.task)
+    lost = _lost_items(baseline, gate.task)
     if lost:
         message = f"{lost} items of {gate.task} have no score in the baseline: failed or quarantined"
         return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.INCONCLUSIVE, message=message, value=value - before)
@@ -68,16 +66,16 @@ def _against_baseline(gate: Gate, value: float, baseline: Mapping[str, Any] | No
     return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, value=value - before)
 
 
-def _names(results: Mapping[str, Any], task: str) -> list[str]:
-    entry = results.get("results", {}).get(task, {})
+def _names(results: Results, task: str) -> list[str]:
+    entry = results.results.get(task, {})
     return [name for name in entry if "," in name and "_stderr," not in name]
 
 
-def _lost_items(results: Mapping[str, Any], task: str) -> int:
-    """Items without a score in a leaf task, or in any leaf task of a group."""
-    counts = results.get("evalrun", {}).get("tasks", {})
-    leaves = _leaves(results.get("group_subtasks", {}), task)
-    return sum(counts.get(leaf, {}).get(kind, 0) for leaf in leaves for kind in ("failed", "quarantined"))
+def _lost_items(results: Results, task: str) -> int:
+    """Count the items without a score in a leaf task, or in all leaf tasks of a group."""
+    accounts = results.evalrun.tasks
+    leaves = _leaves(results.group_subtasks, task)
+    return sum(accounts[leaf].without_score for leaf in leaves if leaf in accounts)
 
 
 def _leaves(subtasks: Mapping[str, Sequence[str]], task: str) -> set[str]:

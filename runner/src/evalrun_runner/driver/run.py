@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from evalrun_api import Phase, Reason, RunConfig, RunResult, Work
+from evalrun_api.wire.outputs import RunRecord
 from evalrun_runner.benchmarks.aggregate import running_metrics
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
@@ -21,15 +20,15 @@ from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.loop import Loop
 from evalrun_runner.driver.preflight import Setting, chat_template, load_tasks, prepare
 from evalrun_runner.driver.progress import View, Watcher
-from evalrun_runner.driver.record import attempt_record, first_record, note_replicas, now, read_run, sizing
-from evalrun_runner.driver.results import check_baselines, succeeded, too_many_failed
+from evalrun_runner.driver.record import begin_attempt, end_attempt, first_record, read_record, sizing, write_record
+from evalrun_runner.driver.results import check_baselines, read_results, succeeded, too_many_failed
 from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, blaming
 from evalrun_runner.fleet.ray_fleet import RayFleet, RaySettings
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.planning.identity import Plan, check_same_plan, claim_plan, read_plan
+from evalrun_runner.planning.identity import Plan, check_may_resume, claim_plan, read_plan
 from evalrun_runner.planning.planning import Planning
 from evalrun_runner.planning.resume import EarlierRun
 from evalrun_runner.records.plan import Chunk
@@ -72,8 +71,8 @@ def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
     store = open_store(setting.store)
     with blaming(Reason.PLAN_MISMATCH):
         if (plan := read_plan(store)) is not None:
-            check_same_plan(plan.identity, setting.identity, config.results.uri)
-    if (result := _completed(setting, watcher)) is not None:
+            check_may_resume(plan, setting.identity, config.results.uri)
+    if (result := _completed(setting, store, watcher)) is not None:
         return result
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     with blaming(Reason.TASK_INVALID):
@@ -87,19 +86,19 @@ def run(config: RunConfig, options: Options, watcher: Watcher) -> RunResult:
         plan = claim_plan(store, Plan(setting.identity, chunks))
     driver = _Run(setting, plan, benchmarks, chat, earlier, options, watcher)
     # It has claimed its epoch: whoever completes the run from now on is seen, whoever did before is looked for here.
-    if (result := _completed(setting, watcher)) is not None:
+    if (result := _completed(setting, store, watcher)) is not None:
         return result
     options.host.preflight_passed()
     return driver.go()
 
 
-def _completed(setting: Setting, watcher: Watcher) -> RunResult | None:
+def _completed(setting: Setting, store: ObjectStore, watcher: Watcher) -> RunResult | None:
     """The result of a run that another driver has completed."""
     if not setting.ledger.is_complete():
         return None
     watcher.log("this run is complete: nothing is redone")
-    results = json.loads(setting.ledger.completed_results())
-    return succeeded(setting.config, results, Work(kept=results["evalrun"]["counts"]["planned"]))
+    results = read_results(store)
+    return succeeded(setting.config, results, Work(kept=results.evalrun.counts.planned))
 
 
 def _earlier_run(setting: Setting, options: Options) -> EarlierRun | None:
@@ -152,19 +151,23 @@ class _Run:
 
     def go(self) -> RunResult:
         """Dispatch until every chunk is committed and sound, then finish."""
-        record = read_run(self._store) or first_record(self._setting, self._benchmarks)
-        if self._earlier is not None:
-            record["resumedFrom"] = self._earlier.uri
-        attempt = attempt_record(self._setting, self._epoch)
-        record["attempts"].append(attempt)
-        _write_record(self._store, record)
-        with self._recording(record, attempt):
+        record = read_record(self._store) or first_record(self._setting, self._benchmarks)
+        resumed_from = None if self._earlier is None else self._earlier.uri
+        record = begin_attempt(record, self._setting, self._epoch, resumed_from)
+        write_record(self._store, record)
+        outcome: str | None = None
+        try:
             try:
                 plan, verified = self._dispatch()
             finally:
                 self._free()
             result = self._finish(plan, verified)
-            attempt["outcome"] = result.phase.value
+            outcome = result.phase.value
+        except EvalRunError as error:
+            outcome = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._close_record(end_attempt(record, outcome, self._loop.facts), outcome)
         return result
 
     def _dispatch(self) -> tuple[finish.PlanOf, finish.Verified]:
@@ -239,27 +242,14 @@ class _Run:
         self._leadership.stop()
         self._leaving.clear()
 
-    @contextmanager
-    def _recording(self, record: dict[str, Any], attempt: dict[str, Any]) -> Iterator[None]:
-        """Write down how the attempt ended, however it did."""
-        try:
-            yield
-        except EvalRunError as error:
-            attempt["outcome"] = f"{type(error).__name__}: {error}"
-            raise
-        finally:
-            attempt["ended"] = now()
-            note_replicas(record, attempt, self._loop.facts)
-            self._close_record(record, attempt)
-
-    def _close_record(self, record: dict[str, Any], attempt: dict[str, Any]) -> None:
+    def _close_record(self, record: RunRecord, outcome: str | None) -> None:
         # Without patience: a run that ends because its store is away does not wait for it once more.
         store = open_store(self._setting.store)
         try:
             if self._setting.ledger.highest_epoch() == self._epoch:
-                _write_record(store, record)
+                write_record(store, record)
         except StoreError as error:
-            self._watcher.log(f"run.json does not say how this attempt ended ({attempt.get('outcome')}): {error}")
+            self._watcher.log(f"run.json does not say how this attempt ended ({outcome}): {error}")
 
     def _finish(self, plan: finish.PlanOf, verified: finish.Verified) -> RunResult:
         self._loop.show_busy(Phase.FINISHING, "aggregating")
@@ -272,7 +262,7 @@ class _Run:
         results = finish.make_results(self._config, self._benchmarks, plan, self._ledger, verified.counts)
         if self._config.spec.output.samples:
             finish.write_samples(self._benchmarks, plan, self._ledger, self._store)
-        self._ledger.write_results(self._epoch, finish.encode_results(results))
+        self._ledger.write_results(self._epoch, results.write())
         self._ledger.complete(self._epoch)
         return succeeded(self._config, results, work)
 
@@ -281,7 +271,3 @@ class _Run:
         for chunk in self._dispatcher.chunks():
             chunks[chunk.task].append(chunk)
         return {task: tuple(of_task) for task, of_task in chunks.items()}
-
-
-def _write_record(store: ObjectStore, record: dict[str, Any]) -> None:
-    store.put(layout.RUN, json.dumps(record, indent=2, ensure_ascii=False, default=str).encode())

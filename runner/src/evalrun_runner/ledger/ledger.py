@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from evalrun_api.status.conditions import Reason
+from evalrun_api.wire.outputs import CompletionMark
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.manifest import (
@@ -259,7 +260,7 @@ class Ledger:
         """
         sha256 = hashlib.sha256(self._store.get(layout.RESULTS)).hexdigest()
         self.assert_leading(epoch)
-        mark = json.dumps({"epoch": epoch, "results_sha256": sha256}).encode()
+        mark = CompletionMark(epoch=epoch, results_sha256=sha256).write()
         if not self._store.create(layout.COMPLETE, mark) and self._completed_sha256() != sha256:
             raise Superseded(f"another driver completed the run in {self._store.uri} with other results; those count")
 
@@ -287,10 +288,10 @@ class Ledger:
 
     def _completed_sha256(self) -> str:
         try:
-            return str(json.loads(self._store.get(layout.COMPLETE))["results_sha256"])
-        except (ValueError, KeyError, TypeError) as error:
+            return CompletionMark.read(self._store.get(layout.COMPLETE)).results_sha256
+        except ValueError as error:
             raise LedgerCorrupt(
-                f"{self._where(layout.COMPLETE)} is damaged ({error!r}). Remove it and start the run again: "
+                f"{self._where(layout.COMPLETE)} is damaged ({error}). Remove it and start the run again: "
                 "the parts are kept"
             ) from error
 

@@ -17,14 +17,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evalrun_api.wire.outputs import FORMAT_VERSION, format_version_of
 from evalrun_runner.errors import LedgerCorrupt
+from evalrun_runner.ledger.formats import check_readable
 
 _META = "evalrun"
 _SEAL = "evalrun.sealed"
 _MARK = b"evalrun.sealed-sha256:"
 _ZEROS = b"0" * 64
 _SCHEMA = 1
-"""The version of every sealed file's columns and metadata."""
+"""Never changed: what EvalRun looked for before there was ``formatVersion``."""
 
 INT, FLOAT, TEXT = pa.int64(), pa.float64(), pa.string()
 """The types of columns."""
@@ -56,7 +58,7 @@ def write_sealed(kind: str, meta: Mapping[str, Any], columns: Sequence[Column], 
         writer.write_table(table, row_group_size=rows_per_group)
         writer.add_key_value_metadata(
             {
-                _META: json.dumps({"kind": kind, "schema": _SCHEMA, **meta}),
+                _META: json.dumps({"kind": kind, "schema": _SCHEMA, "formatVersion": FORMAT_VERSION, **meta}),
                 _SEAL: (_MARK + _ZEROS).decode(),
             }
         )
@@ -71,16 +73,27 @@ class SealedFile:
     """A sealed file that proved to be whole."""
 
     def __init__(self, data: bytes, kind: str, where: str) -> None:
-        """Raises ``LedgerCorrupt``, naming ``where``, unless the seal holds and the file is of this kind."""
+        """Open a file.
+
+        Args:
+            data: Its content.
+            kind: What it must hold.
+            where: The object, for messages.
+
+        Raises:
+            LedgerCorrupt: Its seal does not hold, or it is of another kind.
+            OtherFormat: A newer EvalRun wrote it.
+        """
         _verify(data, where)
         self._file = pq.ParquetFile(io.BytesIO(data))
         self.meta: dict[str, Any] = json.loads(self._file.metadata.metadata[_META.encode()])
-        found = (self.meta["kind"], self.meta["schema"])
-        if found != (kind, _SCHEMA):
-            raise LedgerCorrupt(
-                f"{where} is a {found[0]} of schema {found[1]}; expected a {kind} of schema {_SCHEMA}. It was written "
-                "by another version of EvalRun: use that one, or another output"
-            )
+        if self.meta["kind"] != kind:
+            raise LedgerCorrupt(f"{where} is a {self.meta['kind']}; expected a {kind}. It belongs elsewhere")
+        try:
+            version = format_version_of(self.meta)
+        except ValueError as error:
+            raise LedgerCorrupt(f"{where} is damaged: {error}") from error
+        check_readable(version, where)
 
     @property
     def row_count(self) -> int:

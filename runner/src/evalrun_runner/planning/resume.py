@@ -1,16 +1,17 @@
-"""resumeFrom: an earlier run's committed items are taken over, its failed ones are asked again."""
+"""resumeFrom: the committed items of an earlier run are kept, its failed ones are asked again."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalrun_api import Reason, RunLocation
+from evalrun_api.wire.outputs import PlanIdentity
 from evalrun_runner.benchmarks.running_scores import tally
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.planning.identity import Identity, check_same_plan, read_plan
+from evalrun_runner.planning.identity import check_may_resume, read_plan
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import Counts, ItemResult, Tallies
 from evalrun_runner.store.access import store_spec
@@ -39,8 +40,18 @@ class Kept:
 class EarlierRun:
     """An earlier run's parts. ``take_over`` may be called from several threads."""
 
-    def __init__(self, location: RunLocation, identity: Identity, ours: Ledger, patience: float) -> None:
-        """Raises ``InputError`` if there is no run, or one whose answers would not be this run's."""
+    def __init__(self, location: RunLocation, identity: PlanIdentity, ours: Ledger, patience: float) -> None:
+        """Open the earlier run.
+
+        Args:
+            location: Its output.
+            identity: What this run's answers depend on.
+            ours: This run's ledger.
+            patience: Seconds for which the earlier run's store may refuse.
+
+        Raises:
+            InputError: There is no run, or one whose answers would not be this run's.
+        """
         self.uri = location.uri
         self._ours = ours
         store = open_store(store_spec(location))
@@ -50,7 +61,7 @@ class EarlierRun:
             raise InputError(what, reason=Reason.NOT_FOUND)
         advice = "Take resumeFrom out, or name a run whose answers would be this one's"
         there = f"spec.resumeFrom: {location.uri}"
-        check_same_plan(_comparable(plan.identity), _comparable(identity), there, advice)
+        check_may_resume(replace(plan, identity=_comparable(plan.identity)), _comparable(identity), there, advice)
         self._ledger = Ledger(PatientStore(store, patience))
         self.sizing = plan.sizing
         self._model = Ledger(store).claimed_model()
@@ -76,14 +87,11 @@ class EarlierRun:
         return None
 
 
-def _comparable(identity: Identity) -> Identity:
-    """The identity without what only decides how much fits."""
-    engine = {
-        name: dict(settings) if isinstance(settings, dict) else settings
-        for name, settings in identity["engine"].items()
-    }
-    if "vllm" in engine:
-        engine["vllm"].pop("maxModelLen", None)
-        arguments = engine["vllm"].get("args", {})
-        engine["vllm"]["args"] = {name: value for name, value in arguments.items() if name not in NO_NUMBERS}
-    return {**identity, "engine": engine}
+def _comparable(identity: PlanIdentity) -> PlanIdentity:
+    """Return the identity without what only decides how much fits."""
+    vllm = identity.engine.get("vllm")
+    if not isinstance(vllm, dict):
+        return identity
+    settings = {name: value for name, value in vllm.items() if name != "maxModelLen"}
+    arguments = {name: value for name, value in settings.get("args", {}).items() if name not in NO_NUMBERS}
+    return identity.model_copy(update={"engine": {**identity.engine, "vllm": {**settings, "args": arguments}}})

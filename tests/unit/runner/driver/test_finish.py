@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from evalrun_api import RunLocation
+from evalrun_api import Counts as CountsResult
+from evalrun_api import Phase, RunLocation, Verdict
 from evalrun_runner.driver import finish
 from evalrun_runner.driver import results as written
-from evalrun_runner.errors import LedgerCorrupt, ObjectMissing, RunFailed
+from evalrun_runner.errors import LedgerCorrupt, ObjectMissing, OtherFormat, RunFailed
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import chunk_digest
@@ -21,6 +24,7 @@ from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
 from evalrun_runner.store.memory import MemoryStore
 from support.engines import generate, make_item
+from support.outputs import make_results
 
 OK = Outcome(ItemStatus.OK, ((Response("x", "stop", 1, 1),),))
 FAILED = Outcome(ItemStatus.FAILED, error="too long")
@@ -107,22 +111,24 @@ def test_reads_go_ahead_and_come_in_order() -> None:
 
 
 def test_scores_are_the_numbers_of_results_json() -> None:
-    results = {
-        "results": {
-            "t": {
-                "alias": "t",
-                "sample_len": 7,
-                "acc,none": 0.5,
-                "acc_stderr,none": 0.1,
-                "f1,strict": math.nan,
-                "f1_stderr,strict": "N/A",
-                "count,none": 3,
-                "flag,none": True,
+    results = make_results(
+        {
+            "results": {
+                "t": {
+                    "alias": "t",
+                    "sample_len": 7,
+                    "acc,none": 0.5,
+                    "acc_stderr,none": 0.1,
+                    "f1,strict": math.nan,
+                    "f1_stderr,strict": "N/A",
+                    "count,none": 3,
+                    "flag,none": True,
+                },
+                "g": {"acc,none": 0.25},
             },
-            "g": {"acc,none": 0.25},
-        },
-        "higher_is_better": {"t": {"acc": True, "f1": None}},
-    }
+            "higher_is_better": {"t": {"acc": True, "f1": None}},
+        }
+    )
     found = {(one.task, one.metric, one.filter): (one.value, one.stderr, one.n) for one in written.scores_in(results)}
     assert found == {
         ("t", "acc", "none"): (0.5, 0.1, 7),
@@ -135,13 +141,15 @@ def test_scores_are_the_numbers_of_results_json() -> None:
 
 def test_scores_of_tasks_and_groups_say_where_less_is_better() -> None:
     ppl = {"perplexity,none": 7.5, "acc,none": 0.5, "loss,strict": 2.0}
-    results = {
-        "results": {"t": ppl, "g": ppl, "u": ppl},
-        "higher_is_better": {
-            "t": {"perplexity": False, "acc": True, "loss": False},
-            "g": {"perplexity": False, "acc": None},
-        },
-    }
+    results = make_results(
+        {
+            "results": {"t": ppl, "g": ppl, "u": ppl},
+            "higher_is_better": {
+                "t": {"perplexity": False, "acc": True, "loss": False},
+                "g": {"perplexity": False, "acc": None},
+            },
+        }
+    )
     lower = [(one.task, one.metric) for one in written.scores_in(results) if one.lower_is_better]
     assert lower == [("t", "perplexity"), ("t", "loss"), ("g", "perplexity")]
     assert {one.lower_is_better for one in written.scores_in(results)} == {True, None}
@@ -155,12 +163,35 @@ def test_results_without_complete_or_of_another_hand_are_not_read(
     here = RunLocation(uri="file:///x")
     with pytest.raises(ObjectMissing):
         written.read_result(here)
-    results = {"results": {}, "evalrun": {"engine": "mock", "counts": {"planned": 1, "ok": 1}}}
+    results = make_results({"evalrun": {"engine": "mock", "counts": {"planned": 1, "ok": 1}}})
     epoch = scene.ledger.claim_epoch()
-    scene.ledger.write_results(epoch, finish.encode_results(results))
+    scene.ledger.write_results(epoch, results.write())
     scene.ledger.complete(epoch)
     with pytest.raises(LedgerCorrupt, match=r"has COMPLETE but no run\.json"):
         written.read_result(here)
-    scene.store.put(layout.RESULTS, json.dumps(results | {"more": 1}).encode())
+    scene.store.put(layout.RESULTS, json.dumps(results.as_written() | {"more": 1}).encode())
     with pytest.raises(LedgerCorrupt, match="has the sha256"):
         written.read_result(here)
+
+
+GOLDEN = Path(__file__).parents[1] / "ledger" / "golden" / "format-1"
+
+
+def test_a_finished_run_of_the_first_format_is_read_back() -> None:
+    result = written.read_result(RunLocation(uri=GOLDEN.as_uri()))
+    assert (result.phase, result.engine, result.verdict) == (Phase.SUCCEEDED, "mock", Verdict.PASSED)
+    assert result.counts == CountsResult(planned=9, ok=9)
+    assert [(score.task, score.metric, score.value, score.n) for score in result.scores] == [
+        ("sums", "exact_match", 0.0, 5),
+        ("letters", "acc", 0.5, 4),
+        ("both", "acc", 0.5, 9),
+    ]
+    assert [(gate.task, gate.value) for gate in result.gates] == [("letters", 0.5)]
+
+
+def test_results_of_a_newer_format_are_refused_by_name(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    plan = json.loads((GOLDEN / "plan.json").read_text())
+    (tmp_path / "run" / "plan.json").write_text(json.dumps({**plan, "formatVersion": 2}))
+    with pytest.raises(OtherFormat, match=r"plan\.json is of format version 2; .*newer EvalRun: use that one"):
+        written.read_result(RunLocation(uri=(tmp_path / "run").as_uri()))

@@ -7,28 +7,32 @@ from typing import Any
 import pytest
 
 from evalrun_api import Gate, GateResult, Reason, Verdict
+from evalrun_api.wire.outputs import Results
 from evalrun_runner.driver.gates import judge
+from support.outputs import make_results
 
 PASSED, FAILED, INCONCLUSIVE = Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE
 
 
-def results(value: Any = 0.5, *, failed: int = 0, quarantined: int = 0, lower: bool = False) -> dict[str, Any]:
+def results(value: Any = 0.5, *, failed: int = 0, quarantined: int = 0, lower: bool = False) -> Results:
     """A results.json with the task ``t`` and the group ``g`` of ``t`` and ``u``."""
-    return {
-        "results": {
-            "t": {"alias": "t", "acc,none": value, "acc_stderr,none": 0.1, "sample_len": 10},
-            "u": {"acc,none": 0.9},
-            "g": {"acc,none": 0.7},
-        },
-        "group_subtasks": {"g": ["h"], "h": ["t", "u"], "t": [], "u": []},
-        "higher_is_better": {"t": {"acc": not lower}},
-        "evalrun": {
-            "tasks": {"t": {"ok": 10 - failed, "failed": failed, "quarantined": quarantined}, "u": {"ok": 10}},
-        },
-    }
+    return make_results(
+        {
+            "results": {
+                "t": {"alias": "t", "acc,none": value, "acc_stderr,none": 0.1, "sample_len": 10},
+                "u": {"acc,none": 0.9},
+                "g": {"acc,none": 0.7},
+            },
+            "group_subtasks": {"g": ["h"], "h": ["t", "u"], "t": [], "u": []},
+            "higher_is_better": {"t": {"acc": not lower}},
+            "evalrun": {
+                "tasks": {"t": {"ok": 10 - failed, "failed": failed, "quarantined": quarantined}, "u": {"ok": 10}},
+            },
+        }
+    )
 
 
-def verdict(gate: dict[str, Any], now: dict[str, Any], baseline: dict[str, Any] | None = None) -> GateResult:
+def verdict(gate: dict[str, Any], now: Results, baseline: Results | None = None) -> GateResult:
     made = Gate.model_validate({"task": "t", "metric": "acc", **gate})
     (result,) = judge([made], now, [baseline])
     return result

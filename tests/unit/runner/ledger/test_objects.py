@@ -271,7 +271,7 @@ class TestDamage:
 
     def test_one_kind_is_not_read_as_the_other(self) -> None:
         chunk, made = make_part()
-        with pytest.raises(LedgerCorrupt, match="x is a part of schema 1; expected a manifest segment"):
+        with pytest.raises(LedgerCorrupt, match="x is a part; expected a manifest segment"):
             decode_segment(encode_part(chunk, made, WRITER), "x")
 
     def test_an_index_comes_back_and_its_damage_is_seen(self) -> None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation
-from evalrun_runner.errors import InputError
+from evalrun_runner.errors import InputError, LedgerCorrupt, OtherFormat
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.models import ModelSource
 from evalrun_runner.planning.chunks import ChunkSizing
-from evalrun_runner.planning.identity import Plan, check_same_plan, claim_plan, folder_digest, identity_of, read_plan
+from evalrun_runner.planning.identity import (
+    Plan,
+    check_format,
+    check_may_resume,
+    check_same_plan,
+    claim_plan,
+    folder_digest,
+    identity_of,
+    read_plan,
+)
 from evalrun_runner.store.memory import MemoryStore
 
 SPEC: dict[str, Any] = {
@@ -120,3 +131,53 @@ def test_a_suites_content_counts_and_not_its_place(tmp_path: Path) -> None:
     (two / "data" / "rows.jsonl").write_text("{ }")
     with pytest.raises(InputError, match=r"benchmarks\[0\]\.source\.sha256: "):
         check_same_plan(identity({"a": one}, benchmarks=with_path), identity({"a": two}, benchmarks=with_path), "here")
+
+
+# Formats ----------------------------------------------------------------------------------------------------------
+
+GOLDEN = Path(__file__).parents[1] / "ledger" / "golden" / "format-1" / "plan.json"
+
+
+def golden_store(**changed: object) -> MemoryStore:
+    store = MemoryStore()
+    store.put("plan.json", json.dumps({**json.loads(GOLDEN.read_bytes()), **changed}).encode())
+    return store
+
+
+def test_a_plan_without_a_format_version_is_read_and_resumed() -> None:
+    store = golden_store()
+    there = read_plan(store)
+    assert there is not None
+    assert (there.format_version, there.sizing) == (1, ChunkSizing(4000.0, 64))
+    assert claim_plan(store, Plan(there.identity, ChunkSizing())) == there
+
+
+def test_a_new_plan_says_its_format_version() -> None:
+    store = MemoryStore()
+    claim_plan(store, Plan(identity(), ChunkSizing()))
+    assert json.loads(store.get("plan.json"))["formatVersion"] == 1
+
+
+def test_a_plan_of_a_newer_format_is_refused_by_name_whatever_else_it_holds() -> None:
+    store = golden_store(formatVersion=2, identity={"new": "layout"})
+    for refused in (read_plan, check_format, lambda store: claim_plan(store, Plan(identity(), ChunkSizing()))):
+        with pytest.raises(OtherFormat, match=r"plan\.json is of format version 2; this EvalRun reads .* up to 1"):
+            refused(store)
+
+
+def test_a_run_of_an_older_format_is_not_resumed_and_the_way_out_is_named() -> None:
+    there = read_plan(golden_store())
+    assert there is not None
+    older = replace(there, format_version=0)
+    with pytest.raises(OtherFormat, match=r"file:///out holds a run of format version 0.*--fresh"):
+        check_may_resume(older, there.identity, "file:///out")
+
+
+@pytest.mark.parametrize("version", ["2", None, 0, [1]])
+def test_a_format_version_that_is_no_number_is_damage(version: object) -> None:
+    with pytest.raises(LedgerCorrupt, match=r"plan\.json is damaged \(formatVersion: "):
+        check_format(golden_store(formatVersion=version))
+
+
+def test_an_output_without_a_plan_has_no_format_to_refuse() -> None:
+    check_format(MemoryStore())

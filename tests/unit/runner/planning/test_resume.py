@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from evalrun_api import RunLocation
+from evalrun_api.wire.outputs import PlanIdentity, PlannedModel
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import chunk_digest, hash_item
@@ -26,8 +26,10 @@ ITEMS = [Item("t", n, {"n": n}, ASKED, hash_item("t", n, {"n": n}, ASKED), 1.0) 
 CHUNK = Chunk("t", 0, 0, 0, 2, 2.0, chunk_digest(item.hash for item in ITEMS))
 
 
-def identity(**model: str | None) -> dict[str, Any]:
-    return {"model": {"name": "m", **model}, "engine": {"vllm": {"args": {}}}, "benchmarks": [], "seed": 1}
+def identity(**model: str | None) -> PlanIdentity:
+    return PlanIdentity(
+        model=PlannedModel(name="m", **model), engine={"vllm": {"args": {}}}, benchmarks=[], seed=1, versions={}
+    )
 
 
 def earlier(folder: Path, found: str | None, *, failed: int = 0, **model: str | None) -> RunLocation:

@@ -1,0 +1,373 @@
+"""What a run leaves in its output folder, as documents: ``run.json``, ``results.json``, ``plan.json``, ``COMPLETE``.
+
+Every document is written by one version of EvalRun and may be read by another: unknown fields are kept, and a field
+that was not given is not written. Keys of lm-eval's own are passed on as lm-eval wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema, field_serializer
+
+from evalrun_api.base import API_VERSION, Model
+from evalrun_api.spec.engine import Numerics
+from evalrun_api.spec.spec import EvalRunSpec
+
+FORMAT_VERSION = 1
+"""Version of the ledger's format (plan, manifest, parts) that this version of EvalRun writes.
+
+It goes up when an object that was written before could be misread. A ledger without the field is of version 1: it was
+written before the field was.
+"""
+
+Scalar = Annotated[str | int | float | bool | None, WithJsonSchema({})]
+"""A name that a task's YAML may also write as a number."""
+
+
+class Document(Model):
+    """Base of the documents and their parts: unknown fields are kept, and what was not given is not written."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """Parse the content of the document's object.
+
+        Raises:
+            ValueError: It is not JSON, or not this document; the message names the fields.
+        """
+        try:
+            return cls.model_validate(json.loads(data), by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise ValueError(_in_words(error)) from error
+
+    def as_written(self) -> dict[str, Any]:
+        """Return the document as values for ``json``, its fields in their order."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+    def write(self) -> bytes:
+        """Encode the document for people to read: indented, UTF-8. Values that JSON does not know become text."""
+        return json.dumps(self.as_written(), indent=2, ensure_ascii=False, default=str).encode()
+
+
+def _in_words(error: ValidationError) -> str:
+    places = [(".".join(map(str, details["loc"])), details) for details in error.errors()]
+    missing = ", ".join(place for place, details in places if details["type"] == "missing")
+    wrong = [f"{place}: {details['msg']}" for place, details in places if details["type"] != "missing" and place]
+    return "; ".join([*([f"it lacks {missing}"] if missing else []), *wrong]) or "it is not a JSON object"
+
+
+# run.json ---------------------------------------------------------------------------------------------------------
+
+
+class RecordedModel(Document):
+    """The model that answered."""
+
+    name: str
+    """Name in metrics and reports."""
+    uri: str
+    """Where it was taken from."""
+    revision: str | None = None
+    """For hf://: the commit."""
+    digest: str | None = None
+    """Digest of its files; null until the first replica has loaded it, and with the mock engine."""
+    listing: str | None = None
+    """Digest of the listing of its files, where it has neither commit nor digest before it is loaded."""
+
+
+class RecordedEngine(Document):
+    """The engine as it was asked for; what each replica took in the end is among that replica's facts."""
+
+    name: str
+    """``vllm`` or ``mock``."""
+    numerics: Numerics
+    """spec.engine.numerics."""
+    args: dict[str, object] | None = None
+    """vLLM's engine arguments by vLLM's names; absent with the mock engine."""
+    warning: str | None = None
+    """Why the scores say nothing of a model; absent with a real engine."""
+
+
+class RecordedTask(Document):
+    """A leaf task: its version and the data that it read."""
+
+    benchmark: str
+    """Name of the benchmark in the run that it belongs to."""
+    version: object
+    """Version of the task, as the task says it."""
+    dataset: Scalar
+    """Data set, by lm-eval's ``dataset_path``."""
+    dataset_name: Scalar
+    """Configuration of the data set, by lm-eval's ``dataset_name``."""
+    fingerprints: dict[str, str | None]
+    """Fingerprint of each split, by the split's name; computed by the library ``datasets``."""
+
+
+class RecordedHardware(Document):
+    """A machine, as far as the process was allowed to use it."""
+
+    host: str
+    """Host name."""
+    cpu: str
+    """Model of the CPU."""
+    cpus: int
+    """Number of CPUs, by affinity and quota."""
+    memory_bytes: int
+    """Memory in bytes, by machine and limit."""
+    gpus: list[str]
+    """Models of the GPUs, one entry a GPU."""
+
+
+class RecordedReplica(Document):
+    """A replica, as it described itself once its engine was loaded."""
+
+    host: str | None = None
+    """Host name of its pod or machine."""
+    pid: int | None = None
+    """Id of its process there."""
+    max_num_seqs: int | None = None
+    """Requests that its engine works on at once."""
+    hardware: RecordedHardware | None = None
+    """Its machine."""
+    engine_args: dict[str, object] | None = None
+    """Arguments that its engine was started with."""
+    model_digest: str | None = None
+    """Digest of the files that it loaded."""
+
+
+class RecordedAttempt(Document):
+    """One driver process of the run. ``outcome``, ``ended`` and ``replicas`` are written at its end."""
+
+    epoch: int
+    """Number of the driver process within the run, counted from 1."""
+    attempt: int
+    """Number of the operator's attempt; 1 on one machine."""
+    started: str
+    """Time, UTC, ISO 8601."""
+    versions: dict[str, str]
+    """Versions of the packages that scores may depend on, by package."""
+    python: str
+    """Version of Python."""
+    images: dict[str, str]
+    """Container images, by role; empty on one machine."""
+    hardware: RecordedHardware
+    """The driver's machine."""
+    outcome: str | None = None
+    """Phase that it ended with, or the error; absent where the process died."""
+    ended: str | None = None
+    """Time, UTC, ISO 8601; absent where the process died."""
+    replicas: dict[str, RecordedReplica] | None = None
+    """Replicas that became ready in this attempt, by name."""
+
+
+class RunRecord(Document):
+    """``run.json``: where the numbers come from. Written when a driver begins, and again when it ends."""
+
+    api_version: str = API_VERSION
+    """Version of ``spec``."""
+    name: str
+    """Name of the EvalRun."""
+    namespace: str
+    """Namespace of the EvalRun."""
+    uid: str
+    """Unique id of the EvalRun; on one machine made from the output's address."""
+    spec: EvalRunSpec
+    """The spec, defaults filled in; see ``spec`` above."""
+    model: RecordedModel
+    """The model that answered."""
+    engine: RecordedEngine
+    """The engine as it was asked for."""
+    tasks: dict[str, RecordedTask]
+    """Leaf tasks by name."""
+    seed: int
+    """spec.seed."""
+    allow_code: bool
+    """Whether suites of the user's own were allowed to hold code."""
+    attempts: list[RecordedAttempt]
+    """Every driver process of the run, the last one last."""
+    resumed_from: str | None = None
+    """Output of the earlier run whose items were taken over; absent without ``spec.resumeFrom``."""
+
+    @field_serializer("spec")
+    def _spec_as_written(self, spec: EvalRunSpec) -> dict[str, Any]:
+        return spec.to_dict()
+
+
+# results.json -----------------------------------------------------------------------------------------------------
+
+
+class ItemAccount(Document):
+    """How the items of one leaf task ended."""
+
+    ok: int
+    """Items answered and scored."""
+    failed: int
+    """Items that could not be answered."""
+    quarantined: int
+    """Items that killed the engine twice."""
+
+    @property
+    def without_score(self) -> int:
+        """Items that are in no score."""
+        return self.failed + self.quarantined
+
+
+class RunAccount(Document):
+    """How the items of the whole run ended: planned = ok + failed + quarantined."""
+
+    planned: int
+    """Items of the plan."""
+    ok: int
+    """Items answered and scored."""
+    failed: int
+    """Items that could not be answered."""
+    quarantined: int
+    """Items that killed the engine twice."""
+
+
+class ScoredBy(Document):
+    """What made the scores, and of which items."""
+
+    engine: str
+    """``vllm``, or ``mock`` where the answers were made up for a test."""
+    numerics: Numerics
+    """spec.engine.numerics."""
+    counts: RunAccount
+    """Items of the whole run."""
+    tasks: dict[str, ItemAccount]
+    """Items of each leaf task, by name."""
+
+
+class ResultsConfig(Document):
+    """The part of lm-eval's ``config`` that does not depend on where and when a run was made."""
+
+    model: str
+    """Name of the model."""
+    seed: int
+    """spec.seed."""
+
+
+class Results(Document):
+    """``results.json``: lm-eval's own results, key by key as lm-eval writes them, and EvalRun's account of items.
+
+    It is made of plan and parts alone: every driver that ends the run writes the same bytes.
+    """
+
+    results: dict[str, dict[str, object]]
+    """lm-eval's: scores of each task and group as ``<metric>,<filter>`` and ``<metric>_stderr,<filter>``."""
+    groups: dict[str, dict[str, object]] | None = None
+    """lm-eval's: scores of the groups alone; absent without a group."""
+    group_subtasks: Annotated[dict[str, list[str]], Field(alias="group_subtasks")]
+    """lm-eval's: members of each group."""
+    configs: dict[str, object]
+    """lm-eval's: configuration of each leaf task; paths within a suite are relative to it."""
+    versions: dict[str, object]
+    """lm-eval's: version of each task and group."""
+    n_shot: Annotated[dict[str, object], Field(alias="n-shot")]
+    """lm-eval's: number of examples in front of each question."""
+    higher_is_better: Annotated[dict[str, dict[str, object]], Field(alias="higher_is_better")]
+    """lm-eval's: whether a higher value of a metric is better, by task and metric."""
+    n_samples: Annotated[dict[str, object], Field(alias="n-samples")]
+    """lm-eval's: number of documents of each leaf task, and how many of them are scored."""
+    config: ResultsConfig
+    """Model and seed."""
+    evalrun: ScoredBy
+    """EvalRun's own: engine and items."""
+
+
+# plan.json and COMPLETE -------------------------------------------------------------------------------------------
+
+
+class PlannedModel(Document):
+    """The model of a plan: pinned by its digest, or else by a commit or a listing."""
+
+    name: str
+    """Name in metrics and reports."""
+    digest: str | None = None
+    """Digest of its files, where it was known before they were loaded."""
+    revision: str | None = None
+    """Commit, where there was no digest."""
+    listing: str | None = None
+    """Digest of the listing of its files, where there was neither."""
+
+
+class PlanIdentity(Document):
+    """Everything that answers depend on. Two runs share a ledger only if all of it is equal."""
+
+    model: PlannedModel
+    """The model."""
+    engine: dict[str, object]
+    """spec.engine."""
+    benchmarks: list[dict[str, object]]
+    """spec.benchmarks; the source of a suite of one's own is the digest of its files."""
+    seed: int
+    """spec.seed."""
+    versions: dict[str, str]
+    """Versions of lm-eval and vLLM."""
+
+
+class PlanSizing(Document):
+    """How items are cut into chunks: every driver of a run must cut the same."""
+
+    target_cost: Annotated[float, Field(alias="target_cost")]
+    """Estimated tokens at which a chunk is full."""
+    max_items: Annotated[int, Field(alias="max_items")]
+    """Items that a chunk may hold."""
+
+
+class PlanRecord(Document):
+    """``plan.json``: created once, by the first driver of a run, so that no two plans ever share a ledger."""
+
+    format_version: int = 1
+    """Version of the format of the ledger: this plan, its manifest and its parts. Absent: 1."""
+    identity: PlanIdentity
+    """What answers depend on."""
+    sizing: PlanSizing
+    """How items are cut into chunks."""
+
+    def write(self) -> bytes:
+        """Encode the document: the same bytes for the same plan."""
+        return json.dumps(self.as_written(), indent=2, sort_keys=True).encode()
+
+
+class CompletionMark(Document):
+    """``COMPLETE``: written last; without it nothing reads a run as finished."""
+
+    epoch: int
+    """The driver process that completed the run."""
+    results_sha256: Annotated[str, Field(alias="results_sha256")]
+    """sha256 of ``results.json``, hexadecimal."""
+
+    def write(self) -> bytes:
+        """Encode the document in one line."""
+        return json.dumps(self.as_written()).encode()
+
+
+DOCUMENTS: Mapping[str, type[Document]] = {
+    "run.json": RunRecord,
+    "results.json": Results,
+    "plan.json": PlanRecord,
+    "COMPLETE": CompletionMark,
+}
+"""Documents of a run by their names in its output."""
+
+_FORMAT_VERSION = TypeAdapter(Annotated[int, Field(ge=1, strict=True)])
+
+
+def format_version_of(document: object) -> int:
+    """Find the format version in what ``json`` read: a plan, or the metadata of a sealed Parquet file.
+
+    To be asked before the document is parsed: one of a newer format may lack what this version expects.
+
+    Raises:
+        ValueError: It is not a JSON object, or the version in it is not a whole number from 1.
+    """
+    if not isinstance(document, dict):
+        raise ValueError("it is not a JSON object")
+    try:
+        return _FORMAT_VERSION.validate_python(document.get("formatVersion", 1))
+    except ValidationError as error:
+        raise ValueError(f"formatVersion: {error.errors()[0]['msg']}") from error
