@@ -61,7 +61,7 @@ def test_two_hundred_runs_at_once(tmp_path: Path) -> None:
             peak = int(next(re.finditer(r"VmHWM:\s+(\d+) kB", usage))[1]) / 1024
             assert operator.asks("/healthz") == 200
             assert operator.stop() == 0
-        calls = re.search(r"stopped after (\d+) calls of the API server: (.*)", operator.said())
+        calls = re.search(r"stopped after (\d+) calls to the API server: (.*)", operator.said())
         assert calls is not None
         print(f"\n{RUNS} runs applied at once (faked pods): all run after {running:.0f} s; told to end, all succeeded")
         print(f"after {succeeded:.0f} s; the operator's memory at most {peak:.0f} MiB; {int(calls[1]) / RUNS:.0f} API")

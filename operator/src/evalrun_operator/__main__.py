@@ -17,7 +17,10 @@ logger = logging.getLogger("evalrun_operator")
 
 
 def main() -> None:
-    """Run until stopped. Exit code 0: asked to stop; 1: something broke, start it again; 2: the settings are wrong."""
+    """Run until stopped.
+
+    Exit code 0: asked to stop. 1: an error, start it again. 2: the settings are invalid.
+    """
     logs.set_up(os.environ.get("EVALRUN_LOG_LEVEL", "INFO"))
     file = os.environ.get(SETTINGS_VARIABLE)
     try:
@@ -31,7 +34,7 @@ def main() -> None:
         logger.error("%s", error)
         sys.exit(1)
     except Exception:
-        logger.exception("the operator ends")
+        logger.exception("the operator stops after an unexpected error")
         sys.exit(1)
 
 

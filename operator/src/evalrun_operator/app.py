@@ -38,7 +38,7 @@ from evalrun_operator.watch.resync import Resync
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
-"""For reconciles that are under way when the operator is asked to stop."""
+"""Seconds that running reconciles get to finish when the operator is asked to stop."""
 
 
 async def run(settings: OperatorSettings, backend: Backend) -> None:
@@ -72,19 +72,19 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
             serve(scrape.routes(exposition), settings.metrics_port) as metrics_port,
         ):
             place = ", ".join(namespaces) or "all namespaces"
-            logger.info("working on %s; health on port %d, metrics on %d", place, health_port, metrics_port)
+            logger.info("reconciling %s; health on port %d, metrics on %d", place, health_port, metrics_port)
             try:
                 work = reconciles.timed(reconciler.reconcile)
                 await _Parts(queue, resync, work, Watches(handlers, namespaces)).run(settings.workers)
             finally:
                 made = calls.by_verb_and_kind()
                 each = ", ".join(f"{verb} {kind} {times}" for (verb, kind), times in made.most_common())
-                logger.info("stopped after %d calls of the API server: %s", made.total(), each)
+                logger.info("stopped after %d calls to the API server: %s", made.total(), each)
 
 
 @dataclass(frozen=True)
 class Watches:
-    """kopf, in this event loop."""
+    """The watches of kopf, in this event loop."""
 
     handlers: kopf.OperatorRegistry
     namespaces: tuple[str, ...]
@@ -92,7 +92,7 @@ class Watches:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
-        """Watch until told to stop. Raises whatever ends kopf."""
+        """Watch until asked to stop. Raises whatever ends kopf."""
         await kopf.operator(
             registry=self.handlers,
             standalone=True,
@@ -105,7 +105,7 @@ class Watches:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What runs at the same time. The first that ends, ends all."""
+    """The concurrent parts of the operator. The first one that ends, ends all."""
 
     queue: WorkQueue[Key]
     resync: Resync
@@ -116,7 +116,7 @@ class _Parts:
         stop = asyncio.Event()
         working = [_task(self.queue.run(self.work), f"worker-{n}") for n in range(workers)]
         resync = _task(self.resync.run(), "resync")
-        # kopf ends what was started after it, so it comes last.
+        # kopf cancels the tasks that were started after it, so it comes last.
         watching = _task(self.watches.run(), "watches")
         asked = _task(self._asked_to_stop(stop), "stop")
         every = [*working, resync, watching, asked]
@@ -136,7 +136,7 @@ class _Parts:
                 raise end
 
     async def _asked_to_stop(self, stop: asyncio.Event) -> None:
-        """Ends with a signal. kopf takes the signals for itself as it starts, so ours come after its own."""
+        """Wait for a signal. kopf installs its own handlers as it starts, so these are installed later."""
         await self.watches.started.wait()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -144,7 +144,7 @@ class _Parts:
 
 
 def now() -> datetime:
-    """The clock; whole seconds, as Kubernetes writes times."""
+    """Return the present time in whole seconds, as Kubernetes writes times."""
     return datetime.now(UTC).replace(microsecond=0)
 
 

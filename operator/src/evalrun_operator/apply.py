@@ -19,15 +19,15 @@ from evalrun_operator.plan import Plan
 logger = logging.getLogger(__name__)
 
 EVENT_MESSAGE_LENGTH = 1024
-"""Kubernetes' limit."""
+"""Characters of an event's message: Kubernetes' limit."""
 
 
 async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: Plan, now: datetime) -> None:
-    """Write what differs, in this order; events only when all else is done.
+    """Write what differs, in this order; events only after everything else succeeded.
 
     Raises:
-        ChildRefused: A child cannot be made as it is. Nothing after it was written.
-        ApiError: A call failed. What was written stays; the next run of the same goes on from there.
+        ChildRefused: A child cannot be created as it is. Nothing after it was written.
+        ApiError: A call failed. What was written stays; the next reconcile continues from there.
     """
     for change in changes:
         await _apply_change(client, run, change)
@@ -41,7 +41,7 @@ async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: P
 
 
 async def _apply_change(client: Client, run: EvalRun, change: Change) -> None:
-    """Write one change; one that is there already is fine."""
+    """Write one change; an object that exists already is left as it is."""
     match change:
         case Create():
             await _create(client, run, change)
@@ -55,7 +55,7 @@ async def _create(client: Client, run: EvalRun, change: Create) -> None:
     name = change.manifest["metadata"]["name"]
     try:
         await client.create(change.kind, _namespace(run), change.manifest)
-        logger.info("%s/%s: made the %s %s", _namespace(run), _name(run), change.kind.kind, name)
+        logger.info("%s/%s: created %s %s", _namespace(run), _name(run), change.kind.kind, name)
     except AlreadyExists as error:
         await _expect_ours(client, run, change, name, error)
     except (Invalid, Forbidden) as error:
@@ -63,34 +63,37 @@ async def _create(client: Client, run: EvalRun, change: Create) -> None:
 
 
 async def _expect_ours(client: Client, run: EvalRun, change: Create, name: str, error: AlreadyExists) -> None:
-    """A child that is there is the run's own, or one that is on its way out and will make room, or a stranger's."""
+    """Identify an existing child: the run's own, one that is being deleted, or one of another owner."""
     try:
         metadata = (await client.get_metadata(change.kind, _namespace(run), name))["metadata"]
     except NotFound:
-        raise Conflict(error.what, "it was there and is gone: once more", status=error.status) from error
+        raise Conflict(error.what, "it existed and is deleted now; retrying", status=error.status) from error
     except Forbidden:
         if change.kind is SECRETS:
-            # The operator may make Secrets in every namespace and see them in few: its own has a name of its own.
+            # The operator may create Secrets in every namespace and read them in few: its own has a unique name.
             return
         raise
     labels = metadata.get("labels") or {}
     stranger = labels.get(LABEL_RUN) != _uid(run)
     if stranger and run_labels(labels.get(LABEL_RUN, "")).items() <= labels.items():
-        message = "it is of an earlier run of this name, and about to be collected: once more when it is gone"
+        message = (
+            "it belongs to an earlier run of this name and will be garbage-collected; retrying until it is deleted"
+        )
         raise Conflict(error.what, message, status=error.status) from error
     if stranger:
         message = (
-            f"another {change.kind.kind} {name} is there, not of this run: delete it, or give the run another name"
+            f"another {change.kind.kind} {name} exists that does not belong to this run; hint: delete it, or give the "
+            "run another name"
         )
         raise ChildRefused(change.kind.kind, name, AlreadyExists(error.what, message, status=error.status)) from error
     if metadata.get("deletionTimestamp"):
-        raise Conflict(error.what, "it is being deleted: once more when it is gone", status=error.status) from error
+        raise Conflict(error.what, "it is being deleted; retrying until it is deleted", status=error.status) from error
 
 
 async def _patch(client: Client, run: EvalRun, change: Patch) -> None:
     try:
         await client.patch(change.kind, _namespace(run), change.name, change.uid, change.body)
-        logger.info("%s/%s: changed the %s %s", _namespace(run), _name(run), change.kind.kind, change.name)
+        logger.info("%s/%s: patched %s %s", _namespace(run), _name(run), change.kind.kind, change.name)
     except NotFound:
         return
     except Invalid as error:
@@ -98,18 +101,19 @@ async def _patch(client: Client, run: EvalRun, change: Patch) -> None:
 
 
 async def _delete(client: Client, run: EvalRun, change: Delete) -> None:
-    """The precondition on the uid makes it harmless: gone, or another one of its name, is as good as deleted."""
+    """Delete with the uid as a precondition: a deleted object, or another one of the same name, counts as done."""
     try:
         await client.delete(change.kind, _namespace(run), change.name, change.uid, change.grace_seconds)
-        logger.info("%s/%s: deleted the %s %s", _namespace(run), _name(run), change.kind.kind, change.name)
+        logger.info("%s/%s: deleted %s %s", _namespace(run), _name(run), change.kind.kind, change.name)
     except (NotFound, Conflict):
         return
 
 
 async def _write_status(client: Client, run: EvalRun, plan: Plan) -> None:
-    """Server-side apply, so that fields left out go. The version fences: nothing is decided on an older object.
+    """Write the status by server-side apply, so that omitted fields are removed.
 
-    That also keeps two operators apart that run at once for a moment, as in an upgrade that goes wrong.
+    The resource version is a fence: no decision is written that was made on an older object. That also separates two
+    operators that run at once for a moment, as in an upgrade that goes wrong.
     """
     body: dict[str, Any] = {"status": plan.status.to_dict()}
     if run.metadata.resource_version:
@@ -121,15 +125,15 @@ async def _write_status(client: Client, run: EvalRun, plan: Plan) -> None:
 
 
 async def record_event(client: Client, run: EvalRun, event: Event, now: datetime) -> None:
-    """Write an event. One that was written lately is not written again: its name is made of what it says."""
+    """Write an event. Its name is a hash of its content, so that a recent event is not written again."""
     attempt = run.status.attempt if run.status else None
-    said = repr((_uid(run), run.metadata.generation, attempt, event))
+    content = repr((_uid(run), run.metadata.generation, attempt, event))
     stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     manifest: dict[str, Any] = {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
         "metadata": {
-            "name": f"{stem(_name(run))}.{hashlib.sha256(said.encode()).hexdigest()[:16]}",
+            "name": f"{stem(_name(run))}.{hashlib.sha256(content.encode()).hexdigest()[:16]}",
             "namespace": _namespace(run),
         },
         "involvedObject": {
@@ -154,7 +158,7 @@ async def record_event(client: Client, run: EvalRun, event: Event, now: datetime
     except AlreadyExists:
         return
     except (Invalid, Forbidden) as error:
-        # As in a namespace that is being deleted: nobody is left to tell.
+        # As in a namespace that is being deleted: nobody is left to read it.
         logger.warning("%s/%s: an event could not be written: %s", _namespace(run), _name(run), error)
 
 

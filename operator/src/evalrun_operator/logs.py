@@ -1,4 +1,4 @@
-"""Log lines: one line each, whatever is in them, to standard error."""
+"""Log records as single lines on standard error, whatever they contain."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import sys
 
 
 class OneLine(logging.Formatter):
-    """Line ends become two characters, so that a line is a record: what users write cannot look like one of ours."""
+    """Formatter that escapes line ends, so that a line is a record and user input cannot forge one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line."""
+        """Format the record as one line."""
         return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
 
 
 def set_up(level: str = "INFO") -> None:
-    """For the whole process."""
+    """Configure logging for the whole process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # It tells each event that it hands on.
+    # It logs each event that it passes on.
     logging.getLogger("kopf").setLevel(logging.WARNING)

@@ -1,7 +1,7 @@
-"""Names and labels of a run's children: one pure place, so that every part finds what another made.
+"""Names and labels of a run's children: one pure module, so that every part finds what another one created.
 
-A Service's name and a Job's, which is a label of its pods and a part of their host names, have 63 characters and no
-dots, an EvalRun's may have 253 and dots: a name that does not fit is cut and made unique by a hash.
+The names of Services and of Jobs, which become labels of pods and parts of their host names, have 63 characters and no
+dots, while an EvalRun's may have 253 and dots: a name that does not fit is truncated and made unique by a hash.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from evalrun_api import EvalRun
 from evalrun_api.wire.pods import ANNOTATION_RUN_NAME, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_RUN, Component
 
 FIELD_MANAGER = "evalrun-operator"
-"""The one field manager of everything the operator writes."""
+"""Field manager of everything that the operator writes."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
-"""On an EvalRun: the Kueue queue that admits its replicas."""
+"""Label of an EvalRun: the Kueue queue that admits its replicas."""
 
 _STEM = 40
-"""Of 63, leaving room for ``-a<attempt>-replicas-<index>``."""
+"""Characters of 63, which leaves room for ``-a<attempt>-replicas-<index>``."""
 _PLAIN = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 
 
 def stem(run: str) -> str:
-    """What the names of a run's children begin with."""
+    """Return the common beginning of the names of a run's children."""
     if len(run) <= _STEM and _PLAIN.fullmatch(run):
         return run
     unique = hashlib.sha256(run.encode()).hexdigest()[:8]
@@ -34,37 +34,37 @@ def stem(run: str) -> str:
 
 
 def token_secret(run: str) -> str:
-    """The Secret with the run's Ray token."""
+    """Return the name of the Secret with the run's Ray token."""
     return f"{stem(run)}-ray"
 
 
 def network_policy(run: str) -> str:
-    """The run's NetworkPolicy."""
+    """Return the name of the run's NetworkPolicy."""
     return f"{stem(run)}-pods"
 
 
 def config_map(run: str, attempt: int) -> str:
-    """The ConfigMap with the RunConfig."""
+    """Return the name of the ConfigMap with the RunConfig."""
     return f"{stem(run)}-a{attempt}-config"
 
 
 def service(run: str, attempt: int) -> str:
-    """The headless Service of the driver."""
+    """Return the name of the headless Service of the driver."""
     return f"{stem(run)}-a{attempt}"
 
 
 def driver_job(run: str, attempt: int) -> str:
-    """The driver's Job."""
+    """Return the name of the driver's Job."""
     return f"{stem(run)}-a{attempt}-driver"
 
 
 def replicas_job(run: str, attempt: int) -> str:
-    """The replicas' Job."""
+    """Return the name of the replicas' Job."""
     return f"{stem(run)}-a{attempt}-replicas"
 
 
 def run_labels(uid: str) -> dict[str, str]:
-    """On every child of a run."""
+    """Return the labels of every child of a run."""
     return {
         "app.kubernetes.io/name": "evalrun",
         "app.kubernetes.io/managed-by": FIELD_MANAGER,
@@ -73,18 +73,18 @@ def run_labels(uid: str) -> dict[str, str]:
 
 
 def attempt_labels(uid: str, attempt: int, component: Component | None = None) -> dict[str, str]:
-    """On every child of an attempt."""
+    """Return the labels of every child of an attempt."""
     labels = run_labels(uid) | {LABEL_ATTEMPT: str(attempt)}
     return labels if component is None else labels | {LABEL_COMPONENT: component.value}
 
 
 def run_annotations(run: str) -> dict[str, str]:
-    """On every child of a run."""
+    """Return the annotations of every child of a run."""
     return {ANNOTATION_RUN_NAME: run}
 
 
 def results_uri(run: EvalRun) -> str:
-    """The folder that a run writes: ``<output.uri>/<namespace>/<name>-<first 8 of its uid>/``."""
+    """Return the folder that a run writes: ``<output.uri>/<namespace>/<name>-<first 8 of its uid>/``."""
     metadata = run.metadata
     assert metadata.uid is not None
     return f"{run.spec.output.uri.rstrip('/')}/{metadata.namespace}/{metadata.name}-{metadata.uid[:8]}/"

@@ -19,14 +19,15 @@ from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Backend
 
 RECONCILE_SECONDS = 120.0
-"""For one step; every call within has its own, shorter, time."""
+"""Timeout of one step; every call within it has its own, shorter one."""
 RECONCILES_PER_SECOND = 40.0
-"""At runs of which nothing was heard, all together; events come on top. One costs some 5 ms of a processor."""
+"""Reconciles of all runs together without an event; those for events come on top. Each costs some 5 ms of a processor.
+"""
 
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Brings runs to what they should be."""
+    """Moves runs towards their desired state."""
 
     client: Client
     backend: Backend
@@ -34,18 +35,25 @@ class Reconciler:
     settings: OperatorSettings
     now: Callable[[], datetime]
     runs: ObservedRuns
-    """Told of every run as it is before and after the step."""
+    """Receives every run as it is before and after the step."""
     _unfinished: set[Key] = field(default_factory=set)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Seconds after which the run wants to be looked at again; None: it is gone. Raises ``OperatorError``."""
+        """Reconcile one run.
+
+        Returns:
+            Seconds after which to reconcile the run again; None if it is deleted.
+
+        Raises:
+            OperatorError: The step failed and should be retried.
+        """
         async with asyncio.timeout(RECONCILE_SECONDS):
-            seen = await self.observer.observe(key)
-            if seen is None:
+            found = await self.observer.observe(key)
+            if found is None:
                 self._unfinished.discard(key)
                 self.runs.forget(key)
                 return None
-            observed, objects = seen
+            observed, objects = found
             now, invalid = self.now(), observed.invalid is not None
             self.runs.see(observed.run, observed.run.status, now, invalid=invalid)
             decided = plan(observed, self.settings, now)
@@ -64,7 +72,10 @@ class Reconciler:
             return max(decided.requeue_after, pace)
 
     def _pace(self, key: Key, status: EvalRunStatus) -> float:
-        """Seconds that looks at all unfinished runs take, of very many each is seen less often; 0: it is finished."""
+        """Return the seconds that reconciling all unfinished runs takes; 0 for a finished run.
+
+        Where there are very many runs, each one is reconciled less often.
+        """
         if status.phase is not None and status.phase.finished:
             self._unfinished.discard(key)
             return 0.0

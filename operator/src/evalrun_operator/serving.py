@@ -1,4 +1,4 @@
-"""HTTP: a port for each who asks, so that a NetworkPolicy can tell them apart."""
+"""HTTP servers: one port per kind of client, so that a NetworkPolicy can tell them apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 
 @asynccontextmanager
 async def serve(routes: Iterable[web.RouteDef], port: int) -> AsyncIterator[int]:
-    """Serve these routes; gives the port, which the system chooses for 0."""
+    """Serve these routes; yield the port, which the system chooses for 0."""
     app = web.Application()
     app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)

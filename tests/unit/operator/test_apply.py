@@ -96,7 +96,9 @@ def test_a_child_of_an_earlier_run_of_the_same_name_is_waited_for() -> None:
 
 
 def test_a_stranger_of_a_childs_name_is_not_taken_for_one() -> None:
-    with pytest.raises(ChildRefused, match="not of this run: delete it, or give the run another name"):
+    with pytest.raises(
+        ChildRefused, match="does not belong to this run; hint: delete it, or give the run another name"
+    ):
         do(FakeApi().having(JOBS, "driver"), Create(JOBS, manifest("driver")))
 
 
@@ -107,7 +109,7 @@ def test_the_runs_secret_needs_no_right_to_read_secrets() -> None:
 
 def test_a_child_that_was_there_and_is_gone_is_made_at_the_next_look() -> None:
     api = child(JOBS, UID).failing("metadata", JOBS, NotFound("get", "gone", status=404))
-    with pytest.raises(Conflict, match="once more"):
+    with pytest.raises(Conflict, match="retrying"):
         do(api, Create(JOBS, manifest("driver")))
 
 

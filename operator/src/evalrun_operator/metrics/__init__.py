@@ -1,1 +1,1 @@
-"""What Prometheus is told: of each run (``runs``), of the operator (``operator``), as one page (``exposition``)."""
+"""Metrics for Prometheus: of each run (``runs``), of the operator (``operator``), as one page (``exposition``)."""

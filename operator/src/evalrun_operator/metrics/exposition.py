@@ -1,7 +1,7 @@
-"""The page that Prometheus reads, in its classic text format.
+"""The page that Prometheus scrapes, in its classic text format.
 
-The text of runs is kept, so that a page with a thousand of them costs little more than its way through the network;
-OpenMetrics' text would differ, and be a second copy.
+The text of each run is cached, so that a page with a thousand runs costs little more than its transfer; the text of
+OpenMetrics differs and would need a second cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Exposition:
     _process: ProcessCollector = field(default_factory=lambda: ProcessCollector(registry=None))
 
     def pieces(self) -> Iterator[bytes]:
-        """The page as it is when the first piece is asked for. Each metric's series follow one another."""
+        """Yield the page as it is when the first piece is requested. Each metric's series are contiguous."""
         together = page([*self.runs.families(self.now()), *self.operator.families(), *self._process.collect()])
         texts = self.runs.texts()
         yield together

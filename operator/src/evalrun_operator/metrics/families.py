@@ -1,4 +1,4 @@
-"""From the catalogue's metrics to prometheus_client's families: gauges of now, counters and histograms that add up."""
+"""Conversion of the catalogue's metrics into prometheus_client's families: gauges, counters and histograms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Labels = tuple[str, ...]
 
 
 def family_of(metric: Metric, values: Mapping[Labels, float]) -> Family:
-    """A gauge or a counter with these values."""
+    """Build a gauge or a counter with these values."""
     family = metric.family()
     assert isinstance(family, GaugeMetricFamily | CounterMetricFamily)
     for labels, value in values.items():
@@ -28,42 +28,42 @@ def family_of(metric: Metric, values: Mapping[Labels, float]) -> Family:
 
 
 class LabelledCounter:
-    """A counter that begins with the process."""
+    """A counter that starts with the process."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
         self.counts: Counter[Labels] = Counter()
 
     def add(self, *labels: str) -> None:
-        """One more of these."""
+        """Count one more event with these labels."""
         self.counts[labels] += 1
 
     def family(self) -> Family:
-        """As it is now."""
+        """Return the present values."""
         return family_of(self._metric, self.counts)
 
 
 class Histogram:
-    """A histogram that begins with the process; one without labels is there from the beginning."""
+    """A histogram that starts with the process; one without labels is exported from the start."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
         bounds = (*metric.buckets, inf)
-        self._bounds = [floatToGoString(bound) for bound in bounds]  # type: ignore[no-untyped-call]  # it has no types
+        self._bounds = [floatToGoString(bound) for bound in bounds]  # type: ignore[no-untyped-call]  # it is untyped
         self._counts: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
         if not metric.labels:
             self._begin(())
 
     def observe(self, value: float, *labels: str) -> None:
-        """One more value."""
+        """Add one value with these labels."""
         if labels not in self._counts:
             self._begin(labels)
         self._counts[labels][bisect_left(self._metric.buckets, value)] += 1
         self._sums[labels] += value
 
     def family(self) -> Family:
-        """As it is now."""
+        """Return the present values."""
         family = self._metric.family()
         assert isinstance(family, HistogramMetricFamily)
         for labels, counts in self._counts.items():

@@ -1,4 +1,4 @@
-"""What the operator tells of itself: its looks at runs, its queue, its calls, and whether it sees what happens."""
+"""Metrics of the operator itself: its reconciles, its queue, its calls, and whether its watches work."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from evalrun_operator.watch.resync import Resync
 
 @dataclass(frozen=True)
 class ReconcileMetrics:
-    """Looks at runs, timed."""
+    """Durations, waits and errors of reconciles."""
 
     waits: Histogram = field(default_factory=lambda: Histogram(QUEUE_WAIT))
     seconds: Histogram = field(default_factory=lambda: Histogram(RECONCILE_SECONDS))
     errors: LabelledCounter = field(default_factory=lambda: LabelledCounter(RECONCILE_ERRORS))
 
     def timed(self, work: Work[Key]) -> Work[Key]:
-        """The same work; whoever is cancelled is not counted."""
+        """Wrap work so that it is measured; cancelled work is not counted."""
 
-        async def look(key: Key) -> float | None:
+        async def measured(key: Key) -> float | None:
             clock = asyncio.get_running_loop().time
             began = clock()
             try:
@@ -49,12 +49,12 @@ class ReconcileMetrics:
             self.seconds.observe(clock() - began, "gone" if again is None else "ok")
             return again
 
-        return look
+        return measured
 
 
 @dataclass(frozen=True)
 class OperatorMetrics:
-    """The parts of which it is told."""
+    """The parts of the operator that are measured."""
 
     queue: WorkQueue[Key]
     reconciles: ReconcileMetrics
@@ -62,7 +62,7 @@ class OperatorMetrics:
     resync: Resync
 
     def families(self) -> Iterator[Family]:
-        """As it is now."""
+        """Yield the present values."""
         yield family_of(OPERATOR_INFO, {(version("evalrun-operator"),): 1})
         yield self.reconciles.seconds.family()
         yield self.reconciles.errors.family()

@@ -1,9 +1,9 @@
-"""The book of all runs, and what is told of each. Pure: it is told of runs and deletions, and asked for text.
+"""The metrics of all runs. Pure: it receives runs and deletions, and returns text.
 
-All unfinished runs have series of their own, and of the finished ones the newest, up to a number and an age; the
-others are only counted. One that had to give way comes back at the next look at it, once there is room again.
+Every unfinished run has its own series; of the finished ones only the newest have, up to a number and an age, and the
+others are only counted. A run that was displaced gets its series back at its next reconcile, once there is room again.
 
-A run's text is made when something of it changes and then kept: a finished run never changes, and there may be a
+The text of a run is made when something of it changes and is cached: a finished run never changes, and there may be a
 thousand of them with dozens of scores.
 """
 
@@ -29,7 +29,7 @@ from evalrun_operator.settings import MetricsSettings
 Key = tuple[str, str]
 """Namespace and name of an EvalRun."""
 Text = Mapping[Metric, bytes]
-"""A run's lines."""
+"""The lines of a run."""
 
 _DAY = 86400.0
 _TYPES = frozenset(ConditionType)
@@ -44,33 +44,39 @@ class _Run:
     """When this phase began, if that is known."""
     conditions: Mapping[ConditionType, ConditionStatus] = field(default_factory=dict)
     end: float = 0.0
-    """Of a finished run, Unix time."""
+    """Time of the end of a finished run, Unix time in seconds."""
     series: Series | None = None
-    """Of an unfinished run, to see whether they change."""
+    """Series of an unfinished run, to detect changes."""
     text: Text | None = None
-    """None: it has no series of its own."""
+    """None if it has no series of its own."""
 
     def becomes(self, run: EvalRun, phase: Phase) -> bool:
-        """Whether it may be this one now, and not another one of its name; what is finished stays as it is."""
+        """Check that it can be the same run: its uid is the same, and a finished run stays as it is."""
         return self.uid == run.metadata.uid and (phase is self.phase or not self.phase.finished)
 
 
 class ObservedRuns:
-    """All runs that were seen and are not gone."""
+    """All runs that were observed and still exist."""
 
     def __init__(self, settings: MetricsSettings) -> None:
         self._settings = settings
         self._runs: dict[Key, _Run] = {}
         self._newest: list[tuple[float, Key]] = []
-        """The finished runs with series, the oldest first."""
+        """Finished runs with series, the oldest first."""
         self._phase_seconds = Histogram(PHASE_SECONDS)
         self._transitions = LabelledCounter(CONDITION_TRANSITIONS)
 
     def see(self, run: EvalRun, status: EvalRunStatus | None, now: datetime, *, invalid: bool = False) -> None:
-        """A run with the status that was read or written; what differs from the one before has changed.
+        """Record a run with the status that was read or written; differences from the last one are transitions.
 
-        ``invalid``: its spec may be a stand-in. Nothing is known of the time before a run was first seen, but that one
-        without a status has been Pending since it was made.
+        Nothing is known about the time before a run was first observed, except that one without a status has been
+        Pending since its creation.
+
+        Args:
+            run: The run.
+            status: Its status, as read or as written just now.
+            now: The present time.
+            invalid: Whether its spec may be a placeholder.
         """
         status = status or EvalRunStatus()
         phase = status.phase or Phase.PENDING
@@ -88,13 +94,13 @@ class ObservedRuns:
         self._keep_if_new(key, series, now)
 
     def forget(self, key: Key) -> None:
-        """The run is gone."""
+        """Remove a deleted run."""
         run = self._runs.pop(key, None)
         if run is not None and run.phase.finished and run.text is not None:
             del self._newest[bisect_left(self._newest, (run.end, key))]
 
     def families(self, now: datetime) -> Iterator[Family]:
-        """What is told of all runs together. Those that have become too old lose their series."""
+        """Yield the metrics of all runs together. Runs that have become too old lose their series."""
         oldest = self._oldest(now)
         while self._newest and self._newest[0][0] < oldest:
             self._drop_oldest()
@@ -108,7 +114,7 @@ class ObservedRuns:
         yield self._transitions.family()
 
     def texts(self) -> Sequence[Text]:
-        """The lines of each run that has series of its own."""
+        """Return the lines of each run that has its own series."""
         return [run.text for run in self._runs.values() if run.text is not None]
 
     def _unfinished(
@@ -116,7 +122,7 @@ class ObservedRuns:
     ) -> _Run:
         phase = status.phase or Phase.PENDING
         if before is None:
-            # A later attempt may be Pending as well, nobody knows since when.
+            # A later attempt may be Pending as well, since an unknown time.
             new = phase is Phase.PENDING and not status.attempt
             since = run.metadata.creation_timestamp if new else None
         else:
@@ -142,7 +148,7 @@ class ObservedRuns:
                 self._transitions.add(kind.value, one.status.value, one.reason if one.reason in _REASONS else "other")
 
     def _keep_if_new(self, key: Key, series: Callable[[], Series], now: datetime) -> None:
-        """Give a finished run its series, if it is among the newest."""
+        """Give a finished run its series if it is among the newest."""
         run = self._runs[key]
         place = (run.end, key)
         if run.text is not None or run.end < self._oldest(now):
@@ -159,10 +165,10 @@ class ObservedRuns:
         self._runs[key].text = None
 
     def _oldest(self, now: datetime) -> float:
-        """The least time of an end that is new enough."""
+        """Return the earliest end of a run that is not too old."""
         return now.timestamp() - self._settings.finished_days * _DAY
 
 
 def _conditions(status: EvalRunStatus) -> Iterator[tuple[ConditionType, Condition]]:
-    """The operator's own: other people's may be any number."""
+    """Return the operator's own conditions: others may write any number of them."""
     return ((ConditionType(one.type), one) for one in status.conditions if one.type in _TYPES)

@@ -1,4 +1,4 @@
-"""What Prometheus asks for."""
+"""The endpoint that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def routes(exposition: Exposition) -> list[web.RouteDef]:
-    """``/metrics``."""
+    """Return the route of ``/metrics``."""
 
     async def metrics(request: web.Request) -> web.StreamResponse:
         return await _stream(request, exposition)
@@ -22,14 +22,14 @@ def routes(exposition: Exposition) -> list[web.RouteDef]:
 
 
 async def _stream(request: web.Request, exposition: Exposition) -> web.StreamResponse:
-    """Piece by piece: a page may have tens of megabytes, and others want the event loop, too."""
+    """Stream the page piece by piece: it may have tens of megabytes, and the event loop has other work."""
     response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
     try:
         await response.prepare(request)
         for piece in exposition.pieces():
             await response.write(piece)
-            # A write to one who reads fast enough gives way to nobody.
+            # A write to a fast reader does not yield to the event loop.
             await asyncio.sleep(0)
     except ConnectionError as error:
-        logger.debug("a scrape was broken off: %s", error)
+        logger.debug("a scrape was aborted: %s", error)
     return response

@@ -38,17 +38,20 @@ METRICS: tuple[Metric, ...] = (
     GATE,
     GATE_BOUND,
 )
-"""The metrics with series of each run."""
+"""Metrics with series of each run."""
 
 Series = Mapping[Metric, Mapping[Labels, float]]
 _Sample = tuple[Metric, float | None, Labels]
-"""A metric, its value (None: there is no such series), and its labels after the run's."""
+"""A metric, its value (None: no such series), and its labels after those of the run."""
 
 
 def series_of(run: EvalRun, status: EvalRunStatus, *, invalid: bool = False) -> Series:
-    """What is exported of a run; ``invalid``: its spec may be a stand-in.
+    """Return the series of a run; of two with the same labels, as a driver could report, only the first.
 
-    Of two series of the same labels, as a driver could tell them, there is one: the first.
+    Args:
+        run: The run.
+        status: Its status.
+        invalid: Whether its spec may be a placeholder.
     """
     key = (label_value(run.metadata.namespace or ""), label_value(run.metadata.name or ""))
     model = label_value(run.spec.model.resolved_name)
@@ -90,7 +93,7 @@ def _outcome(status: EvalRunStatus, model: str) -> Iterator[_Sample]:
 
 
 def _gates(gates: tuple[GateResult, ...], model: str) -> Iterator[_Sample]:
-    """Of gates alike the worst verdict and the strictest bound."""
+    """Yield the worst verdict and the strictest bound of gates with the same labels."""
     verdicts: dict[Labels, list[Verdict]] = {}
     bounds: dict[Labels, list[float]] = {}
     for gate in gates:

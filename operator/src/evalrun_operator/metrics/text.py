@@ -1,4 +1,4 @@
-"""prometheus_client's text, in pieces that can be kept and put together."""
+"""The text of prometheus_client, in pieces that can be cached and joined."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class _Given(Collector):
 
 
 def page(families: Iterable[Family]) -> bytes:
-    """Families as text."""
+    """Format families as text."""
     return generate_latest(_Given(families))
 
 
 def head(metric: Metric) -> bytes:
-    """What comes before the series of a metric, once: two lines."""
+    """Format what comes once before the series of a metric: two lines."""
     return page([metric.family()])
 
 
 def lines(series: Mapping[Metric, Mapping[Labels, float]]) -> Mapping[Metric, bytes]:
-    """The series by themselves, a line each."""
-    # A line break within a label's value or the help is escaped, so that a head is two lines.
+    """Format the series alone, one line each."""
+    # Line breaks in label values and in the help are escaped, so that a head is always two lines.
     return {metric: page([family_of(metric, values)]).split(b"\n", 2)[2] for metric, values in series.items()}

@@ -1,1 +1,1 @@
-"""Watches and their proof: events become keys on the queue."""
+"""Watches and the proof that they work: events become keys on the queue."""

@@ -1,16 +1,16 @@
 """The proof that watches work: what lists show must have come through the watches as well.
 
-A watch can fall silent with nobody noticing: its task is gone, or its connection hangs. The process is alive, and sees
-nothing. So each resync compares what it lists with what the watches delivered. An object whose version a watch has not
-delivered is *owed*: it may be on its way. What is still owed at the next resync, and with nothing of that object
-delivered in between, shows that the watch is silent. This proves the whole way, from the API server through kopf to our
-handlers, with objects that are there anyway: a heartbeat object would need a write each time, from every installation,
-and proves the watch of its own kind only. Where nothing changes there is nothing to prove, and nothing to miss.
+A watch can fall silent without notice: its task ended, or its connection hangs. The process is alive and sees nothing.
+So each resync compares what it lists with what the watches delivered. An object whose version a watch has not delivered
+is *outstanding*: it may be on its way. If it is still outstanding at the next resync, and nothing about that object was
+delivered in between, the watch is silent. This proves the whole path, from the API server through kopf to the handlers,
+with objects that exist anyway: a heartbeat object would need a write each time, from every installation, and would
+prove only the watch of its own kind. Where nothing changes there is nothing to prove, and nothing to miss.
 
-An object that was delivered and is listed no more has *vanished*: its end was missed. What is neither behind nor
-vanished is known as it is, without asking for it again.
+An object that was delivered and is not listed any more has *vanished*: its deletion was missed. The state of an object
+that is neither behind nor vanished is known without reading it again.
 
-Versions are opaque: they are compared for equality only. A watch may well be ahead of a list.
+Versions are opaque: they are only compared for equality. A watch may be ahead of a list.
 """
 
 from __future__ import annotations
@@ -25,58 +25,71 @@ from evalrun_operator.kube.objects import Kind
 class _Delivered:
     version: str
     turn: int
-    """Of the watch's deliveries."""
+    """Number of the delivery among those of the watch."""
     owner: Hashable
 
 
 @dataclass(slots=True)
 class _Watch:
     delivered: dict[str, _Delivered] = field(default_factory=dict)
-    """By uid."""
+    """Last delivery by uid."""
     outstanding: dict[str, int] = field(default_factory=dict)
-    """By uid: the turn at which it was found to be owed."""
+    """By uid: the turn at which the object was found to be outstanding."""
     turn: int = 0
 
 
 class Deliveries:
-    """What the watches delivered, by kind. No clock, no client."""
+    """Deliveries of the watches, by kind. It has no clock and no client."""
 
     def __init__(self) -> None:
         self._watches: dict[Kind, _Watch] = {}
 
     def record(self, kind: Kind, uid: str, version: str, owner: Hashable = None) -> None:
-        """A watch delivered this version of an object; ``owner`` is who should hear if its end is missed."""
+        """Record that a watch delivered this version of an object.
+
+        Args:
+            kind: The kind of the watch.
+            uid: The object.
+            version: Its resource version.
+            owner: What to return as vanished if the object's deletion is missed.
+        """
         watch = self._of(kind)
         watch.turn += 1
         watch.delivered[uid] = _Delivered(version, watch.turn, owner)
 
     def record_deletion(self, kind: Kind, uid: str) -> None:
-        """A watch delivered the object's end."""
+        """Record that a watch delivered the deletion of an object."""
         watch = self._of(kind)
         watch.turn += 1
         watch.delivered.pop(uid, None)
         watch.outstanding.pop(uid, None)
 
     def turn(self, kind: Kind) -> int:
-        """To be taken before a list is asked for, and given to ``compare`` with its answer."""
+        """Return the number of deliveries; take it before a list is requested, and pass it to ``compare``."""
         return self._of(kind).turn
 
     def compare(self, kind: Kind, listed: Mapping[str, str], turn: int) -> Comparison:
-        """Hold a list, versions by uid, against what was delivered."""
+        """Compare a list with the deliveries.
+
+        Args:
+            kind: The kind that was listed.
+            listed: Versions by uid.
+            turn: The value of ``turn`` before the list was requested.
+        """
         watch = self._of(kind)
         behind = {uid for uid, version in listed.items() if self._version(watch, uid) != version}
         overdue = {
             uid for uid in behind if uid in watch.outstanding and self._turn(watch, uid) <= watch.outstanding[uid]
         }
         watch.outstanding = {uid: watch.outstanding[uid] if uid in overdue else watch.turn for uid in behind}
-        # One that was made while the list was on its way is not in it; it was delivered since.
+        # An object that was created after the list was requested is not in it, but has been delivered since.
         gone = [uid for uid, last in watch.delivered.items() if uid not in listed and last.turn <= turn]
         vanished = frozenset(watch.delivered.pop(uid).owner for uid in gone)
         unheard = frozenset(uid for uid in behind if self._turn(watch, uid) <= turn)
         return Comparison(frozenset(behind), unheard, frozenset(overdue), vanished)
 
     def still_outstanding(self, kind: Kind, uids: frozenset[str]) -> frozenset[str]:
-        """Those of which nothing has been delivered since they were found to be owed."""
+        """Return those about which nothing was delivered since they were found to be outstanding."""
         watch = self._of(kind)
         return frozenset(
             uid for uid in uids if uid in watch.outstanding and self._turn(watch, uid) <= watch.outstanding[uid]
@@ -102,13 +115,13 @@ class Deliveries:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A list held against what a watch delivered; objects by uid."""
+    """A list compared with the deliveries of a watch; objects by uid."""
 
     behind: frozenset[str]
     """Listed in a version that the watch has not delivered: on its way, or missed."""
     unheard: frozenset[str]
-    """Of those, the ones of which nothing was delivered since the list was asked for: the watch is not ahead."""
+    """Those of ``behind`` without a delivery since the list was requested: the watch is not ahead of it."""
     overdue: frozenset[str]
-    """So at the last comparison as well, with nothing of them delivered since."""
+    """Behind in two consecutive comparisons, with no delivery in between."""
     vanished: frozenset[Hashable]
-    """Owners of objects that were delivered and are listed no more."""
+    """Owners of objects that were delivered and are not listed any more."""

@@ -1,7 +1,7 @@
-"""What watches deliver: proof that they work, and keys for the queue. Nothing else is done with an event.
+"""Events of the watches: they prove that the watches work, and add keys to the queue. They have no other effect.
 
-The operator's own writes come back as events, too. A status that it wrote is no news: taken for some, every look at a
-run whose progress moves would bring the next one at once.
+The operator's own writes come back as events, too. A status that it wrote is not news: otherwise every reconcile of a
+run with changing progress would trigger the next one at once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CHILDREN = ",".join([*(f"{key}={value}" for key, value in run_labels("").items()
 
 
 def key_of(kind: Kind, metadata: Mapping[str, Any]) -> Key | None:
-    """Find the run that an object is, or belongs to; None for one that somebody made to look like a child.
+    """Find the run that an object is or belongs to; return None for an object that only looks like a child.
 
-    Whoever may make pods may put anything into their annotations: only what can be an object's name becomes a key.
+    Whoever may create pods may put anything into their annotations: only a valid object name becomes a key.
     """
     name = metadata["name"] if kind is EVALRUNS else (metadata.get("annotations") or {}).get(ANNOTATION_RUN_NAME)
     return Key(metadata["namespace"], name) if is_object_name(name) else None
@@ -32,16 +32,16 @@ def key_of(kind: Kind, metadata: Mapping[str, Any]) -> Key | None:
 
 @dataclass(frozen=True)
 class EventHandler:
-    """Takes events in."""
+    """Handler of the events of all watches."""
 
     changed: Callable[[Key], None]
-    """Told of each run of which there is news."""
+    """Called with each run that has news."""
     deliveries: Deliveries
-    _wishes: dict[str, object] = field(default_factory=dict)
-    """What users want of each run, by uid."""
+    _intents: dict[str, object] = field(default_factory=dict)
+    """What users want of each run, by uid: generation, labels, deletion."""
 
     def handle(self, kind: Kind, event: Mapping[str, Any]) -> None:
-        """An event as the API server tells it: ``type`` (None for what was there at the start) and ``object``."""
+        """Handle an event of the API server: ``type`` (None for an initial object) and ``object``."""
         metadata = event["object"]["metadata"]
         key = key_of(kind, metadata)
         if event["type"] == "DELETED":
@@ -52,14 +52,14 @@ class EventHandler:
             self.changed(key)
 
     def _is_news(self, kind: Kind, event: Mapping[str, Any]) -> bool:
-        """Whether more than a run's status changed."""
+        """Check whether more than a run's status changed."""
         if kind is not EVALRUNS:
             return True
         metadata = event["object"]["metadata"]
         if event["type"] == "DELETED":
-            self._wishes.pop(metadata["uid"], None)
+            self._intents.pop(metadata["uid"], None)
             return True
-        wish = (metadata.get("generation"), metadata.get("labels"), metadata.get("deletionTimestamp"))
-        before = self._wishes.get(metadata["uid"])
-        self._wishes[metadata["uid"]] = wish
-        return wish != before
+        intent = (metadata.get("generation"), metadata.get("labels"), metadata.get("deletionTimestamp"))
+        before = self._intents.get(metadata["uid"])
+        self._intents[metadata["uid"]] = intent
+        return intent != before

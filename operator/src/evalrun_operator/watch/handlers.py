@@ -1,4 +1,4 @@
-"""What kopf is for: the watches. Its handlers put keys on the queue; none decides, patches or retries anything."""
+"""The watches of kopf. Their handlers add keys to the queue; none decides, patches or retries anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evalrun_operator.watch.events import CHILDREN, EventHandler
 
 
 def registry(handler: EventHandler, kinds: tuple[Kind, ...], configuration: Configuration) -> kopf.OperatorRegistry:
-    """The table of contents: what is watched, and what becomes of it."""
+    """Register what is watched, and what handles it."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=handlers)
@@ -26,7 +26,7 @@ def registry(handler: EventHandler, kinds: tuple[Kind, ...], configuration: Conf
     async def credentials(**_: Any) -> kopf.ConnectionInfo:
         return await login(configuration)
 
-    async def seen(*, event: Any, param: Any = None, **_: Any) -> None:
+    async def on_event(*, event: Any, param: Any = None, **_: Any) -> None:
         handler.handle(param, event)
 
     for kind in kinds:
@@ -34,24 +34,24 @@ def registry(handler: EventHandler, kinds: tuple[Kind, ...], configuration: Conf
         watch = kopf.on.event(
             group=group, version=version, plural=kind.plural, id=kind.plural, param=kind, registry=handlers
         )
-        watch(seen)
+        watch(on_event)
 
     return handlers
 
 
 def configure_watches(settings: kopf.OperatorSettings, kinds: tuple[Kind, ...]) -> None:
-    """Each setting with its reason."""
+    """Configure kopf; each setting has its reason beside it."""
     settings.posting.enabled = False  # events are written by `apply`, after the status
     settings.peering.standalone = True  # one replica, Recreate; peering needs a CRD and elects no leader
-    settings.scanning.disabled = True  # nothing comes and goes at runtime; scanning needs rights in the whole cluster
+    settings.scanning.disabled = True  # kinds do not change at runtime; scanning needs cluster-wide permissions
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 5.0
     settings.networking.error_backoffs = Backoffs()
     settings.watching.connect_timeout = 5.0
-    settings.watching.server_timeout = 300  # a watch that is made anew now and then meets the server's new address
+    settings.watching.server_timeout = 300  # a watch that reconnects now and then finds the server's new address
     settings.watching.client_timeout = 330.0
     settings.queueing.worker_limit = 50
-    settings.queueing.idle_timeout = 0.05  # a worker holds its place while it idles; handlers need no memory
+    settings.queueing.idle_timeout = 0.05  # an idle worker occupies a place; handlers keep no state
     settings.process.ultimate_exiting_timeout = None  # the kubelet does that
     for kind in kinds:
         if kind is not EVALRUNS:
@@ -60,10 +60,10 @@ def configure_watches(settings: kopf.OperatorSettings, kinds: tuple[Kind, ...]) 
 
 
 class Backoffs:
-    """Seconds between tries of a request: about five minutes in all, then kopf gives up and the process with it.
+    """Seconds between tries of a request: about five minutes in total, then kopf and with it the process ends.
 
-    With jitter, so that the operators of many clusters do not come back at once. None is long: after an API server was
-    away the watches are back well before the next resync asks what they missed.
+    They have jitter, so that the operators of many clusters do not return at once. None is long: after an outage of the
+    API server the watches are back well before the next resync checks what they missed.
     """
 
     _BASE = (1, 2, 4, 8, *([15] * 20))

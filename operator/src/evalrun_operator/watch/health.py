@@ -1,4 +1,4 @@
-"""Whether the operator works, not merely runs: what the kubelet asks."""
+"""Health of the operator for the kubelet: whether it works, not merely runs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from evalrun_operator.observe.observer import Key
 from evalrun_operator.watch.resync import Resync
 
 STALLED = 3
-"""Of the resync's periods."""
+"""Resync periods after which the operator counts as stalled."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """Answers for the whole operator."""
+    """The health of the whole operator."""
 
     queue: WorkQueue[Key]
     resync: Resync
 
     def problems(self) -> Iterator[str]:
-        """Why only a new process would help."""
+        """Yield the reasons why only a new process would help."""
         limit = STALLED * self.resync.period
         if self.resync.silent is not None:
             yield self.resync.silent
@@ -35,15 +35,15 @@ class Health:
             yield f"the API server has refused the resync for {failing:.0f} s"
 
     def routes(self) -> list[web.RouteDef]:
-        """What is asked for."""
+        """Return the routes of both probes."""
         return [web.get("/healthz", self.healthz), web.get("/readyz", self.readyz)]
 
     async def healthz(self, _: web.Request) -> web.Response:
-        """500 if a restart is needed."""
+        """Answer 500 if a restart is needed."""
         return _answer(list(self.problems()))
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """500 until everything has been seen once."""
+        """Answer 500 until the first resync has succeeded."""
         return _answer([] if self.resync.ready else ["the first resync is not done"])
 
 

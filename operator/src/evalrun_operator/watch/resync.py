@@ -1,4 +1,4 @@
-"""Every so often the watches are held against what is there, and what they missed is looked at."""
+"""Periodic comparison of the watches with a list; runs that they missed are enqueued."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from evalrun_operator.watch.events import CHILDREN, key_of
 logger = logging.getLogger(__name__)
 
 PATIENCE = 1 / 6
-"""Of the resync's period: how long what is overdue may still be on its way."""
+"""Fraction of the resync period for which an overdue object may still be on its way."""
 WHOLE = 10
-"""Each so many resyncs all runs are looked at, whether anything was missed or not; spread over one period."""
+"""Every WHOLE-th resync enqueues all runs, whether anything was missed or not, spread over one period."""
 
 
 def _now() -> float:
@@ -30,23 +30,23 @@ def _now() -> float:
 
 @dataclass(slots=True)
 class Resync:
-    """Lists everything, metadata only, as fresh as the store; so that nothing missed stays missed for long.
+    """Periodic list of everything, metadata only, as fresh as the store, so that a missed change is found soon.
 
-    ``ready``: it has succeeded once. ``silent``: a watch that does not deliver what is there; it stays set, as only a
-    new process can be trusted to watch again. ``failing_since``: the event loop's time, where the lists are refused;
-    an API server that is away is nothing that a restart would mend, and does not count.
+    ``ready``: it has succeeded once. ``silent``: a watch that does not deliver what exists; it stays set, because only
+    a new process can be trusted to watch again. ``failing_since``: time of the event loop since when lists are
+    rejected; an unavailable API server, which a restart would not help, does not count.
     """
 
     client: Client
     changed: Callable[[Key], None]
-    """Told of each run that has to be looked at."""
+    """Called with each run that has to be reconciled."""
     deliveries: Deliveries
     kinds: tuple[Kind, ...]
-    """The watched ones, EvalRuns first."""
+    """The watched kinds, EvalRuns first."""
     namespaces: tuple[str, ...]
-    """None: all."""
+    """The watched namespaces; none: all."""
     period: float
-    """Seconds."""
+    """Seconds between two resyncs."""
     ready: bool = False
     silent: str | None = None
     failing_since: float | None = None
@@ -54,17 +54,17 @@ class Resync:
     _began: float = field(default_factory=_now)
     _listed_at: float | None = None
     _unheard: dict[Kind, tuple[float, frozenset[str]]] = field(default_factory=dict)
-    """What each watch owed when it was last compared, and when that was."""
+    """Objects outstanding at the last comparison of each watch, and its time."""
     _proven_at: dict[Kind, float] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Do it for ever. Raises ``NoCluster`` if the API server knows no EvalRuns."""
+        """Resync forever. Raises ``NoCluster`` if the API server knows no EvalRuns."""
         while True:
             try:
                 await self.once()
                 self.ready, self.failing_since = True, None
             except NotFound as error:
-                raise NoCluster(f"the API server knows no EvalRuns, install the chart's CRDs: {error}") from error
+                raise NoCluster(f"the API server knows no EvalRuns: {error}; hint: install the chart's CRDs") from error
             except Unavailable as error:
                 logger.warning("resync: the API server does not answer: %s", error)
                 self.failing_since = None
@@ -91,16 +91,16 @@ class Resync:
         await self._judge(seen)
 
     def age(self) -> float:
-        """Seconds since everything was last listed, or since the operator began."""
+        """Return the seconds since everything was last listed, or since the operator started."""
         return _now() - (self._began if self._listed_at is None else self._listed_at)
 
     def watch_age(self, kind: Kind) -> float:
-        """Seconds since the last list of which all has come through the watch, or since the operator began."""
+        """Return the seconds since the last list that came through the watch completely, or since the start."""
         self._prove(kind)
         return _now() - self._proven_at.get(kind, self._began)
 
     def _prove(self, kind: Kind) -> None:
-        """What was on its way when the watch was last compared may have come since."""
+        """Mark the last comparison as proven if everything that was outstanding then has been delivered."""
         at, unheard = self._unheard.get(kind, (0.0, None))
         if unheard is not None and not self.deliveries.still_outstanding(kind, unheard):
             self._proven_at[kind] = at
@@ -134,7 +134,7 @@ class _Seen:
     kind: Kind
     comparison: Comparison
     keys: tuple[tuple[str, Key | None], ...]
-    """Of all that was listed: uid and run."""
+    """Uid and run of everything that was listed."""
 
 
 def _versions(listed: Iterable[Mapping[str, Any]]) -> dict[str, str]:
