@@ -1,1 +1,1 @@
-"""The one room for Ray: replicas as actors, nodes as they come and go."""
+"""Replicas as Ray actors, and the nodes of a Ray cluster."""

@@ -14,7 +14,7 @@ from evalrun_runner.replica.replica import Replica, ReplicaSettings
 
 DRAIN_POLL_SECONDS = 0.2
 GOODBYE_SECONDS = 3.0
-"""For a drained replica's last report to be asked for, and once more for the driver to end it."""
+"""Seconds to wait until a drained replica's last report is requested, and again until the driver ends the replica."""
 
 
 class ReplicaActor:
@@ -36,7 +36,7 @@ class ReplicaActor:
         return {"host": socket.gethostname(), **facts}
 
     def exchange(self, order: Order, wait: float) -> Any:
-        """One round of the conversation with the driver."""
+        """Pass on the driver's order, and return the replica's report."""
         report = self._replica.exchange(order, wait)
         if report.leaving:
             self._said_goodbye.set()
@@ -46,7 +46,7 @@ class ReplicaActor:
         while not folder.asked:
             time.sleep(DRAIN_POLL_SECONDS)
         self._replica.drain()
-        # The driver ends this process when it has heard; a driver that is gone does not.
+        # A driver ends this process after the last report; if the driver is gone, the process must end by itself.
         if self._said_goodbye.wait(GOODBYE_SECONDS):
             time.sleep(GOODBYE_SECONDS)
         os._exit(0)

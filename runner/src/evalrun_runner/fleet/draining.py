@@ -1,4 +1,4 @@
-"""What a replica's pod and the replica in it tell each other: files in a folder that both know from the environment."""
+"""Signals between a replica's pod and its replica, as files in a folder that the environment names."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from evalrun_runner.fleet.processes import end_all, members
 
 VARIABLE = "EVALRUN_DRAIN_DIR"
-"""Names the folder to the replica's process; absent where nobody drains (a run on one machine)."""
+"""Environment variable with the folder; not set where nothing drains replicas (a run on one machine)."""
 
 
 class DrainFolder:
-    """The folder of one Ray node. Ray's own messages are no way for this: its head may be what is gone."""
+    """Folder of one Ray node. Ray's own messages are not suitable, because Ray's head may be the part that failed."""
 
     def __init__(self, folder: Path) -> None:
         self._asked = folder / "drain"
@@ -22,7 +22,7 @@ class DrainFolder:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> DrainFolder | None:
-        """The folder that this process was told of."""
+        """Return the folder that the environment names, if any."""
         return cls(Path(environment[VARIABLE])) if VARIABLE in environment else None
 
     def ask(self) -> None:
@@ -31,17 +31,17 @@ class DrainFolder:
 
     @property
     def asked(self) -> bool:
-        """Whether the replica is to drain."""
+        """Whether the replica should drain."""
         return self._asked.exists()
 
     def move_in(self) -> None:
-        """This process is the pod's replica from now on. One that was here before and hangs is ended: it holds GPUs."""
+        """Register this process as the pod's replica, and end an earlier one that hangs and still holds GPUs."""
         if (before := _pid_in(self._replica)) is not None and before != os.getpid():
             end_all([before, *members(None, before)])
         _write(self._replica, os.getpid())
 
     def serve(self) -> None:
-        """This process has a replica that takes leases from now on: it is waited for."""
+        """Record that this process has a replica that takes leases and must be waited for."""
         _write(self._serving, os.getpid())
 
     @property

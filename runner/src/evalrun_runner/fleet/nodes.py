@@ -1,8 +1,8 @@
-"""Which of a cluster's nodes has a replica, and which is to have one: pure bookkeeping.
+"""Assignment of replicas to a cluster's nodes: pure bookkeeping.
 
-One replica per node with the resource. A node that appears gets one at once; one whose replica crashed waits until the
-driver asks for a replacement; one whose replica was lost waits until the node is heard of again (mostly it is gone, and
-when its pod comes back, it comes as another node); one whose replica was drained gets none any more.
+Each node with the resource has one replica. A new node gets a replica immediately. After a crash, the node waits until
+the driver asks for a replacement. After a loss, it waits until the node answers again (usually the node is gone, and
+its pod returns as another node). After a drain, the node gets no replica any more.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ PROBE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A living Ray node. ``address`` and ``port`` are those of its raylet."""
+    """Living Ray node, with the address and port of its raylet."""
 
     id: str
     address: str
     port: int
 
     def answers(self) -> bool:
-        """Whether its raylet still accepts connections: Ray itself takes 13 s and more to find out."""
+        """Return whether its raylet still accepts connections; Ray itself takes 13 s or more to find out."""
         try:
             socket.create_connection((self.address, self.port), PROBE_SECONDS).close()
         except OSError:
@@ -33,18 +33,18 @@ class Node:
 
 @dataclass(slots=True)
 class Nodes:
-    """The nodes that were seen last, each with what became of its replica."""
+    """Nodes of the last listing, each with the state of its replica."""
 
     _alive: dict[str, Node] = field(default_factory=dict)
     _replicas: dict[str, str] = field(default_factory=dict)
-    """Node -> its replica."""
+    """Map from node id to its replica."""
     _silent: set[str] = field(default_factory=set)
     """Nodes whose replica was lost."""
     _leaving: set[str] = field(default_factory=set)
     """Nodes whose replica was drained."""
 
-    def see(self, alive: Iterable[Node]) -> tuple[list[Node], list[str]]:
-        """Take in which nodes are alive; returns the new ones and the replicas of those that are gone."""
+    def update(self, alive: Iterable[Node]) -> tuple[list[Node], list[str]]:
+        """Update the living nodes, and return the new nodes and the replicas of departed nodes."""
         now = {node.id: node for node in alive}
         new = [node for node in now.values() if node.id not in self._alive]
         lost = [replica for node, replica in self._replicas.items() if node not in now]
@@ -54,26 +54,26 @@ class Nodes:
         self._alive = now
         return new, lost
 
-    def place(self, node: Node, replica: str) -> None:
-        """The node has a replica."""
+    def assign(self, node: Node, replica: str) -> None:
+        """Assign a replica to a node."""
         self._silent.discard(node.id)
         self._replicas[node.id] = replica
 
     def of(self, replica: str) -> Node | None:
-        """The node of a replica, None if it has left."""
+        """Return the node of a replica, None if either departed."""
         return next((self._alive[node] for node, there in self._replicas.items() if there == replica), None)
 
     def vacate(self, replica: str) -> None:
-        """The replica is gone, its node may have another one."""
+        """Remove a departed replica whose node may get another one."""
         self._remove(replica)
 
     def lose(self, replica: str) -> None:
-        """The replica is gone, and so is its node, or it will be heard of again."""
+        """Remove a departed replica whose node failed, or has to answer again before it gets another replica."""
         if (node := self._remove(replica)) is not None:
             self._silent.add(node.id)
 
     def release(self, replica: str) -> None:
-        """The replica is gone, its node is to follow."""
+        """Remove a departed replica whose node is about to leave."""
         if (node := self._remove(replica)) is not None:
             self._leaving.add(node.id)
 
@@ -84,10 +84,10 @@ class Nodes:
         return node
 
     def vacant(self) -> Node | None:
-        """A node that may have a replica and has none."""
+        """Return a node without a replica that may have one."""
         taken = self._replicas.keys() | self._silent | self._leaving
         return next((node for node in self._alive.values() if node.id not in taken), None)
 
     def silent(self) -> list[Node]:
-        """Nodes that Ray takes to be alive though their replica was lost."""
+        """Return the nodes that Ray considers alive although their replica was lost."""
         return [self._alive[node] for node in sorted(self._silent)]

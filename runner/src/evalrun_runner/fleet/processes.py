@@ -1,4 +1,4 @@
-"""A pod's processes: one that we start, what it starts in turn, and orphans, which come to the pod's first process."""
+"""Process trees of a pod, including orphans, which are adopted by the pod's first process."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ POLL_SECONDS = 0.05
 
 
 def adopt_orphans() -> None:
-    """Become the parent of what our children leave behind, as the first process of a container is anyway."""
+    """Become the parent of orphaned descendants, as the first process of a container always is."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 class Tree:
-    """A process, the session that it leads, and what descends from that: also what outlives the first process.
-
-    ``alone``: this process of ours has no children but this tree. Then every orphan that comes to us is of the tree,
-    and is buried; nobody else does it.
-    """
+    """Process, the session that it leads, and all descendants, including those that outlive the first process."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], output: Path, *, alone: bool) -> None:
-        """Start it, in a session of its own, its words going to a file."""
+        """Start the process in a new session.
+
+        Args:
+            command: The command line.
+            environment: The whole environment.
+            output: File for stdout and stderr.
+            alone: Whether this process has no children other than this tree. Then every adopted orphan belongs to the
+                tree and is reaped here, because nothing else would reap it.
+        """
         self._output = output
         self._alone = alone
         with output.open("wb") as out:
@@ -43,17 +47,17 @@ class Tree:
 
     @property
     def exit_code(self) -> int | None:
-        """The first process's, None while it runs. To be asked now and then: it also buries what has ended."""
+        """Exit code of the first process, None while it runs. Poll it: reading it also reaps ended orphans."""
         if self._alone:
-            self._bury()
+            self._reap()
         return self._process.poll()
 
-    def said(self, lines: int = 12) -> str:
-        """The last lines of its words."""
+    def output(self, lines: int = 12) -> str:
+        """Return the last lines of its output."""
         return "\n".join(self._output.read_text(errors="replace").splitlines()[-lines:])
 
     def end(self, grace: float) -> None:
-        """SIGTERM to the first process, ``grace`` seconds, then SIGKILL to all that is left; waits for their end."""
+        """Send SIGTERM to the first process, SIGKILL to all survivors after ``grace`` seconds, and wait for the end."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -65,9 +69,9 @@ class Tree:
             end_all(left)
             time.sleep(POLL_SECONDS)
         if self._alone:
-            self._bury()
+            self._reap()
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         while (ended := _ended_child()) is not None:
             if ended == self._process.pid:
                 self._process.poll()
@@ -76,7 +80,7 @@ class Tree:
 
 
 def members(session: int | None, parent: int | None = None) -> list[int]:
-    """Living processes of a session, the children of ``parent``, and all their descendants; no zombies."""
+    """Return the living processes of a session, the children of ``parent``, and all descendants, without zombies."""
     parents: dict[int, list[int]] = {}
     generation = []
     for entry in Path("/proc").iterdir():
@@ -95,12 +99,12 @@ def _parent_and_session(pid: int) -> tuple[int, int] | None:
     try:
         state, parent, _, session = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:4]
     except (FileNotFoundError, ProcessLookupError):
-        return None  # it has just ended
+        return None  # the process has just ended
     return None if state == "Z" else (int(parent), int(session))
 
 
 def end_all(pids: Iterable[int]) -> None:
-    """SIGKILL; some may have ended by themselves."""
+    """Send SIGKILL to processes, of which some may have ended already."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

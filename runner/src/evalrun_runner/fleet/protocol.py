@@ -1,4 +1,4 @@
-"""What the driver needs of a set of replicas, whoever runs them."""
+"""Interface between the driver and a set of replicas, whoever runs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalrun_runner.records.messages import Order, Report
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A replica has loaded its engine and can take leases."""
+    """Event: a replica has loaded its engine and can take leases."""
 
     replica: str
     facts: Mapping[str, object]
@@ -21,7 +21,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A replica's report; it waits for an order."""
+    """Event: a replica has reported and waits for an order."""
 
     replica: str
     report: Report
@@ -29,17 +29,18 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A replica has left: it crashed, was killed, or its node went. ``before_joining``: it never took a lease."""
+    """Event: a replica has departed, because it crashed, was killed, or its node failed."""
 
     replica: str
     departure: Departure
     detail: str
     before_joining: bool
+    """Whether it never took a lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A replica says why it cannot work: its model does not load, its store refuses. No replacement mends that."""
+    """Event: a replica cannot work, and no replacement can (its model does not load, its store refuses)."""
 
     replica: str
     error: EvalRunError
@@ -49,26 +50,26 @@ FleetEvent = Joined | Answered | Gone | Refused
 
 
 class Fleet(Protocol):
-    """Replicas. One that leaves is not replaced by itself: the driver decides."""
+    """Set of replicas. A departed replica is not replaced automatically: the driver decides."""
 
     def poll(self, timeout: float) -> Sequence[FleetEvent]:
-        """What happened, waiting at most ``timeout`` seconds for something."""
+        """Return new events, waiting at most ``timeout`` seconds for the first one."""
 
     def send(self, replica: str, order: Order, wait: float) -> None:
         """Answer a replica; it reports again within ``wait`` seconds."""
 
     def kill(self, replica: str) -> None:
-        """End a replica that is silent or hangs; comes back as ``Gone``."""
+        """Kill a replica that is silent or hangs; its departure follows as an event."""
 
     def release(self, replica: str) -> None:
-        """Let a replica go that has reported for the last time: its machine asked it to leave."""
+        """Release a replica that has sent its last report because its machine asked it to leave."""
 
     def add(self) -> None:
-        """Start one more, if there is a place for it."""
+        """Start one more replica, if there is a free slot for it."""
 
     @property
     def size(self) -> int:
-        """Replicas that were started and have not left, ready or not."""
+        """Number of started replicas that have not departed, ready or not."""
 
     def shutdown(self) -> None:
-        """End all replicas and free what they hold."""
+        """End all replicas and free their resources."""

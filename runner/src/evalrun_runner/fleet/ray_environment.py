@@ -1,18 +1,18 @@
-"""What every Ray process of ours is started with, whoever starts it: the driver, the command line, a replica's pod."""
+"""Common settings of all Ray processes, whether the driver, the command line or a replica's pod starts them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 OBJECT_STORE_BYTES = 128 << 20
-"""Results never pass through Ray's object store; the smallest that Ray accepts comfortably."""
+"""Size of Ray's object store: small, because results never pass through it, but enough for Ray to work well."""
 
 RAY_ENVIRONMENT: Mapping[str, str] = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # The autoscaler's "No available node types": there is no autoscaler.
+    # Suppresses "No available node types", a message of the autoscaler, which does not exist here.
     "RAY_SCHEDULER_EVENTS": "0",
-    # An actor that reserves no GPU sees all those of its pod or machine all the same.
+    # Lets an actor that reserves no GPU see all GPUs of its pod or machine.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-"""Defaults: what the environment says already counts."""
+"""Default environment variables; existing variables take precedence."""

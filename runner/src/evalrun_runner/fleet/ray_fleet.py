@@ -1,7 +1,7 @@
-"""Replicas as Ray actors.
+"""Fleet of replicas as Ray actors.
 
-Actors never restart by themselves (``max_restarts=0``) and calls run at most once: whether a chunk is done is decided
-by the ledger, not by Ray. Nothing large goes through Ray: orders and reports are small, results go to the store.
+Actors never restart by themselves (``max_restarts=0``) and calls run at most once: the ledger, not Ray, decides whether
+a chunk is done. Nothing large passes through Ray: orders and reports are small, and results go to the store.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from evalrun_runner.records.messages import Order
 from evalrun_runner.replica.replica import ReplicaSettings
 
 LOAD_SECONDS = 1800.0
-"""A replica that has not loaded its engine by then is killed."""
+"""Maximum time for a replica to load its engine, in seconds; then it is killed."""
 NO_REPLACEMENT_MENDS = (InputError, StoreError, LedgerCorrupt)
-"""What another replica would say as well; anything else may be this one's GPU or machine."""
+"""Errors that every replacement would repeat; any other error may be due to one replica's GPU or machine."""
 REPLICA_RESOURCE = "replica"
-"""What a node of a cluster offers that is there for a replica; the head offers none."""
+"""Ray resource of nodes that are meant for a replica; the head does not have it."""
 NODES_SECONDS = 1.0
-"""How often a cluster is asked for its nodes."""
+"""Interval in seconds between listings of a cluster's nodes."""
 SILENT_SECONDS = 20.0
-"""How often nodes whose replica was lost are asked whether they are there after all."""
+"""Interval in seconds between checks whether nodes whose replica was lost answer after all."""
 START_TRIES = 3
-"""On a busy machine Ray's own helpers miss its fixed 15 s for their start."""
+"""Number of attempts to start Ray, whose helpers may miss Ray's fixed limit of 15 s on a busy machine."""
 
 
 def _import_ray() -> Any:
-    # A token guards every port of this Ray; it must be in the environment before ray is imported.
+    # A token protects every port of this Ray; it must be in the environment before ray is imported.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -60,17 +60,26 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class RaySettings:
-    """``address`` None starts a Ray of this process's own; else the address of a running cluster."""
+    """Settings of Ray."""
 
     address: str | None = None
+    """Address of a running cluster; None starts a Ray of this process's own."""
     gpus_per_replica: int = 0
 
 
 class RayFleet:
-    """A ``Fleet`` of Ray actors. ``writer`` prefixes the replicas' names, unique among all drivers of a run.
+    """``Fleet`` of Ray actors.
 
-    On a Ray of its own it starts ``count`` of them. In a cluster there is one on each node with the resource
-    ``replica``, as nodes come and go; such a replica has its node to itself, GPUs included.
+    Args:
+        count: Number of replicas to start on a Ray of this process's own. In a cluster there is one replica on each
+            node with the resource ``replica``, as nodes come and go, and it has the node and its GPUs to itself.
+        settings: The replicas' settings.
+        ray_settings: Ray's settings.
+        writer: Prefix of the replicas' names, unique among all drivers of a run.
+
+    Raises:
+        InputError: The machine has too few GPUs.
+        RunFailed: Ray could not be started.
     """
 
     def __init__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> None:
@@ -85,7 +94,7 @@ class RayFleet:
         self._nodes = None if ray_settings.address is None else Nodes()
         self._next_look = self._next_probe = 0.0
         self._lost: list[Gone] = []
-        """Those that were found to be gone before Ray says so."""
+        """Replicas that were found to have departed before Ray reports it."""
         self._connect()
         self._actor = self._ray.remote(ReplicaActor)
         if self._nodes is None:
@@ -105,20 +114,20 @@ class RayFleet:
                 return
             except InputError:
                 raise
-            # Ray's start raises bare Exceptions, so nothing narrower can be named.
+            # Ray's start raises bare Exceptions, so nothing narrower can be caught.
             except Exception as error:
                 self._ray.shutdown()
                 if not tries_left:
                     where = "on this machine" if local else f"at {self._ray_settings.address}"
                     raise RunFailed(f"Ray could not be started {where}: {first_line(error)}") from error
             finally:
-                # Ray puts a SIGTERM handler of its own over ours, which would end the driver without a flush.
+                # Ray replaces the SIGTERM handler with its own, which would end the driver without a flush.
                 if threading.current_thread() is threading.main_thread():
                     for number, handler in handlers.items():
                         signal.signal(number, handler)
 
     def _check_gpus(self, *, local: bool) -> None:
-        """An actor that asks for more than there is would wait for ever."""
+        """Check that this machine has enough GPUs: an actor that asks for more would wait forever."""
         wanted, there = self._count * self._ray_settings.gpus_per_replica, self._ray.cluster_resources().get("GPU", 0)
         if local and wanted > there:
             self._ray.shutdown()
@@ -129,11 +138,11 @@ class RayFleet:
 
     @property
     def size(self) -> int:
-        """Replicas that were started and have not left, ready or not."""
+        """Number of started replicas that have not departed, ready or not."""
         return len(self._members)
 
     def add(self) -> None:
-        """Start one more; in a cluster only where a node waits for one."""
+        """Start one more replica; in a cluster, only if a node waits for one."""
         if self._nodes is None:
             self._start(num_gpus=self._ray_settings.gpus_per_replica)
         elif (node := self._nodes.vacant()) is not None:
@@ -144,7 +153,7 @@ class RayFleet:
 
         affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
         name = self._start(num_gpus=0, resources={REPLICA_RESOURCE: 1}, scheduling_strategy=affinity)
-        nodes.place(node, name)
+        nodes.assign(node, name)
 
     def _start(self, **options: Any) -> str:
         name = f"{self._writer}-r{self._started}"
@@ -161,7 +170,7 @@ class RayFleet:
         return name
 
     def poll(self, timeout: float) -> Sequence[FleetEvent]:
-        """What happened, waiting at most ``timeout`` seconds for something."""
+        """Return new events, waiting at most ``timeout`` seconds for the first one."""
         self._kill_those_that_never_load()
         if self._nodes is not None and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + NODES_SECONDS
@@ -172,7 +181,7 @@ class RayFleet:
     def _answers(self, timeout: float) -> list[FleetEvent]:
         if not self._calls:
             if self._nodes is not None:
-                time.sleep(timeout)  # for nodes to come
+                time.sleep(timeout)  # wait for nodes
             return []
         calls = list(self._calls)
         ready, _ = self._ray.wait(calls, num_returns=1, timeout=timeout)
@@ -181,13 +190,13 @@ class RayFleet:
         return [self._event(call, self._calls.pop(call)) for call in ready]
 
     def _follow(self, nodes: Nodes) -> None:
-        """A replica for each node that has come; those whose node has gone are gone."""
+        """Start a replica on each new node, and count the replicas of departed nodes as departed."""
         alive = [
             Node(node["NodeID"], node["NodeManagerAddress"], node["NodeManagerPort"])
             for node in self._ray.nodes()
             if node["Alive"] and node["Resources"].get(REPLICA_RESOURCE)
         ]
-        new, lost = nodes.see(alive)
+        new, lost = nodes.update(alive)
         for name in lost:
             self._lose(name)
         if time.monotonic() >= self._next_probe:
@@ -197,7 +206,7 @@ class RayFleet:
             self._start_on(node, nodes)
 
     def _lose(self, name: str) -> None:
-        """Count a replica as gone though its calls have not failed yet."""
+        """Count a replica as departed although its calls have not failed yet."""
         if (member := self._members.get(name)) is None:
             return
         self._lost.append(Gone(name, Departure.LOST, "its node is gone", not member.joined))
@@ -237,7 +246,7 @@ class RayFleet:
             self._calls[member.actor.exchange.remote(order, wait)] = replica
 
     def kill(self, replica: str) -> None:
-        """End a replica that is silent or hangs; comes back as ``Gone``."""
+        """Kill a replica that is silent or hangs; its departure follows as an event."""
         if (member := self._members.get(replica)) is None:
             return
         node = None if self._nodes is None else self._nodes.of(replica)
@@ -247,12 +256,12 @@ class RayFleet:
         member.killed = True
         self._ray.kill(member.actor, no_restart=True)
         if self._ray_settings.address is None and member.pid is not None:
-            # A stopped or wedged process does not hear Ray's request to exit.
+            # A stopped or hung process does not react to Ray's request to exit.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(member.pid, signal.SIGKILL)
 
     def release(self, replica: str) -> None:
-        """Let a replica go that has reported for the last time; its node gets no other one."""
+        """Release a replica that has sent its last report; its node gets no other one."""
         if replica in self._members:
             self._forget(replica, Departure.DRAINED)
 
@@ -270,7 +279,7 @@ class RayFleet:
             self._ray.kill(member.actor, no_restart=True)
 
     def shutdown(self) -> None:
-        """End all replicas; of a Ray that this process started, everything."""
+        """End all replicas, and all of Ray if this process started it."""
         for name in list(self._members):
             self._forget(name)
         self._calls.clear()
@@ -278,7 +287,7 @@ class RayFleet:
 
 
 def _departure(member: _Member, error: Exception, node: Node | None) -> Departure:
-    # Every message about a dead actor speaks of nodes; only these words say that the node was the cause.
+    # Every message about a dead actor mentions nodes; only these phrases mean that the node was the cause.
     text = str(error)
     node_died = "node has died" in text or "actor's node was" in text
     if node_died or (node is not None and not node.answers()):

@@ -1,4 +1,4 @@
-"""Ray in a pod: the command lines of its head and of its other nodes, and the node as a child of ours."""
+"""Ray node of a pod: the command lines of head and replica nodes, and the node as a child process."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from evalrun_runner.fleet.processes import Tree
 from evalrun_runner.fleet.ray_environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT
 
 STARTED = "Ray runtime started"
-"""What ``ray start`` says when its node is part of the cluster."""
+"""Output of ``ray start`` once its node is part of the cluster."""
 END_SECONDS = 5.0
-"""For a node to take its leave from the head; then its processes are killed."""
+"""Seconds for a node to sign off from the head before its processes are killed."""
 
 
 def head_command(address: str) -> list[str]:
-    """``ray start`` for the driver's pod: no work runs there."""
+    """Return the ``ray start`` command for the driver's pod, in which no replica runs."""
     return [
         *_start(address),
         "--head",
         f"--port={RAY_PORT}",
         "--num-cpus=0",
         "--include-dashboard=false",
-        "--no-monitor",  # the autoscaler's
+        "--no-monitor",  # the autoscaler's monitor
     ]
 
 
 def replica_command(address: str, head: str) -> list[str]:
-    """``ray start`` for a replica's pod. Ray counts no GPUs there: the one replica has them all."""
+    """Return the ``ray start`` command for a replica's pod. Ray counts no GPUs there: the replica has them all."""
     return [
         *_start(address),
         f"--address={head}:{RAY_PORT}",
@@ -59,16 +59,22 @@ def _start(address: str) -> list[str]:
 
 
 class RayNode:
-    """A Ray node of this pod."""
+    """Ray node of this pod."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str] = os.environ, *, alone: bool) -> None:
-        """Start it; ``started`` says when it is there. ``alone``: this process has no other children."""
+        """Start the node; ``started`` tells when it has joined its cluster.
+
+        Args:
+            command: The ``ray start`` command.
+            environment: The environment, which takes precedence over the defaults for Ray.
+            alone: Whether this process has no other children.
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="evalrun-ray-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         self.draining = DrainFolder(folder)
         whole = {
             **RAY_ENVIRONMENT,
-            # Draining is ours: Ray's own would kill the replica when its lease on the node ends.
+            # The replica drains by itself: Ray's own draining would kill it when its lease on the node ends.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             **environment,
             VARIABLE: str(folder),
@@ -77,19 +83,19 @@ class RayNode:
 
     @property
     def started(self) -> bool:
-        """Whether it is part of its cluster."""
-        return STARTED in self.said(200)
+        """Whether the node is part of its cluster."""
+        return STARTED in self.output(200)
 
     @property
     def exit_code(self) -> int | None:
-        """Of ``ray start``; None while it runs. To be asked now and then (see ``Tree``)."""
+        """Exit code of ``ray start``, None while it runs. Poll it: reading it also reaps children (see ``Tree``)."""
         return self._tree.exit_code
 
-    def said(self, lines: int = 12) -> str:
-        """The last lines of what ``ray start`` said."""
-        return self._tree.said(lines)
+    def output(self, lines: int = 12) -> str:
+        """Return the last lines of the output of ``ray start``."""
+        return self._tree.output(lines)
 
     def end(self, grace: float = END_SECONDS) -> None:
-        """End it with all that runs on it."""
+        """End the node and everything that runs on it."""
         self._tree.end(grace)
         self._folder.cleanup()

@@ -59,7 +59,7 @@ class RayHead(Host):
         for tries_left in reversed(range(START_TRIES)):
             node = RayNode(self._command, alone=False)
             code = self._run(node)
-            words = node.said().strip().rpartition("\n")[2]
+            words = node.output().strip().rpartition("\n")[2]
             node.end(0.0)
             if code is None:
                 return

@@ -91,7 +91,7 @@ class ReplicaPod:
             self._drain(PARTING_SECONDS)
             self._starts = 0
         else:
-            say(f"Ray ended by itself with {code}\n{node.said()}")
+            say(f"Ray ended by itself with {code}\n{node.output()}")
             lasted = time.monotonic() - self._since > LASTING_SECONDS
             same = answer is not None and answer.head.instance == self._joined
             self._starts = int(same) if lasted else self._starts + same

@@ -31,7 +31,7 @@ from evalrun_runner.fleet.processes import Tree, adopt_orphans, members
 from support.seaweed import wait_until
 adopt_orphans()
 tree = Tree(["sh", "-c", {FAMILY!r}], os.environ, pathlib.Path("out"), alone=True)
-wait_until(lambda: "ready" in tree.said(), 10, tree.said)
+wait_until(lambda: "ready" in tree.output(), 10, tree.output)
 assert tree.exit_code is None
 assert len(members(tree._process.pid, os.getpid())) == 5, members(tree._process.pid, os.getpid())
 tree.end(1.0)
@@ -48,7 +48,7 @@ assert children == "", f"zombies: {{children}}"
 def test_one_tree_leaves_other_children_alone(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "100"]) as other:
         tree = Tree(["sh", "-c", "sleep 200 & sleep 300"], os.environ, tmp_path / "out", alone=False)
-        wait_until(lambda: len(members(tree._process.pid)) == 3, 10, tree.said)
+        wait_until(lambda: len(members(tree._process.pid)) == 3, 10, tree.output)
         tree.end(1.0)
         assert members(tree._process.pid) == []
         assert other.poll() is None
@@ -57,8 +57,8 @@ def test_one_tree_leaves_other_children_alone(tmp_path: Path) -> None:
 
 def test_an_end_by_itself_is_its_exit_code_and_its_last_words(tmp_path: Path) -> None:
     tree = Tree(["sh", "-c", "seq 30; exit 7"], os.environ, tmp_path / "out", alone=False)
-    wait_until(lambda: tree.exit_code is not None, 10, tree.said)
-    assert (tree.exit_code, tree.said(2)) == (7, "29\n30")
+    wait_until(lambda: tree.exit_code is not None, 10, tree.output)
+    assert (tree.exit_code, tree.output(2)) == (7, "29\n30")
     tree.end(1.0)
 
 
