@@ -1,5 +1,5 @@
-"""The entry points of a run's pods: ``evalrun-driver`` (driver and Ray's head) and ``evalrun-replica`` (a Ray node).
+"""Entry points of a run's pods: ``evalrun-driver`` (driver and Ray's head) and ``evalrun-replica`` (a Ray node).
 
-A replica's pod asks the driver over HTTP what it is to do (``following``, ``deciding``): join, leave, or wait. Ray
-itself is a child of both (``ray_node``), started and ended by them, never waited for.
+A replica's pod asks the driver over HTTP what to do (``head_client``, ``replica_policy``): join, leave, or wait. In
+both pods, Ray is a child process (``ray_node``) that the pod starts and ends, but never waits for.
 """

@@ -1,6 +1,6 @@
-"""``evalrun-driver``: the driver's pod. Serves its progress, keeps Ray's head, runs the run, says what came of it.
+"""``evalrun-driver``, the driver's pod: serves progress, keeps Ray's head running, drives the run, reports its result.
 
-Exit codes are those of ``evalrun_api.wire.pods.ExitCode``; the last words are a RunResult in the termination message.
+Exit codes are ``evalrun_api.wire.pods.ExitCode``; the result is a RunResult in the termination message.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from evalrun_runner.serving.head import HeadBoard
 
 LINE_SECONDS = 10.0
 HEARD_SECONDS = 10.0
-"""For the replicas' pods to hear that all is done."""
+"""Maximum time for the replicas' pods to receive that the run is done, in seconds."""
 FLUSH_SECONDS = FLUSH_GRACE_SECONDS - 8.0
-"""After SIGTERM, for all there is to do; then the process ends whatever it hangs in."""
+"""Time in seconds after SIGTERM until the process ends, even if it hangs."""
 AT_ONCE_SECONDS = 10.0
-"""The same where there is nothing to flush."""
+"""The same if there is nothing to flush."""
 
 
 class PodWatcher:
-    """A ``Watcher``: the endpoint, and a line every ten seconds."""
+    """``Watcher`` that updates the endpoint and logs a line every ten seconds."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._next_line = 0.0
 
     def log(self, line: str) -> None:
-        """Something happened."""
+        """Log an event."""
         say(line)
 
     def show(self, view: View) -> None:
-        """The run as it is now."""
+        """Show the newest view of the run."""
         self._endpoint.update(view)
         if time.monotonic() >= self._next_line or view.progress is None:
             self._next_line = time.monotonic() + LINE_SECONDS
@@ -55,7 +55,7 @@ class PodWatcher:
 
 
 class DriverPod:
-    """One driver process, from its configuration to its last words."""
+    """Driver process, from its configuration to its termination message."""
 
     def __init__(self, environment: PodEnvironment) -> None:
         self._environment = environment
@@ -67,10 +67,10 @@ class DriverPod:
         self._ended = False
 
     def run(self) -> ExitCode:
-        """Until the end; returns the exit code."""
+        """Run until the end and return the exit code."""
         try:
             ending = ending_of_result(self._attempt())
-        # Whatever it is, the cluster hears of it in the last words.
+        # The termination message reports any error to the cluster.
         except BaseException as error:  # noqa: BLE001
             ending = self._ending_of(error)
         self._ended = True
@@ -90,7 +90,7 @@ class DriverPod:
             return
         self._stop.set()
         stopped = Interrupted("stopped by the platform; what is committed stays, and the run goes on from there")
-        # Should it hang from here on, these stay its last words.
+        # If the process hangs from here on, this remains its termination message.
         self._last_words(self._ending_of(stopped))
         seconds = FLUSH_SECONDS if self._gentle.is_set() else AT_ONCE_SECONDS
         _end_after(seconds, ExitCode.STOPPED)
@@ -99,7 +99,7 @@ class DriverPod:
         say("stopping as asked: what is complete is committed first")
 
     def _on_loss(self, failure: RunFailed) -> None:
-        """Ray is gone: the run ends, though its thread may hang in a call to Ray until Ray ends the process."""
+        """End the run after Ray has died; the run's thread may hang in a call to Ray until the process ends."""
         if self._ended or self._stop.is_set():
             return
         ending = self._ending_of(failure)
@@ -113,7 +113,7 @@ class DriverPod:
         self._endpoint = Endpoint(config, HTTP_PORT, "", board=self._board)
         self._endpoint.start()
         say(f"run {config.namespace}/{config.name}, attempt {config.attempt}, driver {self._board.instance}")
-        # Ray's head takes seconds to start, and so do the imports and the preflight.
+        # Ray's head takes seconds to start; so do the imports and the preflight, which run meanwhile.
         head = self._head = RayHead(self._environment.address, self._board, self._on_loss)
         from evalrun_runner.driver.run import Options, run
 
@@ -139,7 +139,7 @@ class DriverPod:
 
 
 def _end_after(seconds: float, code: ExitCode) -> None:
-    """End the process then, whatever it hangs in."""
+    """End the process after some seconds, even if it hangs."""
     backstop = threading.Timer(seconds, os._exit, [code])
     backstop.daemon = True
     backstop.start()
@@ -159,7 +159,7 @@ def _summary(ending: Ending) -> str:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the driver's pod (entry point)."""
     pod = DriverPod(PodEnvironment.read())
     signal.signal(signal.SIGTERM, pod.on_signal)
     signal.signal(signal.SIGINT, pod.on_signal)
@@ -167,5 +167,5 @@ def main() -> None:
     code = pod.run()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads that wait for a store or for Ray are not waited for.
+    # Do not wait for threads that wait for a store or for Ray.
     os._exit(code)

@@ -1,4 +1,4 @@
-"""From what a driver ended with to its last words and its exit code: the one place where errors are classified."""
+"""Translation of a driver's end into its termination message and exit code, with the only classification of errors."""
 
 from __future__ import annotations
 
@@ -10,34 +10,41 @@ from evalrun_api.wire.runprogress import RunProgress
 from evalrun_runner.errors import EvalRunError, InputError, Interrupted, StoreDenied, Superseded
 
 FINAL = frozenset({Reason.TOO_MANY_FAILED_ITEMS, Reason.LEDGER_CORRUPT, Reason.STORAGE_UNSAFE, Reason.OUT_OF_MEMORY})
-"""What another attempt would only meet again."""
+"""Reasons that another attempt would only repeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a driver ends."""
+    """How a driver process ends its attempt."""
 
     result: RunResult
     code: ExitCode
 
     @property
     def over(self) -> bool:
-        """Whether this attempt's replicas are done: no other driver goes on with them.
+        """Whether this attempt's replicas are done, because no other driver continues with them.
 
-        A driver that was stopped or overtaken is followed by another one, which its replicas wait for.
+        If a driver was stopped or superseded, its replicas wait for the next one.
         """
         return self.code not in {ExitCode.STOPPED, ExitCode.SUPERSEDED}
 
 
 def ending_of_result(result: RunResult) -> Ending:
-    """Of a run that came to its result."""
+    """Return the ending of a run that reached its result."""
     return Ending(result, ExitCode.DONE if result.phase is Phase.SUCCEEDED else ExitCode.FINAL)
 
 
 def ending_of_error(
     error: BaseException, config: RunConfig | None, progress: RunProgress, *, in_preflight: bool
 ) -> Ending:
-    """Of a run that did not. ``config`` None: it could not be read; ``progress``: how far it was."""
+    """Return the ending of a run that raised an error.
+
+    Args:
+        error: The error.
+        config: The configuration; None if it could not be read.
+        progress: The progress before the error.
+        in_preflight: Whether preflight had not passed yet.
+    """
     phase, code = _classify(error, first=config is not None and config.attempt == 1 and in_preflight)
     if isinstance(error, EvalRunError):
         failure = Failure(reason=error.reason, message=str(error))
@@ -51,7 +58,7 @@ def ending_of_error(
             results_uri=None if config is None else config.results.uri,
             failure=failure,
         ),
-        # What no runner can read, no other attempt's can either.
+        # If this runner cannot read the configuration, no other attempt's can.
         code if config is not None else ExitCode.FINAL,
     )
 
@@ -66,7 +73,7 @@ def _classify(error: BaseException, *, first: bool) -> tuple[Phase, ExitCode]:
             return Phase.FAILED, ExitCode.SUPERSEDED
         case EvalRunError() if error.reason in FINAL:
             return Phase.FAILED, ExitCode.FINAL
-        # Before anything was ever asked, a bucket or credentials that are refused are mistakes; later, they were good.
+        # In the first preflight, a refused bucket or refused credentials are mistakes; later, they have worked before.
         case StoreDenied() if first:
             return Phase.INVALID, ExitCode.INVALID
         case _:

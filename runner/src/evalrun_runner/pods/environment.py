@@ -1,4 +1,4 @@
-"""What a pod tells its process, read once."""
+"""Environment of a pod's process, read once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from evalrun_api.wire.pods import CONFIG_DIR, CONFIG_KEY, TERMINATION_LOG, Envir
 
 @dataclass(frozen=True, slots=True)
 class PodEnvironment:
-    """The variables of ``evalrun_api.wire.pods.Environment``, with what stands in where a pod does not say."""
+    """Variables of ``evalrun_api.wire.pods.Environment``, with defaults for those that are not set."""
 
     pod: str
-    """Name of the pod; default: the host's."""
+    """Name of the pod; by default, the host name."""
     address: str
-    """Of the pod; default: what the host's name resolves to."""
+    """Address of the pod; by default, what the host name resolves to."""
     head: str
     """Host name of the driver's Service; empty in the driver's own pod."""
     config: Path
@@ -27,7 +27,7 @@ class PodEnvironment:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """From the process's environment."""
+        """Read the process's environment."""
         return cls(
             pod=environment.get(Environment.POD_NAME) or socket.gethostname(),
             address=environment.get(Environment.POD_IP) or socket.gethostbyname(socket.gethostname()),

@@ -1,4 +1,4 @@
-"""A replica's pod asks its driver what to do: a long poll in a thread, the last answer for whoever looks."""
+"""Client that asks the driver what a replica's pod should do, by a long poll in a thread."""
 
 from __future__ import annotations
 
@@ -12,70 +12,70 @@ from evalrun_api.wire.pods import HTTP_PORT
 from evalrun_api.wire.runprogress import Head
 
 WAIT_SECONDS = 25
-"""How long the driver may hold a question back."""
+"""Seconds for which the driver may delay its answer."""
 ANSWER_SECONDS = 10.0
-"""For a connection, and for an answer beyond the wait."""
+"""Timeout in seconds for a connection, and for an answer beyond the delay."""
 RETRY_SECONDS = 1.0
 GOODBYE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a driver said, and the address it said it from: a Service's name may stand for two of them for a while."""
+    """Answer of a driver, with its address, because a Service's name may refer to two drivers for a while."""
 
     head: Head
     address: str
 
 
-class Follower:
-    """Asks all the time, from ``start`` on. Needs nothing but the standard library, and no proxy stands between."""
+class HeadClient:
+    """Client that polls the driver continuously after ``start``. Uses only the standard library, and no proxy."""
 
     def __init__(self, host: str, pod: str) -> None:
         self._host = host
         self._pod = pod
         self._answer: Answer | None = None
-        self._heard = time.monotonic()
+        self._answered = time.monotonic()
         self._why = "it was not asked yet"
         self.news = threading.Event()
-        """Set whenever there may be something new; whoever looks clears it."""
+        """Event that is set when there may be a new answer; the reader clears it."""
 
     def start(self) -> None:
-        """Ask from now on; the silence is counted from now."""
-        self._heard = time.monotonic()
-        threading.Thread(target=self._follow, name="following", daemon=True).start()
+        """Start to poll, and count the silence from now."""
+        self._answered = time.monotonic()
+        threading.Thread(target=self._poll, name="head-client", daemon=True).start()
 
     @property
     def answer(self) -> Answer | None:
-        """The last answer; None where the last question had none."""
+        """Last answer; None if the last question had none."""
         return self._answer
 
     @property
     def silence(self) -> float:
         """Seconds since a driver answered."""
-        return time.monotonic() - self._heard
+        return time.monotonic() - self._answered
 
     @property
     def why(self) -> str:
-        """Why the last question had no answer, for people."""
+        """Reason for people why the last question had no answer."""
         return self._why
 
     def say_goodbye(self) -> None:
-        """Tell the driver, if it is there, that this pod leaves: it need not be told the end."""
+        """Tell the driver, if it answers, that this pod leaves and need not receive the end of the run."""
         try:
             self._ask(GOODBYE_SECONDS, leaving="1")
         except (OSError, HTTPException, ValueError) as error:
             self._why = f"{type(error).__name__}: {error}"
 
-    def _follow(self) -> None:
+    def _poll(self) -> None:
         while True:
             known = "" if self._answer is None else self._answer.head.state.value
             try:
                 answer: Answer | None = self._ask(ANSWER_SECONDS, known=known, wait=str(WAIT_SECONDS))
-            # What is no Head is another server's answer, or half of one.
+            # A body that is not a Head is from another server, or truncated.
             except (OSError, HTTPException, ValueError) as error:
                 answer, self._why = None, f"{type(error).__name__}: {error}"
             if answer is not None:
-                self._heard = time.monotonic()
+                self._answered = time.monotonic()
             changed, self._answer = answer != self._answer, answer
             if changed:
                 self.news.set()
@@ -83,7 +83,7 @@ class Follower:
                 time.sleep(RETRY_SECONDS)
 
     def _ask(self, seconds: float, **question: str) -> Answer:
-        """``seconds`` for the connection, and for the answer beyond what the question waits."""
+        """Ask once, with a timeout of ``seconds`` for the connection, and for the answer beyond the question's wait."""
         connection = HTTPConnection(self._host, HTTP_PORT, timeout=seconds)
         try:
             connection.connect()

@@ -1,4 +1,4 @@
-"""The driver's host in a cluster: Ray's head beside it, and the word to the replicas' pods that they may join."""
+"""The driver's host in a cluster: starts Ray's head, and lets the replicas' pods join."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ from evalrun_runner.pods.log import say
 from evalrun_runner.serving.head import HeadBoard
 
 START_TRIES = 3
-"""Ray gives its own start 30 s and its helpers 15 s, which a busy machine misses; usually it takes 6 to 12 s."""
+"""Number of attempts to start Ray. It usually takes 6 to 12 s, but a busy machine may miss Ray's limits.
+
+Ray's limits are 30 s for its own start and 15 s for its helpers.
+"""
 LOOK_SECONDS = 0.1
 
 
 class RayHead(Host):
-    """Starts Ray at once, so that it is there when preflight has passed; replicas may join when both are done."""
+    """Host that starts Ray immediately, in parallel with preflight; replicas may join when both are done."""
 
     def __init__(self, address: str, board: HeadBoard, on_loss: Callable[[RunFailed], None]) -> None:
-        """``on_loss`` is called from another thread: the one of the run may hang in a call to a Ray that is gone."""
+        """Start Ray.
+
+        Args:
+            address: The pod's address.
+            board: The head's state, to announce that replicas may join.
+            on_loss: Called if Ray dies, from a thread of its own, because the run's may hang in a call to Ray.
+        """
         self._on_loss = on_loss
         self.address = f"{address}:{RAY_PORT}"
         self._command = head_command(address)
@@ -34,28 +43,36 @@ class RayHead(Host):
         self._thread.start()
 
     def preflight_passed(self) -> None:
-        """Say so; replicas are let in as soon as Ray is there."""
+        """Record that preflight has passed; replicas may join as soon as Ray runs."""
         say("preflight has passed")
         self._board.preflight_passed()
         self._passed.set()
 
     def wait_for_ray(self) -> None:
-        """Return once Ray's head is there. Raises ``RunFailed``."""
+        """Wait until Ray's head runs.
+
+        Raises:
+            RunFailed: Ray's head did not start.
+        """
         while not self._there.wait(LOOK_SECONDS):
             self.check()
 
     def check(self) -> None:
-        """Raises ``RunFailed`` if Ray's head is gone: replicas and driver have lost each other then."""
+        """Check that Ray's head still runs, without which driver and replicas cannot communicate.
+
+        Raises:
+            RunFailed: Ray's head has died.
+        """
         if self._failure is not None:
             raise self._failure
 
     def end(self) -> None:
-        """End Ray; nobody joins any more."""
+        """End Ray, so that no replica can join any more."""
         self._ending.set()
         self._thread.join()
 
     def _keep(self) -> None:
-        """Start Ray, let replicas in, and see to its end."""
+        """Start Ray, let replicas join, and watch Ray until its end."""
         for tries_left in reversed(range(START_TRIES)):
             node = RayNode(self._command, alone=False)
             code = self._run(node)
@@ -71,7 +88,7 @@ class RayHead(Host):
             say(f"Ray's head did not start ({words}): once more")
 
     def _run(self, node: RayNode) -> int | None:
-        """Until it ends by itself, with its exit code, or is to be ended, with None."""
+        """Watch the node until it ends by itself, and return its exit code; None if it should be ended."""
         announced = False
         while not self._ending.wait(LOOK_SECONDS):
             if (code := node.exit_code) is not None:

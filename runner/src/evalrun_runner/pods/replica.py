@@ -1,7 +1,7 @@
-"""``evalrun-replica``: a replica's pod. Ray is its child; the driver says over HTTP when to join and when to leave.
+"""``evalrun-replica``, a replica's pod: Ray is its child, and the driver decides over HTTP when to join and leave.
 
-Exit codes: 0 the driver said done, or there was none for 90 s; 143 on SIGTERM, after what is complete was committed;
-1 anything else. The replica itself is an actor that the driver starts on this pod's Ray node.
+Exit codes: 0 if the driver announced the end, or none answered for 90 s; 143 on SIGTERM, after complete results were
+committed; 1 otherwise. The replica itself is an actor that the driver starts on this pod's Ray node.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from evalrun_api.wire.pods import NO_HEAD_SECONDS, Environment, ExitCode
 from evalrun_runner.fleet.processes import adopt_orphans
 from evalrun_runner.fleet.ray_node import RayNode, replica_command
 from evalrun_runner.pods.environment import PodEnvironment
-from evalrun_runner.pods.head_client import Answer, Follower
+from evalrun_runner.pods.head_client import Answer, HeadClient
 from evalrun_runner.pods.log import say
-from evalrun_runner.pods.replica_policy import LASTING_SECONDS, Act, Seen, decide
+from evalrun_runner.pods.replica_policy import LASTING_SECONDS, Act, Observation, decide
 
 LOOK_SECONDS = 0.25
 DRAIN_SECONDS = 40.0
-"""For a replica to commit what is complete; with Ray's end this stays below the pod's grace."""
-PARTING_SECONDS = 10.0
-"""The same where its driver is gone: what it still commits is kept by the next one, which waits for this pod."""
+"""Maximum time in seconds for a replica to commit complete results; with Ray's end, it is below the pod's grace."""
+DISCONNECT_SECONDS = 10.0
+"""The same if its driver is gone: the next driver, which waits for this pod, reuses what the replica still commits."""
 
 
 class ReplicaPod:
-    """Takes the acts of ``deciding`` until one of them is to leave."""
+    """Replica's pod, which carries out the acts of ``replica_policy`` until the pod leaves."""
 
-    def __init__(self, environment: PodEnvironment, follower: Follower, stop: threading.Event) -> None:
+    def __init__(self, environment: PodEnvironment, client: HeadClient, stop: threading.Event) -> None:
         self._environment = environment
-        self._follower = follower
+        self._client = client
         self._stop = stop
         self._node: RayNode | None = None
         self._joined: str | None = None
         self._since = 0.0
-        """When the node was started."""
+        """Time of the node's start."""
         self._starts = 0
-        self._parted = -1e9
+        self._disconnected = -1e9
 
     def run(self) -> ExitCode:
-        """Until the end."""
+        """Run until the end and return the exit code."""
         while not self._stop.is_set():
-            answer = self._follower.answer
+            answer = self._client.answer
             match decide(self._look(answer)):
                 case Act.JOIN if answer is not None:
                     self._join(answer)
-                case Act.PART:
-                    self._part()
+                case Act.DISCONNECT:
+                    self._disconnect()
                 case Act.LEAVE:
                     return self._leave(answer)
                 case Act.FAIL:
@@ -60,35 +60,35 @@ class ReplicaPod:
                     self._wait()
         self._drain(DRAIN_SECONDS)
         self._end()
-        self._follower.say_goodbye()
+        self._client.say_goodbye()
         say("stopped as asked")
         return ExitCode.STOPPED
 
-    def _look(self, answer: Answer | None) -> Seen:
-        return Seen(
+    def _look(self, answer: Answer | None) -> Observation:
+        return Observation(
             head=None if answer is None else answer.head,
-            silence=self._follower.silence,
+            silence=self._client.silence,
             joined=self._joined,
             ended=self._node is not None and self._node.exit_code is not None,
             starts=self._starts,
-            parted=time.monotonic() - self._parted,
+            disconnected=time.monotonic() - self._disconnected,
         )
 
     def _wait(self) -> None:
-        self._follower.news.wait(LOOK_SECONDS)
-        self._follower.news.clear()
+        self._client.news.wait(LOOK_SECONDS)
+        self._client.news.clear()
 
     def _join(self, answer: Answer) -> None:
         say(f"joining driver {answer.head.instance} at {answer.address}")
         self._joined, self._since = answer.head.instance, time.monotonic()
         self._node = RayNode(replica_command(self._environment.address, answer.address), alone=True)
 
-    def _part(self) -> None:
-        node, answer = self._node, self._follower.answer
-        assert node is not None, "a pod parts from what it has joined"
+    def _disconnect(self) -> None:
+        node, answer = self._node, self._client.answer
+        assert node is not None, "only a pod that has joined disconnects"
         if (code := node.exit_code) is None:
-            say(f"another driver answers: parting from {self._joined}")
-            self._drain(PARTING_SECONDS)
+            say(f"another driver answers: leaving {self._joined}")
+            self._drain(DISCONNECT_SECONDS)
             self._starts = 0
         else:
             say(f"Ray ended by itself with {code}\n{node.output()}")
@@ -99,14 +99,14 @@ class ReplicaPod:
 
     def _leave(self, answer: Answer | None) -> ExitCode:
         if answer is None:
-            say(f"no driver for {NO_HEAD_SECONDS} s ({self._follower.why}): leaving, so that no GPU waits for it")
+            say(f"no driver for {NO_HEAD_SECONDS} s ({self._client.why}): leaving, so that no GPU waits for it")
         else:
             say("the driver says that all is done: leaving")
         self._end()
         return ExitCode.DONE
 
     def _drain(self, seconds: float) -> None:
-        """Let the replica commit what is complete and give the rest back."""
+        """Let the replica commit complete results and return its other leases."""
         if self._node is None or not self._node.draining.serving:
             return
         say("the replica commits what is complete")
@@ -119,27 +119,27 @@ class ReplicaPod:
     def _end(self) -> None:
         if self._node is not None:
             self._node.end()
-        self._node, self._joined, self._parted = None, None, time.monotonic()
+        self._node, self._joined, self._disconnected = None, None, time.monotonic()
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the replica's pod (entry point)."""
     environment = PodEnvironment.read()
     if not environment.head:
         say(f"{Environment.HEAD} is not set: expected the host name of the driver's Service")
         sys.exit(ExitCode.FAILED)
     stop = threading.Event()
-    follower = Follower(environment.head, environment.pod)
+    client = HeadClient(environment.head, environment.pod)
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.set()
-        follower.news.set()
+        client.news.set()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
     adopt_orphans()
     say(f"pod {environment.pod} ({environment.address}) looks for its driver at {environment.head}")
-    follower.start()
-    code = ReplicaPod(environment, follower, stop).run()
-    # Threads that ask the driver once more are not waited for.
+    client.start()
+    code = ReplicaPod(environment, client, stop).run()
+    # Do not wait for threads that ask the driver once more.
     os._exit(code)

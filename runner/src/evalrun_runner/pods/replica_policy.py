@@ -1,4 +1,4 @@
-"""What a replica's pod is to do, from what it sees: pure."""
+"""Policy of a replica's pod: its next act, as a pure function of what it observes."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ from evalrun_api.wire.pods import NO_HEAD_SECONDS, HeadState
 from evalrun_api.wire.runprogress import Head
 
 MOST_STARTS = 5
-"""Ray nodes that may end by themselves, one after the other, beside a driver that is there."""
+"""Maximum number of Ray nodes in a row that end by themselves while their driver answers."""
 LASTING_SECONDS = 300.0
-"""A node that was there for so long starts the count anew."""
+"""Lifetime of a node, in seconds, after which the count starts again."""
 LONGEST_PAUSE = 30.0
 
 
 class Act(StrEnum):
-    """What to do next."""
+    """Next act of the pod."""
 
     WAIT = "wait"
     JOIN = "join"
     """Start a Ray node at the driver that answers."""
-    PART = "part"
+    DISCONNECT = "disconnect"
     """End the Ray node: it ended by itself, or its driver is not the one that answers."""
     LEAVE = "leave"
-    """Exit 0: nothing more will be asked, or nobody is there to ask."""
+    """Exit with 0: the run is done, or no driver answers."""
     FAIL = "fail"
-    """Exit 1: Ray does not stay up in this pod."""
+    """Exit with 1: Ray does not keep running in this pod."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the pod sees. Times are seconds."""
+class Observation:
+    """What the pod observes. Times are in seconds."""
 
     head: Head | None
-    """The driver's last answer; None where it did not answer."""
+    """Last answer of the driver; None if it did not answer."""
     silence: float
-    """Since a driver answered."""
+    """Time since a driver answered."""
     joined: str | None = None
-    """The instance whose cluster this pod's Ray node belongs to; None without one."""
+    """Driver instance whose cluster this pod's Ray node belongs to; None without a node."""
     ended: bool = False
-    """The node ended by itself."""
+    """Whether the node ended by itself."""
     starts: int = 0
-    """Nodes in a row that ended by themselves beside the driver that answers."""
-    parted: float = 1e9
-    """Since the last node ended."""
+    """Number of nodes in a row that ended by themselves while this driver answered."""
+    disconnected: float = 1e9
+    """Time since the last node ended."""
 
 
-def decide(seen: Seen) -> Act:
-    """The first of these that holds."""
+def decide(seen: Observation) -> Act:
+    """Decide the next act: the first rule that applies."""
     if seen.silence > NO_HEAD_SECONDS:
         return Act.LEAVE
     if seen.joined is not None and seen.ended:
-        return Act.PART
+        return Act.DISCONNECT
     if seen.head is None:
         return Act.WAIT
     if seen.head.state is HeadState.DONE:
         return Act.LEAVE
     if seen.joined is not None:
-        return Act.WAIT if seen.joined == seen.head.instance else Act.PART
+        return Act.WAIT if seen.joined == seen.head.instance else Act.DISCONNECT
     if seen.starts >= MOST_STARTS:
         return Act.FAIL
-    if seen.head.state is HeadState.OPEN and seen.parted >= pause(seen.starts):
+    if seen.head.state is HeadState.OPEN and seen.disconnected >= pause(seen.starts):
         return Act.JOIN
     return Act.WAIT
 

@@ -8,7 +8,7 @@ import pytest
 
 from evalrun_api.wire.pods import NO_HEAD_SECONDS, HeadState
 from evalrun_api.wire.runprogress import Head
-from evalrun_runner.pods.replica_policy import LONGEST_PAUSE, MOST_STARTS, Act, Seen, decide, pause
+from evalrun_runner.pods.replica_policy import LONGEST_PAUSE, MOST_STARTS, Act, Observation, decide, pause
 
 
 def head(state: HeadState, instance: str = "one") -> Head:
@@ -16,8 +16,8 @@ def head(state: HeadState, instance: str = "one") -> Head:
 
 
 STARTING, OPEN, DONE = head(HeadState.STARTING), head(HeadState.OPEN), head(HeadState.DONE)
-ALONE = Seen(head=None, silence=1.0)
-JOINED = Seen(head=OPEN, silence=1.0, joined="one")
+ALONE = Observation(head=None, silence=1.0)
+JOINED = Observation(head=OPEN, silence=1.0, joined="one")
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,17 @@ JOINED = Seen(head=OPEN, silence=1.0, joined="one")
         "the driver is done": (replace(JOINED, head=DONE), Act.LEAVE),
         "the driver is silent for a moment": (replace(JOINED, head=None, silence=20.0), Act.WAIT),
         "the driver is gone": (replace(JOINED, head=None, silence=NO_HEAD_SECONDS + 1), Act.LEAVE),
-        "another driver is in its preflight": (replace(JOINED, head=head(HeadState.STARTING, "two")), Act.PART),
-        "another driver lets replicas in": (replace(JOINED, head=head(HeadState.OPEN, "two")), Act.PART),
-        "Ray ended with its driver": (replace(JOINED, head=None, ended=True), Act.PART),
-        "Ray ended beside its driver": (replace(JOINED, ended=True), Act.PART),
-        "Ray ended once, a moment ago": (replace(ALONE, head=OPEN, starts=1, parted=0.5), Act.WAIT),
-        "Ray ended once, a while ago": (replace(ALONE, head=OPEN, starts=1, parted=1.5), Act.JOIN),
+        "another driver is in its preflight": (replace(JOINED, head=head(HeadState.STARTING, "two")), Act.DISCONNECT),
+        "another driver lets replicas in": (replace(JOINED, head=head(HeadState.OPEN, "two")), Act.DISCONNECT),
+        "Ray ended with its driver": (replace(JOINED, head=None, ended=True), Act.DISCONNECT),
+        "Ray ended beside its driver": (replace(JOINED, ended=True), Act.DISCONNECT),
+        "Ray ended once, a moment ago": (replace(ALONE, head=OPEN, starts=1, disconnected=0.5), Act.WAIT),
+        "Ray ended once, a while ago": (replace(ALONE, head=OPEN, starts=1, disconnected=1.5), Act.JOIN),
         "Ray does not stay up": (replace(ALONE, head=OPEN, starts=MOST_STARTS), Act.FAIL),
         "Ray did not stay up, and all is done": (replace(ALONE, head=DONE, starts=MOST_STARTS), Act.LEAVE),
     }.values(),
 )
-def test_the_first_that_holds(seen: Seen, act: Act) -> None:
+def test_the_first_that_holds(seen: Observation, act: Act) -> None:
     assert decide(seen) is act
 
 
