@@ -27,7 +27,7 @@ from evalrun_runner.serving.endpoint import Endpoint
 from evalrun_runner.serving.head import HeadBoard
 
 LINE_SECONDS = 10.0
-HEARD_SECONDS = 10.0
+INFORM_SECONDS = 10.0
 """Maximum time for the replicas' pods to receive that the run is done, in seconds."""
 FLUSH_SECONDS = FLUSH_GRACE_SECONDS - 8.0
 """Time in seconds after SIGTERM until the process ends, even if it hangs."""
@@ -78,8 +78,8 @@ class DriverPod:
         say(_summary(ending))
         if ending.over:
             self._board.announce(HeadState.DONE)
-            if deaf := self._board.wait_until_heard(HEARD_SECONDS):
-                say(f"{deaf} replicas' pods did not ask any more; they leave by themselves")
+            if uninformed := self._board.wait_until_informed(INFORM_SECONDS):
+                say(f"{uninformed} replicas' pods did not ask any more; they leave by themselves")
         if self._head is not None:
             self._head.end()
         return ending.code

@@ -1,6 +1,6 @@
-"""The driver over HTTP: ``/progress`` (JSON), ``/healthz``, ``/metrics``; in a cluster also ``/readyz`` and ``/head``.
+"""HTTP endpoint of the driver: ``/progress`` (JSON), ``/healthz``, ``/metrics``; on a cluster ``/readyz`` and ``/head``, too.
 
-Read-only: it knows only the last view, and what the replicas' pods are told.
+Read-only: it serves the last view of the run and the head's state for the replicas' pods.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from evalrun_runner.serving.head import HeadBoard
 from evalrun_runner.serving.metrics import RunMetrics
 
 STALE_SECONDS = 120.0
-"""A driver that has shown nothing for this long is not healthy."""
+"""Seconds without a new view after which a driver is not healthy."""
 TIMEOUT_SECONDS = 10.0
-"""For a request to be sent."""
+"""Timeout for receiving a request, in seconds."""
 LONGEST_WAIT = 60.0
-"""Seconds for which ``/head`` holds a request back, at most."""
+"""Maximum number of seconds for which ``/head`` delays its answer."""
 
 _TEXT, _JSON = "text/plain", "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer."""
+    """HTTP answer."""
 
     status: int
     kind: str
@@ -48,15 +48,21 @@ class Page:
 
     @classmethod
     def text(cls, status: int, line: str) -> Page:
-        """A line of text."""
+        """Make an answer of one line of text."""
         return cls(status, _TEXT, f"{line}\n".encode())
 
 
 class Endpoint:
-    """Serves a run's progress on 127.0.0.1, or on ``host``. ``port`` 0 takes any free one.
+    """HTTP server of a run's progress and metrics.
 
-    ``board`` is what a cluster is told: readiness, and what replicas are to do. Raises ``InputError`` if the port
-    cannot be had.
+    Args:
+        config: The run.
+        port: The port; 0 for any free one.
+        host: The address to listen on.
+        board: Readiness and the state for replicas, in a cluster.
+
+    Raises:
+        InputError: The port is not available.
     """
 
     def __init__(
@@ -83,7 +89,7 @@ class Endpoint:
                 self.wfile.write(page.body)
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Scrapes are no news."""
+                """Do not log requests."""
 
         try:
             self._server = _Server((host, port), Handler)
@@ -93,7 +99,7 @@ class Endpoint:
             ) from error
 
     def start(self) -> str:
-        """Serve in a thread; returns the URL."""
+        """Start to serve in a thread, and return the URL."""
         threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True).start()
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
@@ -104,14 +110,14 @@ class Endpoint:
         self._server.server_close()
 
     def update(self, view: View) -> None:
-        """Take the newest view."""
+        """Replace the view with the newest one."""
         self._view, self._shown = view, time.monotonic()
-        # What is busy with something else than items says nothing of them: what was known of them stays.
+        # A view without progress does not concern items, so the last known progress stays.
         self._progress = view.progress or self._progress
         self._metrics.update(view)
 
     def progress(self) -> RunProgress:
-        """The run at this moment, in the words of the status of an EvalRun."""
+        """Return the run's progress in the form of an EvalRun's status."""
         return progress_of(self._view, self._progress)
 
     def _answer(self, address: str, headers: Message) -> Page:
@@ -136,13 +142,13 @@ class Endpoint:
         encode, kind = choose_encoder(headers.get("Accept", ""))
         body = encode(self._metrics.registry)
         if gzip_accepted(headers.get("Accept-Encoding", "")):
-            # The fastest level makes it twenty times smaller; the others cost more than they spare.
+            # The fastest level makes the page twenty times smaller; higher levels cost more than they save.
             return Page(200, kind, gzip.compress(body, 1), "gzip")
         return Page(200, kind, body)
 
     def _health(self) -> Page:
         age = time.monotonic() - self._shown
-        # Only the dispatch loop shows itself all the time; a download or an aggregation may take long.
+        # Only the dispatch loop updates the view continuously; a download or an aggregation may take long.
         healthy = age < STALE_SECONDS or self._view is None or self._view.progress is None
         return Page.text(200 if healthy else 503, "ok" if healthy else f"no progress was shown for {age:.0f} s")
 
@@ -150,10 +156,10 @@ class Endpoint:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
-    """A thousand replicas ask again at the same moment when a driver begins."""
+    """Length of the accept queue: a thousand replicas ask at the same moment when a driver starts."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who hung up before the answer has no use for it, and asks again."""
+        """Ignore clients that disconnected before the answer: they will ask again."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -172,7 +178,7 @@ def _head(board: HeadBoard, query: str) -> Page:
 
 
 def progress_of(view: View | None, progress: ProgressSnapshot | None) -> RunProgress:
-    """A view, with what is known of the items, in the words of the status of an EvalRun."""
+    """Convert a view and the last known progress of items into the form of an EvalRun's status."""
     if view is None:
         return RunProgress(phase=Phase.STARTING)
     shown = RunProgress(phase=view.phase, note=view.note, replicas_ready=view.replicas_ready, degraded=view.degraded)

@@ -1,4 +1,4 @@
-"""What a driver tells its cluster: whether it is ready, and what the replicas' pods are to do."""
+"""The head's state for the cluster: whether the driver is ready, and what the replicas' pods should do."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from evalrun_api.wire.pods import HeadState
 from evalrun_api.wire.runprogress import Head
 
 FOLLOWING_SECONDS = 60.0
-"""A pod that has not asked for this long is not waited for."""
+"""Seconds without a request after which a pod is not waited for."""
 
 
 class HeadBoard:
-    """Thread-safe. Every driver process has an ``instance`` of its own: replicas join each anew."""
+    """State that replicas' pods ask for. Thread-safe. Each driver process has its own ``instance`` to be joined."""
 
     def __init__(self) -> None:
         self.instance = secrets.token_hex(8)
@@ -22,9 +22,9 @@ class HeadBoard:
         self._changed = threading.Condition()
         self._ready = threading.Event()
         self._asked: dict[str, float] = {}
-        """Pod -> when it last asked."""
-        self._heard: set[str] = set()
-        """Pods that were told ``done``, or have left before."""
+        """Map from pod to the time of its last request."""
+        self._informed: set[str] = set()
+        """Pods that received ``done``, or have left before."""
 
     @property
     def ready(self) -> bool:
@@ -32,39 +32,52 @@ class HeadBoard:
         return self._ready.is_set()
 
     def preflight_passed(self) -> None:
-        """The run is worth its GPUs: say so to Kubernetes."""
+        """Report readiness to Kubernetes, after which the run gets its GPUs."""
         self._ready.set()
 
     def announce(self, state: HeadState) -> None:
-        """Tell everyone who asks or waits."""
+        """Set the state and answer all waiting requests."""
         with self._changed:
             self._state = state
             self._changed.notify_all()
 
     def ask(self, pod: str, known: str, wait: float) -> Head:
-        """The state: at once where it is not the one that is known, else when it changes or ``wait`` seconds passed."""
+        """Return the state: immediately if it differs from the known one, else after a change or the wait.
+
+        Args:
+            pod: Name of the asking pod.
+            known: The state that the pod knows.
+            wait: Maximum time to wait for a change, in seconds.
+        """
         with self._changed:
             self._asked[pod] = time.monotonic()
-            self._heard.discard(pod)
+            self._informed.discard(pod)
             self._changed.wait_for(lambda: self._state.value != known, timeout=max(0.0, wait))
             self._asked[pod] = time.monotonic()
             if self._state is HeadState.DONE:
-                self._heard.add(pod)
+                self._informed.add(pod)
                 self._changed.notify_all()
             return Head(instance=self.instance, state=self._state)
 
     def leave(self, pod: str) -> None:
-        """The pod will not ask any more."""
+        """Record that a pod will not ask any more."""
         with self._changed:
-            self._heard.add(pod)
+            self._informed.add(pod)
             self._changed.notify_all()
 
-    def wait_until_heard(self, timeout: float) -> int:
-        """After ``done``: until all pods that ask have been told, at most ``timeout`` seconds; how many were not."""
+    def wait_until_informed(self, timeout: float) -> int:
+        """Wait until all asking pods have received ``done``.
+
+        Args:
+            timeout: Maximum time to wait, in seconds.
+
+        Returns:
+            The number of pods that did not receive it.
+        """
 
         def waiting() -> int:
             lately = time.monotonic() - FOLLOWING_SECONDS
-            return sum(asked > lately and pod not in self._heard for pod, asked in self._asked.items())
+            return sum(asked > lately and pod not in self._informed for pod, asked in self._asked.items())
 
         with self._changed:
             self._changed.wait_for(lambda: not waiting(), timeout=timeout)

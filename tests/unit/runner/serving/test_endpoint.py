@@ -152,15 +152,15 @@ def test_a_cluster_is_told_when_the_run_is_ready_and_what_replicas_are_to_do() -
 def test_the_end_waits_for_those_that_ask_and_no_others() -> None:
     board = HeadBoard()
     board.announce(HeadState.DONE)
-    assert board.wait_until_heard(0.0) == 0, "nobody asked"
+    assert board.wait_until_informed(0.0) == 0, "nobody asked"
     board = HeadBoard()
     for pod in ("a", "b"):
         board.ask(pod, "", 0.0)
     board.announce(HeadState.DONE)
     board.ask("a", "open", 0.0)
-    assert board.wait_until_heard(0.0) == 1
+    assert board.wait_until_informed(0.0) == 1
     board.ask("b", "open", 0.0)
-    assert board.wait_until_heard(0.0) == 0
+    assert board.wait_until_informed(0.0) == 0
 
 
 def test_the_end_does_not_wait_for_who_has_said_goodbye() -> None:
@@ -171,7 +171,7 @@ def test_the_end_does_not_wait_for_who_has_said_goodbye() -> None:
         wait_until(lambda: "a" in board._asked, 10, lambda: "the question did not come")
         get(f"{url}/head?pod=a&leaving=1")
         board.announce(HeadState.DONE)
-        assert board.wait_until_heard(0.0) == 0
+        assert board.wait_until_informed(0.0) == 0
         held.result()
 
 

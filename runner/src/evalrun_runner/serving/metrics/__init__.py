@@ -1,4 +1,4 @@
-"""What a driver exports to Prometheus: its newest view as series of ``evalrun_api.metrics``, made at each scrape."""
+"""Metrics of a driver for Prometheus: its newest view as series of ``evalrun_api.metrics``, made at each scrape."""
 
 from evalrun_runner.serving.metrics.collector import RunMetrics
 

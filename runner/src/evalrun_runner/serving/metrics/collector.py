@@ -1,4 +1,4 @@
-"""The newest view of a run as families of series. Scrapes take what was last shown: nothing waits for them."""
+"""Collector that turns the newest view of a run into families of series. Scrapes never make the driver wait."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.telemetry import TelemetrySnapshot
 from evalrun_runner.serving.metrics.families import Families
-from evalrun_runner.serving.metrics.replicas import PassingTime, tell_engines, tell_places, tell_replicas, tell_store
-from evalrun_runner.serving.metrics.scores import tell_scores
-from evalrun_runner.serving.metrics.work import tell_commits, tell_progress
+from evalrun_runner.serving.metrics.replicas import ReplicaTime, add_engines, add_places, add_replicas, add_store
+from evalrun_runner.serving.metrics.scores import add_scores
+from evalrun_runner.serving.metrics.work import add_commits, add_progress
 
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """What is known: of items and replicas it stays, whatever the driver is busy with afterwards."""
+    """Latest view, with the last known progress and telemetry, which later views may lack."""
 
     view: View
     progress: ProgressSnapshot | None
@@ -31,9 +31,11 @@ class _Latest:
 
 
 class RunMetrics:
-    """A collector of prometheus_client's. ``update`` and ``collect`` may be called by any thread, also at once.
+    """Collector for prometheus_client. Thread-safe.
 
-    ``clock`` is that of the views' snapshots.
+    Args:
+        config: The run.
+        clock: The clock of the views' snapshots, in seconds.
     """
 
     def __init__(self, config: RunConfig, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,43 +46,43 @@ class RunMetrics:
         engine = "vllm" if config.spec.engine.mock is None else "mock"
         numerics = config.spec.engine.numerics.value
         self._facts = self._model, str(config.attempt), engine, numerics, version("evalrun-runner")
-        self._passing_time = PassingTime()
+        self._replica_time = ReplicaTime()
         self._latest = _Latest(View(Phase.STARTING), None, None)
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
     def update(self, view: View) -> None:
-        """Take the newest view."""
+        """Replace the view with the newest one."""
         before = self._latest
         self._latest = _Latest(view, view.progress or before.progress, view.telemetry or before.telemetry)
 
     def collect(self) -> Iterable[Family]:
-        """The families of one scrape; what is not known yet has no series."""
+        """Return the families of one scrape; unknown values have no series."""
         latest = self._latest
         families = Families(self._run)
-        self._tell_driver(families, latest)
+        self._add_driver(families, latest)
         if latest.progress is not None:
-            tell_progress(families, latest.progress, busy=latest.view.progress is not None)
+            add_progress(families, latest.progress, busy=latest.view.progress is not None)
         if latest.telemetry is not None:
-            self._tell_telemetry(families, latest.telemetry)
+            self._add_telemetry(families, latest.telemetry)
         return families
 
-    def _tell_driver(self, families: Families, latest: _Latest) -> None:
+    def _add_driver(self, families: Families, latest: _Latest) -> None:
         config = self._config
-        families.tell(driver.DRIVER_INFO, 1, *self._facts)
-        families.tell(driver.DRIVER_PHASE, 1, latest.view.phase.value)
-        families.tell(driver.ITEMS_ALLOWED, config.spec.policy.max_failed_items)
-        families.tell(driver.REPLICAS_WANTED, config.spec.replicas.count)
-        families.tell(driver.STORE_DEGRADED, latest.view.degraded is not None)
+        families.add(driver.DRIVER_INFO, 1, *self._facts)
+        families.add(driver.DRIVER_PHASE, 1, latest.view.phase.value)
+        families.add(driver.ITEMS_ALLOWED, config.spec.policy.max_failed_items)
+        families.add(driver.REPLICAS_WANTED, config.spec.replicas.count)
+        families.add(driver.STORE_DEGRADED, latest.view.degraded is not None)
 
-    def _tell_telemetry(self, families: Families, telemetry: TelemetrySnapshot) -> None:
+    def _add_telemetry(self, families: Families, telemetry: TelemetrySnapshot) -> None:
         together = telemetry.replicas_total()
-        seconds = self._passing_time.seconds(telemetry, self._clock())
-        tell_commits(families, telemetry)
-        tell_replicas(families, telemetry, seconds, self._config.gpus_per_replica)
-        tell_places(families, telemetry)
-        tell_engines(families, telemetry, together)
-        tell_store(families, "driver", telemetry.store)
-        tell_store(families, "replica", together.store)
-        tell_scores(families, telemetry, self._model)
+        seconds = self._replica_time.seconds(telemetry, self._clock())
+        add_commits(families, telemetry)
+        add_replicas(families, telemetry, seconds, self._config.gpus_per_replica)
+        add_places(families, telemetry)
+        add_engines(families, telemetry, together)
+        add_store(families, "driver", telemetry.store)
+        add_store(families, "replica", together.store)
+        add_scores(families, telemetry, self._model)

@@ -1,4 +1,4 @@
-"""The families of one scrape."""
+"""Families of one scrape."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from evalrun_runner.records.messages import Latencies
 
 
 class Families:
-    """Filled by one scrape; ``run`` is what all series are labelled with: namespace and name."""
+    """Families that one scrape fills. Every series has the labels ``run``: namespace and name."""
 
     def __init__(self, run: tuple[str, str]) -> None:
         self._run = run
         self._families: dict[str, Family] = {}
 
-    def tell(self, metric: Metric, value: float, *labels: str) -> None:
-        """A series of a gauge or counter; ``labels`` are those after the run's."""
+    def add(self, metric: Metric, value: float, *labels: str) -> None:
+        """Add a series of a gauge or counter; ``labels`` follow the run's labels."""
         family = self._of(metric)
         assert isinstance(family, GaugeMetricFamily | CounterMetricFamily)
         family.add_metric([*self._run, *labels], value)
 
-    def tell_histogram(self, metric: Metric, seconds: Latencies) -> None:
-        """A histogram; without buckets nothing was observed yet."""
+    def add_histogram(self, metric: Metric, seconds: Latencies) -> None:
+        """Add a histogram; latencies without buckets mean that nothing was observed yet."""
         family = self._of(metric)
         assert isinstance(family, HistogramMetricFamily)
         bounds = [*map(floatToGoString, metric.buckets), "+Inf"]

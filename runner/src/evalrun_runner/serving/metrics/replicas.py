@@ -1,4 +1,4 @@
-"""Replicas: how many, for how long, and each one's engine."""
+"""Metrics of replicas: their number, their time, and each one's engine."""
 
 from __future__ import annotations
 
@@ -20,70 +20,70 @@ CAUSES = {
     Departure.DRAINED: "drained",
 }
 OPERATIONS = ("create", "put", "get", "exists", "list", "delete", "move")
-"""Told from the start: a counter that appears with its first increase hides that from ``rate`` and ``increase``."""
+"""Operations with series from the start: ``rate`` and ``increase`` would miss the first increase of a new series."""
 REASONS = ("unavailable", "full", "denied")
-"""As with operations."""
+"""Reasons with series from the start."""
 
 
-class PassingTime:
-    """Seconds go on between two views. They never fall, though a replica may have left before a view said so."""
+class ReplicaTime:
+    """Replicas' time, which grows between views and never falls, even if a replica departs before the next view."""
 
     def __init__(self) -> None:
-        self._told = (0.0, 0.0)
+        self._reported = (0.0, 0.0)
         self._lock = threading.Lock()
 
     def seconds(self, telemetry: TelemetrySnapshot, now: float) -> tuple[float, float]:
-        """Of loading and of being ready, summed up over the replicas."""
+        """Return the seconds of loading and of being ready, summed over all replicas."""
         loading, ready = telemetry.seconds(now)
         with self._lock:
-            self._told = max(self._told[0], loading), max(self._told[1], ready)
-            return self._told
+            self._reported = max(self._reported[0], loading), max(self._reported[1], ready)
+            return self._reported
 
 
-def tell_replicas(
+def add_replicas(
     families: Families, telemetry: TelemetrySnapshot, seconds: tuple[float, float], gpus_per_replica: int
 ) -> None:
-    """How many there are, and for how long; why some left."""
+    """Add the number of replicas, their time, and their departures by cause."""
     for state, number, passed in (
         (LOADING, telemetry.loading, seconds[0]),
         (READY, telemetry.ready, seconds[1]),
     ):
-        families.tell(driver.REPLICAS, number, state)
-        families.tell(driver.REPLICA_SECONDS, passed, state)
-        families.tell(driver.GPU_SECONDS, gpus_per_replica * passed, state)
+        families.add(driver.REPLICAS, number, state)
+        families.add(driver.REPLICA_SECONDS, passed, state)
+        families.add(driver.GPU_SECONDS, gpus_per_replica * passed, state)
     for departure, cause in CAUSES.items():
-        families.tell(driver.DEPARTURES, telemetry.departures[departure], cause)
+        families.add(driver.DEPARTURES, telemetry.departures[departure], cause)
 
 
-def tell_places(families: Families, telemetry: TelemetrySnapshot) -> None:
-    """Who is here, what each engine does, and what each place has done; places that are vacant keep their counters."""
+def add_places(families: Families, telemetry: TelemetrySnapshot) -> None:
+    """Add each present replica, its engine's state, and the totals of each slot; vacant slots keep their counters."""
     for seat in telemetry.seats:
         if seat.place < MOST_PLACES:
             place, engine = str(seat.place), seat.telemetry.engine
-            families.tell(driver.REPLICA_INFO, 1, place, seat.name, seat.host)
-            families.tell(driver.REPLICA_REQUESTS, engine.running, place, "running")
-            families.tell(driver.REPLICA_REQUESTS, engine.waiting, place, "waiting")
-            families.tell(driver.REPLICA_CACHE, engine.cache_usage, place)
-            families.tell(driver.REPLICA_LEASED, seat.leased_items, place)
+            families.add(driver.REPLICA_INFO, 1, place, seat.name, seat.host)
+            families.add(driver.REPLICA_REQUESTS, engine.running, place, "running")
+            families.add(driver.REPLICA_REQUESTS, engine.waiting, place, "waiting")
+            families.add(driver.REPLICA_CACHE, engine.cache_usage, place)
+            families.add(driver.REPLICA_LEASED, seat.leased_items, place)
     for number, done in enumerate(telemetry.places[:MOST_PLACES]):
-        families.tell(driver.REPLICA_ITEMS, done.items, str(number))
-        families.tell(driver.REPLICA_TOKENS, done.tokens, str(number))
-    families.tell(driver.SERIES_DROPPED, max(0, len(telemetry.places) - MOST_PLACES), "replicas")
+        families.add(driver.REPLICA_ITEMS, done.items, str(number))
+        families.add(driver.REPLICA_TOKENS, done.tokens, str(number))
+    families.add(driver.SERIES_DROPPED, max(0, len(telemetry.places) - MOST_PLACES), "replicas")
 
 
-def tell_engines(families: Families, telemetry: TelemetrySnapshot, together: Telemetry) -> None:
-    """All engines together; ``together`` is the sum of what replicas told."""
-    families.tell(driver.ENGINE_TOKENS, sum(place.tokens for place in telemetry.places))
-    families.tell_histogram(driver.REQUEST_SECONDS, together.latencies)
-    families.tell(driver.PREFIX_QUERIED, together.engine.prefix_queried)
-    families.tell(driver.PREFIX_HIT, together.engine.prefix_hit)
-    families.tell(driver.PREEMPTIONS, together.engine.preemptions)
+def add_engines(families: Families, telemetry: TelemetrySnapshot, together: Telemetry) -> None:
+    """Add totals over all engines; ``together`` is the sum of the replicas' telemetry."""
+    families.add(driver.ENGINE_TOKENS, sum(place.tokens for place in telemetry.places))
+    families.add_histogram(driver.REQUEST_SECONDS, together.latencies)
+    families.add(driver.PREFIX_QUERIED, together.engine.prefix_queried)
+    families.add(driver.PREFIX_HIT, together.engine.prefix_hit)
+    families.add(driver.PREEMPTIONS, together.engine.preemptions)
 
 
-def tell_store(families: Families, side: str, stats: StoreStats) -> None:
-    """The calls of a side to the store."""
+def add_store(families: Families, side: str, stats: StoreStats) -> None:
+    """Add the calls of one side (driver or replica) to the store."""
     for operation, calls in {**dict.fromkeys(OPERATIONS, 0), **stats.requests}.items():
-        families.tell(driver.STORE_REQUESTS, calls, side, operation)
+        families.add(driver.STORE_REQUESTS, calls, side, operation)
     for reason, calls in {**dict.fromkeys(REASONS, 0), **stats.retries}.items():
-        families.tell(driver.STORE_RETRIES, calls, side, reason)
-    families.tell(driver.STORE_WAIT, stats.wait_seconds, side)
+        families.add(driver.STORE_RETRIES, calls, side, reason)
+    families.add(driver.STORE_WAIT, stats.wait_seconds, side)

@@ -1,4 +1,4 @@
-"""Running scores: means over what is answered so far."""
+"""Metrics of running scores: means over the answers so far."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from evalrun_runner.records.results import Tally
 from evalrun_runner.serving.metrics.families import Families
 
 MOST_SCORES = 300
-"""Scores with series of their own, in the plan's order."""
+"""Maximum number of scores with series, in the plan's order."""
 NOT_FINAL = "false"
 
 Row = tuple[str, str, str, str]
-"""(task, metric, filter, better)"""
+"""Labels of a score: (task, metric, filter, better)."""
 
 
-def tell_scores(families: Families, telemetry: TelemetrySnapshot, model: str) -> None:
-    """The first scores in the plan's order, and how many are dropped."""
-    told: set[Row] = set()
+def add_scores(families: Families, telemetry: TelemetrySnapshot, model: str) -> None:
+    """Add the first scores in the plan's order, and the number of dropped ones."""
+    reported: set[Row] = set()
     dropped = 0
     for row, tally in _rows(telemetry):
-        # Two long names may be cut to the same one; a series twice would be refused.
-        if len(told) == MOST_SCORES or row in told:
+        # Two long names may be truncated to the same one, and Prometheus refuses duplicate series.
+        if len(reported) == MOST_SCORES or row in reported:
             dropped += 1
             continue
-        told.add(row)
+        reported.add(row)
         task, metric, filter_name, better = row
         labels = (model, task, metric, filter_name, NOT_FINAL, better)
         mean, stderr = mean_and_stderr(tally)
-        families.tell(scores.SCORE, mean, *labels)
+        families.add(scores.SCORE, mean, *labels)
         if stderr is not None:
-            families.tell(scores.SCORE_STDERR, stderr, *labels)
-        families.tell(scores.SCORE_ITEMS, tally.n, *labels)
-    families.tell(driver.SERIES_DROPPED, dropped, "scores")
+            families.add(scores.SCORE_STDERR, stderr, *labels)
+        families.add(scores.SCORE_ITEMS, tally.n, *labels)
+    families.add(driver.SERIES_DROPPED, dropped, "scores")
 
 
 def _rows(telemetry: TelemetrySnapshot) -> Iterator[tuple[Row, Tally]]:

@@ -1,4 +1,4 @@
-"""Items, chunks, tokens and times: how far the run is."""
+"""Metrics of the run's progress: items, chunks, tokens and times."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from evalrun_runner.driver.telemetry import TelemetrySnapshot
 from evalrun_runner.serving.metrics.families import Families
 
 
-def tell_progress(families: Families, progress: ProgressSnapshot, *, busy: bool) -> None:
-    """What the dispatcher counts. ``busy``: it dispatches, so that the time left is known."""
-    families.tell(driver.ITEMS_PLANNED, progress.planned)
-    families.tell(driver.PLANNING_DONE, progress.planning_done)
+def add_progress(families: Families, progress: ProgressSnapshot, *, busy: bool) -> None:
+    """Add the dispatcher's counts.
+
+    Args:
+        families: The families to add to.
+        progress: The dispatcher's snapshot.
+        busy: Whether the run dispatches now, so that the remaining time is valid.
+    """
+    families.add(driver.ITEMS_PLANNED, progress.planned)
+    families.add(driver.PLANNING_DONE, progress.planning_done)
     for status, items in (
         ("ok", progress.counts.ok),
         ("failed", progress.counts.failed),
@@ -19,11 +25,11 @@ def tell_progress(families: Families, progress: ProgressSnapshot, *, busy: bool)
         ("leased", progress.in_flight),
         ("waiting", progress.pending),
     ):
-        families.tell(driver.ITEMS, items, status)
-    families.tell(driver.ITEMS_KEPT, progress.kept)
-    families.tell(driver.ITEMS_REDONE, progress.redone)
+        families.add(driver.ITEMS, items, status)
+    families.add(driver.ITEMS_KEPT, progress.kept)
+    families.add(driver.ITEMS_REDONE, progress.redone)
     if busy and progress.eta_s is not None:
-        families.tell(driver.ETA, progress.eta_s)
+        families.add(driver.ETA, progress.eta_s)
     still_open = progress.pending_chunks + progress.leased_chunks + progress.suspect_chunks
     for state, chunks in (
         ("waiting", progress.pending_chunks),
@@ -31,17 +37,17 @@ def tell_progress(families: Families, progress: ProgressSnapshot, *, busy: bool)
         ("suspect", progress.suspect_chunks),
         ("committed", progress.chunks - still_open),
     ):
-        families.tell(driver.CHUNKS, chunks, state)
-    families.tell(driver.CHUNKS_HEDGED, progress.hedged)
-    families.tell(driver.CHUNKS_DUPLICATE, progress.duplicate_commits)
-    families.tell(driver.PROMPT_TOKENS, progress.prompt_tokens)
-    families.tell(driver.GENERATED_TOKENS, progress.output_tokens)
+        families.add(driver.CHUNKS, chunks, state)
+    families.add(driver.CHUNKS_HEDGED, progress.hedged)
+    families.add(driver.CHUNKS_DUPLICATE, progress.duplicate_commits)
+    families.add(driver.PROMPT_TOKENS, progress.prompt_tokens)
+    families.add(driver.GENERATED_TOKENS, progress.output_tokens)
 
 
-def tell_commits(families: Families, telemetry: TelemetrySnapshot) -> None:
-    """What this driver's replicas brought into the ledger."""
+def add_commits(families: Families, telemetry: TelemetrySnapshot) -> None:
+    """Add what this driver's replicas committed to the ledger."""
     items = telemetry.items
     for status, number in (("ok", items.ok), ("failed", items.failed), ("quarantined", items.quarantined)):
-        families.tell(driver.ITEMS_COMMITTED, number, status)
-    families.tell(driver.CHUNKS_COMMITTED, telemetry.chunks)
-    families.tell_histogram(driver.COMMIT_SECONDS, telemetry.commits)
+        families.add(driver.ITEMS_COMMITTED, number, status)
+    families.add(driver.CHUNKS_COMMITTED, telemetry.chunks)
+    families.add_histogram(driver.COMMIT_SECONDS, telemetry.commits)
