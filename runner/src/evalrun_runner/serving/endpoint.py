@@ -1,4 +1,4 @@
-"""HTTP endpoint of the driver: ``/progress`` (JSON), ``/healthz``, ``/metrics``; on a cluster ``/readyz`` and ``/head``, too.
+"""HTTP endpoint of the driver: ``/progress``, ``/healthz``, ``/metrics``; in a cluster also ``/readyz`` and ``/head``.
 
 Read-only: it serves the last view of the run and the head's state for the replicas' pods.
 """
