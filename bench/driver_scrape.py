@@ -44,7 +44,9 @@ from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.engine.mock import MockSettings
 from evalrun_runner.records.messages import EngineStats, Latencies, Order, Report, StoreStats, Telemetry
 from evalrun_runner.records.results import Tally
-from evalrun_runner.replica.replica import Replica, ReplicaSettings
+from evalrun_runner.replica.assembly import build_replica
+from evalrun_runner.replica.replica import Replica
+from evalrun_runner.replica.settings import ReplicaSettings
 from evalrun_runner.serving.endpoint import Endpoint, Page
 from evalrun_runner.serving.metrics import RunMetrics
 from evalrun_runner.serving.metrics.scores import MOST_SCORES
@@ -144,7 +146,7 @@ class ScrapedRun:
 
     def _fleet(self, count: int, settings: ReplicaSettings, *_: object, **__: object) -> _OneReplica:
         # One at a time: tokens are answered evenly, and a window can be short.
-        self._replica = Replica("bench", replace(settings, engine=MockSettings(max_num_seqs=1)))
+        self._replica = build_replica("bench", replace(settings, engine=MockSettings(max_num_seqs=1)))
         self._replica.load()
         return _OneReplica(self._replica, _Unclocked())
 

@@ -23,17 +23,19 @@ from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation, Suit
 from evalrun_runner.driver.preflight import Setting, load_tasks
 from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.run import Options, run
-from evalrun_runner.engine.protocol import Engine
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
-from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
+from evalrun_runner.engine.tokens import load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
 from evalrun_runner.fleet.protocol import Answered, FleetEvent, Joined
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.planning.identity import identity_of
 from evalrun_runner.records.messages import Order, Report
 from evalrun_runner.records.results import Outcome
+from evalrun_runner.replica.assembly import Parts, build_replica
+from evalrun_runner.replica.loading import Libraries
 from evalrun_runner.replica.pump import Pump
-from evalrun_runner.replica.replica import Replica, ReplicaSettings
+from evalrun_runner.replica.replica import Replica
+from evalrun_runner.replica.settings import ReplicaSettings
 from evalrun_runner.replica.work import ChunkWork
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.directory import DirectoryStore
@@ -65,6 +67,7 @@ class _GivenEngine(VllmEngine):
 
         self._params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
+        self.arguments = {}
         self._engine = llm_engine
         self._watch = SchedulerWatch()
         self.max_model_len = llm_engine.vllm_config.model_config.max_model_len
@@ -73,51 +76,23 @@ class _GivenEngine(VllmEngine):
         self._internal = {}
 
 
-class _LoadedReplica(Replica):
-    """A replica whose engine can be reached: to empty its prefix cache, and to be used by others between runs."""
+def _in_engine_thread(replica: Replica, job: Callable[[], T]) -> T:
+    """Do something while the replica idles, where its engine runs: threads differ in how OpenMP serves them."""
+    answers: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
 
-    def __init__(self, settings: ReplicaSettings, start: Callable[[], Any] | None) -> None:
-        """``start`` gives the LLMEngine to use, in the engine's thread; None for one of the replica's own."""
-        super().__init__("bench", settings)
-        self._start = start
-        self._jobs: list[Callable[[], None]] = []
-        self.engine: VllmEngine
+    def answered(_: Pump) -> None:
+        try:
+            answers.put(job())
+        except Exception as error:
+            answers.put(error)
 
-    def in_engine_thread(self, job: Callable[[], T]) -> T:
-        """Do something while the replica idles, where its engine runs: threads differ in how OpenMP serves them."""
-        answers: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
-
-        def answered() -> None:
-            try:
-                answers.put(job())
-            except Exception as error:
-                answers.put(error)
-
-        with self._changed:
-            self._jobs.append(answered)
-            self._changed.notify_all()
-        answer = answers.get()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def _make_engine(self) -> tuple[Engine, TextCodec]:
-        if self._start is None:
-            engine, codec = super()._make_engine()
-        else:
-            assert isinstance(self._settings.engine, VllmSettings)
-            engine, codec = _GivenEngine(self._start()), TextCodec(load_tokenizer(self._settings.engine.model))
-        assert isinstance(engine, VllmEngine)
-        self.engine = engine
-        return engine, codec
-
-    def _receive(self, pump: Pump) -> None:
-        super()._receive(pump)
-        while self._jobs:
-            self._jobs.pop()()
-
-    def _has_work(self) -> bool:
-        return super()._has_work() or bool(self._jobs)
+    with replica._changed:
+        replica._jobs.append(answered)
+        replica._changed.notify_all()
+    answer = answers.get()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 class _Clock:
@@ -222,15 +197,21 @@ class RunnerSide:
             for workload in workloads.values()
             for leaf in load_tasks(self._setting(workload)).leaves
         }
-        with mock.patch("evalrun_runner.replica.replica.open_store", return_value=self._store):
-            replica = ReplicaSettings(StoreSpec(str(folder)), settings, recipes, settings.seed)
-            self._replica = _LoadedReplica(replica, self._start())
+        self._engine: VllmEngine
+        parts = Parts(open_store=lambda _: self._store, libraries=Libraries(vllm=self._load_engine))
+        self._replica = build_replica(
+            "bench", ReplicaSettings(StoreSpec(str(folder)), settings, recipes, settings.seed), parts
+        )
         self._replica.load()
         self._load_seconds = time.monotonic() - started
 
-    def _start(self) -> Callable[[], Any] | None:
-        """What gives the replica its LLMEngine; None to let it load one."""
-        return None
+    def _load_engine(self, settings: VllmSettings) -> VllmEngine:
+        """The replica's engine, made in its own thread; kept, to empty its prefix cache between runs."""
+        self._engine = self._make_engine(settings)
+        return self._engine
+
+    def _make_engine(self, settings: VllmSettings) -> VllmEngine:
+        return VllmEngine(settings)
 
     def load_seconds(self) -> float:
         """From the start of the process's work to an engine that can be asked."""
@@ -238,7 +219,7 @@ class RunnerSide:
 
     def run(self, workload: Workload, store: str) -> Run:
         """One run, from loading its tasks to its results."""
-        self._replica.engine._engine.reset_prefix_cache()
+        self._engine._engine.reset_prefix_cache()
         self._runs += 1
         setting = self._setting(workload)
         target = DirectoryStore(self._folder / f"run{self._runs}") if store == DIRECTORY else MemoryStore()
@@ -283,20 +264,17 @@ class RunnerSide:
 class SharedSide(RunnerSide):
     """All sides on one engine in one process: two processes differ by some per cent for as long as they live."""
 
-    def _start(self) -> Callable[[], Any]:
-        def start() -> Any:
-            self._reference = ReferenceSide(self._settings)
-            return self._reference.llm.llm_engine
-
-        return start
+    def _make_engine(self, settings: VllmSettings) -> VllmEngine:
+        self._reference = ReferenceSide(settings)
+        return _GivenEngine(self._reference.llm.llm_engine)
 
     def raw(self, workload: Workload) -> Run:
         """See ``ReferenceSide``."""
-        return self._replica.in_engine_thread(lambda: self._reference.raw(workload))
+        return _in_engine_thread(self._replica, lambda: self._reference.raw(workload))
 
     def lm_eval(self, workload: Workload) -> Run:
         """See ``ReferenceSide``."""
-        return self._replica.in_engine_thread(lambda: self._reference.lm_eval(workload))
+        return _in_engine_thread(self._replica, lambda: self._reference.lm_eval(workload))
 
     def prompt_tokens(self, workload: Workload) -> float:
         """See ``ReferenceSide``."""

@@ -33,7 +33,7 @@ from evalrun_runner.planning.planning import Planning
 from evalrun_runner.planning.resume import EarlierRun
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import Counts
-from evalrun_runner.replica.replica import ReplicaSettings
+from evalrun_runner.replica.settings import ReplicaSettings
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
 from evalrun_runner.store.patient import PatientStore

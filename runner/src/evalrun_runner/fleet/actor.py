@@ -10,7 +10,8 @@ from typing import Any
 
 from evalrun_runner.fleet.draining import DrainFolder
 from evalrun_runner.records.messages import Order
-from evalrun_runner.replica.replica import Replica, ReplicaSettings
+from evalrun_runner.replica.assembly import build_replica
+from evalrun_runner.replica.settings import ReplicaSettings
 
 DRAIN_POLL_SECONDS = 0.2
 GOODBYE_SECONDS = 3.0
@@ -21,7 +22,7 @@ class ReplicaActor:
     """The Ray actor: a ``Replica`` in a process of its own."""
 
     def __init__(self, name: str, settings: ReplicaSettings) -> None:
-        self._replica = Replica(name, settings)
+        self._replica = build_replica(name, settings)
         self._said_goodbye = threading.Event()
 
     def load(self) -> dict[str, object]:

@@ -23,7 +23,7 @@ from evalrun_runner.fleet.nodes import Node, Nodes
 from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined, Refused
 from evalrun_runner.fleet.ray_environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT
 from evalrun_runner.records.messages import Order
-from evalrun_runner.replica.replica import ReplicaSettings
+from evalrun_runner.replica.settings import ReplicaSettings
 
 LOAD_SECONDS = 1800.0
 """Maximum time for a replica to load its engine, in seconds; then it is killed."""

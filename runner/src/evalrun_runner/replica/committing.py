@@ -5,71 +5,67 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from evalrun_runner.benchmarks.running_scores import tally
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, RunFailed
 from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
 from evalrun_runner.ledger.parts import Writer, count
 from evalrun_runner.records.messages import Committed
-from evalrun_runner.records.results import ItemResult
-from evalrun_runner.replica.scoring import ScoringProcess
+from evalrun_runner.records.plan import Item
+from evalrun_runner.records.results import ItemResult, Outcome
 from evalrun_runner.replica.work import ChunkWork
+
+
+class Scoring(Protocol):
+    """What scores a chunk; used by the committer's thread alone."""
+
+    def start(self) -> None:
+        """Prepare for the first chunk, while the engine loads. Raises ``RunFailed``."""
+
+    def score(self, task: str, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[ItemResult]:
+        """Score items; returns one row for each. Raises ``RunFailed``, ``InputError``."""
+
+    def close(self) -> None:
+        """Free what it holds."""
 
 
 class Committer:
     """One thread that scores and commits, so that neither holds up the engine."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        scoring: ScoringProcess,
-        *,
-        writer: Writer,
-        on_commit: Callable[[Committed], None],
-        on_failure: Callable[[EvalRunError], None],
-    ) -> None:
+    def __init__(self, ledger: Ledger, scoring: Scoring, *, writer: Writer) -> None:
         self._ledger = ledger
         self._scoring = scoring
         self._writer = writer
-        self._on_commit = on_commit
-        self._on_failure = on_failure
         self._queue: queue.SimpleQueue[ChunkWork | None] = queue.SimpleQueue()
-        # Two counters, each written by one thread: a sum that both wrote would need a lock.
-        self._taken = 0
-        self._committed = 0
-        self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
+        self._thread: threading.Thread | None = None
+        """Written by ``start``, joined by ``close``."""
 
-    def start(self) -> None:
-        """Start the thread, and with it the scoring process, which belongs to it alone."""
+    def start(self, on_commit: Callable[[Committed], None], on_failure: Callable[[EvalRunError], None]) -> None:
+        """Start the thread, and with it the scoring, which belongs to it alone. The callbacks run in that thread."""
+        self._thread = threading.Thread(target=self._run, args=(on_commit, on_failure), name="commit", daemon=True)
         self._thread.start()
 
-    @property
-    def pending(self) -> int:
-        """Chunks that are complete and not yet in the store."""
-        return self._taken - self._committed
-
     def put(self, work: ChunkWork) -> None:
-        """Take a completed chunk."""
-        self._taken += 1
+        """Take a completed chunk; any thread may call."""
         self._queue.put(work)
 
     def close(self, grace: float) -> None:
         """Commit what is pending, within ``grace`` seconds, then stop."""
         self._queue.put(None)
-        self._thread.join(grace)
+        if self._thread is not None:
+            self._thread.join(grace)
 
-    def _run(self) -> None:
+    def _run(self, on_commit: Callable[[Committed], None], on_failure: Callable[[EvalRunError], None]) -> None:
         try:
             self._scoring.start()
             while (work := self._queue.get()) is not None:
-                committed = self._commit(work)
-                self._committed += 1
-                self._on_commit(committed)
+                on_commit(self._commit(work))
         except EvalRunError as error:
-            self._on_failure(error)
+            on_failure(error)
         except Exception as error:  # noqa: BLE001  a thread that died in silence would leave its chunks leased for ever
-            self._on_failure(RunFailed(f"{self._writer.replica}: committing failed: {type(error).__name__}: {error}"))
+            on_failure(RunFailed(f"{self._writer.replica}: committing failed: {type(error).__name__}: {error}"))
         finally:
             self._scoring.close()
 
@@ -95,7 +91,7 @@ class Committer:
         )
 
     def _rows(self, work: ChunkWork) -> list[ItemResult]:
-        """The part's rows; those of an earlier run are not scored again."""
+        """Score the part's rows; those of an earlier run are not scored again."""
         new = [row for row in range(len(work.items)) if row not in work.carried]
         items, outcomes = [work.items[row] for row in new], [work.outcomes[row] for row in new]
         scored = dict(zip(new, self._scoring.score(work.lease.chunk.task, items, outcomes), strict=True))

@@ -5,27 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from evalrun_api.status.conditions import Reason
 from evalrun_runner.errors import RunFailed, StoreError, blaming
 from evalrun_runner.models.cache import default_cache
 from evalrun_runner.models.fetch import fetch_model
 from evalrun_runner.models.hub import stay_offline
-from evalrun_runner.models.types import FetchProgress, LocalModel, ModelSource, Stage
+from evalrun_runner.models.types import FetchProgress, LocalModel, ModelSource, ProgressCallback, Stage
 
 _log = logging.getLogger(__name__)
 
 
-def bring_model(source: ModelSource, cache_dir: str | None) -> LocalModel:
+class Fetch(Protocol):
+    """Brings a model to this machine, as ``models.fetch_model`` does."""
+
+    def __call__(self, source: ModelSource, cache: Path, *, progress: ProgressCallback) -> LocalModel:
+        """Returns the model, whole and verified."""
+
+
+def bring_model(source: ModelSource, cache_dir: str | None, fetch: Fetch = fetch_model) -> LocalModel:
     """Bring the model here, whole and verified; from then on this process asks no hub.
 
-    Raises ``InputError`` for what is wrong with the model itself, ``RunFailed`` for trouble on its way, which another
-    replica, later or on another machine, may not have.
+    Raises:
+        InputError: The model itself is wrong.
+        RunFailed: There was trouble on its way, which another replica, later or elsewhere, may not have.
     """
     cache = Path(cache_dir) if cache_dir else default_cache()
     try:
         with blaming(Reason.MODEL_INVALID):
-            model = fetch_model(source, cache, progress=_shown())
+            model = fetch(source, cache, progress=_shown())
     except StoreError as error:
         raise RunFailed(f"the model could not be brought here: {error}", reason=error.reason) from error
     stay_offline()
@@ -33,7 +42,7 @@ def bring_model(source: ModelSource, cache_dir: str | None) -> LocalModel:
 
 
 def _shown() -> Callable[[FetchProgress], None]:
-    """Says in the log how far the download is, every tenth part of it."""
+    """Make a callback that logs every tenth part of the download."""
     said = -1
 
     def show(progress: FetchProgress) -> None:

@@ -76,19 +76,19 @@ class Pump:
         for item in [item for item, work in self._items.items() if work.lease.id == lease]:
             self._abort(item)
 
-    def turn(self) -> list[ChunkWork]:
-        """Feed, step once, and return the chunks that were completed by it."""
-        touched: set[ChunkWork] = set()
+    def turn(self) -> list[tuple[ChunkWork, int]]:
+        """Feed, step once, and return the rows that ended in it, each with its chunk."""
+        ended: list[tuple[ChunkWork, int]] = []
         while self._waiting and len(self._running) < self._limit:
-            touched |= self._feed(*self._waiting.popleft())
+            ended += self._feed(*self._waiting.popleft())
         if self._running:
             for call_id, output in self._engine.step():
-                touched |= self._collect(call_id, output)
+                ended += self._collect(call_id, output)
             self.steps += 1
-            touched |= self._give_up_late()
-        return [work for work in touched if work.complete]
+            ended += self._give_up_late()
+        return ended
 
-    def _feed(self, work: ChunkWork, item: ItemWork) -> set[ChunkWork]:
+    def _feed(self, work: ChunkWork, item: ItemWork) -> list[tuple[ChunkWork, int]]:
         item.started = self._clock()
         self._items[item] = work
         for number, call in enumerate(item.form.calls):
@@ -99,39 +99,38 @@ class Pump:
             except RequestRefused as error:
                 self._abort(item)
                 work.settle(item.row, Outcome(ItemStatus.FAILED, error=f"RefusedByEngine: {error}"))
-                return {work}
+                return [(work, item.row)]
             self._running[call_id] = (work, item, number, item.started)
-        return self._finish(work, item) if item.complete else set()
+        return self._finish(work, item) if item.complete else []
 
-    def _collect(self, call_id: str, output: Output) -> set[ChunkWork]:
+    def _collect(self, call_id: str, output: Output) -> list[tuple[ChunkWork, int]]:
         entry = self._running.pop(call_id, None)
         if entry is None:
-            return set()
+            return []
         work, item, number, started = entry
         item.outputs[number] = output
         item.seconds[number] = seconds = self._clock() - started
         self._answered[bisect_left(REQUEST_SECONDS.buckets, seconds)] += 1
         self._answer_seconds += seconds
         self.tokens += output.prompt_tokens + output.output_tokens
-        return self._finish(work, item) if item.complete else set()
+        return self._finish(work, item) if item.complete else []
 
-    def _finish(self, work: ChunkWork, item: ItemWork) -> set[ChunkWork]:
+    def _finish(self, work: ChunkWork, item: ItemWork) -> list[tuple[ChunkWork, int]]:
         del self._items[item]
         work.settle(item.row, item.outcome())
-        return {work}
+        return [(work, item.row)]
 
-    def _give_up_late(self) -> set[ChunkWork]:
+    def _give_up_late(self) -> list[tuple[ChunkWork, int]]:
         now = self._clock()
         if now < self._next_check:
-            return set()
+            return []
         self._next_check = now + min(1.0, self._deadline / 10)
-        touched = set()
-        for item, work in [(i, w) for i, w in self._items.items() if now - i.started > self._deadline]:
+        late = [(item, work) for item, work in self._items.items() if now - item.started > self._deadline]
+        for item, work in late:
             self._abort(item)
             error = f"DeadlineExceeded: no answer within {self._deadline:g} s in the engine"
             work.settle(item.row, Outcome(ItemStatus.FAILED, error=error))
-            touched.add(work)
-        return touched
+        return [(work, item.row) for item, work in late]
 
     def _abort(self, item: ItemWork) -> None:
         calls = [call_id for call_id, entry in self._running.items() if entry[1] is item]

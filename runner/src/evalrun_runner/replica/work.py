@@ -49,8 +49,15 @@ class ChunkWork:
     """Results of an earlier run, by row: kept as they are."""
     last_item_at: float = field(default_factory=time.monotonic)
 
+    def take(self, rows: Sequence[int]) -> list[ItemWork]:
+        """Remove these rows from ``ready`` and return their items, in order."""
+        wanted = frozenset(rows)
+        taken = [item for item in self.ready if item.row in wanted]
+        self.ready = [item for item in self.ready if item.row not in wanted]
+        return taken
+
     def settle(self, row: int, outcome: Outcome) -> None:
-        """An item has its end."""
+        """Note how an item ended."""
         self.outcomes[row] = outcome
         self.last_item_at = time.monotonic()
 

@@ -42,6 +42,10 @@ class PatientStore:
         self._retries: Counter[str] = Counter()
         self._wait_seconds = 0.0
 
+    def stop_waiting(self) -> None:
+        """End every wait, now and later: calls that would wait fail."""
+        self._stop.set()
+
     @property
     def trouble(self) -> str | None:
         """Reason why a call is waiting; None if none is."""

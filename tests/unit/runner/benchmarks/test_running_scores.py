@@ -112,7 +112,7 @@ def test_an_error_that_no_float_can_hold_is_none() -> None:
 
 def test_replicas_need_no_lm_eval_for_it() -> None:
     program = (
-        "import sys, evalrun_runner.replica.replica\n"
+        "import sys, evalrun_runner.replica.assembly\n"
         "sys.exit(any(name in sys.modules for name in ('lm_eval', 'datasets')))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import huggingface_hub.constants
 import pytest
 
 from evalrun_api import Reason
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
+from evalrun_runner.engine.tokens import Tokenizer
 from evalrun_runner.engine.vllm import VllmSettings, prepare_environment
 from evalrun_runner.errors import EvalRunError, InputError, RunFailed, StoreError, StoreUnavailable
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.models import ModelSource, inspect_model, model_digest
+from evalrun_runner.models import LocalModel, ModelSource, inspect_model, model_digest
 from evalrun_runner.records.messages import Order
-from evalrun_runner.replica import model as bringing
-from evalrun_runner.replica import replica as module
-from evalrun_runner.replica.replica import Replica, ReplicaSettings
+from evalrun_runner.replica.assembly import Parts, build_replica
+from evalrun_runner.replica.loading import Libraries
+from evalrun_runner.replica.replica import Replica
+from evalrun_runner.replica.settings import ReplicaSettings
 from evalrun_runner.store.memory import MemoryStore
 from evalrun_runner.store.open import StoreSpec
 from support.model_files import model_content, write_files
@@ -44,26 +46,31 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in prepare_environment(ENGINE, 1):
         monkeypatch.setenv(name, "before")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(module, "VllmEngine", Vllm)
-    monkeypatch.setattr(module, "load_tokenizer", lambda _path: ByteTokenizer())
-    monkeypatch.setattr(module, "usable_cpus", lambda: 6)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
-    store = MemoryStore()
-    monkeypatch.setattr(module, "open_store", lambda spec: store)
-    return store
+LIBRARIES = Libraries(vllm=Vllm, tokenizer=lambda _path: ByteTokenizer(), cpus=lambda: 6)
 
 
 @pytest.fixture
-def load(store: MemoryStore) -> Iterator[Callable[[ModelSource], dict[str, Any]]]:
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+class Load(Protocol):
+    """Loads a replica with this model; returns what it says of itself."""
+
+    def __call__(self, source: ModelSource, libraries: Libraries = LIBRARIES) -> dict[str, Any]: ...
+
+
+@pytest.fixture
+def load(store: MemoryStore) -> Iterator[Load]:
     loaded: list[Replica] = []
 
-    def load(source: ModelSource) -> dict[str, Any]:
+    def load(source: ModelSource, libraries: Libraries = LIBRARIES) -> dict[str, Any]:
         settings = ReplicaSettings(store=StoreSpec("/nowhere"), engine=ENGINE, recipes={}, seed=1, model=source)
-        replica = Replica(f"r{len(loaded)}", settings)
+        parts = Parts(open_store=lambda _: store, libraries=libraries)
+        replica = build_replica(f"r{len(loaded)}", settings, parts)
         facts = replica.load()
         loaded.append(replica)
         return facts
@@ -73,9 +80,7 @@ def load(store: MemoryStore) -> Iterator[Callable[[ModelSource], dict[str, Any]]
         replica.exchange(Order(done=True), 0.0)
 
 
-def test_it_loads_what_it_brought_and_says_what_that_is(
-    load: Callable[[ModelSource], dict[str, Any]], store: MemoryStore, tmp_path: Path
-) -> None:
+def test_it_loads_what_it_brought_and_says_what_that_is(load: Load, store: MemoryStore, tmp_path: Path) -> None:
     directory = write_files(tmp_path / "model", model_content())
     facts = load(inspect_model(ModelSource(directory.as_uri()), tmp_path / "driver").source)
     assert Vllm.given == replace(ENGINE, model=directory)
@@ -85,18 +90,14 @@ def test_it_loads_what_it_brought_and_says_what_that_is(
     assert (tmp_path / "cache" / "evalrun" / "digests").is_dir()
 
 
-def test_the_environment_is_set_where_it_runs_and_the_hub_is_asked_no_more(
-    load: Callable[[ModelSource], dict[str, Any]], tmp_path: Path
-) -> None:
+def test_the_environment_is_set_where_it_runs_and_the_hub_is_asked_no_more(load: Load, tmp_path: Path) -> None:
     load(ModelSource(write_files(tmp_path / "model", model_content()).as_uri()))
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     assert huggingface_hub.constants.is_offline_mode()
 
 
-def test_one_that_has_another_model_is_refused(
-    load: Callable[[ModelSource], dict[str, Any]], store: MemoryStore, tmp_path: Path
-) -> None:
+def test_one_that_has_another_model_is_refused(load: Load, store: MemoryStore, tmp_path: Path) -> None:
     first = write_files(tmp_path / "first", model_content(seed=1))
     other = write_files(tmp_path / "other", model_content(seed=2))
     load(ModelSource(first.as_uri()))
@@ -107,9 +108,7 @@ def test_one_that_has_another_model_is_refused(
     assert Ledger(store).claimed_model() == model_digest(first)
 
 
-def test_a_model_that_is_not_the_one_the_run_names_is_refused(
-    load: Callable[[ModelSource], dict[str, Any]], store: MemoryStore, tmp_path: Path
-) -> None:
+def test_a_model_that_is_not_the_one_the_run_names_is_refused(load: Load, store: MemoryStore, tmp_path: Path) -> None:
     directory = write_files(tmp_path / "model", model_content())
     with pytest.raises(InputError, match=f"expected sha256:{'0' * 64}") as no:
         load(ModelSource(directory.as_uri(), digest=f"sha256:{'0' * 64}"))
@@ -118,24 +117,21 @@ def test_a_model_that_is_not_the_one_the_run_names_is_refused(
 
 
 def test_trouble_on_the_way_is_no_refusal_so_that_a_replacement_may_mend_it(
-    load: Callable[[ModelSource], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    load: Load,
 ) -> None:
-    def away(*_: object, **__: object) -> None:
+    def away(*_: object, **__: object) -> LocalModel:
         raise StoreUnavailable("s3://bucket/m: 503")
 
-    monkeypatch.setattr(bringing, "fetch_model", away)
     with pytest.raises(RunFailed, match="the model could not be brought here: s3://bucket/m: 503") as gone:
-        load(ModelSource("s3://bucket/m"))
+        load(ModelSource("s3://bucket/m"), replace(LIBRARIES, fetch=away))
     assert not isinstance(gone.value, StoreError)
 
 
-def test_what_the_engine_refuses_for_no_reason_of_its_own_is_the_models(
-    load: Callable[[ModelSource], dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def refuse(_path: Path) -> None:
+def test_what_the_engine_refuses_for_no_reason_of_its_own_is_the_models(load: Load, tmp_path: Path) -> None:
+    def refuse(_path: Path) -> Tokenizer:
         raise InputError("the tokenizer cannot be loaded")
 
-    monkeypatch.setattr(module, "load_tokenizer", refuse)
+    source = ModelSource(write_files(tmp_path / "model", model_content()).as_uri())
     with pytest.raises(EvalRunError, match="tokenizer") as no:
-        load(ModelSource(write_files(tmp_path / "model", model_content()).as_uri()))
+        load(source, replace(LIBRARIES, tokenizer=refuse))
     assert no.value.reason is Reason.MODEL_INVALID

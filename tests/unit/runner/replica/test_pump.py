@@ -33,6 +33,10 @@ class Scene:
             self.pump.put(work, ItemWork(row, item, FORMS.of(item)))
         return work
 
+    def turn(self) -> list[ChunkWork]:
+        """One turn of the pump; the chunks that were completed by it."""
+        return [work for work in dict.fromkeys(work for work, _ in self.pump.turn()) if work.complete]
+
     def prompts(self) -> list[str]:
         """What is in the engine."""
         return [bytes(call.prompt).decode() for call in self.engine.running.values()]
@@ -54,13 +58,13 @@ def texts(outcome: Outcome) -> list[str]:
 def test_an_item_ends_with_its_last_call() -> None:
     scene = Scene()
     work = scene.put(1, choose("A", "B"))
-    assert scene.pump.turn() == []
+    assert scene.turn() == []
     scene.engine.finish(b"Q:B")
-    assert scene.pump.turn() == []
+    assert scene.turn() == []
     assert (scene.pump.running_items, work.outcomes) == (1, {})
     scene.clock.now += 3
     scene.engine.finish(b"Q:A")
-    assert scene.pump.turn() == [work]
+    assert scene.turn() == [work]
     assert work.outcomes[0].status is ItemStatus.OK
     (a,), (b,) = work.outcomes[0].responses
     assert (a.value, b.value) == ((-65.0, False), (-66.0, True))
@@ -78,10 +82,10 @@ def test_answered_calls_are_counted_by_their_seconds() -> None:
     taken = (0.0, 0.05, 0.06, 5.0, 600.0, 600.5)
     for seconds in taken:
         scene.put(1, ask("x"))
-        scene.pump.turn()
+        scene.turn()
         scene.clock.now += seconds
         scene.engine.finish()
-        scene.pump.turn()
+        scene.turn()
     found = scene.pump.latencies
     expected = [0] * (len(bounds) + 1)
     for seconds in taken:
@@ -96,10 +100,10 @@ def test_calls_without_an_answer_have_no_seconds() -> None:
     scene.engine.refused.add(tuple(b"bad"))
     scene.put(1, ask("bad"), ask("dropped"))
     scene.put(2, ask("late"))
-    scene.pump.turn()
+    scene.turn()
     scene.pump.drop(1)
     scene.clock.now += DEADLINE + 1
-    scene.pump.turn()
+    scene.turn()
     assert scene.pump.idle
     assert sum(scene.pump.latencies.buckets) == scene.pump.latencies.total == 0
 
@@ -107,36 +111,36 @@ def test_calls_without_an_answer_have_no_seconds() -> None:
 def test_the_engine_is_kept_full_and_no_fuller() -> None:
     scene = Scene(slots=2)
     work = scene.put(1, *(ask(f"q{n}") for n in range(6)))
-    scene.pump.turn()
+    scene.turn()
     # Two run, two wait in the engine so that a slot is filled in the step in which it becomes free.
     assert scene.prompts() == ["q0", "q1", "q2", "q3"]
     assert (scene.pump.waiting_items, scene.pump.running_items) == (2, 4)
     scene.engine.finish(b"q1")
-    scene.pump.turn()
-    scene.pump.turn()
+    scene.turn()
+    scene.turn()
     assert scene.prompts() == ["q0", "q2", "q3", "q4"]
     for _ in range(3):
         scene.engine.finish()
-        scene.pump.turn()
+        scene.turn()
     assert work.complete
 
 
 def test_chunks_that_are_interleaved_are_returned_once_each_when_whole() -> None:
     scene = Scene()
     one, two = scene.put(1, ask("a"), ask("b")), scene.put(2, ask("c"), ask("d"))
-    scene.pump.turn()
+    scene.turn()
     scene.engine.finish(b"a", b"c", b"d")
-    assert scene.pump.turn() == [two]
+    assert scene.turn() == [two]
     scene.engine.finish()
-    assert scene.pump.turn() == [one]
-    assert scene.pump.turn() == []
+    assert scene.turn() == [one]
+    assert scene.turn() == []
     assert texts(one.outcomes[1]) == ["answer to [98], seed None"]
 
 
 def test_an_item_without_calls_ends_without_the_engine() -> None:
     scene = Scene()
     work = scene.put(1, make_item(rolling("")), make_item(likelihood("Q:", "")))
-    assert scene.pump.turn() == [work]
+    assert scene.turn() == [work]
     assert [outcome.responses[0][0].value for outcome in work.outcomes.values()] == [0, (0, True)]
     assert (scene.engine.steps, scene.pump.idle) == (0, True)
 
@@ -145,61 +149,61 @@ def test_an_item_of_which_one_call_is_refused_fails_and_takes_its_others_along()
     scene = Scene()
     scene.engine.refused.add(tuple(b"Q:B"))
     work = scene.put(1, choose("A", "B", "C"), ask("fine"))
-    scene.pump.turn()
+    scene.turn()
     assert work.outcomes[0] == Outcome(ItemStatus.FAILED, error="RefusedByEngine: too strange")
     assert scene.prompts() == ["fine"]
     assert scene.engine.aborted == ["0"]
     assert scene.pump.running_items == 1
     scene.engine.finish()
-    assert scene.pump.turn() == [work]
+    assert scene.turn() == [work]
 
 
 def test_a_chunk_of_nothing_but_refusals_is_complete() -> None:
     scene = Scene()
     scene.engine.refused.add(tuple(b"bad"))
     work = scene.put(1, ask("bad"), ask("bad"))
-    assert scene.pump.turn() == [work]
+    assert scene.turn() == [work]
     assert scene.pump.idle
 
 
 def test_an_item_that_takes_too_long_fails_and_the_others_go_on() -> None:
     scene = Scene(slots=1)
     work = scene.put(1, ask("slow"), ask("next"), ask("later"))
-    scene.pump.turn()
+    scene.turn()
     scene.clock.now += DEADLINE - 10
     scene.engine.finish(b"next")
-    scene.pump.turn()
-    scene.pump.turn()
+    scene.turn()
+    scene.turn()
     assert scene.prompts() == ["slow", "later"]
     scene.clock.now += 11
-    scene.pump.turn()
+    scene.turn()
     assert work.outcomes[0] == Outcome(ItemStatus.FAILED, error="DeadlineExceeded: no answer within 60 s in the engine")
     # The later one came into the engine later; its time is not over.
     assert scene.prompts() == ["later"]
     scene.engine.finish()
-    assert scene.pump.turn() == [work]
+    assert scene.turn() == [work]
 
 
 def test_a_deadline_completes_a_chunk() -> None:
     scene = Scene()
     work = scene.put(1, ask("slow"))
-    scene.pump.turn()
+    scene.turn()
     scene.clock.now += DEADLINE + 1
-    assert scene.pump.turn() == [work]
+    assert scene.turn() == [work]
     assert scene.pump.idle
 
 
 def test_a_dropped_lease_leaves_the_engine_and_the_line_and_others_stay() -> None:
     scene = Scene(slots=1)
     dropped, kept = scene.put(1, choose("A", "B"), ask("waits")), scene.put(2, ask("stays"))
-    scene.pump.turn()
+    scene.turn()
     assert scene.prompts() == ["Q:A", "Q:B"]
     scene.pump.drop(1)
     assert (scene.prompts(), scene.pump.waiting_items, scene.pump.busy) == ([], 1, False)
-    scene.pump.turn()
+    scene.turn()
     assert scene.prompts() == ["stays"]
     scene.engine.finish()
-    assert scene.pump.turn() == [kept]
+    assert scene.turn() == [kept]
     assert dropped.outcomes == {}
     scene.pump.drop(99)
     assert scene.pump.idle

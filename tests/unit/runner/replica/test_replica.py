@@ -18,6 +18,7 @@ from evalrun_runner.benchmarks.running_scores import tally
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.engine.mock import MockSettings
 from evalrun_runner.errors import ObjectMissing, RunFailed, StoreUnavailable
+from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.planning.chunks import ChunkSizing
@@ -25,8 +26,11 @@ from evalrun_runner.planning.segments import plan_task
 from evalrun_runner.records.messages import Committed, EngineStats, Lease, Order, Report
 from evalrun_runner.records.plan import Chunk, Item
 from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome
-from evalrun_runner.replica import replica as module
-from evalrun_runner.replica.replica import Replica, ReplicaSettings
+from evalrun_runner.replica.assembly import Parts, build_replica
+from evalrun_runner.replica.replica import Replica
+from evalrun_runner.replica.scoring import ScoringProcess
+from evalrun_runner.replica.settings import ReplicaSettings
+from evalrun_runner.replica.state import ReplicaPolicy
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.memory import MemoryStore
 from evalrun_runner.store.open import StoreSpec
@@ -87,6 +91,9 @@ class Here:
         return Scorer(self._recipes[task]).score(items, outcomes)
 
 
+QUICK = Parts(scoring=Here)
+
+
 class Flaky(MemoryStore):
     """Says that it is away while ``away`` is set."""
 
@@ -100,14 +107,21 @@ class Flaky(MemoryStore):
         return super().create(key, data)
 
 
+class Broken(MemoryStore):
+    """Fails as no store should."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        if key.startswith(layout.PARTS):
+            raise ArithmeticError("cannot count")
+        return super().create(key, data)
+
+
 class Scene:
     """A planned task in a store, and replicas that the test talks to."""
 
-    def __init__(
-        self, plan: Plan, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, recipes: list[TaskRecipe]
-    ) -> None:
+    def __init__(self, plan: Plan, store: ObjectStore, recipes: list[TaskRecipe], parts: Parts) -> None:
         self.store, self.ledger = store, Ledger(store)
-        monkeypatch.setattr(module, "open_store", lambda spec: store)
+        self._parts = replace(parts, open_store=lambda _: store)
         sizing = ChunkSizing(max_items=CHUNK_ITEMS, target_cost=1e9)
         segments = [*plan_task(plan.task, plan.items, self.ledger, sizing)]
         self.chunks = [chunk for segment in segments for chunk in segment.chunks]
@@ -121,7 +135,7 @@ class Scene:
             recipes=self._recipes,
             seed=1,
         )
-        replica = Replica(name, replace(usual, **settings))  # type: ignore[arg-type]  # fields by name
+        replica = build_replica(name, replace(usual, **settings), self._parts)  # type: ignore[arg-type]  # fields by name
         self._replicas.append(replica)
         assert replica.load()["maxNumSeqs"] == 8
         return replica
@@ -139,24 +153,18 @@ class Scene:
 
 def leave(replica: Replica) -> Report | None:
     if replica._state.failure is not None:
-        replica._stop_waiting.set()
+        replica._store.stop_waiting()
         return None
     return replica.exchange(Order(done=True), 0.0)
 
 
-@pytest.fixture(autouse=True)
-def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.function is not test_leases_become_parts:
-        monkeypatch.setattr(module, "ScoringProcess", Here)
-
-
 @pytest.fixture
-def scene(plans: dict[str, Plan], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scene]]:
+def scene(plans: dict[str, Plan]) -> Iterator[Callable[..., Scene]]:
     made: list[Scene] = []
 
-    def make(task: str = "sums", store: ObjectStore | None = None) -> Scene:
+    def make(task: str = "sums", store: ObjectStore | None = None, parts: Parts = QUICK) -> Scene:
         recipes = [plan.recipe for plan in plans.values()]
-        made.append(Scene(plans[task], store or MemoryStore(), monkeypatch, recipes))
+        made.append(Scene(plans[task], store or MemoryStore(), recipes, parts))
         return made[-1]
 
     yield make
@@ -186,7 +194,7 @@ def commits(replica: Replica, *leases: Lease) -> list[Committed]:
 
 
 def test_leases_become_parts(scene: Callable[..., Scene]) -> None:
-    here = scene()
+    here = scene(parts=replace(QUICK, scoring=ScoringProcess))
     replica = here.replica()
     assert replica.exchange(Order(), 0.0).wants == 8 + 64
     found = commits(replica, *(here.lease(n) for n in range(3)))
@@ -370,7 +378,7 @@ def test_a_drained_replica_whose_store_is_away_gives_everything_back(scene: Call
     replica = here.replica()
     store.away.set()
     reports(replica, Order((here.lease(0),)), until=lambda report: report.degraded is not None)
-    replica._stop_waiting.set()
+    replica._store.stop_waiting()
     replica.drain()
     last = replica.exchange(Order(), 0.0)
     assert (last.leaving, last.returned, last.committed) == (True, (100,), ())
@@ -420,10 +428,9 @@ def test_a_store_in_trouble_is_reported_and_work_goes_on(scene: Callable[..., Sc
     assert reports(replica, until=lambda report: report.degraded is None)
 
 
-def test_with_a_full_spool_it_wants_nothing(scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SPOOL_CHUNKS", 2)
+def test_with_a_full_spool_it_wants_nothing(scene: Callable[..., Scene]) -> None:
     store = Flaky()
-    here = scene(store=store)
+    here = scene(store=store, parts=replace(QUICK, policy=ReplicaPolicy(spool_chunks=2)))
     replica = here.replica()
     store.away.set()
     leases = tuple(here.lease(n) for n in range(3))
@@ -449,14 +456,9 @@ def test_a_lease_that_is_not_in_the_manifest_fails_the_replica(scene: Callable[.
         reports(replica, Order((Lease(1, strange),)), until=lambda report: False)
 
 
-def test_whatever_breaks_the_committing_is_heard(scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch) -> None:
-    here = scene()
+def test_whatever_breaks_the_committing_is_heard(scene: Callable[..., Scene]) -> None:
+    here = scene(store=Broken())
     replica = here.replica()
-
-    def broken(*_: object) -> None:
-        raise ArithmeticError("cannot count")
-
-    monkeypatch.setattr(Ledger, "commit_part", broken)
     with pytest.raises(RunFailed, match="r1: committing failed: ArithmeticError: cannot count"):
         reports(replica, Order((here.lease(0),)), until=lambda report: False)
 

@@ -1,0 +1,91 @@
+"""The engine of a replica: bring the model to this machine, load it, and prepare the intake for its requests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from evalrun_api.status.conditions import Reason
+from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
+from evalrun_runner.engine.protocol import Engine
+from evalrun_runner.engine.requests import Forms
+from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
+from evalrun_runner.engine.vllm import VllmEngine, VllmSettings, prepare_environment
+from evalrun_runner.errors import blaming
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.machine import usable_cpus
+from evalrun_runner.models.fetch import fetch_model
+from evalrun_runner.replica.intake import Intake
+from evalrun_runner.replica.model import Fetch, bring_model
+from evalrun_runner.replica.pump import Pump
+from evalrun_runner.replica.settings import ReplicaSettings
+
+
+class ConfiguredEngine(Engine, Protocol):
+    """An engine that says what it was started with."""
+
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """What loading an engine uses of this machine and of other libraries; the defaults are those of production."""
+
+    vllm: Callable[[VllmSettings], ConfiguredEngine] = VllmEngine
+    tokenizer: Callable[[Path], Tokenizer] = load_tokenizer
+    fetch: Fetch = fetch_model
+    cpus: Callable[[], int] = usable_cpus
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEngine:
+    """An engine and what belongs to it."""
+
+    engine: Engine
+    pump: Pump
+    """Drives the engine."""
+    intake: Intake
+    """Makes the requests in the engine's forms."""
+    facts: Mapping[str, object]
+    """For the provenance."""
+
+
+class EngineLoader:
+    """Loads the engine that the settings name."""
+
+    def __init__(self, settings: ReplicaSettings, ledger: Ledger, libraries: Libraries) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._libraries = libraries
+
+    def prepare(self) -> None:
+        """Set the environment of this process: nothing may have imported torch before."""
+        if isinstance(self._settings.engine, VllmSettings):
+            os.environ.update(prepare_environment(self._settings.engine, self._libraries.cpus()))
+
+    def load(self) -> LoadedEngine:
+        """Bring the model and load the engine, in the thread that will drive it. Raises ``EvalRunError``."""
+        facts: dict[str, object] = {}
+        engine, codec = self._engine(facts)
+        settings = self._settings
+        forms = Forms(codec, max_model_len=engine.max_model_len, fast=settings.fast, seed=settings.seed)
+        intake = Intake(self._ledger, forms, carried=settings.carried)
+        return LoadedEngine(engine, Pump(engine, item_deadline=settings.item_deadline), intake, facts)
+
+    def _engine(self, facts: dict[str, object]) -> tuple[Engine, TextCodec]:
+        match self._settings.engine:
+            case VllmSettings() as settings:
+                if self._settings.model is not None:
+                    model = bring_model(self._settings.model, self._settings.cache_dir, self._libraries.fetch)
+                    self._ledger.claim_model(model.digest)
+                    facts["modelDigest"] = model.digest
+                    settings = replace(settings, model=model.path)
+                with blaming(Reason.MODEL_INVALID):
+                    engine = self._libraries.vllm(settings)
+                    facts["engineArgs"] = engine.arguments
+                    return engine, TextCodec(self._libraries.tokenizer(settings.model))
+            case MockSettings() as settings:
+                return MockEngine(settings), TextCodec(ByteTokenizer())
