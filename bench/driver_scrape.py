@@ -26,7 +26,6 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import yaml
 from prometheus_client.exposition import choose_encoder
@@ -38,10 +37,12 @@ from bench.runner_side import _Clock, _OneReplica
 from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation, SuiteLocation
 from evalrun_api.metrics import driver
 from evalrun_runner.dispatch import Dispatcher
+from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.progress import View
-from evalrun_runner.driver.run import Options, run
+from evalrun_runner.driver.run import run
 from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.engine.mock import MockSettings
+from evalrun_runner.fleet.ray_fleet import RaySettings
 from evalrun_runner.records.messages import EngineStats, Latencies, Order, Report, StoreStats, Telemetry
 from evalrun_runner.records.results import Tally
 from evalrun_runner.replica.assembly import build_replica
@@ -141,10 +142,9 @@ class ScrapedRun:
         return Reading(time.monotonic(), time.process_time(), self._replica._pump.tokens)
 
     def _run(self, config: RunConfig) -> None:
-        with mock.patch("evalrun_runner.driver.run.RayFleet", self._fleet):
-            run(config, Options(threading.Event()), self._watching)
+        run(config, DriverOptions(), self._watching, Adapters(start_fleet=self._fleet))
 
-    def _fleet(self, count: int, settings: ReplicaSettings, *_: object, **__: object) -> _OneReplica:
+    def _fleet(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> _OneReplica:
         # One at a time: tokens are answered evenly, and a window can be short.
         self._replica = build_replica("bench", replace(settings, engine=MockSettings(max_num_seqs=1)))
         self._replica.load()

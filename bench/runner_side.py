@@ -20,9 +20,10 @@ from bench.reference_side import ReferenceSide
 from bench.sides import Run
 from bench.workloads import Workload
 from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation, SuiteLocation
+from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.preflight import Setting, load_tasks
 from evalrun_runner.driver.progress import View
-from evalrun_runner.driver.run import Options, run
+from evalrun_runner.driver.run import run
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.engine.tokens import load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings
@@ -226,15 +227,14 @@ class RunnerSide:
         self._store.to = target
         clock = _Clock()
         # The driver as it is, but for preflight (done already), the store, and the replica, which is there.
-        surroundings = mock.patch.multiple(
-            "evalrun_runner.driver.run",
-            prepare=lambda *_: replace(setting, ledger=Ledger(target)),
+        adapters = Adapters(
+            preflight=lambda _: replace(setting, ledger=Ledger(target)),
             open_store=lambda _: target,
-            RayFleet=lambda *_, **__: _OneReplica(self._replica, clock),
+            start_fleet=lambda *_, **__: _OneReplica(self._replica, clock),
         )
-        with surroundings, _item_ends(clock):
+        with _item_ends(clock):
             started = time.monotonic()
-            result = run(setting.config, Options(threading.Event()), _Silent())
+            result = run(setting.config, DriverOptions(), _Silent(), adapters)
             whole = time.monotonic() - started
         assert result.counts is not None and result.counts.ok == workload.items, result
         return Run(

@@ -9,7 +9,6 @@ As a script, ``-m support.runs SETTINGS run FILE …`` is the command line with 
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -349,14 +348,11 @@ def _kill(pid: int) -> None:
 def _main() -> None:
     from evalrun_runner.cli import main
     from evalrun_runner.dispatch.policy import DispatchPolicy
-    from evalrun_runner.driver import run as driver
+    from evalrun_runner.driver.assembly import DriverOptions
 
     settings = json.loads(sys.argv.pop(1))
     policy = DispatchPolicy(**settings.get("policy", {}))
-    patient = functools.partial(driver.Options, policy=policy, **settings.get("options", {}))
-    # The command line makes its Options by this name.
-    setattr(driver, "Options", patient)  # noqa: B010  assigning to a class's name is an error to the type checker
-    main()
+    main(DriverOptions(policy=policy, **settings.get("options", {})))
 
 
 if __name__ == "__main__":

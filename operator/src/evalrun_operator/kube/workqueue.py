@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from evalrun_api.backoff import backoff
 from evalrun_operator.kube.errors import OperatorError
 
 logger = logging.getLogger(__name__)
@@ -49,8 +50,7 @@ class Delays:
         Returns:
             Seconds.
         """
-        whole: float = min(self.last_retry, self.first_retry * 2.0 ** min(failures - 1, 30))
-        return whole * (0.5 + chance / 2)
+        return backoff(failures, self.first_retry, self.last_retry, chance)
 
 
 class WorkQueue(Generic[K]):

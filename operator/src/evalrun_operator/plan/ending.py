@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from evalrun_api import Phase, Reason
+from evalrun_api.backoff import backoff
 from evalrun_api.wire.pods import ExitCode
 from evalrun_operator.state.observed import DriverPhase, ObservedDriver
 
@@ -66,7 +67,7 @@ def ending_of(driver: ObservedDriver, *, deadline_over: bool) -> AttemptEnding:
 
 def wait_before(charged: int) -> float:
     """Return the seconds between a failed attempt and the next: 0 after the first failure, then doubling."""
-    return 0.0 if charged <= 1 else min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (charged - 2))
+    return backoff(charged - 1, FIRST_WAIT, LONGEST_WAIT)
 
 
 def _of_success(driver: ObservedDriver) -> AttemptEnding:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli import commands
 from evalrun_runner.errors import EvalRunError, InputError
+
+if TYPE_CHECKING:
+    from evalrun_runner.driver.assembly import DriverOptions
 
 app = typer.Typer(
     name="evalrun",
@@ -33,6 +36,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and
 
 @app.command()
 def run(  # noqa: PLR0913, PLR0917 (one parameter an option)
+    context: typer.Context,
     file: Annotated[str, typer.Argument(help="The EvalRun file; - for stdin.")],
     output: Annotated[str | None, typer.Option(help="Write exactly here: a folder or s3://bucket/prefix/.")] = None,
     settings: Set = None,
@@ -49,7 +53,7 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter an option)
 ) -> None:
     """Run an EvalRun file on this machine. The same command again goes on where it stopped."""
     options = commands.RunOptions(output, tuple(settings or ()), fresh, allow_code, port, json_output)
-    raise typer.Exit(commands.run(file, options))
+    raise typer.Exit(commands.run(file, options, context.obj))
 
 
 @app.command()
@@ -91,10 +95,14 @@ def fetch(
     commands.fetch(uri, output, revision, digest)
 
 
-def main() -> None:
-    """Entry point: every error that is a person's or the world's is one message and an exit code."""
+def main(driver: DriverOptions | None = None) -> None:
+    """Enter the program: every error that is a person's or the world's is one message and an exit code.
+
+    Args:
+        driver: Settings of the driver process; the usual ones by default.
+    """
     try:
-        app()
+        app(obj=driver)
     except (EvalRunError, InvalidInput) as error:
         print(f"evalrun: {error}", file=sys.stderr)
         sys.exit(error.exit_code if isinstance(error, EvalRunError) else InputError.exit_code)

@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from evalrun_api import Phase, RunLocation, RunResult, Verdict
 from evalrun_api.reading.parse import cluster_problems
@@ -19,7 +19,11 @@ from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli.display import Display, print_results
 from evalrun_runner.cli.files import parse
 from evalrun_runner.cli.localize import Localizer, absolute
+from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.errors import EvalRunError, InputError, Interrupted, ObjectMissing, RunFailed
+
+if TYPE_CHECKING:
+    from evalrun_runner.driver.assembly import DriverOptions
 
 GATE_FAILED, GATE_INCONCLUSIVE = 3, 4
 
@@ -36,18 +40,25 @@ class RunOptions:
     json: bool
 
 
-def run(file: str, options: RunOptions) -> int:
-    """Run a file on this machine; returns the exit code."""
+def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> int:
+    """Run a file on this machine; return the exit code.
+
+    Args:
+        file: The EvalRun file; ``-`` for stdin.
+        options: The options of the command.
+        driver: Settings of the driver process; the usual ones by default. Its cancellation is replaced by Ctrl-C's.
+    """
     parsed = parse(file, options.settings)
     base = Path.cwd() if file == "-" else Path(file).resolve().parent
-    with tempfile.TemporaryDirectory(prefix="evalrun-") as scratch, _signals() as (stop, gentle):
+    with tempfile.TemporaryDirectory(prefix="evalrun-") as scratch, _signals() as cancellation:
         localizer = Localizer(parsed, base, Path(scratch))
         config = localizer.config(options.output, fresh=options.fresh, allow_code=options.allow_code)
-        from evalrun_runner.driver.run import Options, run
+        from evalrun_runner.driver.assembly import DriverOptions
+        from evalrun_runner.driver.run import run
 
         # What libraries print on their own (Ray does, of a dead worker) is no result: stdout is the result's alone.
         with Display(config, port=options.port) as display, redirect_stdout(sys.stderr):
-            result = run(config, Options(stop=stop, gentle=gentle), display)
+            result = run(config, replace(driver or DriverOptions(), cancellation=cancellation), display)
     if options.json:
         print(result.to_json(indent=2))
     else:
@@ -134,21 +145,20 @@ def fetch(uri: str, output: Path, revision: str | None, digest: str | None) -> N
 
 
 @contextmanager
-def _signals() -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Ctrl-C or SIGTERM sets the first event and, unless the second is set, interrupts; twice ends the process."""
-    stop, gentle = threading.Event(), threading.Event()
+def _signals() -> Iterator[Cancellation]:
+    """Turn Ctrl-C and SIGTERM into a request to stop, or an interruption where nobody looks; twice ends the process."""
+    cancellation = Cancellation()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if cancellation.requested:
             os._exit(Interrupted.exit_code)
-        stop.set()
-        if not gentle.is_set():
+        if not cancellation.request():
             raise Interrupted("stopped; what is committed stays, the same command goes on from there")
         print("\nevalrun: stopping; what is complete is committed first. Again to end at once.", file=sys.stderr)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop, gentle
+        yield cancellation
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -181,6 +181,18 @@ class Dispatcher:
         return self._counters.counts.failed + self._counters.counts.quarantined > self.policy.max_failed_items
 
     @property
+    def hopeless(self) -> str | None:
+        """Reason for people why the run is not worth its GPUs any more, or None: most of its items fail.
+
+        A run in which a few items fail is finished, then judged.
+        """
+        counts = self._counters.counts
+        lost = counts.failed + counts.quarantined
+        if self.over_cap and lost >= self.policy.hopeless_items and 2 * lost > counts.total:
+            return f"{lost:,} of the first {counts.total:,} items failed: the run was given up"
+        return None
+
+    @property
     def quarantined(self) -> tuple[Quarantine, ...]:
         """Items that were found to kill engines, in the order of discovery."""
         return tuple(self._quarantined)

@@ -34,6 +34,8 @@ class DispatchPolicy:
     """Number of unexplained engine deaths (no item announced) per chunk that the run tolerates."""
     max_failed_items: int = 0
     """Maximum number of failed and quarantined items; the driver decides what follows if it is exceeded."""
+    hopeless_items: int = 50
+    """Number of failed and quarantined items from which a run over its maximum is given up if most items fail."""
     rate_window_s: float = 60.0
     """Window over which items/s, tokens/s and the remaining time are measured."""
 

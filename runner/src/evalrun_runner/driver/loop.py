@@ -1,293 +1,160 @@
-"""The dispatch loop: fleet events to the policy, its orders back; nothing is decided here but when to give up."""
+"""The dispatch loop, one turn after the other: planned chunks to the dispatcher, its orders to the replicas.
+
+Nothing in a turn waits but the fleet's ``poll`` and, while there is no fleet, the cancellation's ``wait``; the time is
+the injected clock's. So a fleet, a planning and a clock that are simulated play a run as fast as Python can.
+"""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from evalrun_api import Phase, Reason
-from evalrun_runner.dispatch.dispatcher import Dispatcher
-from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.dispatch.progress import ProgressSnapshot
-from evalrun_runner.driver.leadership import Leadership
-from evalrun_runner.driver.progress import View, Watcher
-from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
-from evalrun_runner.errors import Interrupted, RunFailed, Superseded
-from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent, Gone, Joined, Refused
-from evalrun_runner.planning.planning import Planned, Planning
-from evalrun_runner.records.messages import Order, Report, StoreStats
+from evalrun_runner.driver.cancellation import Cancellation
+from evalrun_runner.driver.exchange import POLL_SECONDS, Exchange
+from evalrun_runner.driver.flush import Flush
+from evalrun_runner.errors import RunFailed, Superseded
+from evalrun_runner.planning.planning import Planned
+from evalrun_runner.records.plan import Chunk
 
-POLL_SECONDS = 0.1
-VIEW_SECONDS = 0.25
-REPORT_SECONDS = 0.5
-"""How long a replica may wait with a report that brings no news."""
-FLUSH_SECONDS = 30.0
-"""For replicas to commit what is complete when the run is stopped."""
-LONGEST_PAUSE = 60.0
-"""Seconds between a crash and its replacement, at most."""
-WAITING = "waiting for replicas"
-"""The note of a run without any replica: no capacity, or all were preempted. It waits."""
-CRASHES_IN_A_ROW = 5
-"""Replicas that may leave one after another with nothing committed in between before the run gives up."""
+
+class PlanSource(Protocol):
+    """Where planned chunks come from, while replicas work already."""
+
+    def take(self) -> Sequence[Planned]:
+        """Return what was planned since the last call, without waiting. Raises what stopped the planning."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all chunks were taken and none will come."""
 
 
 @dataclass
 class Loop:
-    """One driver's dispatching. ``start_fleet`` is called when the first chunk is there to be leased."""
+    """One driver's dispatching, in one thread: nothing here is touched by another one."""
 
-    dispatcher: Dispatcher
-    planning: Planning
-    leadership: Leadership
-    wanted: int
-    """Replicas that are started again when they leave; 0 where they come and go with a cluster's nodes."""
-    start_fleet: Callable[[], Fleet]
-    watcher: Watcher
-    stop: threading.Event
-    trouble: Callable[[], str | None] = lambda: None
-    """Why the driver's own calls to the store wait, if they do."""
-    check: Callable[[], None] = lambda: None
-    """Raises what ends the run from outside: the cluster under the fleet is gone."""
-    telemetry: RunTelemetry = field(default_factory=RunTelemetry)
-    """Told of commits by the dispatcher, of all else here."""
-    store_stats: Callable[[], StoreStats] = StoreStats
-    """The driver's own calls to the store."""
-    clock: Callable[[], float] = time.monotonic
-    fleet: Fleet | None = None
-    ready: set[str] = field(default_factory=set)
-    facts: dict[str, dict[str, object]] = field(default_factory=dict)
-    """What each replica said of itself, for the provenance."""
-    _resting: set[str] = field(default_factory=set)
-    """Replicas with no order, since all is committed: they stay, as a part may yet be found damaged."""
-    _failures: int = 0
-    """Replicas that left one after another with nothing committed in between."""
-    _failed_starts: int = 0
-    """Replicas that could not be started while others work."""
-    _due: list[float] = field(default_factory=list)
-    """When replacements are to be started."""
-    _next_view: float = 0.0
-    _ran: bool = False
-    """Whether a replica was ever ready: the run is then running, though it may have to wait for others."""
+    exchange: Exchange
+    planning: PlanSource
+    cancellation: Cancellation
+    checks: Sequence[Callable[[], None]] = ()
+    """Called in every turn. Each raises what ends the run from outside: another driver leads, the cluster is gone."""
+    _flush: Flush | None = None
+    """Set once the run ends early."""
 
     def run(self) -> None:
-        """Until every chunk is committed. Raises ``RunFailed``, ``Superseded``, ``Interrupted``.
+        """Step until every chunk is committed. Raises what ``step`` raises.
 
-        May be called again after chunks were reopened: no replica has been told to leave.
+        May be called again after ``reopen``: no replica was told to leave.
         """
-        self._wake()
         try:
-            self._dispatch()
+            while self.step():
+                pass
         finally:
             # Whoever looks from here on sees the end, the last commits included.
             self._show()
 
-    def _dispatch(self) -> None:
+    def step(self) -> bool:
+        """Take one turn; return whether there is more to do.
+
+        Raises:
+            RunFailed: The run cannot reach its end; what was complete is committed.
+            Interrupted: It was asked to stop; what was complete is committed.
+            Superseded: Another driver leads, and nothing that this one does counts any more.
+        """
+        if self._flush is not None:
+            self._flush.step()
+            return True
+        if self.exchange.dispatcher.finished:
+            return False
+        if self.cancellation.requested:
+            self._flush = Flush(self.exchange, None)
+            return True
         try:
-            while not self.dispatcher.finished and not self.stop.is_set():
-                self._plan()
-                self._serve()
-                self._judge()
-                if self.clock() >= self._next_view:
-                    self._show()
+            self._turn()
         except Superseded:
             raise
-        except RunFailed:
+        except RunFailed as failure:
             # What is complete is worth keeping, whatever ends the run.
-            self._flush()
-            raise
-        if self.stop.is_set() and not self.dispatcher.finished:
-            self._flush()
-            raise Interrupted(
-                f"stopped; {self.dispatcher.counts.total:,} items are committed. The same command goes on from there"
-            )
+            self._flush = Flush(self.exchange, failure)
+        return True
 
-    def ensure_fleet(self) -> None:
-        """Start the fleet if there was nothing to lease so far."""
-        if self.fleet is None:
-            self.fleet = self.start_fleet()
-            self._count(self.fleet)
+    def reopen(self, chunks: Iterable[Chunk]) -> None:
+        """Run chunks again whose parts were set aside, with the replicas that are there."""
+        for chunk in chunks:
+            self.exchange.dispatcher.reopen(chunk)
+            self.exchange.reporter.telemetry.reopened(chunk.id)
+        self.exchange.ensure_fleet()
+        self.exchange.wake()
 
     def end_fleet(self) -> None:
-        """End all replicas; whoever looks sees that none are left."""
-        if self.fleet is not None:
-            self.fleet.shutdown()
-            self.ready.clear()
-            self.telemetry.ended(self.clock())
-            self.show_busy(Phase.FINISHING if self.dispatcher.finished else self._phase, "the replicas have ended")
+        """End all replicas, and show that none are left."""
+        if self.exchange.fleet is not None:
+            self.exchange.end()
+            finished = self.exchange.dispatcher.finished
+            self.show_busy(Phase.FINISHING if finished else self._phase, "the replicas have ended")
 
     def show_busy(self, phase: Phase, note: str) -> None:
-        """What the driver does while nothing is dispatched."""
-        now = self.clock()
-        self.watcher.show(View(phase, note, telemetry=self._telemetry(self.dispatcher.progress(now), now)))
+        """Show what the driver does while nothing is dispatched."""
+        exchange = self.exchange
+        exchange.reporter.show_busy(exchange.dispatcher, exchange.clock(), phase=phase, note=note)
 
-    def _wake(self) -> None:
-        """Give orders again to those that rest; they hold nothing, and their silence was ours."""
-        for replica in self._resting:
-            assert self.fleet is not None
-            self.dispatcher.join(replica, self.clock())
-            self.fleet.send(replica, Order(), REPORT_SECONDS)
-        self._resting.clear()
+    def _turn(self) -> None:
+        # 1. Take in what was planned. The first chunk that has to be run starts the fleet.
+        self._plan()
+        if self.exchange.fleet is None:
+            self.cancellation.wait(POLL_SECONDS)
+        else:
+            # 2. Take in what the replicas did, and answer each with an order.
+            self.exchange.answer()
+            # 3. Replace those that left, once their pause is over.
+            self.exchange.replace()
+            # 4. Kill those that are silent or hang.
+            self.exchange.kill()
+        # 5. Decide whether the run goes on.
+        self._judge()
+        # 6. Show how far it is.
+        if self.exchange.reporter.is_due(self.exchange.clock()):
+            self._show()
 
     def _plan(self) -> None:
         for planned in self.planning.take():
             self._add(planned)
         if self.planning.done:
-            self.dispatcher.planning_done()
+            self.exchange.dispatcher.planning_done()
 
     def _add(self, planned: Planned) -> None:
-        self.dispatcher.add_chunks(planned.chunks, planned.committed)
-        self.telemetry.kept(planned.scores)
+        reporter = self.exchange.reporter
+        self.exchange.dispatcher.add_chunks(planned.chunks, planned.committed)
+        reporter.telemetry.kept(planned.scores)
         for note in planned.notes:
-            self.watcher.log(note)
+            reporter.log(note)
         if planned.set_aside:
-            self.watcher.log(
-                f"{planned.set_aside} damaged parts were set aside under corrupt/; their chunks are redone"
-            )
+            reporter.log(f"{planned.set_aside} damaged parts were set aside under corrupt/; their chunks are redone")
         if len(planned.committed) < len(planned.chunks):
-            self.ensure_fleet()
-
-    def _serve(self) -> None:
-        if self.fleet is None:
-            self.stop.wait(POLL_SECONDS)
-            return
-        for event in self.fleet.poll(POLL_SECONDS):
-            self._handle(self.fleet, event)
-        self._replace_due(self.fleet)
-        for verdict in self.dispatcher.tick(self.clock()):
-            self.watcher.log(f"replica {verdict.replica} is killed: {verdict.reason}")
-            self.fleet.kill(verdict.replica)
-        self._count(self.fleet)
-
-    def _count(self, fleet: Fleet) -> None:
-        # A fleet may know that a replica is gone before it says so.
-        self.telemetry.count(max(0, fleet.size - len(self.ready)), len(self.ready), self.clock())
-
-    def _handle(self, fleet: Fleet, event: FleetEvent) -> None:
-        now = self.clock()
-        match event:
-            case Joined(replica, facts):
-                self.ready.add(replica)
-                self._ran = True
-                self.facts[replica] = dict(facts)
-                self.dispatcher.join(replica, now)
-                self.telemetry.joined(replica, str(facts.get("host", "")))
-                # It says at once what it wants: there is work, or there would be no fleet.
-                fleet.send(replica, Order(), 0.0)
-            case Answered(replica, report):
-                if report.committed:
-                    self._failures = 0
-                self.telemetry.answered(replica, report)
-                order = self.dispatcher.report(replica, report, now)
-                if report.leaving:
-                    self._drained(fleet, replica, report, now)
-                elif self.dispatcher.finished:
-                    self._resting.add(replica)
-                else:
-                    fleet.send(replica, order, REPORT_SECONDS)
-            case Gone():
-                self._gone(event, now)
-            case Refused(_, error):
-                raise error
-
-    def _drained(self, fleet: Fleet, replica: str, report: Report, now: float) -> None:
-        self.ready.discard(replica)
-        self.telemetry.left(replica, Departure.DRAINED, work=not self.dispatcher.finished)
-        self.dispatcher.leave(replica, Departure.DRAINED, now)
-        fleet.release(replica)
-        self.watcher.log(
-            f"replica {replica} was asked to leave by its machine; {len(report.returned)} chunks come back"
-        )
-
-    def _gone(self, gone: Gone, now: float) -> None:
-        self.ready.discard(gone.replica)
-        self._resting.discard(gone.replica)
-        self.telemetry.left(gone.replica, gone.departure, work=not self.dispatcher.finished)
-        self.dispatcher.leave(gone.replica, gone.departure, now)
-        what = "before it was ready" if gone.before_joining else f"({gone.departure})"
-        self.watcher.log(f"replica {gone.replica} is gone {what}: {gone.detail}")
-        # A node that is lost or preempted is nobody's fault, however often.
-        if gone.before_joining and self.ready:
-            self._failed_starts += gone.departure.suspicious
-            if self._failed_starts > CRASHES_IN_A_ROW:
-                # Those that work go on, and are still replaced when they leave: a run without replicas would stand.
-                self.wanted = len(self.ready)
-                self.watcher.log(f"no more replicas are started: the run goes on with {self.wanted}")
-                return
-        else:
-            self._failures += gone.departure.suspicious
-        if self._failures > CRASHES_IN_A_ROW + len(self.dispatcher.quarantined):
-            raise RunFailed(
-                f"{self._failures} replicas in a row left with nothing committed in between; the last: {gone.detail}",
-                reason=Reason.REPLICAS_FAILED,
-            )
-        # At once the first time; later ones wait, as what they lack (memory, a device) may be on its way back.
-        tries = self._failures + self._failed_starts
-        self._due.append(now + (min(LONGEST_PAUSE, 5.0 * 2 ** (tries - 2)) if tries > 1 else 0.0))
-
-    def _replace_due(self, fleet: Fleet) -> None:
-        now = self.clock()
-        due = [moment for moment in self._due if moment <= now]
-        self._due = [moment for moment in self._due if moment > now]
-        for _ in due:
-            fleet.add()
+            self.exchange.ensure_fleet()
 
     def _judge(self) -> None:
-        if self.dispatcher.fatal is not None:
-            raise RunFailed(self.dispatcher.fatal, reason=Reason.REPLICAS_FAILED)
-        self.leadership.check()
-        self.check()
-        counts = self.dispatcher.counts
-        lost = counts.failed + counts.quarantined
-        # A run that mostly fails is not worth its GPUs; one that fails here and there is finished, then judged.
-        if self.dispatcher.over_cap and lost >= 50 and 2 * lost > counts.total:
-            raise RunFailed(
-                f"{lost:,} of the first {counts.total:,} items failed: the run was given up",
-                reason=Reason.TOO_MANY_FAILED_ITEMS,
-            )
-
-    def _flush(self) -> None:
-        """Tell every replica to commit what is complete and leave."""
-        if self.fleet is None:
-            return
-        deadline, staying, told = self.clock() + FLUSH_SECONDS, self.ready - self._resting, set[str]()
-        while staying and self.clock() < deadline:
-            for event in self.fleet.poll(POLL_SECONDS):
-                match event:
-                    case Answered(replica, report):
-                        self.telemetry.answered(replica, report)
-                        self.dispatcher.report(replica, report, self.clock())
-                        if replica in told or report.leaving:
-                            staying.discard(replica)
-                        else:
-                            self.fleet.send(replica, Order(done=True), 0.0)
-                            told.add(replica)
-                    case Gone(replica) | Refused(replica):
-                        staying.discard(replica)
-                    case Joined():
-                        pass  # it holds nothing, and is given nothing
+        dispatcher = self.exchange.dispatcher
+        if dispatcher.fatal is not None:
+            raise RunFailed(dispatcher.fatal, reason=Reason.REPLICAS_FAILED)
+        for check in self.checks:
+            check()
+        if dispatcher.hopeless is not None:
+            raise RunFailed(dispatcher.hopeless, reason=Reason.TOO_MANY_FAILED_ITEMS)
 
     @property
     def _phase(self) -> Phase:
-        return Phase.RUNNING if self._ran else Phase.STARTING
+        # A run whose replicas were all lost waits for others, but it has not begun anew.
+        return Phase.RUNNING if self.exchange.was_ready else Phase.STARTING
 
     def _show(self) -> None:
-        now = self.clock()
-        self._next_view = now + VIEW_SECONDS
-        progress = self.dispatcher.progress(now)
-        size = 0 if self.fleet is None else self.fleet.size
-        self.watcher.show(
-            View(
-                phase=self._phase,
-                note="" if self.ready or self.dispatcher.finished else "loading the model" if size else WAITING,
-                progress=progress,
-                replicas_ready=len(self.ready),
-                replicas_wanted=max(self.wanted, size),
-                degraded=self.trouble()
-                or next((one.degraded for one in progress.replicas.values() if one.degraded), None),
-                telemetry=self._telemetry(progress, now),
-            )
+        exchange = self.exchange
+        exchange.reporter.show(
+            exchange.dispatcher,
+            exchange.clock(),
+            phase=self._phase,
+            ready=len(exchange.ready),
+            size=exchange.size,
+            wanted=exchange.wanted,
         )
-
-    def _telemetry(self, progress: ProgressSnapshot, now: float) -> TelemetrySnapshot:
-        return self.telemetry.snapshot(now, self.store_stats(), progress.replicas)

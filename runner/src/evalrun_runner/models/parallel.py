@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from evalrun_runner.errors import StoreError
 from evalrun_runner.models.types import Transfer
-from evalrun_runner.store.retry import with_backoff
+from evalrun_runner.store.retry import Patience, with_backoff
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def patiently(call: Callable[[], T], patience_s: float, stopped: threading.Event
             raise error
         _log.warning("%s; trying again in %.1f s", error, seconds)
 
-    return with_backoff(call, deadline_s=patience_s, clock=_WaitedTime(stopped), on_wait=on_wait)
+    return with_backoff(call, Patience(patience_s), clock=_WaitedTime(stopped), on_wait=on_wait)
 
 
 class _WaitedTime:

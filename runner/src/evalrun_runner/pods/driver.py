@@ -16,6 +16,7 @@ from types import FrameType
 from evalrun_api import RunConfig, RunResult
 from evalrun_api.wire.pods import FLUSH_GRACE_SECONDS, HTTP_PORT, ExitCode, HeadState
 from evalrun_api.wire.runprogress import RunProgress
+from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.progress import View, line_of
 from evalrun_runner.errors import Interrupted, RunFailed
 from evalrun_runner.fleet.processes import adopt_orphans
@@ -63,7 +64,7 @@ class DriverPod:
         self._config: RunConfig | None = None
         self._endpoint: Endpoint | None = None
         self._head: RayHead | None = None
-        self._stop, self._gentle = threading.Event(), threading.Event()
+        self._cancellation = Cancellation()
         self._ended = False
 
     def run(self) -> ExitCode:
@@ -86,21 +87,21 @@ class DriverPod:
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """SIGTERM: flush what is complete where there is something to flush, else leave at once."""
-        if self._stop.is_set() or self._ended:
+        if self._cancellation.requested or self._ended:
             return
-        self._stop.set()
+        graceful = self._cancellation.request()
         stopped = Interrupted("stopped by the platform; what is committed stays, and the run goes on from there")
         # If the process hangs from here on, this remains its termination message.
         self._last_words(self._ending_of(stopped))
-        seconds = FLUSH_SECONDS if self._gentle.is_set() else AT_ONCE_SECONDS
+        seconds = FLUSH_SECONDS if graceful else AT_ONCE_SECONDS
         _end_after(seconds, ExitCode.STOPPED)
-        if not self._gentle.is_set():
+        if not graceful:
             raise stopped
         say("stopping as asked: what is complete is committed first")
 
     def _on_loss(self, failure: RunFailed) -> None:
         """End the run after Ray has died; the run's thread may hang in a call to Ray until the process ends."""
-        if self._ended or self._stop.is_set():
+        if self._ended or self._cancellation.requested:
             return
         ending = self._ending_of(failure)
         self._last_words(ending)
@@ -115,9 +116,10 @@ class DriverPod:
         say(f"run {config.namespace}/{config.name}, attempt {config.attempt}, driver {self._board.instance}")
         # Ray's head takes seconds to start; so do the imports and the preflight, which run meanwhile.
         head = self._head = RayHead(self._environment.address, self._board, self._on_loss)
-        from evalrun_runner.driver.run import Options, run
+        from evalrun_runner.driver.assembly import DriverOptions
+        from evalrun_runner.driver.run import run
 
-        options = Options(stop=self._stop, gentle=self._gentle, ray_address=head.address, host=head)
+        options = DriverOptions(self._cancellation, ray_address=head.address, host=head)
         return run(config, options, PodWatcher(self._endpoint))
 
     def _ending_of(self, error: BaseException) -> Ending:

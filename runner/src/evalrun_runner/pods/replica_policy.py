@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from evalrun_api.backoff import backoff
 from evalrun_api.wire.pods import NO_HEAD_SECONDS, HeadState
 from evalrun_api.wire.runprogress import Head
 
@@ -12,6 +13,7 @@ MOST_STARTS = 5
 """Maximum number of Ray nodes in a row that end by themselves while their driver answers."""
 LASTING_SECONDS = 300.0
 """Lifetime of a node, in seconds, after which the count starts again."""
+FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 
 
@@ -67,5 +69,5 @@ def decide(seen: Observation) -> Act:
 
 
 def pause(starts: int) -> float:
-    """Seconds between the end of a node and the next one: none at first, then 1, 2, 4 and so on."""
-    return 0.0 if not starts else min(LONGEST_PAUSE, 2.0 ** (starts - 1))
+    """Return the seconds between the end of a node and the next one: none at first, then 1, 2, 4 and so on."""
+    return backoff(starts, FIRST_PAUSE, LONGEST_PAUSE)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreError, StoreFull, StoreUnavailable
 from evalrun_runner.records.messages import StoreStats
 from evalrun_runner.store.base import ObjectStore, Repeating
-from evalrun_runner.store.retry import with_backoff
+from evalrun_runner.store.retry import Patience, with_backoff
 
 T = TypeVar("T")
 
@@ -27,14 +27,14 @@ class PatientStore:
 
     Args:
         store: The underlying store.
-        patience_s: Maximum wait of one call, in seconds.
+        patience: Maximum wait of one call, in seconds, or how its waits grow as well.
         stop: Event that ends every wait.
     """
 
-    def __init__(self, store: ObjectStore, patience_s: float, stop: threading.Event | None = None) -> None:
+    def __init__(self, store: ObjectStore, patience: float | Patience, stop: threading.Event | None = None) -> None:
         self.uri = store.uri
         self._store = store
-        self._patience = patience_s
+        self._patience = patience if isinstance(patience, Patience) else Patience(patience)
         self._stop = stop or threading.Event()
         self._waiting: dict[int, str] = {}
         self._lock = threading.Lock()
@@ -92,8 +92,8 @@ class PatientStore:
         try:
             answer = with_backoff(
                 call,
+                self._patience,
                 waited_for=tuple(WAITED_FOR),
-                deadline_s=self._patience,
                 clock=self,
                 on_wait=self._on_wait,
             )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from evalrun_api.backoff import backoff
 from evalrun_runner.errors import StoreError, StoreFull, StoreUnavailable
 
 T = TypeVar("T")
-
-_FIRST_WAIT_S = 0.2
-_LONGEST_WAIT_S = 15.0
 
 
 class Clock(Protocol):
@@ -24,20 +23,32 @@ class Clock(Protocol):
         """Wait; may return early, or raise if the run should stop."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a store is waited for. Times are in seconds."""
+
+    deadline_s: float
+    """Time from the first try after which no further try is made."""
+    first_wait_s: float = 0.2
+    """Wait before the second try; doubles with each further one."""
+    longest_wait_s: float = 15.0
+    """Upper limit of the wait before any try."""
+
+
 def with_backoff(
     call: Callable[[], T],
+    patience: Patience,
     *,
-    deadline_s: float,
     clock: Clock,
     waited_for: tuple[type[StoreError], ...] = (StoreUnavailable, StoreFull),
     on_wait: Callable[[StoreError, float], None],
     random_unit: Callable[[], float] = random.random,
 ) -> T:
-    """Repeat a call until it succeeds or a deadline passes, with exponential backoff and jitter between tries.
+    """Repeat a call until it succeeds or the patience is over, with exponential back-off and jitter between tries.
 
     Args:
         call: The call to make.
-        deadline_s: Seconds after which no further try is made.
+        patience: How long to wait for the store.
         clock: The clock to wait with.
         waited_for: Errors after which to retry; any other error is raised immediately.
         on_wait: Called with the error and the wait in seconds before each wait; it may raise to end the waiting.
@@ -54,10 +65,9 @@ def with_backoff(
         except waited_for as error:
             tries += 1
             tried_s = clock.now() - start
-            if tried_s >= deadline_s:
+            if tried_s >= patience.deadline_s:
                 raise type(error)(f"{error} (tried {tries} times in {tried_s:.0f} s)") from error
-            # Half of the wait is fixed and half is random, so that a thousand replicas do not retry at once.
-            longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(tries - 1, 16))
-            wait_s = min(longest * (0.5 + random_unit() / 2), deadline_s - tried_s)
+            wait_s = backoff(tries, patience.first_wait_s, patience.longest_wait_s, random_unit())
+            wait_s = min(wait_s, patience.deadline_s - tried_s)
             on_wait(error, wait_s)
             clock.sleep(wait_s)

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from evalrun_api import Phase
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy
-from evalrun_runner.driver.leadership import Leadership
-from evalrun_runner.driver.loop import CRASHES_IN_A_ROW, FLUSH_SECONDS, POLL_SECONDS, WAITING, Loop
+from evalrun_runner.dispatch.restarts import RestartPolicy
+from evalrun_runner.driver.cancellation import Cancellation
+from evalrun_runner.driver.exchange import POLL_SECONDS, Exchange
+from evalrun_runner.driver.flush import FLUSH_SECONDS
+from evalrun_runner.driver.loop import Loop
 from evalrun_runner.driver.progress import View
+from evalrun_runner.driver.reporter import WAITING, Reporter
 from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
 from evalrun_runner.errors import InputError, Interrupted, RunFailed, Superseded
 from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined, Refused
-from evalrun_runner.planning.planning import Planned, Planning
+from evalrun_runner.planning.planning import Planned
 from evalrun_runner.records.messages import Committed, Lease, Order, Report, StoreStats
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import Counts, Tally
 from support.engines import Clock
 
 ITEMS = 10
+CRASHES_IN_A_ROW = RestartPolicy().most_failures
 
 
 def chunk(number: int) -> Chunk:
@@ -155,22 +159,20 @@ class Scene:
         set_aside: int = 0,
         **policy: Any,
     ) -> None:
-        self.clock, self.watched, self.leads, self.stop = Clock(), Watched(), Leads(), threading.Event()
+        self.clock, self.watched, self.leads = Clock(), Watched(), Leads()
+        self.cancellation = Cancellation()
         self.script = Script(self.clock, does, members)
         self.telemetry = RunTelemetry()
         self.dispatcher = Dispatcher(DispatchPolicy(**policy), self.telemetry.committed)
-        self.loop = Loop(
-            dispatcher=self.dispatcher,
-            planning=cast(Planning, Plans([Planned(tuple(map(chunk, range(chunks))), kept or {}, set_aside)])),
-            leadership=cast(Leadership, self.leads),
+        self.exchange = Exchange(
+            self.dispatcher,
+            self.script.start,
+            Reporter(self.watched, self.telemetry, store_stats=lambda: StoreStats({"get": 3})),
             wanted=members,
-            start_fleet=self.script.start,
-            watcher=self.watched,
-            stop=self.stop,
-            telemetry=self.telemetry,
-            store_stats=lambda: StoreStats({"get": 3}),
             clock=self.clock,
         )
+        self.plans = Plans([Planned(tuple(map(chunk, range(chunks))), kept or {}, set_aside)])
+        self.loop = Loop(self.exchange, self.plans, self.cancellation, (self.leads.check,))
 
 
 def works(replica: str, order: Order) -> Report:
@@ -182,7 +184,7 @@ def test_every_chunk_is_leased_and_committed() -> None:
     scene = Scene(works)
     scene.loop.run()
     assert scene.dispatcher.counts == Counts(ok=30)
-    assert scene.loop.facts == {"r0": {"pid": 1}}
+    assert scene.exchange.facts == {"r0": {"pid": 1}}
     assert scene.watched.views[-1].phase in (Phase.STARTING, Phase.RUNNING)
 
 
@@ -190,7 +192,7 @@ def test_what_is_all_kept_starts_no_fleet() -> None:
     kept = {chunk(n).id: Counts(ok=ITEMS) for n in range(3)}
     scene = Scene(works, kept=kept, set_aside=0)
     scene.loop.run()
-    assert (scene.loop.fleet, scene.dispatcher.progress(0).kept) == (None, 30)
+    assert (scene.exchange.fleet, scene.dispatcher.progress(0).kept) == (None, 30)
 
 
 def test_damaged_parts_are_told_and_redone() -> None:
@@ -207,8 +209,7 @@ def test_a_chunk_reopened_at_the_end_is_done_by_those_who_are_there(members: int
     # Nobody was told to leave: a part may yet be found damaged.
     assert not any(order.done for _, order in scene.script.sent)
     scene.clock.now += 1_000
-    scene.dispatcher.reopen(chunk(1))
-    scene.loop.ensure_fleet()
+    scene.loop.reopen([chunk(1)])
     scene.loop.run()
     assert scene.dispatcher.counts == Counts(ok=30)
     assert (scene.script.started, scene.script.killed) == (members, [])
@@ -242,7 +243,7 @@ def test_what_a_drained_replica_gives_back_is_done_by_another_and_charged_to_nob
     assert (scene.script.released, scene.script.started, scene.script.killed) == (["r0"], 2, [])
     assert scene.dispatcher.progress(0).redone == 0, "nothing was lost that had been answered"
     assert scene.watched.lines[0].startswith("replica r0 was asked to leave by its machine")
-    assert scene.loop._failures == 0
+    assert scene.exchange.restarts.failures == 0
     assert not any(replica == "r0" for replica, _ in scene.script.sent[3:]), "it is asked nothing more"
 
 
@@ -257,7 +258,7 @@ def test_a_run_without_replicas_waits_and_says_so() -> None:
         return works(replica, order)
 
     scene = Scene(does)
-    scene.loop.wanted = 0
+    scene.exchange.wanted = 0
     script = scene.script
     script.members = 0
     add, script.comes_at = script.add, 0.0
@@ -292,7 +293,7 @@ def test_what_ends_the_run_from_outside_is_heard() -> None:
         if scene.script.polls > 5:
             raise RunFailed("Ray's head is gone")
 
-    scene.loop.check = check
+    scene.loop.checks = (check,)
     with pytest.raises(RunFailed, match="Ray's head is gone"):
         scene.loop.run()
 
@@ -423,7 +424,7 @@ class TestStop:
             if order.done:
                 return Report(committed=tuple(map(committed, held.pop(replica))))
             if len(held) == 2 and all(held.values()):
-                scene.stop.set()
+                scene.cancellation.request()
             return Report(wants=1)
 
         scene = Scene(does, members=2)
@@ -433,7 +434,7 @@ class TestStop:
 
     def test_one_that_dies_or_refuses_in_the_flush_is_not_waited_for(self) -> None:
         def does(replica: str, order: Order) -> Report | FleetEvent:
-            scene.stop.set()
+            scene.cancellation.request()
             if not order.done:
                 return Report(wants=1)
             if replica == "r0":
@@ -447,7 +448,7 @@ class TestStop:
 
     def test_one_that_says_nothing_is_waited_for_so_long_and_no_longer(self) -> None:
         def does(replica: str, order: Order) -> Report | None:
-            scene.stop.set()
+            scene.cancellation.request()
             return None if order.done else Report(wants=1)
 
         scene = Scene(does)
@@ -457,8 +458,8 @@ class TestStop:
 
     def test_before_there_is_a_fleet_it_is_at_once(self) -> None:
         scene = Scene(works, chunks=0)
-        scene.stop.set()
-        cast(Plans, scene.loop.planning).waiting = []
+        scene.cancellation.request()
+        scene.plans.waiting = []
         scene.dispatcher.add_chunks([chunk(0)])
         with pytest.raises(Interrupted):
             scene.loop.run()
@@ -507,7 +508,7 @@ class TestTelemetry:
             if order.done:
                 return Report(committed=tuple(map(committed, held)), tokens=9)
             if held:
-                scene.stop.set()
+                scene.cancellation.request()
             return Report(wants=20)
 
         scene = Scene(does)
@@ -520,9 +521,9 @@ class TestTelemetry:
 
     def test_kept_parts_count_in_scores(self) -> None:
         scene = Scene(works, kept={chunk(0).id: Counts(ok=ITEMS)})
-        (planned,) = cast(Plans, scene.loop.planning).waiting
+        (planned,) = scene.plans.waiting
         tallies = {("acc", "none"): Tally(ITEMS, 5.0, 5.0)}
-        cast(Plans, scene.loop.planning).waiting = [replace(planned, scores={"t": tallies})]
+        scene.plans.waiting = [replace(planned, scores={"t": tallies})]
         scene.loop.run()
         assert self.last(scene).scores == {"t": tallies}
 

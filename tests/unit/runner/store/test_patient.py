@@ -11,6 +11,7 @@ from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreError, StoreF
 from evalrun_runner.records.messages import StoreStats
 from evalrun_runner.store.memory import MemoryStore
 from evalrun_runner.store.patient import PatientStore
+from evalrun_runner.store.retry import Patience
 
 
 class Failing(MemoryStore):
@@ -29,10 +30,9 @@ class Failing(MemoryStore):
         super().put(key, data)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(deadline_s: float) -> Patience:
     """Waits are of two thousandths of a second at most."""
-    monkeypatch.setattr("evalrun_runner.store.retry._LONGEST_WAIT_S", 0.002)
+    return Patience(deadline_s, longest_wait_s=0.002)
 
 
 def test_every_operation_is_counted_once_when_it_is_answered() -> None:
@@ -54,10 +54,9 @@ def test_every_operation_is_counted_once_when_it_is_answered() -> None:
     assert store.stats == StoreStats(requests=asked)
 
 
-@pytest.mark.usefixtures("quick")
 def test_calls_made_again_are_counted_by_their_reason_with_the_time_they_waited() -> None:
     errors = [StoreUnavailable("away"), StoreFull("full"), StoreUnavailable("away"), StoreDenied("no")]
-    store = PatientStore(Failing(*errors), 60.0)
+    store = PatientStore(Failing(*errors), quick(60.0))
     store.put("a", b"1")
     store.put("b", b"1")
     found = store.stats
@@ -66,9 +65,8 @@ def test_calls_made_again_are_counted_by_their_reason_with_the_time_they_waited(
     assert 0.004 <= found.wait_seconds < 60
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_call_that_is_given_up_was_not_answered() -> None:
-    store = PatientStore(Failing(*[StoreUnavailable("away")] * 10_000), 0.01)
+    store = PatientStore(Failing(*[StoreUnavailable("away")] * 10_000), quick(0.01))
     with pytest.raises(StoreUnavailable, match="tried"):
         store.put("a", b"1")
     assert store.stats.requests == {}
@@ -84,9 +82,8 @@ def test_when_the_waiting_is_over_nothing_is_made_again() -> None:
     assert store.stats == StoreStats()
 
 
-@pytest.mark.usefixtures("quick")
 def test_nothing_is_lost_among_threads() -> None:
-    store = PatientStore(Failing(*[StoreUnavailable("away")] * 300), 60.0)
+    store = PatientStore(Failing(*[StoreUnavailable("away")] * 300), quick(60.0))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: store.put(f"k{number}", b"1"), range(2_000)))
     assert store.stats.requests == {"put": 2_000}

@@ -17,7 +17,7 @@ from evalrun_runner.store.directory import DirectoryStore, classify
 from evalrun_runner.store.memory import MemoryStore
 from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.probe import probe_store
-from evalrun_runner.store.retry import with_backoff
+from evalrun_runner.store.retry import Patience, with_backoff
 from evalrun_runner.store.s3_errors import classify as classify_s3
 
 
@@ -173,7 +173,7 @@ class TestBackoff:
             return "done"
 
         done = with_backoff(
-            call, deadline_s=60, clock=clock, on_wait=lambda e, _: told.append(str(e)), random_unit=lambda: 1.0
+            call, Patience(60), clock=clock, on_wait=lambda e, _: told.append(str(e)), random_unit=lambda: 1.0
         )
         assert done == "done"
         assert told == ["away", "full", "away"]
@@ -186,7 +186,7 @@ class TestBackoff:
             raise StoreFull("disk full")
 
         with pytest.raises(StoreFull, match=r"disk full \(tried \d+ times in 60 s\)"):
-            with_backoff(call, deadline_s=60, clock=clock, on_wait=lambda *_: None)
+            with_backoff(call, Patience(60), clock=clock, on_wait=lambda *_: None)
         assert clock.time == pytest.approx(60)
         assert max(clock.slept) <= 15
 
@@ -198,7 +198,7 @@ class TestBackoff:
             raise error
 
         with pytest.raises(type(error)):
-            with_backoff(call, deadline_s=60, clock=clock, on_wait=lambda *_: None)
+            with_backoff(call, Patience(60), clock=clock, on_wait=lambda *_: None)
         assert clock.slept == []
 
 

@@ -1,0 +1,152 @@
+"""A driver from its parts: what a run needs is composed here, once, and nowhere else.
+
+Every part is given what it needs when it is made. Tests and benchmarks give other ``Adapters`` and patch nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from evalrun_api import RunConfig
+from evalrun_runner.benchmarks.aggregate import running_metrics
+from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import DispatchPolicy
+from evalrun_runner.driver.cancellation import Cancellation
+from evalrun_runner.driver.exchange import Exchange
+from evalrun_runner.driver.host import Host
+from evalrun_runner.driver.leadership import Leadership
+from evalrun_runner.driver.loop import Loop
+from evalrun_runner.driver.preflight import Setting, prepare
+from evalrun_runner.driver.progress import Watcher
+from evalrun_runner.driver.reporter import Reporter
+from evalrun_runner.driver.telemetry import RunTelemetry
+from evalrun_runner.engine.vllm import VllmSettings
+from evalrun_runner.fleet.protocol import Fleet
+from evalrun_runner.fleet.ray_fleet import RayFleet, RaySettings
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.planning.identity import Plan
+from evalrun_runner.planning.planning import Planning
+from evalrun_runner.planning.resume import EarlierRun
+from evalrun_runner.replica.settings import ReplicaSettings
+from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.store.open import StoreSpec, open_store
+from evalrun_runner.store.patient import PatientStore
+
+
+@dataclass(frozen=True)
+class DriverOptions:
+    """Settings of the driver process, not of the run."""
+
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    """The request to stop, from whoever started the process."""
+    ray_address: str | None = None
+    """Where the cluster's Ray is; None starts one on this machine."""
+    policy: DispatchPolicy = field(default_factory=DispatchPolicy)
+    store_patience: float = 600.0
+    """Seconds for which the store may refuse in mid-run before the run fails."""
+    item_deadline: float = 1800.0
+    """Seconds in the engine after which an item is given up as failed."""
+    host: Host = field(default_factory=Host)
+
+
+class FleetFactory(Protocol):
+    """Starts replicas."""
+
+    def __call__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> Fleet:
+        """Start ``count`` replicas, or follow a cluster's nodes; ``writer`` prefixes their names."""
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The doors to the world outside: what a driver does with the store, the model and Ray goes through these."""
+
+    preflight: Callable[[RunConfig], Setting] = prepare
+    """Checks the store, the suites and the model."""
+    open_store: Callable[[StoreSpec], ObjectStore] = open_store
+    start_fleet: FleetFactory = RayFleet
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """What the preflight found good: all that is needed to run."""
+
+    setting: Setting
+    plan: Plan
+    benchmarks: LoadedBenchmarks
+    chat: ChatTemplate | None
+    earlier: EarlierRun | None
+    """The run that this one goes on from, if any."""
+
+
+@dataclass(frozen=True)
+class DriverParts:
+    """One driver process, composed, with its epoch claimed and nothing started."""
+
+    prepared: PreparedRun
+    epoch: int
+    leaving: threading.Event
+    """Set while the replicas are ended: nothing waits for the store then."""
+    store: PatientStore
+    ledger: Ledger
+    """Over ``store``: its calls wait for a store that is away."""
+    leadership: Leadership
+    dispatcher: Dispatcher
+    planning: Planning
+    loop: Loop
+
+
+def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher, adapters: Adapters) -> DriverParts:
+    """Compose a driver and claim its epoch: every driver before it is superseded from here on."""
+    setting, config = prepared.setting, prepared.setting.config
+    leaving = threading.Event()
+    store = PatientStore(adapters.open_store(setting.store), options.store_patience, leaving)
+    ledger = Ledger(store)
+    epoch = ledger.claim_epoch()
+    leadership = Leadership(setting.ledger, epoch)
+    telemetry = RunTelemetry({leaf.name: running_metrics(leaf) for leaf in prepared.benchmarks.leaves})
+    policy = replace(options.policy, max_failed_items=config.spec.policy.max_failed_items)
+    dispatcher = Dispatcher(policy, telemetry.committed)
+    planning = Planning(prepared.benchmarks, prepared.chat, ledger, epoch, prepared.plan.sizing, prepared.earlier)
+
+    def start_fleet() -> Fleet:
+        options.host.wait_for_ray()
+        count, kind = config.spec.replicas.count, "mock" if config.spec.engine.mock is not None else "vLLM"
+        watcher.log(f"starting {count} {kind} replicas{'' if config.gpus_per_replica else ' on CPU'}")
+        ray_settings = RaySettings(address=options.ray_address, gpus_per_replica=config.gpus_per_replica)
+        return adapters.start_fleet(count, replica_settings(prepared, options), ray_settings, writer=f"e{epoch}")
+
+    exchange = Exchange(
+        dispatcher,
+        start_fleet,
+        Reporter(watcher, telemetry, store_stats=lambda: store.stats, trouble=lambda: store.trouble),
+        wanted=config.spec.replicas.count if options.ray_address is None else 0,
+    )
+    checks = (leadership.check, options.host.check)
+    loop = Loop(exchange, planning, options.cancellation, checks)
+    return DriverParts(prepared, epoch, leaving, store, ledger, leadership, dispatcher, planning, loop)
+
+
+def replica_settings(prepared: PreparedRun, options: DriverOptions) -> ReplicaSettings:
+    """Return what every replica of the run is started with."""
+    setting, config = prepared.setting, prepared.setting.config
+    engine, model = setting.engine, setting.model
+    if isinstance(engine, VllmSettings) and options.ray_address is None:
+        # In a cluster each has a pod of its own, and nothing to share.
+        engine = replace(engine, replicas_per_host=config.spec.replicas.count)
+    return ReplicaSettings(
+        store=setting.store,
+        engine=engine,
+        model=None if model is None else model.source,
+        cache_dir=config.model.cache_dir,
+        recipes={leaf.name: leaf.recipe for leaf in prepared.benchmarks.leaves},
+        seed=config.spec.seed,
+        fast=setting.fast,
+        item_deadline=options.item_deadline,
+        carried=config.resume_from is not None,
+        store_patience=options.store_patience,
+    )
