@@ -1,4 +1,4 @@
-"""Every error of the runner, in one tree.
+"""Errors of the runner, in one tree.
 
     EvalRunError
     ├── InputError               what the user gave is wrong                          exit 2
@@ -7,13 +7,13 @@
     │   ├── StoreError
     │   │   ├── StoreUnavailable   5xx, time-outs, refused connections: retried with backoff
     │   │   ├── StoreFull          no space left: the run pauses, then fails
-    │   │   ├── StoreDenied        wrong credentials, no bucket, not writable: no retry mends it
-    │   │   └── ObjectMissing      the key is not there
+    │   │   ├── StoreDenied        wrong credentials, no bucket, not writable: no retry fixes it
+    │   │   └── ObjectMissing      the key does not exist
     │   ├── LedgerCorrupt        an object of the run fails its checksum
     │   └── Superseded           a driver with a higher epoch took the run over
     └── Interrupted              Ctrl-C or SIGTERM; what is committed stays           exit 130
 
-A message says what was wrong, where (file, field, object), what was expected, and what to do; ``reason`` says it to
+A message tells people what is wrong, where (file, field, object), what was expected, and what to do; ``reason`` tells
 programs.
 """
 
@@ -26,11 +26,11 @@ from evalrun_api.status.conditions import Reason
 
 
 class EvalRunError(Exception):
-    """Base of every error that is shown to a person without a traceback."""
+    """Base of all errors that are shown to people without a traceback."""
 
     exit_code = 1
     usual_reason = Reason.INTERNAL_ERROR
-    """The word for programs, where nobody who raised or passed on the error knew a better one."""
+    """Reason for programs if neither the raiser nor a caller set a more specific one."""
 
     def __init__(self, message: str = "", *, reason: Reason | None = None) -> None:
         super().__init__(message)
@@ -38,13 +38,13 @@ class EvalRunError(Exception):
 
     @property
     def reason(self) -> Reason:
-        """Why, as the one word that a cluster classifies by."""
+        """Reason by which a cluster classifies the error."""
         return self.known_reason or self.usual_reason
 
 
 @contextmanager
 def blaming(reason: Reason) -> Iterator[None]:
-    """Within, an ``InputError`` that knows no reason of its own has this one. Also a decorator."""
+    """Set the default reason of ``InputError``s raised inside the block. Also usable as a decorator."""
     try:
         yield
     except InputError as error:
@@ -62,7 +62,7 @@ def first_line(error: BaseException) -> str:
 
 
 class InputError(EvalRunError):
-    """The user's input is wrong: a file, a field, a model, a task, an option."""
+    """Wrong input from the user: a file, a field, a model, a task, an option."""
 
     exit_code = 2
     usual_reason = Reason.INVALID_SPEC
@@ -73,49 +73,49 @@ class OtherFormat(InputError):
 
 
 class RunFailed(EvalRunError):
-    """The run could not reach its end; what is committed stays."""
+    """Failure of the run before its end; what is committed stays."""
 
 
 class StoreError(RunFailed):
-    """The object store refused or could not be reached."""
+    """Failure of the object store: it refused, or could not be reached."""
 
     usual_reason = Reason.STORAGE_UNAVAILABLE
 
 
 class StoreUnavailable(StoreError):
-    """Transient: 5xx, time-outs, refused connections. Retry with backoff."""
+    """Transient failure: 5xx, time-outs, refused connections. Retry with backoff."""
 
 
 class StoreFull(StoreError):
-    """No space left where the run writes."""
+    """Lack of space where the run writes."""
 
     usual_reason = Reason.STORAGE_FULL
 
 
 class StoreDenied(StoreError):
-    """Wrong credentials, a missing bucket, a directory that cannot be written: a retry does not mend it."""
+    """Wrong credentials, a missing bucket, or a directory that is not writable; a retry does not help."""
 
     usual_reason = Reason.STORAGE_DENIED
 
 
 class ObjectMissing(StoreError):
-    """The key is not in the store."""
+    """Absence of a key from the store."""
 
 
 class LedgerCorrupt(RunFailed):
-    """An object of the run fails its checksum or cannot be decoded."""
+    """Damage of an object of the run, which fails its checksum or cannot be decoded."""
 
     usual_reason = Reason.LEDGER_CORRUPT
 
 
 class Superseded(RunFailed):
-    """A driver with a higher epoch took the run over; this one must leave without writing more."""
+    """Takeover by a driver with a higher epoch; this one must leave without further writes."""
 
     usual_reason = Reason.SUPERSEDED
 
 
 class Interrupted(EvalRunError):
-    """The user or the platform asked the run to stop; what is committed stays and the same command resumes."""
+    """Request by the user or the platform to stop the run; what is committed stays, and the same command resumes."""
 
     exit_code = 130
     usual_reason = Reason.INTERRUPTED

@@ -1,4 +1,4 @@
-"""What this process may use of its machine: a container's share, not the host's whole."""
+"""Resources of the machine that this process may use: a container's share, not the whole host."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ ROOT = Path("/")
 
 
 def usable_cpus(root: Path = ROOT) -> int:
-    """CPUs by affinity and by the quota of every control group above (cgroups v1 and v2), at least 1."""
+    """Return the number of usable CPUs, at least 1, by affinity and the quotas of all control groups (v1 and v2)."""
     quotas = [quota for group in _groups("cpu", root) if (quota := _cpu_quota(group)) is not None]
     return max(1, int(min([float(len(os.sched_getaffinity(0))), *quotas])))
 
 
 def memory_limit(root: Path = ROOT) -> int:
-    """Bytes of memory by the machine and by the limit of every control group above."""
+    """Return the usable memory in bytes, limited by the machine and all control groups."""
     limits = [limit for group in _groups("memory", root) if (limit := _memory_limit(group)) is not None]
     return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *limits])
 
 
 def available_memory(root: Path = ROOT) -> int:
-    """Bytes that can still be taken: what is free or only caches files, on the machine and below every limit."""
+    """Return the memory that can still be allocated, in bytes: free or used as file cache, within all limits."""
     rooms = [_meminfo(root, "MemAvailable")]
     for group in _groups("memory", root):
         limit, used = _memory_limit(group), _number(group, "memory.current", "memory.usage_in_bytes")
@@ -34,12 +34,12 @@ def available_memory(root: Path = ROOT) -> int:
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA device is there, without importing torch."""
+    """Return whether there is an NVIDIA device, without importing torch."""
     return (ROOT / "dev/nvidiactl").exists() or (ROOT / "dev/dxg").exists()
 
 
 def hardware() -> dict[str, Any]:
-    """The machine as far as this process may use it, for the provenance."""
+    """Describe the machine as far as this process may use it, for the provenance."""
     return {
         "host": platform.node(),
         "cpu": _cpu_model(),
@@ -50,9 +50,9 @@ def hardware() -> dict[str, Any]:
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
-    """The folders of this process's control groups that may limit it, up to the root of what is mounted.
+    """Yield the folders of this process's control groups, up to the root of the mount.
 
-    A container may see its host's path in /proc and only its own group mounted: what is not there is passed over.
+    A container may see its host's path in /proc but mount only its own group, so missing folders are skipped.
     """
     mounts = root / "sys/fs/cgroup"
     for line in _lines(root / "proc/self/cgroup"):
@@ -68,7 +68,7 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _cpu_quota(group: Path) -> float | None:
-    """CPUs that a group may use, None for any number."""
+    """Return the number of CPUs that a group may use, None for no limit."""
     for line in _lines(group / "cpu.max"):
         share, of = line.split()
         return None if share == "max" else int(share) / int(of)
@@ -77,18 +77,18 @@ def _cpu_quota(group: Path) -> float | None:
 
 
 def _memory_limit(group: Path) -> int | None:
-    """Bytes, None for any number; v1 says that with one that is larger than every machine."""
+    """Return a group's limit in bytes, None for no limit; in v1, no limit is a number larger than any machine."""
     return _number(group, "memory.max", "memory.limit_in_bytes")
 
 
 def _file_cache(group: Path) -> int:
-    """Bytes of files that the kernel gives up when memory runs short."""
+    """Return the bytes of cached files that the kernel frees when memory runs low."""
     found = dict(line.split() for line in _lines(group / "memory.stat"))
     return int(found.get("total_inactive_file", found.get("inactive_file", 0)))
 
 
 def _number(group: Path, *names: str) -> int | None:
-    """The number in the first of these files that is there, None for the word max."""
+    """Return the number in the first of these files that exists, None for the word max."""
     for name in names:
         for line in _lines(group / name):
             return None if line == "max" else int(line)

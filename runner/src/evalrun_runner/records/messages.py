@@ -1,4 +1,4 @@
-"""What driver and replica tell each other."""
+"""Messages between driver and replica."""
 
 from __future__ import annotations
 
@@ -11,80 +11,77 @@ from evalrun_runner.records.results import Counts, Tallies
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A chunk handed to a replica.
-
-    ``isolated``: run its items one after another, alone in the engine, announcing each first. ``quarantined``: rows
-    of the chunk that killed the engine and must not be run again.
-    """
+    """Chunk that is leased to a replica."""
 
     id: int
     chunk: Chunk
     isolated: bool = False
+    """Whether to run its items one after another, alone in the engine, and to announce each item first."""
     quarantined: Mapping[int, str] = field(default_factory=dict)
-    """row within the chunk -> why"""
+    """Rows of the chunk that killed the engine and must not run again, with the reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A replica's word that a chunk is in the store.
-
-    ``won`` is False where another writer's part was there first; ``counts`` are then those of the part in the store.
-    ``seconds_to_commit`` runs from the end of the chunk's last item to its part in the store.
-    """
+    """Report that a chunk is committed to the store."""
 
     lease: int
     chunk: tuple[str, int]
     counts: Counts
+    """Counts of the part in the store, which may be another writer's."""
     won: bool
+    """Whether this replica's part is in the store; False if another writer was first."""
     prompt_tokens: int
     output_tokens: int
     seconds_to_commit: float
+    """Time from the end of the chunk's last item until its part is in the store."""
     scores: Tallies = field(default_factory=dict)
-    """Of the replica's own part. Where another writer's won, the same items of the same plan: as good."""
+    """Tallies of the replica's own part; if another writer's won, it has the same items of the same plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """What an engine says of itself."""
+    """State and counters of an engine. Counters start with the engine."""
 
     running: int = 0
     """Requests in a batch now."""
     waiting: int = 0
     """Requests that wait in the engine now."""
     cache_usage: float = 0.0
-    """How full its KV cache is now, 0 to 1."""
+    """Used share of the KV cache now, 0 to 1."""
     prefix_queried: int = 0
-    """Prompt tokens looked up in the prefix cache since it started."""
+    """Prompt tokens looked up in the prefix cache."""
     prefix_hit: int = 0
-    """Prompt tokens found there since it started."""
+    """Prompt tokens found in the prefix cache."""
     preemptions: int = 0
-    """Requests set aside for want of cache since it started."""
+    """Preemptions of requests for lack of cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """A process' calls of its store since it started."""
+    """A process's calls of its store since its start."""
 
     requests: Mapping[str, int] = field(default_factory=dict)
-    """Answered ones by operation: create, put, get, exists, list, delete, move."""
+    """Answered calls by operation: create, put, get, exists, list, delete, move."""
     retries: Mapping[str, int] = field(default_factory=dict)
-    """Failed and made again, by reason: unavailable, full, denied."""
+    """Retries by reason: unavailable, full, denied."""
     wait_seconds: float = 0.0
-    """Waited before calls were made again."""
+    """Total wait before retries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Seconds of an engine's requests since it started, as a histogram."""
+    """Histogram of seconds."""
 
     buckets: tuple[int, ...] = ()
-    """Requests within each bound of the metric's buckets and over the bound before; the last is for those over all."""
+    """Count per bucket of the metric, not cumulative; the last bucket is +Inf."""
     total: float = 0.0
+    """Sum of all seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """What a replica tells for those who watch the run; no decision depends on it. All of it since it started."""
+    """Statistics of a replica since its start, for observers of the run; no decision depends on them."""
 
     engine: EngineStats = EngineStats()
     store: StoreStats = StoreStats()
@@ -93,34 +90,34 @@ class Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Replica to driver, at least once a second."""
+    """Message from replica to driver, at least once a second."""
 
     committed: tuple[Committed, ...] = ()
     returned: tuple[int, ...] = ()
-    """Ids of leases given back undone: the replica drains."""
+    """Ids of leases that a draining replica returns undone."""
     announced: tuple[int, int] | None = None
     """(lease id, row within the chunk) of the isolated item that runs next; it starts when the next order arrives."""
     tokens: int = 0
-    """Tokens of the requests that the engine has answered since it started."""
+    """Tokens of the requests that the engine has answered since its start."""
     steps: int = 0
-    """Iterations of the engine that have returned since it started: with tokens, the proof of progress."""
+    """Iterations of the engine that have returned since its start; with the tokens, the proof of progress."""
     busy: bool = False
     """Whether requests are in the engine."""
     wants: int = 0
-    """How many more items it would take now, to keep its engine fed."""
+    """Number of further items that it would take now to keep its engine busy."""
     degraded: str | None = None
-    """Why the store is in trouble, if it is: it commits nothing until that ends."""
+    """Problem of the store, if there is one; the replica commits nothing until it is solved."""
     leaving: bool = False
-    """Its last report: it was told to drain, has committed what was complete, and takes nothing more."""
+    """Whether this is its last report: it drained, has committed what was complete, and takes no more leases."""
     telemetry: Telemetry = Telemetry()
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Driver to replica, the answer to a report."""
+    """Message from driver to replica, in answer to a report."""
 
     leases: tuple[Lease, ...] = ()
     cancel: tuple[int, ...] = ()
-    """Ids of leases that another replica has committed: drop them, their work is of no use any more."""
+    """Ids of leases to drop because another replica has committed their chunks."""
     done: bool = False
-    """Nothing is left and nothing will come: leave."""
+    """Whether to leave, because there is no more work and will be none."""

@@ -1,4 +1,4 @@
-"""What is asked: items with their requests, and the chunks that they are cut into."""
+"""Planned work: items with their requests, and chunks of items."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ class RequestType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request of an item: lm-eval's Instance without the document.
-
-    ``arguments`` is ``(context, continuation)``, ``(text,)`` or ``(context, generation kwargs)``; ``index`` its place
-    within the item; ``repeats`` how many responses are wanted.
-    """
+    """One request of an item: lm-eval's Instance without the document."""
 
     type: RequestType
     index: int
+    """Position within the item."""
     arguments: tuple[Any, ...]
+    """``(context, continuation)``, ``(text,)`` or ``(context, generation kwargs)``."""
     repeats: int = 1
+    """Number of responses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One document of one leaf task, with all its requests. ``hash`` covers task, document and requests."""
+    """Document of one leaf task, with all its requests."""
 
     task: str
     doc_id: int
     doc: Mapping[str, Any]
     requests: tuple[Request, ...]
     hash: str
+    """sha256 over task, document and requests."""
     cost: float
-    """Estimated work, in tokens: prompt tokens weighted as prefill plus the tokens generated at most."""
+    """Estimated work in prompt tokens: tokens to read plus weighted tokens to generate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A deterministic run of whole items of one leaf task: the unit of lease, commit and object."""
+    """Deterministic sequence of whole items of one leaf task: the unit of lease, commit and object."""
 
     task: str
     number: int
     segment: int
-    """The manifest segment that holds all its rows."""
+    """Number of the manifest segment that contains all its rows."""
     first_row: int
-    """Its first row within the segment."""
+    """First row within the segment."""
     items: int
     cost: float
     digest: str
-    """sha256 over its items' hashes; a part made for other items is no part of this chunk."""
+    """sha256 over its items' hashes, which a part of this chunk must match."""
 
     @property
     def id(self) -> tuple[str, int]:
-        """(task, number): unique in a run."""
+        """Id (task, number), unique in a run."""
         return (self.task, self.number)

@@ -1,4 +1,4 @@
-"""What came of it: responses, outcomes, rows of parts, counts and tallies."""
+"""Results: responses, outcomes, rows of parts, counts and tallies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class ItemStatus(StrEnum):
-    """How an item ends. An error is never a score."""
+    """Final status of an item. An error is never a score."""
 
     OK = "ok"
     FAILED = "failed"
@@ -17,7 +17,7 @@ class ItemStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How items ended."""
+    """Number of items by final status."""
 
     ok: int = 0
     failed: int = 0
@@ -25,7 +25,7 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """All items that have an end."""
+        """Number of all items with a final status."""
         return self.ok + self.failed + self.quarantined
 
     def __add__(self, other: Counts) -> Counts:
@@ -34,13 +34,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response to one request, raw.
-
-    ``value`` has lm-eval's shape: ``str`` (generate_until), ``(log-probability, is_greedy)`` (loglikelihood) or
-    ``float`` (loglikelihood_rolling). Times are seconds.
-    """
+    """Raw response to one request."""
 
     value: str | tuple[float, bool] | float
+    """In lm-eval's shape: ``str`` (generate_until), ``(log-probability, is_greedy)`` (loglikelihood) or ``float``."""
     finish_reason: str
     prompt_tokens: int
     output_tokens: int
@@ -50,7 +47,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the engine made of one item: responses by request and repeat, or why there are none."""
+    """Outcome of one item in the engine: responses by request and repeat, or an error."""
 
     status: ItemStatus
     responses: tuple[tuple[Response, ...], ...] = ()
@@ -59,31 +56,35 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """A row of a part: the outcome of an item with its per-item metric values.
+    """Row of a part: the outcome of an item with its per-item metric values.
 
-    ``scores`` is the JSON text of ``{filter: {metric: value}}`` in the codec of ``benchmarks.values`` (exact for
-    tuples and numpy scalars); ``filtered`` that of ``{filter: [filtered response, one per request]}``; both None
-    unless the status is ok.
+    ``scores`` and ``filtered`` are JSON texts in the codec of ``benchmarks.values``, which is exact for tuples and
+    numpy scalars; both are None unless the status is ok.
     """
 
     doc_id: int
     item_hash: str
     outcome: Outcome
     scores: str | None = None
+    """``{filter: {metric: value}}``."""
     filtered: str | None = None
+    """``{filter: [filtered response, one per request]}``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Numbers that a mean and its standard error are made of."""
+    """Sums from which a mean and its standard error are computed."""
 
     n: int = 0
+    """Number of values."""
     total: float = 0.0
+    """Sum of the values."""
     squares: float = 0.0
+    """Sum of the squared values."""
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.n + other.n, self.total + other.total, self.squares + other.squares)
 
 
 Tallies = Mapping[tuple[str, str], Tally]
-"""(metric, filter) -> of the ok items' values, where these are plain numbers."""
+"""Map from (metric, filter) to the tally of the ok items' values, for metrics with plain numbers."""
