@@ -1,1 +1,1 @@
-"""The ledger: what is planned and what is committed, as objects of a store that cannot be half written."""
+"""Ledger of planned and committed work, as objects that a store writes atomically."""

@@ -1,8 +1,8 @@
-"""Exact JSON for what requests and documents hold.
+"""Exact JSON codec for requests and documents.
 
-Plain JSON forgets tuples. Here a tuple is ``{"$tuple": […]}``, a reference to a shared text ``{"$text": n}``, and an
-object that happens to look like one of these ``{"$dict": {…}}``; everything else is itself. NaN and the infinities are
-written as Python's json writes them (``NaN``, ``Infinity``), since log-probabilities may be infinite.
+Plain JSON has no tuples. Here a tuple is ``{"$tuple": […]}``, a reference to a shared text ``{"$text": n}``, and an
+object that happens to look like one of these ``{"$dict": {…}}``; everything else is plain JSON. NaN and the infinities
+are written as Python's json writes them (``NaN``, ``Infinity``), because log-probabilities may be infinite.
 """
 
 from __future__ import annotations
@@ -15,35 +15,41 @@ from evalrun_runner.errors import InputError
 
 _TUPLE, _DICT, _TEXT = "$tuple", "$dict", "$text"
 _SHARED_FROM = 64
-"""Characters from which a text is worth a place in the table of shared texts."""
+"""Minimum length in characters of a text that is stored in the table of shared texts."""
 
 
 class Texts:
-    """The distinct long texts of one item: the four choices of a question share one context, which is kept once."""
+    """Table of one item's distinct long texts: a question's four choices share one context, which is stored once."""
 
     def __init__(self) -> None:
-        self._places: dict[str, int] = {}
+        self._indexes: dict[str, int] = {}
 
-    def place(self, text: str) -> int:
-        """The text's place in the table, given at its first use."""
-        return self._places.setdefault(text, len(self._places))
+    def index(self, text: str) -> int:
+        """Return the text's index in the table, adding the text at its first use."""
+        return self._indexes.setdefault(text, len(self._indexes))
 
     @property
     def table(self) -> list[str]:
-        """The texts in the order of their places."""
-        return list(self._places)
+        """Texts in the order of their indexes."""
+        return list(self._indexes)
 
 
 def pack(value: Any, field: str, texts: Texts | None = None) -> Any:
-    """The value as plain JSON types; long texts as references if a table is given.
+    """Convert a value to plain JSON types.
 
-    Raises ``InputError`` for what JSON cannot hold; ``field`` says where in the item the value is.
+    Args:
+        value: The value.
+        field: Location of the value in the item, for the error message.
+        texts: Table of shared texts to which long texts are moved; None to keep them in place.
+
+    Raises:
+        InputError: JSON cannot represent the value.
     """
     match value:
         case None | bool() | int() | float():
             return value
         case str():
-            return {_TEXT: texts.place(value)} if texts is not None and len(value) >= _SHARED_FROM else value
+            return {_TEXT: texts.index(value)} if texts is not None and len(value) >= _SHARED_FROM else value
         case tuple():
             return {_TUPLE: [pack(one, f"{field}[{n}]", texts) for n, one in enumerate(value)]}
         case list():
@@ -68,7 +74,7 @@ def _pack_mapping(value: Mapping[Any, Any], field: str, texts: Texts | None) -> 
 
 
 def unpack(value: Any, texts: Sequence[str] = ()) -> Any:
-    """The inverse of ``pack``; mappings come back as dicts, in their order."""
+    """Invert ``pack``; mappings become dicts with their order preserved."""
     if isinstance(value, list):
         return [unpack(one, texts) for one in value]
     if not isinstance(value, dict):
@@ -90,10 +96,10 @@ def _is_tag(value: dict[str, Any]) -> bool:
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON text that a Parquet string can hold: readable, lone surrogates as escapes."""
+    """Encode a value as compact, readable JSON text that is valid UTF-8: lone surrogates are escaped."""
     return escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def escaped(text: str) -> str:
-    r"""The text with lone surrogates as ``\udXXX``, which UTF-8 cannot hold; within JSON that is the same value."""
+    r"""Escape lone surrogates, which UTF-8 cannot encode, as ``\udXXX``; in JSON, the value stays the same."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

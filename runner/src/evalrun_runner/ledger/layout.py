@@ -1,4 +1,4 @@
-"""The keys of a run's objects, in one place. The layout is the same on S3 and in a directory."""
+"""Keys of a run's objects. The layout is the same on S3 and in a directory."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ _PART = re.compile(r"^parts/(?P<task>[^/]+)/(?P<chunk>\d{8})\.parquet$")
 
 
 def task_dir(task: str) -> str:
-    """A task's name as one path component: everything but letters, digits, '_', '-', '.' is percent-encoded."""
+    """Encode a task's name as one path component: all but letters, digits, '_', '-', '.' is percent-encoded."""
     return quote(task, safe="").replace("~", "%7E")
 
 
 def segment(task: str, number: int) -> str:
-    """The manifest segment ``number`` of a leaf task."""
+    """Return the key of manifest segment ``number`` of a leaf task."""
     return f"{MANIFEST}{task_dir(task)}/{number:06d}.parquet"
 
 
 def task_index(task: str) -> str:
-    """Written when a leaf task's manifest is whole: its segments, items and digest."""
+    """Return the key of a leaf task's index (segments, items and digest), written when its manifest is complete."""
     return f"{MANIFEST}{task_dir(task)}/index.json"
 
 
 def part(task: str, chunk: int) -> str:
-    """The committed results of one chunk of a leaf task."""
+    """Return the key of the committed results of one chunk of a leaf task."""
     return f"{PARTS}{task_dir(task)}/{chunk:08d}.parquet"
 
 
 def carried(task: str, chunk: int) -> str:
-    """An earlier run's part of a chunk with items that are asked again; the ok ones are kept."""
+    """Return the key of an earlier run's part whose ok items are reused, while the other items are repeated."""
     return f"{CARRIED}{task_dir(task)}/{chunk:08d}.parquet"
 
 
 def parse_part(key: str) -> tuple[str, int] | None:
-    """The (task, chunk) of a part's key, or None if the key is no part's."""
+    """Parse a part's key into (task, chunk); return None if it is not the key of a part."""
     match = _PART.match(key)
     return (unquote(match["task"]), int(match["chunk"])) if match else None
 
 
 def epoch(number: int) -> str:
-    """The claim of driver process ``number``."""
+    """Return the key of the claim of driver process ``number``."""
     return f"{EPOCHS}{number:06d}"
 
 
 def samples(task: str) -> str:
-    """lm-eval's sample layout for one leaf task."""
+    """Return the key of a leaf task's samples in lm-eval's layout."""
     return f"samples_{task_dir(task)}.jsonl"

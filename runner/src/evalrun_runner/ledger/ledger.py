@@ -1,10 +1,10 @@
-"""The ledger of a run: who leads, what is planned, what is committed, what is complete.
+"""Ledger of a run: which driver leads, what is planned, committed and complete.
 
-Every object is created whole or not at all, and of two creators one wins (``store.base``); that is all the ledger
-stands on. Parts are epoch-neutral: a part made against the same manifest is valid whoever made it, and the first wins.
-Only the driver of the highest epoch sets damaged objects aside, writes results and completes the run, and it looks
-again right before each. Drivers that were overtaken can therefore do harm only in the instant between look and act;
-then results differ from what ``COMPLETE`` says and are never read as the run's.
+The ledger depends only on atomic creation: an object is created completely or not at all, and of two creators exactly
+one wins (``store.base``). Parts are epoch-neutral: a part for the same manifest is valid whoever made it, and the first
+one wins. Only the driver with the highest epoch sets damaged objects aside, writes results and completes the run, and
+it checks its epoch immediately before each of these. A superseded driver can therefore do damage only between check and
+act; the results then differ from the digest in ``COMPLETE`` and are never accepted as the run's.
 """
 
 from __future__ import annotations
@@ -42,14 +42,16 @@ _COMMIT_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class CommitOutcome:
-    """Whether our part is the chunk's (``won``), and the counts of the part that is."""
+    """Outcome of a commit."""
 
     won: bool
+    """Whether this writer's part is the one in the store."""
     counts: Counts
+    """Counts of the part in the store."""
 
 
 class Ledger:
-    """All of a run's objects. Safe to use from several threads. Every call may raise the errors of the store."""
+    """All objects of a run. Thread-safe. Every call may raise the errors of the store."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -57,8 +59,8 @@ class Ledger:
     # Epochs: which driver leads
 
     def claim_epoch(self) -> int:
-        """Take the next free number for this driver process; it leads until another claims a higher one."""
-        # The nonce makes the bytes ours alone, so that nobody else's claim can pass for a retry of this one.
+        """Claim the next free epoch for this driver process, which leads until another claims a higher one."""
+        # The nonce makes the bytes unique, so that another driver's claim cannot be mistaken for a retry of this one.
         who = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -71,12 +73,16 @@ class Ledger:
         return number
 
     def highest_epoch(self) -> int:
-        """The highest claimed epoch; 0 if there is none."""
+        """Return the highest claimed epoch; 0 if there is none."""
         names = (key.removeprefix(layout.EPOCHS) for key in self._store.list(layout.EPOCHS))
         return max((int(name) for name in names if name.isdecimal()), default=0)
 
     def assert_leading(self, epoch: int) -> None:
-        """Raises ``Superseded`` if another driver claimed a higher epoch."""
+        """Check that no other driver has claimed a higher epoch.
+
+        Raises:
+            Superseded: Another driver has.
+        """
         highest = self.highest_epoch()
         if highest > epoch:
             raise Superseded(
@@ -84,12 +90,14 @@ class Ledger:
                 "This one leaves; what it committed stays and counts"
             )
 
-    # Model: by what the parts are made
+    # Model: what the parts are made with
 
     def claim_model(self, digest: str) -> None:
-        """Make the digest of a model's content the run's, before it answers anything.
+        """Record the digest of the model's content as the run's, before the model answers any request.
 
-        Raises ``InputError`` if the run was begun with another one, ``LedgerCorrupt``.
+        Raises:
+            InputError: The run was begun with another model.
+            LedgerCorrupt: The record is damaged.
         """
         if self._store.create(layout.MODEL, json.dumps({"digest": digest}).encode()):
             return
@@ -103,9 +111,10 @@ class Ledger:
             )
 
     def claimed_model(self) -> str | None:
-        """The digest of the model that the parts are made by, None before the first replica has loaded it.
+        """Return the digest of the model that the parts are made with, None before a replica has loaded it.
 
-        Raises ``LedgerCorrupt``.
+        Raises:
+            LedgerCorrupt: The record is damaged.
         """
         try:
             return str(json.loads(self._store.get(layout.MODEL))["digest"])
@@ -120,38 +129,64 @@ class Ledger:
     # Manifest: what is planned
 
     def write_segment(self, items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
-        """Make a segment durable; its chunks may be leased from then on. One that is there already must be the same.
+        """Make a segment durable, after which its chunks may be leased. An existing segment must be equal.
 
-        Raises ``InputError`` if another plan's segment is there, ``LedgerCorrupt`` if a damaged one is.
+        Raises:
+            InputError: There is another plan's segment.
+            LedgerCorrupt: There is a damaged segment.
         """
         task, number = chunks[0].task, chunks[0].segment
         key = layout.segment(task, number)
         if not self._store.create(key, encode_segment(items, chunks)):
-            # Compared by content: another version of the Parquet library may write other bytes for the same plan.
+            # Compare the content: another version of the Parquet library may write different bytes for the same plan.
             there = decode_chunks(self._store.get(key), self._where(key))
             if there != tuple(chunks):
                 raise InputError(self._another_plan(f"segment {number} of task {task}"), reason=Reason.PLAN_MISMATCH)
 
     def read_segment(self, task: str, number: int) -> Segment:
-        """A whole segment. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        """Read a whole segment.
+
+        Raises:
+            ObjectMissing: The segment does not exist.
+            LedgerCorrupt: The segment is damaged.
+        """
         key = layout.segment(task, number)
         return decode_segment(self._store.get(key), self._where(key))
 
     def read_chunks(self, task: str, number: int) -> tuple[Chunk, ...]:
-        """The chunks of a segment, without its items. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        """Read the chunks of a segment without its items.
+
+        Raises:
+            ObjectMissing: The segment does not exist.
+            LedgerCorrupt: The segment is damaged.
+        """
         key = layout.segment(task, number)
         return decode_chunks(self._store.get(key), self._where(key))
 
     def read_items(self, chunk: Chunk) -> list[Item]:
-        """The items of a chunk. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        """Read the items of a chunk.
+
+        Raises:
+            ObjectMissing: The chunk's segment does not exist.
+            LedgerCorrupt: The segment is damaged, or of another plan.
+        """
         return decode_chunk(self.segment_bytes(chunk.task, chunk.segment), chunk, self._where_segment(chunk))
 
     def segment_bytes(self, task: str, number: int) -> bytes:
-        """A segment as it lies in the store, for many calls of ``manifest.decode_chunk``. Raises ``ObjectMissing``."""
+        """Read a segment's raw bytes, for several calls of ``manifest.decode_chunk``.
+
+        Raises:
+            ObjectMissing: The segment does not exist.
+        """
         return self._store.get(layout.segment(task, number))
 
     def write_task_index(self, index: TaskIndex) -> None:
-        """Say that a leaf task's manifest is whole. Raises ``InputError`` if another plan's index is there."""
+        """Record that a leaf task's manifest is complete.
+
+        Raises:
+            InputError: There is another plan's index.
+            LedgerCorrupt: There is a damaged index.
+        """
         key = layout.task_index(index.task)
         if not self._store.create(key, encode_index(index)):
             there = decode_index(self._store.get(key), self._where(key))
@@ -160,7 +195,11 @@ class Ledger:
                 raise InputError(self._another_plan(what), reason=Reason.PLAN_MISMATCH)
 
     def task_index(self, task: str) -> TaskIndex | None:
-        """The index of a leaf task, None while its manifest is not whole. Raises ``LedgerCorrupt``."""
+        """Read the index of a leaf task, None while its manifest is not complete.
+
+        Raises:
+            LedgerCorrupt: The index is damaged.
+        """
         key = layout.task_index(task)
         try:
             return decode_index(self._store.get(key), self._where(key))
@@ -170,9 +209,10 @@ class Ledger:
     # Parts: what is committed
 
     def commit_part(self, chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> CommitOutcome:
-        """Commit a chunk, whole or not at all; if another writer was first, its part counts.
+        """Commit a chunk atomically; if another writer was first, its part counts.
 
-        Raises ``LedgerCorrupt`` if the other's part is damaged: the driver must set it aside, then commit again.
+        Raises:
+            LedgerCorrupt: The other writer's part is damaged; the driver must set it aside before another commit.
         """
         data = encode_part(chunk, rows, writer)
         for _ in range(_COMMIT_ATTEMPTS):
@@ -181,20 +221,29 @@ class Ledger:
             try:
                 return CommitOutcome(won=False, counts=self.read_part(chunk).counts)
             except ObjectMissing:
-                continue  # the other's part was damaged and has just been set aside
+                continue  # the other part was damaged and has just been set aside
         raise StoreUnavailable(f"{self._where(layout.part(*chunk.id))} comes and goes: {_COMMIT_ATTEMPTS} tries. Retry")
 
     def read_part(self, chunk: Chunk) -> Part:
-        """A committed part, verified. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        """Read and verify a committed part.
+
+        Raises:
+            ObjectMissing: The chunk is not committed.
+            LedgerCorrupt: The part is damaged, or was made for other items.
+        """
         key = layout.part(*chunk.id)
         return decode_part(self._store.get(key), chunk, self._where(key))
 
     def carry(self, part: Part) -> None:
-        """Keep an earlier run's part beside the run: whoever does the chunk takes its ok items from it."""
+        """Store an earlier run's part beside the run, so that whoever runs the chunk reuses its ok items."""
         self._store.put(layout.carried(*part.chunk.id), encode_part(part.chunk, part.rows, part.writer))
 
     def carried_part(self, chunk: Chunk) -> Part | None:
-        """What ``carry`` kept for a chunk, None if nothing. Raises ``LedgerCorrupt``."""
+        """Read the part that ``carry`` stored for a chunk, None if there is none.
+
+        Raises:
+            LedgerCorrupt: The part is damaged.
+        """
         key = layout.carried(*chunk.id)
         try:
             return decode_part(self._store.get(key), chunk, self._where(key))
@@ -202,18 +251,22 @@ class Ledger:
             return None
 
     def committed_parts(self) -> Iterator[tuple[str, int]]:
-        """The (task, number) of every committed chunk: a listing, nothing is read or verified."""
+        """List the (task, number) of every committed chunk, without reading or verifying the parts."""
         for key in self._store.list(layout.PARTS):
             parsed = layout.parse_part(key)
             if parsed is not None:
                 yield parsed
 
     def set_aside(self, chunk: Chunk, epoch: int) -> bool:
-        """Move a damaged part to ``corrupt/``, so that the chunk can be done again; False if it is sound or gone.
+        """Move a damaged part to ``corrupt/``, so that the chunk can run again.
 
-        Raises ``Superseded``.
+        Returns:
+            Whether the part was moved; False if it is sound or missing.
+
+        Raises:
+            Superseded: Another driver has taken over.
         """
-        # Read again: a driver that slept since it saw the damage must not take away the sound part made since.
+        # Read again: a driver that paused after it saw the damage must not remove a sound part that was made since.
         try:
             self.read_part(chunk)
         except ObjectMissing:
@@ -224,9 +277,13 @@ class Ledger:
         return False
 
     def set_segment_aside(self, task: str, number: int, epoch: int) -> bool:
-        """Move a damaged segment to ``corrupt/``, so that it can be written again; False if it is sound or gone.
+        """Move a damaged segment to ``corrupt/``, so that it can be written again.
 
-        Raises ``Superseded``.
+        Returns:
+            Whether the segment was moved; False if it is sound or missing.
+
+        Raises:
+            Superseded: Another driver has taken over.
         """
         try:
             self.read_segment(task, number)
@@ -240,9 +297,10 @@ class Ledger:
     # The end
 
     def write_results(self, epoch: int, results: bytes) -> None:
-        """Write ``results.json``: a function of the plan and the parts alone, so that all drivers write the same.
+        """Write ``results.json``, a function of the plan and the parts only, so that all drivers write the same.
 
-        Raises ``Superseded``.
+        Raises:
+            Superseded: Another driver has taken over, or completed the run with other results.
         """
         self.assert_leading(epoch)
         if self.is_complete():
@@ -254,9 +312,10 @@ class Ledger:
         self._store.put(layout.RESULTS, results)
 
     def complete(self, epoch: int) -> None:
-        """Create ``COMPLETE`` for the results that are in the store.
+        """Create ``COMPLETE`` for the results in the store.
 
-        Raises ``Superseded`` if there is a higher epoch, or another driver completed the run with other results.
+        Raises:
+            Superseded: There is a higher epoch, or another driver completed the run with other results.
         """
         sha256 = hashlib.sha256(self._store.get(layout.RESULTS)).hexdigest()
         self.assert_leading(epoch)
@@ -265,11 +324,16 @@ class Ledger:
             raise Superseded(f"another driver completed the run in {self._store.uri} with other results; those count")
 
     def is_complete(self) -> bool:
-        """Whether the run is finished."""
+        """Return whether the run is finished."""
         return self._store.exists(layout.COMPLETE)
 
     def completed_results(self) -> bytes:
-        """``results.json`` of a finished run. Raises ``ObjectMissing`` before the end, ``LedgerCorrupt``."""
+        """Read ``results.json`` of a finished run.
+
+        Raises:
+            ObjectMissing: The run is not finished.
+            LedgerCorrupt: The results or ``COMPLETE`` are damaged.
+        """
         expected = self._completed_sha256()
         try:
             results = self._store.get(layout.RESULTS)

@@ -1,7 +1,7 @@
-"""The manifest: every planned item with its requests, in segments, and one index for each leaf task.
+"""Manifest: every planned item with its requests, in segments, and one index for each leaf task.
 
-A segment is a sealed Parquet file, one row for each item; ``doc`` and ``requests`` are JSON text, and ``texts`` holds
-the long texts that an item's requests share. The chunk table is in the metadata. The same plan makes the same bytes.
+A segment is a sealed Parquet file with one row per item; ``doc`` and ``requests`` are JSON texts, and ``texts`` has the
+long texts that an item's requests share. The chunk table is in the metadata. Equal plans give equal bytes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
 
 _KIND = "manifest segment"
 _ROWS_PER_GROUP = 128
-"""A lease reads one or two row groups of a segment; fewer rows compress worse, since few-shot examples repeat."""
+"""Rows per row group: a lease reads one or two groups, and smaller ones compress worse as few-shot examples repeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A decoded segment: whole chunks of one leaf task."""
+    """Decoded segment: whole chunks of one leaf task."""
 
     items: tuple[Item, ...]
     chunks: tuple[Chunk, ...]
@@ -32,7 +32,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class TaskIndex:
-    """Written when a leaf task's manifest is whole. ``digest`` is the ``chunk_digest`` of its chunks' digests."""
+    """Index of a leaf task, written when its manifest is complete."""
 
     task: str
     segments: int
@@ -40,12 +40,14 @@ class TaskIndex:
     chunks: int
     cost: float
     digest: str
+    """``chunk_digest`` of the digests of all chunks."""
 
 
 def hash_item(task: str, doc_id: int, doc: Mapping[str, Any], requests: Sequence[Request]) -> str:
-    """sha256 (hex) over the canonical JSON of a planned item.
+    """Compute the sha256 (hex) of a planned item's canonical JSON, in which NaN and the infinities are allowed.
 
-    Raises ``InputError`` naming task, document and field for values that JSON cannot hold. NaN and infinities are fine.
+    Raises:
+        InputError: JSON cannot represent a value; the message names task, document and field.
     """
     where = f"task {task}, document {doc_id}: "
     packed = [[r.type.value, r.index, r.repeats, _pack_arguments(r, where)] for r in requests]
@@ -54,7 +56,7 @@ def hash_item(task: str, doc_id: int, doc: Mapping[str, Any], requests: Sequence
 
 
 def chunk_digest(hashes: Iterable[str]) -> str:
-    """sha256 (hex) over hashes in order: of a chunk's items, and of a task's chunks."""
+    """Compute the sha256 (hex) over hashes in order: those of a chunk's items, or of a task's chunks."""
     digest = hashlib.sha256()
     for one in hashes:
         digest.update(one.encode() + b"\n")
@@ -62,9 +64,15 @@ def chunk_digest(hashes: Iterable[str]) -> str:
 
 
 def encode_segment(items: Sequence[Item], chunks: Sequence[Chunk]) -> bytes:
-    """The segment's object. ``chunks`` cover ``items`` without a gap, all of one task.
+    """Encode a segment.
 
-    Raises ``InputError`` for values that JSON cannot hold, ``LedgerCorrupt`` if the chunks are not those of the items.
+    Args:
+        items: The segment's items, all of one task.
+        chunks: The chunks, which cover the items without a gap.
+
+    Raises:
+        InputError: JSON cannot represent a value.
+        LedgerCorrupt: The chunks do not match the items.
     """
     _check_chunks(items, chunks)
     rows = [_encode_item(item) for item in items]
@@ -86,19 +94,31 @@ def encode_segment(items: Sequence[Item], chunks: Sequence[Chunk]) -> bytes:
 
 
 def decode_segment(data: bytes, where: str = "the manifest segment") -> Segment:
-    """The inverse of ``encode_segment``. Raises ``LedgerCorrupt``, naming ``where``."""
+    """Decode a segment.
+
+    Raises:
+        LedgerCorrupt: The segment is damaged; the message names ``where``.
+    """
     file = SealedFile(data, _KIND, where)
     items = tuple(_decode_item(file.meta["task"], row) for row in file.rows(0, file.row_count))
     return Segment(items, _chunks(file))
 
 
 def decode_chunks(data: bytes, where: str = "the manifest segment") -> tuple[Chunk, ...]:
-    """The chunk table of a segment, without its items. Raises ``LedgerCorrupt``."""
+    """Decode the chunk table of a segment without its items.
+
+    Raises:
+        LedgerCorrupt: The segment is damaged; the message names ``where``.
+    """
     return _chunks(SealedFile(data, _KIND, where))
 
 
 def decode_rows(data: bytes, first_row: int, count: int, where: str = "the manifest segment") -> list[Item]:
-    """Some rows of a segment, for a lease; the others are not decoded. Raises ``LedgerCorrupt``."""
+    """Decode only some rows of a segment, for a lease.
+
+    Raises:
+        LedgerCorrupt: The segment is damaged or has too few rows; the message names ``where``.
+    """
     file = SealedFile(data, _KIND, where)
     if first_row < 0 or count < 0 or first_row + count > file.row_count:
         raise LedgerCorrupt(f"{where} has {file.row_count} rows; {count} were wanted from row {first_row} on")
@@ -106,7 +126,11 @@ def decode_rows(data: bytes, first_row: int, count: int, where: str = "the manif
 
 
 def decode_chunk(data: bytes, chunk: Chunk, where: str = "the manifest segment") -> list[Item]:
-    """The items of a chunk, checked against its digest. Raises ``LedgerCorrupt``."""
+    """Decode the items of a chunk and check them against its digest.
+
+    Raises:
+        LedgerCorrupt: The segment is damaged, or of another plan; the message names ``where``.
+    """
     items = decode_rows(data, chunk.first_row, chunk.items, where)
     if chunk_digest(item.hash for item in items) != chunk.digest:
         raise LedgerCorrupt(
@@ -116,13 +140,17 @@ def decode_chunk(data: bytes, chunk: Chunk, where: str = "the manifest segment")
 
 
 def encode_index(index: TaskIndex) -> bytes:
-    """The index as JSON with a checksum of its own."""
+    """Encode an index as JSON with its own checksum."""
     fields = asdict(index)
     return (json.dumps({**fields, "sha256": _checksum(fields)}, indent=1) + "\n").encode()
 
 
 def decode_index(data: bytes, where: str = "the task's index") -> TaskIndex:
-    """The inverse of ``encode_index``. Raises ``LedgerCorrupt``, naming ``where``."""
+    """Decode an index.
+
+    Raises:
+        LedgerCorrupt: The index is damaged; the message names ``where``.
+    """
     try:
         fields = json.loads(data)
         written = fields.pop("sha256")
@@ -139,13 +167,13 @@ def _checksum(fields: dict[str, Any]) -> str:
 
 
 def _pack_arguments(request: Request, where: str, texts: Texts | None = None) -> list[Any]:
-    """A request's arguments as a JSON list; see ``pack``."""
+    """Convert a request's arguments to a JSON list; see ``pack``."""
     field = f"{where}requests[{request.index}].arguments"
     return [pack(one, f"{field}[{n}]", texts) for n, one in enumerate(request.arguments)]
 
 
 def _encode_item(item: Item) -> tuple[str, str, str]:
-    """(doc, requests, texts) as JSON texts."""
+    """Encode an item as JSON texts (doc, requests, texts)."""
     where = f"task {item.task}, document {item.doc_id}: "
     texts = Texts()
     requests = [
@@ -184,7 +212,7 @@ def _chunks(file: SealedFile) -> tuple[Chunk, ...]:
 
 
 def _check_chunks(items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
-    """Refuse to write what no reader could trust."""
+    """Check that the chunks match the items, so that readers can trust the segment."""
     row = 0
     for chunk in chunks:
         mine = items[chunk.first_row : chunk.first_row + chunk.items]

@@ -1,7 +1,7 @@
-"""Parts: the committed results of one chunk each, as sealed Parquet files, one row for each item.
+"""Parts: the committed results of one chunk each, as sealed Parquet files with one row per item.
 
-``responses`` (JSON text) is exact; beside it are plain columns for people and their tools: ``response`` (the first
-response's text), ``finish_reason`` (of the same), token counts (sums over all responses) and ``seconds`` (the longest).
+``responses`` (JSON text) is exact. Plain columns for people and tools accompany it: ``response`` (text of the first
+response), ``finish_reason`` (of the first), token counts (sums over all responses) and ``seconds`` (the longest).
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ _KIND = "part"
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who made a part: the replica's id (unique among all writers of a run), and its engine, ``vllm`` or ``mock``."""
+    """Writer of a part."""
 
     replica: str
+    """Name of the replica, unique among all writers of a run."""
     engine: str
+    """``vllm`` or ``mock``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A decoded part: the results of a chunk's items, in the chunk's order."""
+    """Decoded part: the results of a chunk's items, in the chunk's order."""
 
     chunk: Chunk
     rows: tuple[ItemResult, ...]
@@ -40,12 +42,12 @@ class Part:
 
     @property
     def counts(self) -> Counts:
-        """How its items ended."""
+        """Counts of how its items ended."""
         return count(self.rows)
 
 
 def count(rows: Sequence[ItemResult]) -> Counts:
-    """How items ended."""
+    """Count items by status."""
     by_status = Counter(row.outcome.status for row in rows)
     return Counts(
         ok=by_status[ItemStatus.OK],
@@ -55,10 +57,18 @@ def count(rows: Sequence[ItemResult]) -> Counts:
 
 
 def encode_part(chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> bytes:
-    """The part's object: the same bytes for the same arguments.
+    """Encode a part; equal arguments give equal bytes.
 
-    ``rows`` are the results of all the chunk's items in order, else ``LedgerCorrupt`` is raised. Lone surrogates in
-    ``error``, ``scores`` and ``filtered`` are written as escapes (in JSON the same value); all else comes back exactly.
+    Lone surrogates in ``error``, ``scores`` and ``filtered`` are escaped (in JSON, the same value); everything else is
+    restored exactly.
+
+    Args:
+        chunk: The chunk.
+        rows: The results of all the chunk's items, in order.
+        writer: The part's writer.
+
+    Raises:
+        LedgerCorrupt: The rows are not those of the chunk's items.
     """
     _check_rows(chunk, rows, f"the part to be written for chunk {chunk.number} of task {chunk.task}")
     responses = [[one for request in row.outcome.responses for one in request] for row in rows]
@@ -83,9 +93,10 @@ def encode_part(chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> byt
 
 
 def decode_part(data: bytes, chunk: Chunk, where: str = "the part") -> Part:
-    """The inverse of ``encode_part``.
+    """Decode a part.
 
-    Raises ``LedgerCorrupt``, naming ``where``, if the object is damaged or was made for other items than the chunk's.
+    Raises:
+        LedgerCorrupt: The part is damaged or was made for other items; the message names ``where``.
     """
     file = SealedFile(data, _KIND, where)
     made_for = (file.meta["task"], file.meta["chunk"], file.meta["digest"])
@@ -125,7 +136,7 @@ def _decode_row(row: dict[str, Any]) -> ItemResult:
 
 
 def _value(value: Any) -> Any:
-    """A response's value in lm-eval's shape: JSON knows no tuples."""
+    """Convert a response's value to lm-eval's shape, because JSON has no tuples."""
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -1,8 +1,8 @@
-"""Parquet files that prove to be whole before anything parses them. The only module that knows pyarrow.
+"""Parquet files whose integrity is verified before anything parses them. The only module that imports pyarrow.
 
-A file's footer holds, as ordinary metadata, the sha256 of the file itself, computed with zeros in the place of its
-digits. So a flipped or missing byte anywhere is found before damaged bytes reach the Parquet reader, and every Parquet
-tool reads the file as it is. The bytes are a function of the content (no time, no chance).
+The file's metadata contains the sha256 of the file itself, computed with zeros in place of the digits. Any changed or
+missing byte is thus found before damaged bytes reach the Parquet reader, and every Parquet tool can still read the
+file. Parquet's own page checksums would cover pages only. The bytes depend on the content only, not on time or chance.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _SCHEMA = 1
 """Never changed: what EvalRun looked for before there was ``formatVersion``."""
 
 INT, FLOAT, TEXT = pa.int64(), pa.float64(), pa.string()
-"""The types of columns."""
+"""Types of columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name, its type and its values, one for each row."""
+    """Column with its name, its type and one value per row."""
 
     name: str
     type: Any
@@ -42,16 +42,23 @@ class Column:
 
 
 def write_sealed(kind: str, meta: Mapping[str, Any], columns: Sequence[Column], rows_per_group: int) -> bytes:
-    """A sealed Parquet file (zstd) with ``meta``, JSON types only, in its metadata.
+    """Encode a sealed Parquet file (zstd).
 
-    ``rows_per_group`` rows can be read without the others.
+    Args:
+        kind: Kind of the object.
+        meta: Further metadata, of JSON types only.
+        columns: The columns.
+        rows_per_group: Number of rows that can be read separately.
+
+    Raises:
+        LedgerCorrupt: This version of pyarrow orders the footer differently.
     """
     table = pa.table(
         [pa.array(column.values, column.type) for column in columns],
         schema=pa.schema([(column.name, column.type) for column in columns]),
     )
     buffer = io.BytesIO()
-    # No statistics: they would copy long texts into the footer. No Arrow schema: the columns are plain Parquet types.
+    # Statistics would copy long texts into the footer. An Arrow schema is redundant for plain Parquet types.
     with pq.ParquetWriter(
         buffer, table.schema, compression="zstd", use_dictionary=False, write_statistics=False, store_schema=False
     ) as writer:
@@ -70,7 +77,7 @@ def write_sealed(kind: str, meta: Mapping[str, Any], columns: Sequence[Column], 
 
 
 class SealedFile:
-    """A sealed file that proved to be whole."""
+    """Sealed file whose integrity was verified."""
 
     def __init__(self, data: bytes, kind: str, where: str) -> None:
         """Open a file.
@@ -97,11 +104,11 @@ class SealedFile:
 
     @property
     def row_count(self) -> int:
-        """Rows in the file."""
+        """Number of rows in the file."""
         return int(self._file.metadata.num_rows)
 
     def rows(self, first: int, count: int) -> list[dict[str, Any]]:
-        """``count`` rows from ``first`` on, as ``{column: value}``; reads only the row groups that hold them."""
+        """Read ``count`` rows from ``first`` on as ``{column: value}``, decoding only their row groups."""
         groups: list[int] = []
         skipped = start = 0
         for group in range(self._file.num_row_groups):
@@ -132,6 +139,6 @@ def _verify(data: bytes, where: str) -> None:
 
 
 def _digits(data: bytes) -> int:
-    """Where the seal's digits start, or -1. The footer is last, so the last mark is the seal's."""
+    """Return the position of the seal's digits, or -1. The footer comes last, so the last mark is the seal's."""
     place = data.rfind(_MARK)
     return place + len(_MARK) if place >= 0 else -1

@@ -1,7 +1,7 @@
-"""Where chunks end: a pure function of the items' costs, decided item by item.
+"""Division of items into chunks: a pure function of the items' costs, decided item by item.
 
-A chunk closes with the item that brings it to the target cost, or to the most items it may hold. What came before
-decides, never what comes after: a longer run of items only adds chunks and fills up the last one.
+A chunk ends with the item that reaches the target cost or the maximum number of items. Only earlier items matter, never
+later ones: more items only fill up the last chunk and add chunks.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ChunkSizing:
-    """``target_cost`` is in the unit of ``Item.cost``, estimated tokens: a few seconds of a replica's work."""
+    """Size of chunks."""
 
     target_cost: float = 20_000.0
+    """Cost at which a chunk ends, in estimated tokens as ``Item.cost``: a few seconds of a replica's work."""
     max_items: int = 64
+    """Maximum number of items in a chunk."""
 
     def __post_init__(self) -> None:
         if not self.target_cost > 0 or self.max_items < 1:
@@ -26,7 +28,7 @@ class ChunkSizing:
 
 
 def cut_chunks(items: Iterable[T], cost: Callable[[T], float], sizing: ChunkSizing) -> Iterator[list[T]]:
-    """The items of each chunk, as soon as it is full; none is empty. Holds one chunk's items at a time."""
+    """Yield the items of each chunk as soon as it is full, with at most one chunk's items in memory; none is empty."""
     chunk: list[T] = []
     spent = 0.0
     for item in items:

@@ -1,4 +1,4 @@
-"""The plan, made in a thread of its own while replicas load: chunks come out as soon as their segment is durable."""
+"""Planning in a thread of its own while replicas load: chunks become available once their segment is durable."""
 
 from __future__ import annotations
 
@@ -23,50 +23,51 @@ from evalrun_runner.records.plan import Chunk, Item
 from evalrun_runner.records.results import Counts, Tallies
 
 SEGMENTS_AHEAD = 64
-"""Segments planned and not yet taken by the dispatcher; they hold chunks only, no items."""
+"""Maximum number of planned segments that the dispatcher has not taken yet; they contain chunks only, no items."""
 READERS = 16
-"""Parts read at once when a run is resumed."""
+"""Number of parts that are read concurrently when a run is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Chunks whose segment is durable; ``committed`` are those that a sound part is in the store for."""
+    """Chunks whose segment is durable."""
 
     chunks: tuple[Chunk, ...]
     committed: Mapping[tuple[str, int], Counts]
+    """Counts by chunk id of the chunks for which the store contains a sound part."""
     set_aside: int
-    """Parts that were damaged."""
+    """Number of damaged parts."""
     notes: tuple[str, ...] = ()
-    """What a person would want to know of the manifest."""
+    """Notes for people on the manifest."""
     scores: Mapping[str, Tallies] = field(default_factory=dict)
-    """Task -> what the items of the committed chunks add to its running scores."""
+    """Map from task to what the items of the committed chunks add to its running scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Unindexed:
-    """A manifest whose index does not count, so that its segments are made again where they are not there."""
+    """Manifest whose index is ignored, so that missing segments are made again."""
 
     ledger: Ledger
 
     def write_segment(self, items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
-        """As the ledger does."""
+        """Write a segment to the ledger."""
         self.ledger.write_segment(items, chunks)
 
     def read_chunks(self, task: str, number: int) -> tuple[Chunk, ...]:
-        """As the ledger does."""
+        """Read a segment's chunks from the ledger."""
         return self.ledger.read_chunks(task, number)
 
     def write_task_index(self, index: TaskIndex) -> None:
-        """As the ledger does: refused unless the new plan is the old one."""
+        """Write the index to the ledger, which refuses it unless the plan is the same."""
         self.ledger.write_task_index(index)
 
     def task_index(self, task: str) -> TaskIndex | None:
-        """None: to be planned."""
+        """Return None, so that the task is planned again."""
         return None
 
 
 class Planning:
-    """Plans every leaf task in canonical order. ``take`` gives what is ready without waiting."""
+    """Thread that plans every leaf task in canonical order. ``take`` returns what is ready without waiting."""
 
     def __init__(
         self,
@@ -94,7 +95,11 @@ class Planning:
         self._thread.start()
 
     def take(self) -> list[Planned]:
-        """What was planned since the last call. Raises what stopped the planning."""
+        """Return what was planned since the last call.
+
+        Raises:
+            EvalRunError: The error that stopped the planning.
+        """
         alive = self._thread.is_alive()
         planned = []
         while not self._ready.empty():
@@ -105,18 +110,18 @@ class Planning:
 
     @property
     def done(self) -> bool:
-        """Whether all chunks were taken and none will come."""
+        """Whether all chunks were taken and no more will follow."""
         return not self._thread.is_alive() and self._ready.empty() and self._error is None
 
     def stop(self) -> None:
-        """Give up; what is durable stays."""
+        """Stop planning; what is durable stays."""
         self._stop.set()
         while self._thread.is_alive():
             self.take_quietly()
             self._thread.join(0.05)
 
     def take_quietly(self) -> None:
-        """Make room so that the thread sees that it is to stop."""
+        """Empty the queue, so that the thread can continue and see that it should stop."""
         while not self._ready.empty():
             self._ready.get_nowait()
 
@@ -131,11 +136,11 @@ class Planning:
                             return
         except EvalRunError as error:
             self._error = error
-        except Exception as error:  # noqa: BLE001  a task's own code may raise anything; the driver must hear of it
+        except Exception as error:  # noqa: BLE001  a task's own code may raise anything, and the driver must know
             self._error = RunFailed(f"planning failed: {type(error).__name__}: {error}")
 
     def _segments(self, leaf: LeafTask) -> Iterator[PlannedSegment]:
-        """The segments of a leaf. A damaged or missing one is planned again: the plan is a function of the spec."""
+        """Yield the segments of a leaf. A damaged or missing one is planned again, as the spec determines the plan."""
         manifest: Manifest = self._ledger
         given = 0
         while True:
@@ -146,7 +151,7 @@ class Planning:
                         yield segment
                 return
             except (LedgerCorrupt, ObjectMissing) as error:
-                # All before it were sound, so it is the next one, if a segment is what is broken.
+                # All earlier segments were sound, so if a segment is damaged, it is the next one.
                 aside = self._ledger.set_segment_aside(leaf.name, given, self._epoch)
                 if not aside and isinstance(manifest, _Unindexed):
                     advice = "Remove it and start the run again: it is planned again, and the parts are kept"
@@ -171,7 +176,7 @@ class Planning:
             {chunk: kept.counts for chunk, kept in sound.items()},
             len(existing.intersection(looked_up) - sound.keys()),
             notes,
-            # A segment is of one task.
+            # All chunks of a segment belong to one task.
             {chunks[0].task: add(kept.scores for kept in sound.values())} if sound else {},
         )
 

@@ -1,4 +1,4 @@
-"""resumeFrom: the committed items of an earlier run are kept, its failed ones are asked again."""
+"""Resuming from an earlier run (``resumeFrom``): its committed ok items are reused, its failed ones are repeated."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ NO_NUMBERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a part that was there already says of its items."""
+    """Counts and scores of an existing part that is reused."""
 
     counts: Counts
     scores: Tallies
 
     @classmethod
     def of(cls, counts: Counts, rows: Sequence[ItemResult]) -> Kept:
-        """Of a part with these rows."""
+        """Summarize a part with these rows."""
         return cls(counts, tally(rows))
 
 
 class EarlierRun:
-    """An earlier run's parts. ``take_over`` may be called from several threads."""
+    """Parts of an earlier run. ``take_over`` is thread-safe."""
 
     def __init__(self, location: RunLocation, identity: PlanIdentity, ours: Ledger, patience: float) -> None:
         """Open the earlier run.
@@ -67,16 +67,20 @@ class EarlierRun:
         self._model = Ledger(store).claimed_model()
         self._lock = threading.Lock()
         self.carried = 0
-        """Items kept of chunks of which others are asked again."""
+        """Number of reused items in chunks of which other items are repeated."""
 
     def take_over(self, chunk: Chunk) -> Kept | None:
-        """Commit the chunk's earlier part if all its items are ok; else leave the ok ones for a replica to keep."""
+        """Commit the chunk's earlier part if all its items are ok; else store it, so that a replica reuses the ok ones.
+
+        Returns:
+            The committed part's summary, None if the chunk has to run.
+        """
         try:
             part = self._ledger.read_part(chunk)
         except (ObjectMissing, LedgerCorrupt):
             return None
         if part.counts.ok and self._model is not None:
-            # What is taken over was made by this model: whoever adds to it has to have the same.
+            # The reused parts were made with this model, so the replicas must use the same one.
             self._ours.claim_model(self._model)
         if part.counts.ok == chunk.items:
             return Kept.of(self._ours.commit_part(chunk, part.rows, part.writer).counts, part.rows)

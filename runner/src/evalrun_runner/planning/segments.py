@@ -1,4 +1,4 @@
-"""From items to durable segments: no chunk is handed out before the segment that holds it is in the store."""
+"""Planning of items into durable segments: no chunk is available before its segment is in the store."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from evalrun_runner.planning.chunks import ChunkSizing, cut_chunks
 from evalrun_runner.records.plan import Chunk, Item
 
 FIRST_SEGMENT_ITEMS = 256
-"""A task's first segment is small, so that work starts at once; each next one may hold twice as many."""
+"""Maximum number of items in a task's first segment, small so that work starts early; it doubles for each next one."""
 SEGMENT_ITEMS = 4096
+"""Maximum number of items in a segment."""
 SEGMENT_CHARACTERS = 8_000_000
-"""Of documents and requests, before compression."""
+"""Maximum number of characters of a segment's documents and requests, before compression."""
 
 
 class Manifest(Protocol):
-    """What planning needs of the ledger."""
+    """Part of the ledger that planning uses."""
 
     def write_segment(self, items: Sequence[Item], chunks: Sequence[Chunk]) -> None:
-        """Make a segment durable; one that is there already must be the same."""
+        """Make a segment durable; an existing one must be equal."""
 
     def read_chunks(self, task: str, number: int) -> tuple[Chunk, ...]:
-        """The chunks of a segment that is there."""
+        """Read the chunks of an existing segment."""
 
     def write_task_index(self, index: TaskIndex) -> None:
-        """Say that the task's manifest is whole."""
+        """Record that the task's manifest is complete."""
 
     def task_index(self, task: str) -> TaskIndex | None:
-        """The index, None while the manifest is not whole."""
+        """Read the index, None while the manifest is not complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedSegment:
-    """A durable segment: its chunks may be leased."""
+    """Durable segment whose chunks may be leased."""
 
     task: str
     number: int
@@ -46,12 +47,20 @@ class PlannedSegment:
 
 
 def plan_task(task: str, items: Iterable[Item], manifest: Manifest, sizing: ChunkSizing) -> Iterator[PlannedSegment]:
-    """Plan a leaf task in a stream of durable segments; at the end its index is written.
+    """Plan a leaf task as a stream of durable segments, and write its index at the end.
 
-    ``items``, in canonical order, are only drawn if the manifest is not whole yet. One that is there in part is built
-    again and must come out the same. At most one segment of items is in memory.
+    At most one segment of items is in memory.
 
-    Raises InputError if the store holds another plan, LedgerCorrupt if it holds a damaged one.
+    Args:
+        task: Name of the leaf task.
+        items: The items in canonical order, used only if the manifest is not complete yet. A partial manifest is built
+            again and must be equal.
+        manifest: The ledger.
+        sizing: The chunks' size.
+
+    Raises:
+        InputError: The store contains another plan.
+        LedgerCorrupt: The store contains a damaged plan.
     """
     index = manifest.task_index(task)
     return _plan_anew(task, items, manifest, sizing) if index is None else _planned_before(index, manifest)
@@ -86,7 +95,7 @@ def _planned_before(index: TaskIndex, manifest: Manifest) -> Iterator[PlannedSeg
 
 
 def _segments(chunks: Iterable[list[Item]]) -> Iterator[list[list[Item]]]:
-    """Whole chunks, as many as a segment may hold; at least one."""
+    """Group whole chunks into segments, as many as a segment may contain, but at least one."""
     segment: list[list[Item]] = []
     items, characters = 0, 0
     limit = FIRST_SEGMENT_ITEMS
@@ -103,7 +112,7 @@ def _segments(chunks: Iterable[list[Item]]) -> Iterator[list[list[Item]]]:
 
 
 def _characters(item: Item) -> int:
-    """What an item takes in its segment, about; a text that its requests share is written once."""
+    """Estimate the number of characters of an item in its segment, where texts shared by its requests count once."""
     texts = {text for request in item.requests for text in request.arguments if isinstance(text, str)}
     return sum(map(len, texts)) + len(str(item.doc))
 
