@@ -14,7 +14,7 @@ from evalrun_api.spec.storage import AddressingStyle
 from evalrun_api.status.outcomes import Work
 from evalrun_api.wire.pods import ExitCode
 from evalrun_runner.cli.files import parse
-from evalrun_runner.cli.localize import Localizer
+from evalrun_runner.cli.localize import LocalResolver
 from support.pods import DriverPod, PodNetwork, needs_namespaces
 from support.runs import write_run, write_suite
 from support.seaweed import Seaweed, write_credentials
@@ -49,7 +49,7 @@ def make_config(folder: Path, questions: list[str]) -> RunConfig:
     parsed = parse(str(write_run(folder / "run.yaml", suite)), ())
     scratch = folder / "scratch"
     scratch.mkdir()
-    return Localizer(parsed, folder, scratch).config(None, fresh=False, allow_code=False)
+    return LocalResolver(parsed, folder, scratch).config()
 
 
 def test_replicas_come_and_go_and_the_driver_is_replaced(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from evalrun_api.wire.pods import LABEL_RUN
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import AlreadyExists, ChildRefused, Conflict, Forbidden, Invalid, NotFound
 from evalrun_operator.kube.objects import EVALRUNS, EVENTS, SECRETS, Change, Create, Delete, Event, Patch
-from evalrun_operator.names import FIELD_MANAGER, run_labels, stem
+from evalrun_operator.names import FIELD_MANAGER, ObservedRun, run_labels, stem
 from evalrun_operator.plan import Plan
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,11 @@ async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: P
         ChildRefused: A child cannot be created as it is. Nothing after it was written.
         ApiError: A call failed. What was written stays; the next reconcile continues from there.
     """
+    observed = ObservedRun.of(run)
     for change in changes:
-        await _apply_change(client, run, change)
+        await _apply_change(client, observed, change)
     if plan.delete_run:
-        await _delete(client, run, Delete(EVALRUNS, _name(run), _uid(run)))
+        await _delete(client, observed, Delete(EVALRUNS, observed.name, observed.uid))
         return
     if plan.status != run.status:
         await _write_status(client, run, plan)
@@ -40,7 +41,7 @@ async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: P
         await record_event(client, run, event, now)
 
 
-async def _apply_change(client: Client, run: EvalRun, change: Change) -> None:
+async def _apply_change(client: Client, run: ObservedRun, change: Change) -> None:
     """Write one change; an object that exists already is left as it is."""
     match change:
         case Create():
@@ -51,21 +52,21 @@ async def _apply_change(client: Client, run: EvalRun, change: Change) -> None:
             await _delete(client, run, change)
 
 
-async def _create(client: Client, run: EvalRun, change: Create) -> None:
+async def _create(client: Client, run: ObservedRun, change: Create) -> None:
     name = change.manifest["metadata"]["name"]
     try:
-        await client.create(change.kind, _namespace(run), change.manifest)
-        logger.info("%s/%s: created %s %s", _namespace(run), _name(run), change.kind.kind, name)
+        await client.create(change.kind, run.namespace, change.manifest)
+        logger.info("%s: created %s %s", run, change.kind.kind, name)
     except AlreadyExists as error:
         await _expect_ours(client, run, change, name, error)
     except (Invalid, Forbidden) as error:
         raise ChildRefused(change.kind.kind, name, error) from error
 
 
-async def _expect_ours(client: Client, run: EvalRun, change: Create, name: str, error: AlreadyExists) -> None:
+async def _expect_ours(client: Client, run: ObservedRun, change: Create, name: str, error: AlreadyExists) -> None:
     """Identify an existing child: the run's own, one that is being deleted, or one of another owner."""
     try:
-        metadata = (await client.get_metadata(change.kind, _namespace(run), name))["metadata"]
+        metadata = (await client.get_metadata(change.kind, run.namespace, name))["metadata"]
     except NotFound:
         raise Conflict(error.what, "it existed and is deleted now; retrying", status=error.status) from error
     except Forbidden:
@@ -74,7 +75,7 @@ async def _expect_ours(client: Client, run: EvalRun, change: Create, name: str, 
             return
         raise
     labels = metadata.get("labels") or {}
-    stranger = labels.get(LABEL_RUN) != _uid(run)
+    stranger = labels.get(LABEL_RUN) != run.uid
     if stranger and run_labels(labels.get(LABEL_RUN, "")).items() <= labels.items():
         message = (
             "it belongs to an earlier run of this name and will be garbage-collected; retrying until it is deleted"
@@ -90,21 +91,21 @@ async def _expect_ours(client: Client, run: EvalRun, change: Create, name: str, 
         raise Conflict(error.what, "it is being deleted; retrying until it is deleted", status=error.status) from error
 
 
-async def _patch(client: Client, run: EvalRun, change: Patch) -> None:
+async def _patch(client: Client, run: ObservedRun, change: Patch) -> None:
     try:
-        await client.patch(change.kind, _namespace(run), change.name, change.uid, change.body)
-        logger.info("%s/%s: patched %s %s", _namespace(run), _name(run), change.kind.kind, change.name)
+        await client.patch(change.kind, run.namespace, change.name, change.uid, change.body)
+        logger.info("%s: patched %s %s", run, change.kind.kind, change.name)
     except NotFound:
         return
     except Invalid as error:
         raise ChildRefused(change.kind.kind, change.name, error) from error
 
 
-async def _delete(client: Client, run: EvalRun, change: Delete) -> None:
+async def _delete(client: Client, run: ObservedRun, change: Delete) -> None:
     """Delete with the uid as a precondition: a deleted object, or another one of the same name, counts as done."""
     try:
-        await client.delete(change.kind, _namespace(run), change.name, change.uid, change.grace_seconds)
-        logger.info("%s/%s: deleted %s %s", _namespace(run), _name(run), change.kind.kind, change.name)
+        await client.delete(change.kind, run.namespace, change.name, change.uid, change.grace_seconds)
+        logger.info("%s: deleted %s %s", run, change.kind.kind, change.name)
     except (NotFound, Conflict):
         return
 
@@ -115,33 +116,34 @@ async def _write_status(client: Client, run: EvalRun, plan: Plan) -> None:
     The resource version is a fence: no decision is written that was made on an older object. That also separates two
     operators that run at once for a moment, as in an upgrade that goes wrong.
     """
+    observed = ObservedRun.of(run)
     body: dict[str, Any] = {"status": plan.status.to_dict()}
     if run.metadata.resource_version:
         body["metadata"] = {"resourceVersion": run.metadata.resource_version}
-    await client.apply_status(EVALRUNS, _namespace(run), _name(run), _uid(run), body)
+    await client.apply_status(EVALRUNS, observed.namespace, observed.name, observed.uid, body)
     before = run.status.phase if run.status else None
     if plan.status.phase is not before:
-        logger.info("%s/%s: %s -> %s", _namespace(run), _name(run), before, plan.status.phase)
+        logger.info("%s: %s -> %s", observed, before, plan.status.phase)
 
 
 async def record_event(client: Client, run: EvalRun, event: Event, now: datetime) -> None:
     """Write an event. Its name is a hash of its content, so that a recent event is not written again."""
-    attempt = run.status.attempt if run.status else None
-    content = repr((_uid(run), run.metadata.generation, attempt, event))
+    observed, attempt = ObservedRun.of(run), run.status.attempt if run.status else None
+    content = repr((observed.uid, run.metadata.generation, attempt, event))
     stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     manifest: dict[str, Any] = {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
         "metadata": {
-            "name": f"{stem(_name(run))}.{hashlib.sha256(content.encode()).hexdigest()[:16]}",
-            "namespace": _namespace(run),
+            "name": f"{stem(observed.name)}.{hashlib.sha256(content.encode()).hexdigest()[:16]}",
+            "namespace": observed.namespace,
         },
         "involvedObject": {
             "apiVersion": EVALRUNS.api_version,
             "kind": EVALRUNS.kind,
-            "name": _name(run),
-            "namespace": _namespace(run),
-            "uid": _uid(run),
+            "name": observed.name,
+            "namespace": observed.namespace,
+            "uid": observed.uid,
             "resourceVersion": run.metadata.resource_version,
         },
         "reason": event.reason,
@@ -154,24 +156,9 @@ async def record_event(client: Client, run: EvalRun, event: Event, now: datetime
         "count": 1,
     }
     try:
-        await client.create(EVENTS, _namespace(run), manifest)
+        await client.create(EVENTS, observed.namespace, manifest)
     except AlreadyExists:
         return
     except (Invalid, Forbidden) as error:
         # As in a namespace that is being deleted: nobody is left to read it.
-        logger.warning("%s/%s: an event could not be written: %s", _namespace(run), _name(run), error)
-
-
-def _name(run: EvalRun) -> str:
-    assert run.metadata.name is not None
-    return run.metadata.name
-
-
-def _namespace(run: EvalRun) -> str:
-    assert run.metadata.namespace is not None
-    return run.metadata.namespace
-
-
-def _uid(run: EvalRun) -> str:
-    assert run.metadata.uid is not None
-    return run.metadata.uid
+        logger.warning("%s: an event could not be written: %s", observed, error)

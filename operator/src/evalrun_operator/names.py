@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
+from typing import Self
 
 from evalrun_api import EvalRun
 from evalrun_api.wire.pods import ANNOTATION_RUN_NAME, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_RUN, Component
@@ -20,6 +22,25 @@ LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 _STEM = 40
 """Characters of 63, which leaves room for ``-a<attempt>-replicas-<index>``."""
 _PLAIN = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRun:
+    """Identity of an EvalRun that the API server has: none of it is missing."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    @classmethod
+    def of(cls, run: EvalRun) -> Self:
+        """Return the identity of a run that was read from the API server."""
+        metadata = run.metadata
+        assert metadata.namespace and metadata.name and metadata.uid, "the API server sets all three"
+        return cls(metadata.namespace, metadata.name, metadata.uid)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
 
 
 def stem(run: str) -> str:
@@ -85,6 +106,5 @@ def run_annotations(run: str) -> dict[str, str]:
 
 def results_uri(run: EvalRun) -> str:
     """Return the folder that a run writes: ``<output.uri>/<namespace>/<name>-<first 8 of its uid>/``."""
-    metadata = run.metadata
-    assert metadata.uid is not None
-    return f"{run.spec.output.uri.rstrip('/')}/{metadata.namespace}/{metadata.name}-{metadata.uid[:8]}/"
+    observed = ObservedRun.of(run)
+    return f"{run.spec.output.uri.rstrip('/')}/{observed.namespace}/{observed.name}-{observed.uid[:8]}/"

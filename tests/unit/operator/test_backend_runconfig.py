@@ -9,12 +9,13 @@ import pytest
 import yaml
 
 from evalrun_api import EvalRun, Reason, RunConfig, parse_file
+from evalrun_api.rules import camel
 from evalrun_operator.backend.checks import spec_problems
 from evalrun_operator.backend.resources import gpus_per_replica, quantity
 from evalrun_operator.backend.runconfig import runconfig
 from evalrun_operator.names import results_uri
 from evalrun_operator.settings import OperatorSettings
-from evalrun_runner.cli.localize import Localizer
+from evalrun_runner.cli.localize import LocalResolver
 from support.evalruns import make_run
 from support.operator_backend_cases import ADMINISTRATORS, CASES, REFERENCES, STORE, pvc_and_suite, vllm_s3
 
@@ -75,10 +76,26 @@ def test_the_runner_reads_what_the_operator_writes(case: str) -> None:
     assert RunConfig.from_json(config.to_json()) == config
 
 
-def test_the_command_line_resolves_the_same_file_to_the_same(tmp_path: Path) -> None:
-    """But for what is a matter of place: paths of files, the address of results, GPUs and folders of this machine."""
+SUITE = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "suite"},
+    "data": {"c.yaml": "task: c", "ca.crt": "x"},
+}
+KEYS = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "s3-write", "labels": {"evalrun.dev/use": "storage"}},
+    "stringData": {"AWS_ACCESS_KEY_ID": "a"},
+}
+
+
+@pytest.fixture
+def both_configs(tmp_path: Path) -> tuple[RunConfig, RunConfig]:
+    """RunConfigs of one file, which has everything that a RunConfig can hold: the command line's, the operator's."""
     builder = make_run("same").with_spec(
         model={"name": "m", "uri": "hf://org/m", "revision": "main", "storage": STORE},
+        engine={"vllm": {"tensorParallelSize": 2}},
         benchmarks=[
             {"task": "a"},
             {"task": "b", "name": "own", "source": {"s3": {"uri": "s3://suites/b/", "storage": STORE}}},
@@ -91,46 +108,54 @@ def test_the_command_line_resolves_the_same_file_to_the_same(tmp_path: Path) -> 
         ],
         resumeFrom={"uri": "s3://evals/before/"},
     )
-    further: list[dict[str, Any]] = [
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "s3-write", "labels": {"evalrun.dev/use": "storage"}},
-            "stringData": {"AWS_ACCESS_KEY_ID": "a"},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "suite"},
-            "data": {"c.yaml": "task: c", "ca.crt": "x"},
-        },
-    ]
-    file = parse_file(yaml.safe_dump_all([builder.manifest(), *further]), "same.yaml")
-    here = Localizer(file, tmp_path, tmp_path / "scratch").config(None, fresh=False, allow_code=False)
-    there = runconfig(file.evalrun, 1, OperatorSettings(), None)
-    assert _without_places(here) == _without_places(there)
+    file = parse_file(yaml.safe_dump_all([builder.manifest(), KEYS, SUITE]), "same.yaml")
+    here = LocalResolver(file, tmp_path, tmp_path / "scratch", allow_code=True).config()
+    there = runconfig(file.evalrun, 1, ADMINISTRATORS, None)
+    return here, there
+
+
+@pytest.mark.parametrize("field", RunConfig.model_fields)
+def test_command_line_and_operator_agree_on_every_field(both_configs: tuple[RunConfig, RunConfig], field: str) -> None:
+    """But for what is a matter of place. A field that is added to RunConfig is compared without being named here."""
+    here, there = (
+        _common(field, _without_places({field: config.to_dict().get(camel(field))})) for config in both_configs
+    )
+    assert here == there
+    assert here[field] is not None, "the file has everything that a RunConfig can hold"
+
+
+def test_what_differs_between_command_line_and_operator_is_a_matter_of_place(
+    both_configs: tuple[RunConfig, RunConfig],
+) -> None:
+    here, there = both_configs
     assert _dirname(there.results.uri) == _dirname(here.results.uri) == "s3://evals/team"
+    assert (here.model.cache_dir, there.model.cache_dir) == (None, "/cache")
+    assert here.uid != there.uid
+    assert {config.gpus_per_replica for config in both_configs} <= {0, 2}
+
+
+def _common(field: str, value: dict[str, Any]) -> dict[str, Any]:
+    """The field without what is a matter of place."""
+    match field:
+        case "uid" | "gpus_per_replica":
+            return {field: type(value[field])}
+        case "results":
+            return {field: {name: part for name, part in value[field].items() if name != "uri"}}
+        case "model":
+            return {field: {name: part for name, part in value[field].items() if name != "cacheDir"}}
+    return value
 
 
 def _dirname(uri: str) -> str:
     return uri.rstrip("/").rpartition("/")[0]
 
 
-def _without_places(config: RunConfig) -> dict[str, Any]:
-    values = config.to_dict()
-    for name in ("uid", "gpusPerReplica"):
-        del values[name]
-    del values["results"]["uri"]
-    values["model"].pop("cacheDir", None)
-    return _only_last_parts(values)  # type: ignore[no-any-return]  # a mapping goes in, so one comes out
-
-
-def _only_last_parts(value: Any) -> Any:
+def _without_places(value: Any) -> Any:
     """Paths without the folders that they lie in; a suite's folder has a name of its own on either side."""
     if isinstance(value, dict):
-        return {key: _only_last_parts(item) for key, item in value.items()}
+        return {key: _without_places(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_only_last_parts(item) for item in value]
+        return [_without_places(item) for item in value]
     if isinstance(value, str) and value.startswith("file://"):
         return "file://"
     return value.rpartition("/")[2] if isinstance(value, str) and value.startswith("/") else value

@@ -27,11 +27,8 @@ class Identity:
     @classmethod
     def of(cls, run: EvalRun, attempt: int) -> Self:
         """Return the identity of an attempt."""
-        metadata = run.metadata
-        assert metadata.name is not None
-        assert metadata.namespace is not None
-        assert metadata.uid is not None
-        return cls(metadata.name, metadata.namespace, metadata.uid, attempt)
+        observed = names.ObservedRun.of(run)
+        return cls(observed.name, observed.namespace, observed.uid, attempt)
 
     @property
     def _unique(self) -> str:

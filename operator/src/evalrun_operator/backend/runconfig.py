@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from evalrun_api import (
-    Benchmark,
-    EvalRun,
-    ModelLocation,
-    ModelScheme,
-    ModelSpec,
-    RunConfig,
-    RunLocation,
-    RunReference,
-    Storage,
-    StorageAccess,
-    SuiteLocation,
-)
+from evalrun_api import EvalRun, ModelScheme, ModelSpec, RunConfig, RunReference
+from evalrun_api.spec.benchmark import SuiteSource
+from evalrun_api.spec.storage import ConfigMapKeyRef, SecretRef
 from evalrun_api.wire.pods import CA_DIR, CACHE_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
+from evalrun_api.wire.resolve import Placement, resolve
 from evalrun_operator.backend.resources import gpus_per_replica
-from evalrun_operator.names import results_uri
+from evalrun_operator.names import ObservedRun, results_uri
 from evalrun_operator.observe.references import claim_of
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.observed import References
@@ -31,75 +23,58 @@ def runconfig(run: EvalRun, attempt: int, settings: OperatorSettings, references
     Raises:
         KeyError: ``references`` lacks a run that the spec names: no attempt may be created before it is known.
     """
-    spec, metadata = run.spec, run.metadata
-    assert metadata.name is not None
-    assert metadata.namespace is not None
-    assert metadata.uid is not None
-    known = references or References()
-    return RunConfig(
-        name=metadata.name,
-        namespace=metadata.namespace,
-        uid=metadata.uid,
-        attempt=attempt,
-        spec=spec,
-        results=RunLocation(uri=results_uri(run), storage=storage_access(spec.output.storage)),
-        model=_model(spec.model),
-        suites={
-            benchmark.resolved_name: _suite(benchmark, number)
-            for number, benchmark in enumerate(spec.benchmarks)
-            if benchmark.source is not None
-        },
-        baselines=tuple(gate.baseline and _run(gate.baseline, run, known) for gate in spec.gates),
-        resume_from=spec.resume_from and _run(spec.resume_from, run, known),
-        gpus_per_replica=gpus_per_replica(spec),
-        allow_code=settings.allow_code,
-    )
+    return resolve(run, ClusterResolver(run, attempt, settings, references or References()))
 
 
-def storage_access(storage: Storage | None) -> StorageAccess:
-    """Describe how the run's pods reach a store: Secrets and ConfigMaps are mounted under their own names."""
-    if storage is None:
-        return StorageAccess()
-    secret, bundle = storage.credentials_secret_ref, storage.ca_bundle_ref
-    return StorageAccess(
-        endpoint_url=storage.endpoint_url,
-        region=storage.region,
-        addressing_style=storage.addressing_style,
-        checksums=storage.checksums,
-        ca_bundle_file=f"{CA_DIR}/{bundle.name}/{bundle.key}" if bundle else None,
-        credentials_dir=f"{CREDENTIALS_DIR}/{secret.name}" if secret else None,
-    )
+@dataclass(frozen=True, slots=True)
+class ClusterResolver:
+    """Where things lie in the pods of a run; see ``evalrun_api.wire.resolve``."""
 
+    run: EvalRun
+    attempt: int
+    settings: OperatorSettings
+    references: References
 
-def _model(model: ModelSpec) -> ModelLocation:
-    uri = model.uri
-    if model.scheme is ModelScheme.PVC:
-        claim, path = claim_of(uri)
-        uri = _file_uri(MODELS_DIR, claim, path)
-    return ModelLocation(
-        name=model.resolved_name,
-        uri=uri,
-        revision=model.revision,
-        digest=model.digest,
-        storage=storage_access(model.storage),
-        cache_dir=CACHE_DIR,
-    )
+    def placement(self) -> Placement:
+        """Take identity and GPUs from the object, the rest from the operator's settings."""
+        observed = ObservedRun.of(self.run)
+        return Placement(
+            name=observed.name,
+            namespace=observed.namespace,
+            uid=observed.uid,
+            results_uri=results_uri(self.run),
+            attempt=self.attempt,
+            cache_dir=CACHE_DIR,
+            gpus_per_replica=gpus_per_replica(self.run.spec),
+            allow_code=self.settings.allow_code,
+        )
 
+    def credentials_dir(self, secret: SecretRef, field: str) -> str:
+        """Return where a Secret is mounted, under its own name."""
+        return f"{CREDENTIALS_DIR}/{secret.name}"
 
-def _suite(benchmark: Benchmark, number: int) -> SuiteLocation:
-    source = benchmark.source
-    assert source is not None
-    if source.s3 is not None:
-        return SuiteLocation(uri=source.s3.uri, storage=storage_access(source.s3.storage))
-    path = source.pvc.path if source.pvc is not None else None
-    return SuiteLocation(uri=_file_uri(SUITES_DIR, str(number), path or ""))
+    def ca_bundle_file(self, bundle: ConfigMapKeyRef, field: str) -> str:
+        """Return where a key of a ConfigMap is mounted, under the ConfigMap's own name."""
+        return f"{CA_DIR}/{bundle.name}/{bundle.key}"
 
+    def model_uri(self, model: ModelSpec, field: str) -> str:
+        """Return the address of the model; a claim is mounted under its own name."""
+        if model.scheme is not ModelScheme.PVC:
+            return model.uri
+        claim, path = claim_of(model.uri)
+        return _file_uri(MODELS_DIR, claim, path)
 
-def _run(reference: RunReference, run: EvalRun, references: References) -> RunLocation:
-    """Locate another run, which is read with this run's own access: naming it grants no other Secret."""
-    uri = references.runs[reference.run_name].uri if reference.run_name is not None else reference.uri
-    assert uri is not None
-    return RunLocation(uri=uri, storage=storage_access(run.spec.output.storage))
+    def suite_uri(self, source: SuiteSource, number: int, field: str) -> str:
+        """Return where a ConfigMap or claim is mounted, under the number of its benchmark."""
+        path = source.pvc.path if source.pvc is not None else None
+        return _file_uri(SUITES_DIR, str(number), path or "")
+
+    def run_uri(self, run: RunReference, field: str) -> str:
+        """Return the output of a run, by name or by address."""
+        if run.run_name is not None:
+            return self.references.runs[run.run_name].uri
+        assert run.uri is not None, "a rule of RunReference: it has either"
+        return run.uri
 
 
 def _file_uri(root: str, name: str, path: str) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
-from evalrun_api import EvalRun, EvalRunSpec, ModelScheme, StorageAccess
+from evalrun_api import EvalRun, EvalRunSpec, ModelScheme, Storage
 from evalrun_api.wire.pods import CA_DIR, CACHE_DIR, CONFIG_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
-from evalrun_operator.backend.runconfig import storage_access
 from evalrun_operator.observe.references import claim_of
 from evalrun_operator.settings import PodSettings
 
@@ -62,7 +60,7 @@ def _volume(source: Mapping[str, Any], *, read_only: bool) -> Mapping[str, Any]:
 def _mounts(run: EvalRun, config_map: str, settings: PodSettings) -> Iterator[Mount]:
     spec = run.spec
     yield Mount(CONFIG_DIR, {"configMap": {"name": config_map}})
-    yield from _stores(_accesses(spec))
+    yield from _stores(_storages(spec))
     for number, benchmark in enumerate(spec.benchmarks):
         source = benchmark.source
         if source is not None and source.config_map is not None:
@@ -78,24 +76,22 @@ def _mounts(run: EvalRun, config_map: str, settings: PodSettings) -> Iterator[Mo
     yield Mount("/dev/shm", shared_memory, read_only=False)  # noqa: S108 (the pod's own)
 
 
-def _accesses(spec: EvalRunSpec) -> Iterator[StorageAccess]:
-    """List the access to the stores of output, model and suites. Other runs are read like the output."""
-    yield storage_access(spec.output.storage)
-    yield storage_access(spec.model.storage)
-    for benchmark in spec.benchmarks:
-        if benchmark.source is not None and benchmark.source.s3 is not None:
-            yield storage_access(benchmark.source.s3.storage)
+def _storages(spec: EvalRunSpec) -> Iterator[Storage]:
+    """List how the stores of output, model and suites are reached. Other runs are read like the output."""
+    sources = [benchmark.source.s3 for benchmark in spec.benchmarks if benchmark.source is not None]
+    storages = [spec.output.storage, spec.model.storage, *(s3.storage for s3 in sources if s3 is not None)]
+    yield from (storage for storage in storages if storage is not None)
 
 
-def _stores(accesses: Iterable[StorageAccess]) -> Iterator[Mount]:
-    """Mount Secrets and ConfigMaps, each once, where ``storage_access`` expects them."""
+def _stores(storages: Iterable[Storage]) -> Iterator[Mount]:
+    """Mount Secrets and ConfigMaps, each once, where ``ClusterResolver`` says that they lie."""
     secrets: dict[str, None] = {}
     bundles: dict[str, None] = {}
-    for access in accesses:
-        if access.credentials_dir is not None:
-            secrets.setdefault(PurePosixPath(access.credentials_dir).name)
-        if access.ca_bundle_file is not None:
-            bundles.setdefault(PurePosixPath(access.ca_bundle_file).parent.name)
+    for storage in storages:
+        if storage.credentials_secret_ref is not None:
+            secrets.setdefault(storage.credentials_secret_ref.name)
+        if storage.ca_bundle_ref is not None:
+            bundles.setdefault(storage.ca_bundle_ref.name)
     for name in secrets:
         yield Mount(f"{CREDENTIALS_DIR}/{name}", {"secret": {"secretName": name, "defaultMode": GROUP_READABLE}})
     for name in bundles:

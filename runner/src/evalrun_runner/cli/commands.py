@@ -18,7 +18,7 @@ from evalrun_api.reading.parse import cluster_problems
 from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli.display import Display, print_results
 from evalrun_runner.cli.files import parse
-from evalrun_runner.cli.localize import Localizer, absolute
+from evalrun_runner.cli.localize import LocalResolver, absolute
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.errors import EvalRunError, InputError, Interrupted, ObjectMissing, RunFailed
 
@@ -51,8 +51,10 @@ def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> 
     parsed = parse(file, options.settings)
     base = Path.cwd() if file == "-" else Path(file).resolve().parent
     with tempfile.TemporaryDirectory(prefix="evalrun-") as scratch, _signals() as cancellation:
-        localizer = Localizer(parsed, base, Path(scratch))
-        config = localizer.config(options.output, fresh=options.fresh, allow_code=options.allow_code)
+        resolver = LocalResolver(
+            parsed, base, Path(scratch), output=options.output, fresh=options.fresh, allow_code=options.allow_code
+        )
+        config = resolver.config()
         from evalrun_runner.driver.assembly import DriverOptions
         from evalrun_runner.driver.run import run
 

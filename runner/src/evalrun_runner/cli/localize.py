@@ -1,4 +1,4 @@
-"""From an EvalRun file to the RunConfig of a run on this machine: what the operator does in a cluster.
+"""Resolve an EvalRun file on this machine: what the operator resolves in a cluster.
 
 ConfigMaps and Secrets may be further documents of the file; what only a cluster can resolve is an ``InputError``.
 """
@@ -11,128 +11,102 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from evalrun_api import (
-    Benchmark,
-    ModelLocation,
-    RunConfig,
-    RunLocation,
-    RunReference,
-    Storage,
-    StorageAccess,
-    SuiteLocation,
-)
+from evalrun_api import ModelScheme, ModelSpec, RunConfig, RunLocation, RunReference
 from evalrun_api.reading.parse import EvalRunFile, FileObject
+from evalrun_api.spec.benchmark import SuiteSource
+from evalrun_api.spec.storage import ConfigMapKeyRef, SecretRef
+from evalrun_api.wire.resolve import Placement, resolve, resolve_storage
 from evalrun_runner.errors import InputError
+from evalrun_runner.ledger import layout
 from evalrun_runner.machine import has_gpu
 from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.open import StoreSpec, open_store
 
-RUN_MARK = "run.json"
-
 
 @dataclass(frozen=True)
-class Localizer:
-    """Resolves references.
-
-    ``base``: what relative source paths are relative to. ``scratch``: for files made of ConfigMaps and Secrets; only
-    this user may read it.
-    """
+class LocalResolver:
+    """Where things lie on this machine; see ``evalrun_api.wire.resolve``. Its methods raise ``InputError``."""
 
     file: EvalRunFile
     base: Path
+    """Folder that the paths of suites are relative to."""
     scratch: Path
+    """Folder for files made of ConfigMaps and Secrets; only this user may read it."""
+    output: str | None = None
+    """Write exactly here; None: where the file says."""
+    fresh: bool = False
+    """Write beside what is there."""
+    allow_code: bool = False
+    """Whether suites of the user's own may hold code."""
 
-    def config(self, output: str | None, *, fresh: bool, allow_code: bool) -> RunConfig:
-        """The run's whole input. Raises ``InputError``."""
+    def config(self) -> RunConfig:
+        """Build the run's whole input."""
+        return resolve(self.file.evalrun, self)
+
+    def placement(self) -> Placement:
+        """Take identity and output from the file, the rest from this machine."""
         spec, metadata = self.file.evalrun.spec, self.file.evalrun.metadata
         name = metadata.name or f"{metadata.generate_name}local"
         namespace = metadata.namespace or "default"
-        if spec.model.uri.startswith("pvc://"):
-            raise InputError(
-                f"spec.model.uri: {spec.model.uri} is a volume of a cluster; here give a path: "
-                "--set spec.model.uri=file:///path/of/the/model"
-            )
-        results = self._results(output, namespace, name, fresh=fresh)
-        return RunConfig(
+        uri = self._results_uri(namespace, name)
+        return Placement(
             name=name,
             namespace=namespace,
-            uid=hashlib.sha256(results.uri.encode()).hexdigest()[:32],
-            spec=spec,
-            results=results,
-            model=ModelLocation(
-                name=spec.model.resolved_name,
-                uri=spec.model.uri,
-                revision=spec.model.revision,
-                digest=spec.model.digest,
-                storage=self._access(spec.model.storage, "spec.model.storage"),
-            ),
-            suites={
-                benchmark.resolved_name: self._suite(benchmark, f"spec.benchmarks[{number}].source")
-                for number, benchmark in enumerate(spec.benchmarks)
-                if benchmark.source is not None
-            },
-            baselines=tuple(
-                gate.baseline and self._run(gate.baseline, f"spec.gates[{number}].baseline")
-                for number, gate in enumerate(spec.gates)
-            ),
-            resume_from=spec.resume_from and self._run(spec.resume_from, "spec.resumeFrom"),
+            uid=hashlib.sha256(uri.encode()).hexdigest()[:32],
+            results_uri=uri,
+            attempt=1,
+            cache_dir=None,
             gpus_per_replica=spec.engine.vllm.tensor_parallel_size if spec.engine.vllm and has_gpu() else 0,
-            allow_code=allow_code,
+            allow_code=self.allow_code,
         )
 
-    def _results(self, output: str | None, namespace: str, name: str, *, fresh: bool) -> RunLocation:
-        spec = self.file.evalrun.spec.output
-        uri = output or spec.uri
-        storage = self._access(spec.storage, "spec.output.storage")
-        if output is None and uri.startswith("s3://"):
-            # As in a cluster, where a bucket is shared; the address stands for the uid, so that a rerun resumes.
-            uri = uri.rstrip("/")
-            unique = hashlib.sha256(f"{uri}/{namespace}/{name}".encode()).hexdigest()[:8]
-            uri = f"{uri}/{namespace}/{name}-{unique}/"
-        location = RunLocation(uri=absolute(uri), storage=storage)
-        return _fresh(location) if fresh else location
+    def credentials_dir(self, secret: SecretRef, field: str) -> str:
+        """Write a Secret of the file as files."""
+        return str(self._written(self.file.secrets, "Secret", secret.name, field))
 
-    def _access(self, storage: Storage | None, field: str) -> StorageAccess:
-        if storage is None:
-            return StorageAccess()
-        secret = ca = None
-        if storage.credentials_secret_ref is not None:
-            secret = self._written(self.file.secrets, "Secret", storage.credentials_secret_ref.name, field)
-        if storage.ca_bundle_ref is not None:
-            folder = self._written(self.file.config_maps, "ConfigMap", storage.ca_bundle_ref.name, field)
-            ca = str(folder / storage.ca_bundle_ref.key)
-        return StorageAccess(
-            endpoint_url=storage.endpoint_url,
-            region=storage.region,
-            addressing_style=storage.addressing_style,
-            checksums=storage.checksums,
-            ca_bundle_file=ca,
-            credentials_dir=str(secret) if secret else None,
-        )
+    def ca_bundle_file(self, bundle: ConfigMapKeyRef, field: str) -> str:
+        """Write a ConfigMap of the file as files."""
+        return str(self._written(self.file.config_maps, "ConfigMap", bundle.name, field) / bundle.key)
 
-    def _suite(self, benchmark: Benchmark, field: str) -> SuiteLocation:
-        source = benchmark.source
-        assert source is not None
+    def model_uri(self, model: ModelSpec, field: str) -> str:
+        """Return the address of the model; a volume is a cluster's."""
+        if model.scheme is ModelScheme.PVC:
+            raise InputError(
+                f"{field}: {model.uri} is a volume of a cluster; here give a path: --set {field}=file:///path/of/the/model"
+            )
+        return model.uri
+
+    def suite_uri(self, source: SuiteSource, number: int, field: str) -> str:
+        """Return the folder of a suite: one of this machine, or a ConfigMap of the file written as files."""
         if source.path is not None:
-            return SuiteLocation(uri=(self.base / source.path).resolve().as_uri())
-        if source.s3 is not None:
-            return SuiteLocation(uri=source.s3.uri, storage=self._access(source.s3.storage, f"{field}.s3.storage"))
+            return (self.base / source.path).resolve().as_uri()
         if source.config_map is not None:
-            folder = self._written(self.file.config_maps, "ConfigMap", source.config_map.name, f"{field}.configMap")
-            return SuiteLocation(uri=folder.as_uri())
+            name = source.config_map.name
+            return self._written(self.file.config_maps, "ConfigMap", name, f"{field}.configMap").as_uri()
         raise InputError(f"{field}.pvc is a volume of a cluster; here give a folder: --set {field}={{path: FOLDER}}")
 
-    def _run(self, reference: RunReference, field: str) -> RunLocation:
-        if reference.uri is None:
+    def run_uri(self, run: RunReference, field: str) -> str:
+        """Return the output of another run; only a cluster knows runs by name."""
+        if run.uri is None:
             raise InputError(
                 f"{field}.runName: only a cluster knows runs by name; here give the run's output: "
                 f"--set {field}={{uri: FOLDER-OR-S3-URI}}"
             )
-        storage = self._access(self.file.evalrun.spec.output.storage, "spec.output.storage")
-        return RunLocation(uri=absolute(reference.uri), storage=storage)
+        return absolute(run.uri)
+
+    def _results_uri(self, namespace: str, name: str) -> str:
+        spec = self.file.evalrun.spec.output
+        uri = self.output or spec.uri
+        if self.output is None and uri.startswith("s3://"):
+            # As in a cluster, where a bucket is shared; the address stands for the uid, so that a rerun resumes.
+            uri = uri.rstrip("/")
+            unique = hashlib.sha256(f"{uri}/{namespace}/{name}".encode()).hexdigest()[:8]
+            uri = f"{uri}/{namespace}/{name}-{unique}/"
+        location = RunLocation(uri=absolute(uri), storage=resolve_storage(spec.storage, self, "spec.output.storage"))
+        return _unused(location).uri if self.fresh else location.uri
 
     def _written(self, objects: Mapping[str, FileObject], kind: str, name: str, field: str) -> Path:
-        """The folder with an object's values as files, as a mounted volume has them."""
+        """Write an object's values as files of a folder, as a mounted volume has them."""
         if name not in objects:
             raise InputError(
                 f"{field}: the {kind} {name} is in a cluster, not here; add it to the file as a further document "
@@ -150,17 +124,17 @@ class Localizer:
 
 
 def absolute(uri: str) -> str:
-    """A folder as a file:// URI; s3:// as it is. Raises ``InputError`` for what is neither."""
+    """Return a folder as a file:// URI, and s3:// as it is. Raises ``InputError`` for what is neither."""
     normal = StoreSpec(uri).uri
     if normal.startswith("s3://"):
         return normal
     return Path(unquote(urlsplit(normal).path)).resolve().as_uri()
 
 
-def _fresh(location: RunLocation) -> RunLocation:
-    """The first sibling that holds no run."""
+def _unused(location: RunLocation) -> RunLocation:
+    """Find the first sibling that holds no run."""
     number, candidate = 1, location
-    while open_store(store_spec(candidate)).exists(RUN_MARK):
+    while open_store(store_spec(candidate)).exists(layout.RUN):
         number += 1
         candidate = location.model_copy(update={"uri": f"{location.uri.rstrip('/')}-{number}/"})
     return candidate

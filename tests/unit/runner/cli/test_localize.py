@@ -11,7 +11,7 @@ import yaml
 
 from evalrun_api import RunConfig
 from evalrun_api.reading.parse import EvalRunFile, FileObject, parse_file
-from evalrun_runner.cli.localize import Localizer, absolute
+from evalrun_runner.cli.localize import LocalResolver, absolute
 from evalrun_runner.errors import InputError
 
 SECRET = {
@@ -59,7 +59,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def localized(here: Path, file: EvalRunFile, output: str | None = None, *, fresh: bool = False) -> RunConfig:
-    return Localizer(file, here / "files", here / "scratch").config(output, fresh=fresh, allow_code=False)
+    return LocalResolver(file, here / "files", here / "scratch", output=output, fresh=fresh).config()
 
 
 def path_of(uri: str) -> Path:
