@@ -16,7 +16,7 @@ EXTRA ?= $(shell scripts/which_extra.sh)
 MODEL := $(CACHE)/models/smollm2-135m-instruct
 BIN := .venv/bin
 
-.PHONY: help install quickstart test lint unit integration parity images e2e bench generate clean
+.PHONY: help install hooks check quickstart test lint unit integration parity images e2e e2e-all bench bench-before wheels generate clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,7 +33,16 @@ quickstart: install ## A real model's real answers to 200 questions, on this mac
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/evalrun run examples/quickstart.yaml --set spec.model.uri=file://$(MODEL)
 
-test: install cluster-programs lint unit integration ## Lint, types, unit and integration tests
+# The decisions: pure, and quick to test.
+FAST := $(addprefix tests/unit/,runner/dispatch runner/pods runner/store operator/test_plan.py)
+
+check: lint ## Lint, types and the quickest unit tests (seconds): what the git hook runs
+	$(BIN)/pytest -q $(FAST)
+
+hooks: ## Run `make check` before each commit
+	git config core.hooksPath .githooks
+
+test: install cluster-programs lint unit integration ## Lint, types, unit, simulation and integration tests (8 minutes)
 
 lint:
 	$(BIN)/ruff format --check .
@@ -46,7 +55,7 @@ unit:
 
 integration:
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
-	$(BIN)/pytest -q -m "not engine" tests/integration
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not engine" tests/integration
 
 parity: install ## A live model through lm-eval's own vLLM back end and through EvalRun (minutes)
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
@@ -55,16 +64,30 @@ parity: install ## A live model through lm-eval's own vLLM back end and through 
 images: ## Build the images of operator and runner, with Docker or buildah
 	scripts/images.sh
 
-e2e: cluster-tools images ## A real Kubernetes on this machine, the chart on it, runs whose parts are killed, a Prometheus (40 minutes)
+E2E := $(BIN)/pytest -v -s --durations=20 tests/e2e
+
+e2e: cluster-tools images ## One story on a real Kubernetes on this machine: runs, a kill of each kind, an upgrade, a Prometheus (minutes)
+	$(BIN)/python scripts/small_model.py --output $(MODEL)
+	$(E2E) -m story
+
+e2e-all: cluster-tools images ## That and every other fault, the wheels, and the tests of the test cluster itself (40 minutes)
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/pytest -q tests/cluster
-	$(BIN)/pytest -v -s --durations=20 tests/e2e
+	$(E2E)
 
 include tests/cluster/cluster.mk
 
 bench: install ## Ratios side by side, written to docs/benchmarks.md
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/python -m bench --model $(MODEL) --write docs/benchmarks.md
+
+bench-before: install ## This tree beside the commit REV, measured side by side; ROUNDS=3, ONLY="toy dispatch" or QUICK=1 beside it
+	@[[ -n "$(REV)" ]] || { echo "which commit? make bench-before REV=main" >&2; exit 2; }
+	$(BIN)/python scripts/small_model.py --output $(MODEL)
+	$(BIN)/python -m bench.before --model $(MODEL) --rev $(REV) --rounds $(or $(ROUNDS),1) $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
+
+wheels: $(UV) ## Build the wheels of the packages into dist, of the version that the git tag names
+	scripts/wheels.sh dist
 
 generate: install ## Make what is generated: CRD, tables of fields, metrics and engine arguments, dashboards, the chart's copies
 	$(BIN)/python crds/generate/engine_args.py > crds/src/evalrun_api/spec/engine_args.py.new

@@ -46,7 +46,8 @@ PAUSE = Program("pause")
 PROMETHEUS = Program(
     "prometheus", package="github.com/prometheus/prometheus/cmd/...", tags="remove_all_sd,enable_kubernetes_sd"
 )
-PROGRAMS = (KUBE, COREDNS, HELM, KWOK, PAUSE, PROMETHEUS)
+PROGRAMS = (KUBE, COREDNS, HELM, PAUSE, PROMETHEUS)
+"""Those that most tests with a cluster need; kwok is built by the first that asks for it."""
 
 
 def cache() -> Path:
@@ -77,14 +78,19 @@ def binary(program: Program) -> Path:
     Raises:
         ClusterError: There is no Go, or the build failed; the message carries the compiler's.
     """
+    if (found := built(program)) is not None:
+        return found
     folder = cache() / _key(program)
-    path = folder / program.name
-    if path.exists():
-        return path
     with locked(f"build-{program.name}"):
-        if not path.exists():
+        if built(program) is None:
             _build(program, folder)
-    return path
+    return folder / program.name
+
+
+def built(program: Program) -> Path | None:
+    """Find the program if it is built; None where it is not."""
+    path = cache() / _key(program) / program.name
+    return path if path.exists() else None
 
 
 def _flags() -> str:
@@ -153,7 +159,7 @@ def missing_for(program: Program) -> str | None:
     try:
         go()
     except ClusterError as error:
-        if not (cache() / _key(program) / program.name).exists():
+        if built(program) is None:
             return str(error)
     return None
 

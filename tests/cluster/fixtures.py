@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster import kind
-from cluster.binaries import missing_for_control_plane, missing_for_nodes
+from cluster.binaries import Program, built, missing_for_control_plane, missing_for_nodes
 from cluster.cluster import Cluster
 from cluster.kind import KindCluster
 
@@ -26,6 +27,15 @@ def require(reason: str | None) -> None:
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def prebuilt(program: Program) -> Path:
+    """Find a program that tests of no cluster use; where it is not built, `require` ends the test. Builds nothing."""
+    found = built(program)
+    if found is None:
+        require(f"{program.name} is not built: run `make cluster-programs` once (minutes; needs Go)")
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="session")

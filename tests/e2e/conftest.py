@@ -16,7 +16,7 @@ from cluster.cluster import Cluster
 from cluster.fixtures import require
 from cluster.seaweed import Seaweed
 from support.e2e import DEPLOYMENT, NAMESPACE, SYSTEM, Platform, Run, image_layouts
-from support.watched import Watched
+from support.watched import Watched, quicker_rules, scraping
 from support.watched_story import tell
 
 
@@ -35,7 +35,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     images = [seaweed.image(), prometheus.image(), *image_layouts()]
     with Cluster(nodes=3, gpus=2, images=images, name=f"e2e-{os.getpid()}") as cluster:
         found = Platform(cluster, Seaweed(cluster), keys)
-        found.install()
+        with found.last_node_kept_free():
+            found.install()
         yield found
 
 
@@ -46,6 +47,20 @@ def undisturbed(platform: Platform) -> Run:
     run = platform.run("undisturbed") if there is None else Run(platform, "undisturbed")
     run.ended_well()
     return run
+
+
+@pytest.fixture(scope="session")
+def scraped(platform: Platform) -> Iterator[Watched]:
+    """A Prometheus that watches from now on. `watched` has its own, which is gone by then."""
+    if os.environ.get("EVALRUN_E2E_CLUSTER"):
+        platform.cluster.add_image(prometheus.image())
+    found = Watched(platform, prometheus.Prometheus(platform.cluster, scraping(), quicker_rules()))
+    found.prometheus.remove()  # what an earlier test on a lasting cluster left
+    with platform.last_node_kept_free():
+        found.prometheus.start()
+    found.prometheus.wait_for_series("evalrun_operator_info")
+    yield found
+    found.prometheus.remove()
 
 
 @pytest.fixture(scope="session")

@@ -13,25 +13,13 @@ from support.e2e import NAMESPACE, Platform, Run
 pytestmark = pytest.mark.timeout(600)
 
 
-def same_scores(run: Run, undisturbed: Run) -> None:
-    """I5: the same item set, the same manifest, the same scores."""
-    assert run.manifest_digest() == undisturbed.manifest_digest()
-    assert run.results()["results"] == undisturbed.results()["results"]
-
-
-def kill(run: Run, component: Component) -> None:
-    """SIGKILL to every process of a pod."""
-    pod = run.pod(component)
-    run.node_of(pod).kill_container(pod)
-
-
 def test_a_replica_and_then_the_driver_are_killed(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("killed", seconds=40)
     run.until_items(60)
-    kill(run, Component.REPLICA)
+    run.kill(Component.REPLICA)
     run.until_items(200)
     before = run.committed()
-    kill(run, Component.DRIVER)
+    run.kill(Component.DRIVER)
     run.until(lambda: run.status.get("attempt") == 2, "a second attempt", 60)
     status = run.ended_well()
     assert status["chargedAttempts"] == 1
@@ -40,7 +28,7 @@ def test_a_replica_and_then_the_driver_are_killed(platform: Platform, undisturbe
     # I4: what was committed is not asked again.
     kept = status["work"]["kept"]
     assert kept >= 200
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_the_drivers_pod_is_deleted(platform: Platform, undisturbed: Run) -> None:
@@ -52,7 +40,7 @@ def test_the_drivers_pod_is_deleted(platform: Platform, undisturbed: Run) -> Non
     assert (status["attempt"], status["chargedAttempts"]) == (1, 0), "a disruption is nobody's fault"
     left = {pod["metadata"]["uid"] for pod in run.pods(Component.REPLICA, over=True)}
     assert replicas == left, "replicas wait for the new driver in the same pods"
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_a_node_is_drained(platform: Platform, undisturbed: Run) -> None:
@@ -65,7 +53,7 @@ def test_a_node_is_drained(platform: Platform, undisturbed: Run) -> None:
         node.uncordon()
     status = run.ended_well()
     assert status["chargedAttempts"] == 0
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_all_replicas_are_gone_for_a_while(platform: Platform, undisturbed: Run) -> None:
@@ -84,7 +72,7 @@ def test_all_replicas_are_gone_for_a_while(platform: Platform, undisturbed: Run)
         for node in nodes:
             node.uncordon()
     assert run.ended_well()["chargedAttempts"] == 0
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_suspend_and_resume_redo_nothing(platform: Platform, undisturbed: Run) -> None:
@@ -100,7 +88,7 @@ def test_suspend_and_resume_redo_nothing(platform: Platform, undisturbed: Run) -
     assert (status["attempt"], status["chargedAttempts"]) == (2, 0)
     assert before.items() <= run.committed().items()
     assert status["work"]["kept"] >= 150
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_replicas_grow_and_shrink_in_mid_run(platform: Platform, undisturbed: Run) -> None:
@@ -114,7 +102,7 @@ def test_replicas_grow_and_shrink_in_mid_run(platform: Platform, undisturbed: Ru
     assert run.pod(Component.REPLICA)["metadata"]["uid"] == first
     status = run.ended_well()
     assert (status["attempt"], status["chargedAttempts"]) == (1, 0)
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_the_operator_is_away_while_a_run_ends(platform: Platform, undisturbed: Run) -> None:
@@ -129,7 +117,7 @@ def test_the_operator_is_away_while_a_run_ends(platform: Platform, undisturbed: 
     finally:
         platform.start_operator()
     run.ended_well()
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_the_operator_is_upgraded_in_mid_run(platform: Platform, undisturbed: Run) -> None:
@@ -141,7 +129,7 @@ def test_the_operator_is_upgraded_in_mid_run(platform: Platform, undisturbed: Ru
     platform.operator_ready()
     run.ended_well()
     assert {pod["metadata"]["uid"] for kind in Component for pod in run.pods(kind, over=True)} == pods
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_the_api_server_is_away_for_a_minute(platform: Platform, undisturbed: Run) -> None:
@@ -164,7 +152,7 @@ def test_the_api_server_is_away_for_a_minute(platform: Platform, undisturbed: Ru
     shown = run.status["progress"]["ok"]
     run.until(lambda: run.status["progress"]["ok"] > shown, "status to catch up", 60)
     assert run.ended_well()["attempt"] == 1
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_a_run_deleted_in_mid_run_frees_everything(platform: Platform) -> None:
@@ -206,7 +194,7 @@ def test_a_lost_termination_message_is_said_again(platform: Platform, undisturbe
     status = run.ended_well()
     assert (status["attempt"], status["chargedAttempts"]) == (2, 0)
     assert "unheard-a2-replicas" not in run.jobs(), "to say a result again takes no GPU"
-    same_scores(run, undisturbed)
+    run.is_as(undisturbed)
 
 
 def test_a_finished_run_is_never_started_again(platform: Platform, undisturbed: Run) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from evalrun_api.metrics import driver, scores
 from evalrun_api.wire.pods import Component
 from support.e2e import NAMESPACE, ROOT, Object, Platform, Run, documented
+from support.watched import Watched
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -23,7 +25,7 @@ EVALRUN = Path(sys.executable).with_name("evalrun")
 
 
 @pytest.fixture(scope="module")
-def quickstart(platform: Platform) -> tuple[Run, float]:
+def quickstart(platform: Platform, scraped: Watched) -> tuple[Run, float]:
     """The example, by the commands of docs/kubernetes.md, and the seconds until it was Complete."""
     platform.seaweed.put_folder(MODEL, "checkpoints", MODEL.name)
     started = time.monotonic()
@@ -32,6 +34,7 @@ def quickstart(platform: Platform) -> tuple[Run, float]:
     return Run(platform, "quickstart"), time.monotonic() - started
 
 
+@pytest.mark.story
 def test_it_completes_and_reads_well(quickstart: tuple[Run, float], platform: Platform) -> None:
     run, _ = quickstart
     run.until_no_gpu_pods(30)
@@ -43,6 +46,7 @@ def test_it_completes_and_reads_well(quickstart: tuple[Run, float], platform: Pl
     assert words[5] == "Passed"
 
 
+@pytest.mark.story
 def test_scores_in_status_are_those_in_the_bucket(quickstart: tuple[Run, float]) -> None:
     run, _ = quickstart
     results = run.results()["results"]
@@ -52,6 +56,17 @@ def test_scores_in_status_are_those_in_the_bucket(quickstart: tuple[Run, float])
         entry = results[score["task"]]
         assert score["value"] == entry[f"{score['metric']},{score['filter']}"]
         assert score["stderr"] == entry[f"{score['metric']}_stderr,{score['filter']}"]
+
+
+@pytest.mark.story
+def test_prometheus_has_the_scores_of_a_real_model(quickstart: tuple[Run, float], scraped: Watched) -> None:
+    run, _ = quickstart
+    which = f'{scores.SCORE.name}{{final="true",run_namespace="{NAMESPACE}",run="{run.name}"}}'
+    final = scraped.prometheus.wait_for_series(which)
+    told = {(one.labels["task"], one.labels["metric"], one.labels["filter"]): one.value for one in final}
+    assert told == {(one["task"], one["metric"], one["filter"]): one["value"] for one in run.status["scores"]}
+    generated = f'sum(last_over_time({driver.GENERATED_TOKENS.name}{{run="{run.name}"}}[{scraped.seconds}s]))'
+    assert scraped.prometheus.one(generated) > 0
 
 
 def test_scores_are_those_of_a_local_run(quickstart: tuple[Run, float], tmp_path: Path) -> None:

@@ -11,11 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-from cluster.binaries import HELM, binary
-from cluster.errors import ClusterError
+from cluster.binaries import HELM, built
+from cluster.fixtures import prebuilt
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "evalrun"
@@ -27,19 +26,9 @@ Values = Mapping[str, Any] | str
 """Values themselves, or the name of a golden case."""
 
 
-@cache
-def _helm() -> str:
-    return str(binary(HELM))
-
-
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Helm as the test cluster has it; where it cannot be built, the machine's own, else the test is skipped."""
-    try:
-        program = _helm()
-    except ClusterError as error:
-        if (found := shutil.which("helm")) is None:
-            pytest.skip(f"no Helm: {error}")
-        program = found
+    """Run the test cluster's Helm where it is built, else the machine's own."""
+    program = built(HELM) or shutil.which("helm") or prebuilt(HELM)
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -181,6 +181,27 @@ class Platform:
         """Its pods."""
         return self.cluster.api.list("pods", SYSTEM, labels="app.kubernetes.io/name=evalrun-operator")
 
+    # Nodes ----------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def last_node_kept_free(self) -> Iterator[None]:
+        """Let new pods go to all nodes but the last one inside the block."""
+        last = self.cluster.nodes[-1]
+        self.cluster.kubectl("cordon", last.name)
+        try:
+            yield
+        finally:
+            last.uncordon()
+
+    def node_to_lose(self) -> Node:
+        """Find a node without the store, the cluster's own services and Prometheus: the last one, as a rule."""
+        first, *others = self.cluster.nodes  # this machine's own way into the cluster leads through the first
+        for node in reversed(others):
+            pods = self.cluster.api.list("pods", None, fields=f"spec.nodeName={node.name}")
+            if {pod["metadata"]["namespace"] for pod in pods} <= {NAMESPACE, SYSTEM}:
+                return node
+        raise AssertionError(f"what every run needs is on every node but {first.name}")
+
     # The network ----------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -359,6 +380,15 @@ class Run:
         """Where a pod runs."""
         return self.cluster.node(pod["spec"]["nodeName"])
 
+    def pod_uids(self) -> set[str]:
+        """Return the uids of all its pods, those that are over included."""
+        return {str(pod["metadata"]["uid"]) for component in Component for pod in self.pods(component, over=True)}
+
+    def kill(self, component: Component) -> None:
+        """Send SIGKILL to every process of its newest pod of this kind."""
+        pod = self.pod(component)
+        self.node_of(pod).kill_container(pod)
+
     def until_no_gpu_pods(self, seconds: float = 60.0) -> None:
         """Wait until it holds no GPUs."""
         self.until(lambda: not self.pods(Component.REPLICA), "no GPU pods", seconds)
@@ -418,6 +448,11 @@ class Run:
             assert score["value"] == results["results"][score["task"]][f"{score['metric']},{score['filter']}"]
         self.until_no_gpu_pods(120)
         return status
+
+    def is_as(self, undisturbed: Run) -> None:
+        """Check I5: the same item set, the same manifest, the same scores."""
+        assert self.manifest_digest() == undisturbed.manifest_digest()
+        assert self.results()["results"] == undisturbed.results()["results"]
 
     def _check_ledger(self, items: int) -> None:
         """Every planned item has exactly one committed result."""

@@ -1,4 +1,4 @@
-"""A Prometheus as a process on this machine, and promtool; both built from source, see `cluster.binaries`.
+"""A Prometheus as a process on this machine, and promtool; both built beforehand, see `cluster.binaries`.
 
 with Prometheus(tmp_path, scrape("driver", "127.0.0.1:8080")) as prometheus:
     prometheus.wait_for_series("evalrun_items_planned")
@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import yaml
 
-from cluster.binaries import PROMETHEUS, binary, missing_for
-from cluster.fixtures import require
+from cluster.binaries import PROMETHEUS
+from cluster.fixtures import prebuilt
 from cluster.process import run
 from cluster.prometheus_api import PrometheusApi
 from support.seaweed import free_ports, wait_until
@@ -25,9 +25,8 @@ _READY_S = 60.0
 
 
 def program() -> Path:
-    """The program; skips the test, or fails it in continuous integration, where it is not there and cannot be built."""
-    require(missing_for(PROMETHEUS))
-    return binary(PROMETHEUS)
+    """Find the program; the test is skipped, or fails in continuous integration, where it is not built."""
+    return prebuilt(PROMETHEUS)
 
 
 def promtool(*words: str | Path, stdin: str | None = None) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+from bench.before import compare, medians
 from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.report import Row, Section, render, render_section
 
@@ -100,3 +101,18 @@ def test_the_document_names_its_surroundings_and_warns() -> None:
     assert "| machine | 2 cores |" in text
     assert "**Warning:** the machine was busy" in text
     assert text.endswith("\n")
+
+
+def test_the_medians_of_a_document_are_read_back_and_compared() -> None:
+    def document(median: float, median_ms: float) -> str:
+        rows = [Row("a ratio", Spread(0.5, median, 2.0, 3)), Row("a time", Spread(1, median_ms, 9000, 3), unit="ms")]
+        return render([Section("First", "how", rows), Section("Second", "how", rows[:1])], {"date": "today"}, [])
+
+    before, now = medians(document(1.0, 1234)), medians(document(1.1, 617))
+
+    assert before == {("First", "a ratio"): 1.0, ("First", "a time"): 1234.0, ("Second", "a ratio"): 1.0}
+    assert compare({"before": [before], "now": [now]}) == [
+        ["First: a ratio", "1", "1.1", "1.100"],
+        ["First: a time", "1234", "617", "0.500"],
+        ["Second: a ratio", "1", "1.1", "1.100"],
+    ]

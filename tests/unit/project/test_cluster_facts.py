@@ -15,7 +15,7 @@ import pytest
 
 from cluster import images
 from cluster.api import Api, ApiUnreachable
-from cluster.binaries import KUBE, PROGRAMS, binary, cache, kubernetes_version
+from cluster.binaries import KUBE, KWOK, PROGRAMS, binary, cache, kubernetes_version
 from cluster.client import condition, documents, is_ready
 from cluster.controlplane import Endpoints, Flags
 from cluster.errors import ClusterError
@@ -163,7 +163,7 @@ class TestApi:
 class TestBuilds:
     def test_every_program_has_its_pins(self) -> None:
         build = Path(images.__file__).parent / "build"
-        for program in PROGRAMS:
+        for program in (*PROGRAMS, KWOK):
             assert (build / program.name / "go.mod").exists()
         assert kubernetes_version().startswith("v1.")
 
