@@ -59,7 +59,8 @@ integration:
 
 parity: install ## A live model through lm-eval's own vLLM back end and through EvalRun (minutes)
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
-	$(BIN)/pytest -q -m engine tests/integration
+	$(BIN)/python scripts/small_model.py --tiny
+	$(BIN)/pytest -q -n 2 --dist loadfile -m engine tests/integration
 
 images: ## Build the images of operator and runner, with Docker or buildah
 	scripts/images.sh

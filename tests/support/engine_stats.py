@@ -1,6 +1,7 @@
-"""A real engine short of cache, and what it says of itself: ``python -m support.engine_stats MODEL [no-cache]``.
+"""A real engine short of cache, and what it says of itself: ``python -m support.engine_stats MODEL``.
 
-Prints one JSON object. The numbers beside the engine's own are counted by hand.
+Two engines, one after the other in this process: the first with a prefix cache, the second without. Prints one JSON
+object with a report of each. The numbers beside the engine's own are counted by hand.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ REQUESTS, SLOTS, PREFIX, GENERATED = 12, 8, 64, 80
 BLOCK, BLOCKS = 32, 16
 
 
-def main(model: Path, *, cache: bool) -> dict[str, Any]:
+WITH_CACHE, WITHOUT_CACHE = "with cache", "without cache"
+
+
+def main(model: Path) -> dict[str, Any]:
+    return {WITH_CACHE: report(model, cache=True), WITHOUT_CACHE: report(model, cache=False)}
+
+
+def report(model: Path, *, cache: bool) -> dict[str, Any]:
+    """What one engine says, from its load to its end."""
     args = {"max_num_seqs": SLOTS, "enable_prefix_caching": cache, "block_size": BLOCK}
     settings = VllmSettings(model, 0, max_model_len=256, args={**args, "num_gpu_blocks_override": BLOCKS})
     # As for a GPU where it is told so from outside: the engine's core in a process of its own.
@@ -45,9 +54,6 @@ def main(model: Path, *, cache: bool) -> dict[str, Any]:
     engine.abort(["dropped"])
     report["dropped"] = asdict(engine.stats())
     engine.close()
-    engine = VllmEngine(settings)
-    report["second"] = asdict(engine.stats())
-    engine.close()
     report["exported"] = [name for name in REGISTRY._names_to_collectors if name.startswith("vllm")]
     return report
 
@@ -68,4 +74,4 @@ def count_preemptions(engine: VllmEngine) -> list[object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), cache="no-cache" not in sys.argv)))
+    print(json.dumps(main(Path(sys.argv[1]))))
