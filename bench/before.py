@@ -72,8 +72,8 @@ def measure(tree: Path, name: str, model: Path, *, quick: bool) -> Medians:
     say(f"{name}: {tree}")
     with tempfile.TemporaryDirectory() as folder:
         document = Path(folder) / "benchmarks.md"
-        words = ("--model", model, "--only", name, "--write", document, *(["--quick"] if quick else []))
-        run(tree, python(tree), "-m", "bench", *words)
+        size = ("--quick",) if quick else ()
+        run(tree, python(tree), "-m", "bench", "--model", model, "--only", name, "--write", document, *size)
         return medians(document.read_text(encoding="utf-8"))
 
 
