@@ -1,5 +1,5 @@
-"""The driver: one process that takes a RunConfig to scores.
+"""The driver: one process that turns a RunConfig into scores.
 
-Read in this order: ``prepare`` (preflight), ``planning``, ``loop`` (dispatch), ``finish`` (verify, aggregate, gates,
-COMPLETE); ``run`` puts them together.
+Read in this order: ``preflight``, ``planning``, ``loop`` (dispatch), ``finish`` (verify, aggregate, gates, COMPLETE);
+``run`` combines them.
 """

@@ -1,16 +1,24 @@
-"""Who runs a driver, as the driver sees it."""
+"""Host of a driver."""
 
 from __future__ import annotations
 
 
 class Host:
-    """Told how far the run is, asked whether it can go on. This one, of a run on one machine, has no wishes."""
+    """Host of a run on one machine, and base of others: receives the run's progress, and may stop the run."""
 
     def preflight_passed(self) -> None:
-        """Everything that can be found wrong before an engine loads was looked at."""
+        """Note that everything was checked that can be checked before an engine loads."""
 
     def wait_for_ray(self) -> None:
-        """Return once Ray's address can be connected to. Raises ``RunFailed``."""
+        """Wait until Ray accepts connections at its address.
+
+        Raises:
+            RunFailed: Ray did not start.
+        """
 
     def check(self) -> None:
-        """Raises ``RunFailed`` if the run cannot go on here. Called all the time while replicas work."""
+        """Check that the run can continue on this host. Called continuously while replicas work.
+
+        Raises:
+            RunFailed: The run cannot continue.
+        """

@@ -1,4 +1,4 @@
-"""Whether this driver still leads: the store is asked in a thread of its own, so that a slow one delays nothing."""
+"""Check that this driver still leads, in a thread of its own, so that a slow store delays nothing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from evalrun_runner.errors import StoreError, Superseded
 from evalrun_runner.ledger.ledger import Ledger
 
 EPOCH_SECONDS = 5.0
-"""How often the store is asked for a higher epoch."""
+"""Interval in seconds between checks of the store for a higher epoch."""
 
 
 class Leadership:
-    """Looks for a higher epoch. Losing sight of the store is no loss of leadership: every write looks again."""
+    """Watch for a higher epoch. An unreachable store does not end leadership, because every write checks again."""
 
     def __init__(self, ledger: Ledger, epoch: int) -> None:
         self._ledger = ledger
@@ -22,15 +22,19 @@ class Leadership:
         self._thread = threading.Thread(target=self._watch, name="leadership", daemon=True)
 
     def start(self) -> None:
-        """Start looking."""
+        """Start the checks."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop the checks."""
         self._stop.set()
 
     def check(self) -> None:
-        """Raises ``Superseded`` once a higher epoch was seen."""
+        """Check the result of the watch.
+
+        Raises:
+            Superseded: A higher epoch was found.
+        """
         if self._lost is not None:
             raise self._lost
 
@@ -42,4 +46,4 @@ class Leadership:
                 self._lost = error
                 return
             except StoreError:
-                continue  # those who write to it say so
+                continue  # whoever writes to the store reports the failure

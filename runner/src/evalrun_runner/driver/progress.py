@@ -1,4 +1,4 @@
-"""What a driver tells those who watch it: a terminal, a log, a scrape."""
+"""Views of a run for its watchers: a terminal, a log, a scrape."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from evalrun_runner.driver.telemetry import TelemetrySnapshot
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The run at one moment."""
+    """View of the run at one moment."""
 
     phase: Phase
     note: str = ""
-    """What it is busy with, for people."""
+    """Current activity in words for people."""
     progress: ProgressSnapshot | None = None
     replicas_ready: int = 0
     replicas_wanted: int = 0
     degraded: str | None = None
     telemetry: TelemetrySnapshot | None = None
-    """What its metrics are made of beside ``progress``; None before the first chunk is planned."""
+    """Telemetry for metrics, in addition to ``progress``; None before the first chunk is planned."""
 
 
 class Watcher(Protocol):
-    """Told of every change, at least once a second while the run goes on."""
+    """Watcher of a run, which is called after every change, at least once a second during the run."""
 
     def show(self, view: View) -> None:
-        """The run as it is now."""
+        """Show the newest view of the run."""
 
     def log(self, line: str) -> None:
-        """Something happened that a person would want to know."""
+        """Log an event that matters to people."""
 
 
 def line_of(view: View) -> str:
-    """A view as one line."""
+    """Format a view as one line."""
     progress = view.progress
     if progress is None:
         return f"{view.phase.value}: {view.note}"
@@ -46,7 +46,7 @@ def line_of(view: View) -> str:
 
 
 def rates_of(view: View) -> str:
-    """How fast it goes, with how many replicas, and what is in its way."""
+    """Format the run's rates, number of replicas, and problems."""
     progress = view.progress
     if progress is None:
         return ""

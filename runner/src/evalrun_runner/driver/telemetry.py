@@ -1,11 +1,11 @@
-"""What those who watch a run are told of it, gathered from its replicas' reports. No decision depends on it.
+"""Telemetry for observers of a run, collected from its replicas' reports. No decision depends on it.
 
-Pure: events in, an immutable snapshot out. ``now`` is seconds on any clock that does not go back.
+Pure: events in, an immutable snapshot out. ``now`` is in seconds on any monotonic clock.
 
-A report says what the replica's process has done since it started. That is kept while the replica is here and added to
-the totals when it leaves, so that totals never fall. A replica that is here has a *place*: the smallest of 0, 1, … that
-is free, and with it the counters of those who had it before. There are as many places as there ever were replicas at
-once, however often they were replaced.
+A report contains the counters of the replica's process since its start. They are stored while the replica is present
+and added to the totals when it departs, so that totals never fall. A present replica occupies a *slot*: the smallest
+free number of 0, 1, …, together with the counters of the slot's earlier replicas. There are as many slots as there ever
+were replicas at once, however often they were replaced.
 """
 
 from __future__ import annotations
@@ -25,99 +25,100 @@ from evalrun_runner.records.messages import Committed, EngineStats, Latencies, R
 from evalrun_runner.records.results import Counts, Tallies
 
 RunningMetrics = Mapping[str, Mapping[str, str]]
-"""Leaf task -> metric -> ``higher`` or ``lower``, whichever is better: what has running scores, in the plan's order."""
+"""Metrics with running scores: leaf task to metric to ``higher`` or ``lower`` (is better), in the plan's order."""
 
 
-class Seat(NamedTuple):
-    """A replica that is here and ready."""
+class OccupiedSlot(NamedTuple):
+    """Slot of a present and ready replica."""
 
-    place: int
+    number: int
     name: str
     host: str
     leased_items: int
     telemetry: Telemetry
 
 
-class PlaceTotals(NamedTuple):
-    """What all replicas did that ever had a place."""
+class SlotTotals(NamedTuple):
+    """Totals over all replicas that ever occupied a slot."""
 
     items: int
-    """Committed."""
+    """Committed items."""
     tokens: int
-    """Answered by their engines, prompt and generated."""
+    """Prompt and generated tokens of answered requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySnapshot:
-    """The run at one moment."""
+    """Snapshot of the run's telemetry."""
 
     at: float
+    """Time of the snapshot in seconds."""
     loading: int
-    """Replicas that are here and load the model."""
+    """Number of present replicas that load the model."""
     ready: int
-    """Replicas that are here and have loaded it."""
+    """Number of present replicas that have loaded the model."""
     loading_seconds: float
-    """Summed up over the replicas, until ``at``."""
+    """Time of loading, summed over all replicas, until ``at``."""
     ready_seconds: float
-    """Summed up over the replicas, until ``at``."""
+    """Time of being ready, summed over all replicas, until ``at``."""
     departures: Mapping[Departure, int]
-    """Replicas that left while there was work."""
+    """Number of replicas that departed while there was work, by cause."""
     chunks: int
-    """Committed."""
+    """Number of committed chunks."""
     items: Counts
-    """How the items of these chunks ended."""
+    """Counts of how the items of these chunks ended."""
     commits: Latencies
-    """Seconds to commit of these chunks."""
-    seats: tuple[Seat, ...]
-    places: tuple[PlaceTotals, ...]
-    """By place."""
-    gone: Telemetry
-    """Of the replicas that are not here any more."""
+    """Times to commit of these chunks."""
+    occupied_slots: tuple[OccupiedSlot, ...]
+    slots: tuple[SlotTotals, ...]
+    """Totals by slot number."""
+    departed: Telemetry
+    """Sum over departed replicas."""
     store: StoreStats
-    """The driver's own."""
+    """Calls of the driver itself."""
     scores: Mapping[str, Tallies]
-    """Leaf task -> tallies of what is committed, kept parts included."""
+    """Map from leaf task to the tallies of committed items, including reused parts."""
     running: RunningMetrics
 
     def seconds(self, now: float) -> tuple[float, float]:
-        """Seconds of loading and of being ready, summed up over the replicas, if nobody has come or gone since."""
+        """Return the seconds of loading and of being ready, summed over replicas, if none came or left since ``at``."""
         passed = max(0.0, now - self.at)
         return self.loading_seconds + self.loading * passed, self.ready_seconds + self.ready * passed
 
     def replicas_total(self) -> Telemetry:
-        """What all replicas have done together, those that are not here any more included."""
-        return total((self.gone, *(seat.telemetry for seat in self.seats)))
+        """Return the sum over all replicas, including departed ones."""
+        return total((self.departed, *(slot.telemetry for slot in self.occupied_slots)))
 
 
 _NOTHING = Telemetry()
 
 
 @dataclass(slots=True)
-class _Here:
-    place: int
+class _Present:
+    slot: int
     host: str
     tokens: int = 0
     telemetry: Telemetry = _NOTHING
 
 
 class RunTelemetry:
-    """Gathers. ``running`` says which metrics have a running score."""
+    """Collector of a run's telemetry; ``running`` lists the metrics with a running score."""
 
     def __init__(self, running: RunningMetrics | None = None) -> None:
         self._running = running or {}
-        self._here: dict[str, _Here] = {}
-        self._free_places: list[int] = []
-        self._place_items: list[int] = []
-        self._place_tokens: list[int] = []
-        """Of those who have left; what those who are here have answered is added in the snapshot."""
-        self._gone = _NOTHING
+        self._present: dict[str, _Present] = {}
+        self._free_slots: list[int] = []
+        self._slot_items: list[int] = []
+        self._slot_tokens: list[int] = []
+        """Tokens of departed replicas; the snapshot adds those of present ones."""
+        self._departed = _NOTHING
         self._departures = dict.fromkeys(Departure, 0)
         self._chunks = 0
         self._items = Counts()
         self._commit_buckets = [0] * (len(driver.COMMIT_SECONDS.buckets) + 1)
         self._commit_seconds = 0.0
         self._scores: dict[str, Tallies] = {}
-        """The tallies of a task are never changed, only replaced: snapshots share them."""
+        """Tallies by task, which are never modified but replaced, because snapshots share them."""
         self._again: set[tuple[str, int]] = set()
         self._since = 0.0
         self._loading = self._ready = 0
@@ -126,7 +127,7 @@ class RunTelemetry:
     # -- replicas ------------------------------------------------------------------------------------------------
 
     def count(self, loading: int, ready: int, now: float) -> None:
-        """So many replicas are here from now on."""
+        """Set the number of present replicas from now on."""
         passed = now - self._since
         self._since = now
         self._loading_seconds += self._loading * passed
@@ -134,52 +135,58 @@ class RunTelemetry:
         self._loading, self._ready = loading, ready
 
     def joined(self, replica: str, host: str) -> None:
-        """A replica is ready, its counters at zero. A name that is here already is taken to be its successor."""
+        """Add a ready replica with counters at zero. If its name is already present, it replaces that replica."""
         self._vacate(replica)
-        if self._free_places:
-            place = heapq.heappop(self._free_places)
+        if self._free_slots:
+            slot = heapq.heappop(self._free_slots)
         else:
-            place = len(self._place_items)
-            self._place_items.append(0)
-            self._place_tokens.append(0)
-        self._here[replica] = _Here(place, host)
+            slot = len(self._slot_items)
+            self._slot_items.append(0)
+            self._slot_tokens.append(0)
+        self._present[replica] = _Present(slot, host)
 
     def answered(self, replica: str, report: Report) -> None:
-        """A replica has reported; of those that are not here nothing is heard."""
-        here = self._here.get(replica)
-        if here is not None:
-            here.tokens = max(here.tokens, report.tokens)
-            here.telemetry = report.telemetry
+        """Record a replica's report; reports of replicas that are not present are ignored."""
+        present = self._present.get(replica)
+        if present is not None:
+            present.tokens = max(present.tokens, report.tokens)
+            present.telemetry = report.telemetry
 
     def left(self, replica: str, departure: Departure, *, work: bool) -> None:
-        """A replica left, ready or not. ``work``: not all was committed then."""
+        """Record that a replica departed, ready or not.
+
+        Args:
+            replica: The replica's name.
+            departure: The cause.
+            work: Whether there was uncommitted work at that time.
+        """
         self._departures[departure] += work
         self._vacate(replica)
 
     def ended(self, now: float) -> None:
-        """All replicas were told to leave, and are gone."""
+        """Record that all replicas were told to leave and have departed."""
         self.count(0, 0, now)
-        for replica in [*self._here]:
+        for replica in [*self._present]:
             self._vacate(replica)
 
     def _vacate(self, replica: str) -> None:
-        here = self._here.pop(replica, None)
-        if here is not None:
-            self._place_tokens[here.place] += here.tokens
-            self._gone = total((self._gone, here.telemetry))
-            heapq.heappush(self._free_places, here.place)
+        present = self._present.pop(replica, None)
+        if present is not None:
+            self._slot_tokens[present.slot] += present.tokens
+            self._departed = total((self._departed, present.telemetry))
+            heapq.heappush(self._free_slots, present.slot)
 
     # -- commits -------------------------------------------------------------------------------------------------
 
     def kept(self, scores: Mapping[str, Tallies]) -> None:
-        """Parts were in the ledger before this driver: leaf task -> their tallies."""
+        """Add the tallies, by leaf task, of parts that were in the ledger before this driver started."""
         for task, tallies in scores.items():
             self._add_scores(task, tallies)
 
     def committed(self, replica: str, committed: Committed) -> None:
-        """A chunk was committed for the first time, or again after ``reopened``; hedged copies are not told here.
+        """Record a chunk's first commit, or its commit after ``reopened``; hedged copies are not recorded here.
 
-        It does not matter whose part is in the store: its items are in the ledger since then, and this driver's
+        It does not matter whose part is in the store: the items are in the ledger from then on, and this driver's
         replicas answered them.
         """
         self._chunks += 1
@@ -188,15 +195,15 @@ class RunTelemetry:
         self._commit_seconds += committed.seconds_to_commit
         if committed.chunk not in self._again:
             self._add_scores(committed.chunk[0], committed.scores)
-        here = self._here.get(replica)
-        if here is not None:
-            self._place_items[here.place] += committed.counts.total
+        present = self._present.get(replica)
+        if present is not None:
+            self._slot_items[present.slot] += committed.counts.total
 
     def reopened(self, chunk: tuple[str, int]) -> None:
-        """A part was found damaged, and its chunk is done again: a second commit counts, as it is one.
+        """Record that a chunk with a damaged part runs again; its second commit counts as a commit.
 
-        Running scores hold what the first part said, and the second one says the same of the same items: it is not
-        added to them.
+        Running scores already contain the first part, and the second one has the same scores for the same items, so it
+        is not added to them.
         """
         self._again.add(chunk)
 
@@ -204,17 +211,23 @@ class RunTelemetry:
         if tallies:
             self._scores[task] = add((self._scores.get(task, {}), tallies))
 
-    # -- what is told --------------------------------------------------------------------------------------------
+    # -- snapshots -----------------------------------------------------------------------------------------------
 
     def snapshot(self, now: float, store: StoreStats, replicas: Mapping[str, ReplicaProgress]) -> TelemetrySnapshot:
-        """The run at this moment; ``store`` is the driver's own, ``replicas`` the dispatcher's view of them."""
+        """Return a snapshot.
+
+        Args:
+            now: The present time in seconds.
+            store: Calls of the driver itself.
+            replicas: The dispatcher's history of replicas, by name.
+        """
         self.count(self._loading, self._ready, now)
-        tokens = self._place_tokens.copy()
-        seats = []
-        for name, here in self._here.items():
-            tokens[here.place] += here.tokens
+        tokens = self._slot_tokens.copy()
+        occupied = []
+        for name, present in self._present.items():
+            tokens[present.slot] += present.tokens
             leased = replicas[name].leased_items if name in replicas else 0
-            seats.append(Seat(here.place, name, here.host, leased, here.telemetry))
+            occupied.append(OccupiedSlot(present.slot, name, present.host, leased, present.telemetry))
         return TelemetrySnapshot(
             at=now,
             loading=self._loading,
@@ -225,23 +238,23 @@ class RunTelemetry:
             chunks=self._chunks,
             items=self._items,
             commits=Latencies(tuple(self._commit_buckets), self._commit_seconds),
-            seats=tuple(seats),
-            places=tuple(map(PlaceTotals, self._place_items, tokens)),
-            gone=self._gone,
+            occupied_slots=tuple(occupied),
+            slots=tuple(map(SlotTotals, self._slot_items, tokens)),
+            departed=self._departed,
             store=store,
             scores=self._scores.copy(),
             running=self._running,
         )
 
 
-def total(told: Iterable[Telemetry]) -> Telemetry:
-    """The sum of all that only grows; of what is only now (running, waiting, cache) there is none."""
+def total(reported: Iterable[Telemetry]) -> Telemetry:
+    """Sum all counters; momentary values (running, waiting, cache) have no sum and are 0."""
     queried = hit = preemptions = 0
     waited = seconds = 0.0
     requests: dict[str, int] = {}
     retries: dict[str, int] = {}
     buckets: tuple[int, ...] = ()
-    for one in told:
+    for one in reported:
         queried += one.engine.prefix_queried
         hit += one.engine.prefix_hit
         preemptions += one.engine.preemptions

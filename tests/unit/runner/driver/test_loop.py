@@ -497,7 +497,7 @@ class TestTelemetry:
         assert shown.progress is not None and shown.progress.counts == Counts(ok=30)
         telemetry = self.last(scene)
         assert (telemetry.chunks, telemetry.items, telemetry.commits.total) == (3, Counts(ok=30), 1.5)
-        assert sum(place.items for place in telemetry.places) == 30
+        assert sum(slot.items for slot in telemetry.slots) == 30
         assert telemetry.store.requests == {"get": 3}
 
     def test_commits_of_a_flush_are_shown_before_the_run_ends(self) -> None:
@@ -517,7 +517,7 @@ class TestTelemetry:
         shown = scene.watched.views[-1]
         assert shown.progress is not None
         assert shown.progress.counts.total == self.last(scene).items.total == ITEMS * len(held) > 0
-        assert sum(place.tokens for place in self.last(scene).places) == 9
+        assert sum(slot.tokens for slot in self.last(scene).slots) == 9
 
     def test_kept_parts_count_in_scores(self) -> None:
         scene = Scene(works, kept={chunk(0).id: Counts(ok=ITEMS)})
@@ -544,7 +544,7 @@ class TestTelemetry:
         ended = scene.watched.views[-1]
         assert (ended.phase, ended.progress, ended.replicas_ready) == (Phase.FINISHING, None, 0)
         telemetry = self.last(scene)
-        assert (telemetry.loading, telemetry.ready, telemetry.seats) == (0, 0, ())
+        assert (telemetry.loading, telemetry.ready, telemetry.occupied_slots) == (0, 0, ())
         # Each loads for one poll: r0 and r1, then r2 in r0's stead.
         assert telemetry.loading_seconds == pytest.approx(3 * POLL_SECONDS)
         whole = scene.clock.now - began
@@ -561,8 +561,8 @@ class TestTelemetry:
         scene.loop.run()
         telemetry = self.last(scene)
         assert telemetry.departures == dict.fromkeys(Departure, 0) | {Departure.DRAINED: 1}
-        assert [seat.name for seat in telemetry.seats] == ["r1"]
-        assert telemetry.places[0].tokens == 4
+        assert [slot.name for slot in telemetry.occupied_slots] == ["r1"]
+        assert telemetry.slots[0].tokens == 4
         assert telemetry.ready == 1
 
     def test_what_ends_in_an_error_is_shown_as_far_as_it_came(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalrun_runner.dispatch import Departure, Dispatcher
-from evalrun_runner.driver.telemetry import PlaceTotals, RunTelemetry, TelemetrySnapshot, total
+from evalrun_runner.driver.telemetry import RunTelemetry, SlotTotals, TelemetrySnapshot, total
 from evalrun_runner.records.messages import (
     Committed,
     EngineStats,
@@ -109,7 +109,7 @@ def growing(snapshot: TelemetrySnapshot) -> list[float]:
         together.store.wait_seconds,
         together.store.requests.get("get", 0),
         together.store.retries.get("full", 0),
-        *(number for place in snapshot.places for number in place),
+        *(number for slot in snapshot.slots for number in slot),
     ]
 
 
@@ -209,22 +209,24 @@ def test_whatever_happens_totals_never_fall_and_equal_what_was_committed(steps: 
         snapshot = model.scene.snapshot()
         now = growing(snapshot)
         assert all(old <= new for old, new in zip(before, now, strict=False)), "a counter fell"
-        assert len(before) <= len(now), "a place is gone"
+        assert len(before) <= len(now), "a slot is gone"
         before = now
-        assert sorted(seat.name for seat in snapshot.seats) == sorted(model.lives)
-        assert len({seat.place for seat in snapshot.seats}) == len(model.lives), "two replicas have the same place"
+        assert sorted(slot.name for slot in snapshot.occupied_slots) == sorted(model.lives)
+        assert len({slot.number for slot in snapshot.occupied_slots}) == len(model.lives), (
+            "two replicas have the same slot"
+        )
 
     snapshot = model.scene.snapshot()
-    assert len(snapshot.places) == model.most_at_once
+    assert len(snapshot.slots) == model.most_at_once
     assert snapshot.chunks == len(model.committed) == sum(snapshot.commits.buckets)
     assert snapshot.items == sum((counts(number) for number in model.committed), Counts())
     assert snapshot.commits.total == sum(number / 4 for number in model.committed)
-    assert sum(place.items for place in snapshot.places) <= snapshot.items.total
+    assert sum(slot.items for slot in snapshot.slots) <= snapshot.items.total
     assert snapshot.departures == model.departures
     assert snapshot.ready_seconds == model.ready_seconds
     assert {task: tallies[ACC] for task, tallies in snapshot.scores.items()} == model.tallies()
     together = snapshot.replicas_total()
-    assert sum(place.tokens for place in snapshot.places) == model.done
+    assert sum(slot.tokens for slot in snapshot.slots) == model.done
     assert together.engine.prefix_hit == model.done
     assert together.store.requests.get("get", 0) == 2 * model.done
     assert sum(together.latencies.buckets) == 2 * model.done
@@ -241,21 +243,21 @@ def test_a_replacement_takes_the_smallest_free_place_and_goes_on_with_its_counte
     scene.join("d")
     scene.report("d", tokens=7, telemetry=told(1), committed=(commit(3),))
     snapshot = scene.snapshot()
-    assert {seat.name: (seat.place, seat.host) for seat in snapshot.seats} == {
+    assert {slot.name: (slot.number, slot.host) for slot in snapshot.occupied_slots} == {
         "a": (0, "host of a"),
         "d": (1, "host of d"),
     }
-    assert snapshot.places == (PlaceTotals(0, 100), PlaceTotals(7, 107), PlaceTotals(0, 100))
+    assert snapshot.slots == (SlotTotals(0, 100), SlotTotals(7, 107), SlotTotals(0, 100))
     assert snapshot.replicas_total().engine.prefix_hit == 31
-    assert snapshot.gone.engine.running == 0, "who is gone runs nothing"
+    assert snapshot.departed.engine.running == 0, "who is gone runs nothing"
 
 
 def test_leased_items_are_those_of_the_dispatcher() -> None:
     scene = Scene()
     scene.join("a")
     leases: tuple[Lease, ...] = scene.report("a", wants=20).leases
-    (seat,) = scene.snapshot().seats
-    assert seat.leased_items == sum(lease.chunk.items for lease in leases) > 0
+    (slot,) = scene.snapshot().occupied_slots
+    assert slot.leased_items == sum(lease.chunk.items for lease in leases) > 0
 
 
 def test_a_departure_counts_only_while_there_is_work() -> None:
@@ -287,12 +289,12 @@ def test_a_snapshot_is_of_its_moment() -> None:
     scene.join("a")
     scene.report("a", tokens=5, telemetry=told(5), committed=(commit(0),))
     before = scene.snapshot()
-    kept = (growing(before), dict(before.scores), before.seats)
+    kept = (growing(before), dict(before.scores), before.occupied_slots)
     scene.report("a", tokens=9, telemetry=told(9), committed=(commit(2),))
     scene.leave("a")
     scene.now += 10
     scene.snapshot()
-    assert (growing(before), dict(before.scores), before.seats) == kept
+    assert (growing(before), dict(before.scores), before.occupied_slots) == kept
 
 
 def test_time_goes_on_after_a_snapshot_while_replicas_are_there() -> None:
@@ -304,7 +306,7 @@ def test_time_goes_on_after_a_snapshot_while_replicas_are_there() -> None:
     assert snapshot.seconds(13.0) == (8.0, 4.0), "never back"
     telemetry.ended(20.0)
     ended = telemetry.snapshot(30.0, NOTHING, {})
-    assert (ended.loading, ended.ready, ended.seats) == (0, 0, ())
+    assert (ended.loading, ended.ready, ended.occupied_slots) == (0, 0, ())
     assert ended.seconds(99.0) == (20.0, 10.0)
 
 

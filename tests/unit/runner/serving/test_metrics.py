@@ -24,7 +24,7 @@ from evalrun_runner.records.messages import Committed, EngineStats, Latencies, L
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import Counts, Tally
 from evalrun_runner.serving.metrics import RunMetrics
-from evalrun_runner.serving.metrics.replicas import MOST_PLACES
+from evalrun_runner.serving.metrics.replicas import MOST_SLOTS
 from evalrun_runner.serving.metrics.scores import MOST_SCORES
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3"
@@ -397,12 +397,12 @@ def test_there_are_no_more_scores_than_are_good_for_prometheus_and_those_dropped
 
 def test_places_beyond_the_limit_have_no_series_and_are_counted() -> None:
     scene = Scene()
-    scene.join(*(f"r{number}" for number in range(MOST_PLACES + 5)))
+    scene.join(*(f"r{number}" for number in range(MOST_SLOTS + 5)))
     scene.show()
     for metric in (driver.REPLICA_INFO, driver.REPLICA_ITEMS):
-        assert {int(place) for place in scene.by(metric, "replica")} == set(range(MOST_PLACES))
+        assert {int(slot) for slot in scene.by(metric, "replica")} == set(range(MOST_SLOTS))
     assert scene.by(driver.SERIES_DROPPED, "of") == {"replicas": 5, "scores": 0}
-    assert scene.by(driver.REPLICAS, "state") == {"loading": 0, "ready": MOST_PLACES + 5}
+    assert scene.by(driver.REPLICAS, "state") == {"loading": 0, "ready": MOST_SLOTS + 5}
 
 
 NAMES = st.text(alphabet=st.characters(codec=None), min_size=1, max_size=300)

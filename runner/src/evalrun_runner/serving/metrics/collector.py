@@ -16,7 +16,7 @@ from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.telemetry import TelemetrySnapshot
 from evalrun_runner.serving.metrics.families import Families
-from evalrun_runner.serving.metrics.replicas import ReplicaTime, add_engines, add_places, add_replicas, add_store
+from evalrun_runner.serving.metrics.replicas import ReplicaTime, add_engines, add_replicas, add_slots, add_store
 from evalrun_runner.serving.metrics.scores import add_scores
 from evalrun_runner.serving.metrics.work import add_commits, add_progress
 
@@ -81,7 +81,7 @@ class RunMetrics:
         seconds = self._replica_time.seconds(telemetry, self._clock())
         add_commits(families, telemetry)
         add_replicas(families, telemetry, seconds, self._config.gpus_per_replica)
-        add_places(families, telemetry)
+        add_slots(families, telemetry)
         add_engines(families, telemetry, together)
         add_store(families, "driver", telemetry.store)
         add_store(families, "replica", together.store)

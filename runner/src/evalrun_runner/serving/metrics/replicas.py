@@ -10,8 +10,8 @@ from evalrun_runner.driver.telemetry import TelemetrySnapshot
 from evalrun_runner.records.messages import StoreStats, Telemetry
 from evalrun_runner.serving.metrics.families import Families
 
-MOST_PLACES = 1_000
-"""Places with series of their own."""
+MOST_SLOTS = 1_000
+"""Maximum number of slots with series."""
 LOADING, READY = "loading", "ready"
 CAUSES = {
     Departure.CRASHED: "crashed",
@@ -55,25 +55,25 @@ def add_replicas(
         families.add(driver.DEPARTURES, telemetry.departures[departure], cause)
 
 
-def add_places(families: Families, telemetry: TelemetrySnapshot) -> None:
+def add_slots(families: Families, telemetry: TelemetrySnapshot) -> None:
     """Add each present replica, its engine's state, and the totals of each slot; vacant slots keep their counters."""
-    for seat in telemetry.seats:
-        if seat.place < MOST_PLACES:
-            place, engine = str(seat.place), seat.telemetry.engine
-            families.add(driver.REPLICA_INFO, 1, place, seat.name, seat.host)
-            families.add(driver.REPLICA_REQUESTS, engine.running, place, "running")
-            families.add(driver.REPLICA_REQUESTS, engine.waiting, place, "waiting")
-            families.add(driver.REPLICA_CACHE, engine.cache_usage, place)
-            families.add(driver.REPLICA_LEASED, seat.leased_items, place)
-    for number, done in enumerate(telemetry.places[:MOST_PLACES]):
+    for occupied in telemetry.occupied_slots:
+        if occupied.number < MOST_SLOTS:
+            slot, engine = str(occupied.number), occupied.telemetry.engine
+            families.add(driver.REPLICA_INFO, 1, slot, occupied.name, occupied.host)
+            families.add(driver.REPLICA_REQUESTS, engine.running, slot, "running")
+            families.add(driver.REPLICA_REQUESTS, engine.waiting, slot, "waiting")
+            families.add(driver.REPLICA_CACHE, engine.cache_usage, slot)
+            families.add(driver.REPLICA_LEASED, occupied.leased_items, slot)
+    for number, done in enumerate(telemetry.slots[:MOST_SLOTS]):
         families.add(driver.REPLICA_ITEMS, done.items, str(number))
         families.add(driver.REPLICA_TOKENS, done.tokens, str(number))
-    families.add(driver.SERIES_DROPPED, max(0, len(telemetry.places) - MOST_PLACES), "replicas")
+    families.add(driver.SERIES_DROPPED, max(0, len(telemetry.slots) - MOST_SLOTS), "replicas")
 
 
 def add_engines(families: Families, telemetry: TelemetrySnapshot, together: Telemetry) -> None:
     """Add totals over all engines; ``together`` is the sum of the replicas' telemetry."""
-    families.add(driver.ENGINE_TOKENS, sum(place.tokens for place in telemetry.places))
+    families.add(driver.ENGINE_TOKENS, sum(slot.tokens for slot in telemetry.slots))
     families.add_histogram(driver.REQUEST_SECONDS, together.latencies)
     families.add(driver.PREFIX_QUERIED, together.engine.prefix_queried)
     families.add(driver.PREFIX_HIT, together.engine.prefix_hit)
