@@ -1,7 +1,7 @@
-"""Writes ``evalrun_api/engine_args.py`` from the installed vLLM: run it into that file, then format the file.
+"""Generator of ``evalrun_api/spec/engine_args.py`` from the installed vLLM: print the module; format it afterwards.
 
-vLLM is needed here only. The generated module holds typed fields for the arguments of ``ALLOWED``, with vLLM's own
-types and words, and the names of all others, so that refusing one can say that vLLM knows it.
+Only this script needs vLLM. The generated module holds typed fields for the arguments of ``ALLOWED``, with vLLM's own
+types and descriptions, and the names of all others, so that the refusal of one can say that vLLM knows it.
 """
 
 from __future__ import annotations
@@ -61,21 +61,21 @@ ALLOWED = {
     "max_cudagraph_capture_size": "ge=0",
     "performance_mode": "",
 }
-"""The arguments that an EvalRun may give, each with the bounds of its value as pydantic spells them."""
+"""Arguments that an EvalRun may set, each with the bounds of its value in pydantic's spelling."""
 
 CHOICES = {
-    # gguf is no safetensors; CUSTOM is a class that someone registers, and so code.
+    # gguf is not safetensors; CUSTOM is a class that someone registers, and therefore code.
     "quantization": [name for name in QUANTIZATION_METHODS if name != "gguf"],
     "attention_backend": [name for name in AttentionBackendEnum.__members__ if name != "CUSTOM"],
     # Any other string would be a tokenizer class that someone registers.
     "tokenizer_mode": ["auto", "hf", "mistral", "deepseek_v32"],
-    # torchao is a pickle in safetensors' clothes.
+    # torchao is a pickle inside of safetensors.
     "safetensors_load_strategy": ["lazy", "eager", "prefetch"],
 }
-"""The choices of arguments whose type in vLLM is wider than what may be given."""
+"""Choices of arguments whose type in vLLM is wider than what an EvalRun may set."""
 
 RENAMED = {"kv_cache_dtype": "cache_dtype", "attention_backend": "backend"}
-"""Arguments whose description stands under another name in vLLM's configuration classes."""
+"""Arguments whose description has another name in vLLM's configuration classes."""
 
 HEADER = '''"""Engine arguments by vLLM's names.
 
@@ -93,18 +93,18 @@ from pydantic import ConfigDict, Field
 from evalrun_api.base import Model
 
 VLLM_VERSION = "{version}"
-"""The vLLM whose arguments these are."""
+"""Version of vLLM that has these arguments."""
 
 
 class EngineArgs(Model):
-    """vLLM's engine arguments, by their own names: an allow-list of what is no code and is set nowhere else."""
+    """vLLM's engine arguments, by their own names: those allowed that load no code and are set nowhere else."""
 
     model_config = ConfigDict(alias_generator=None)
 '''
 
 
 def descriptions() -> dict[str, str]:
-    """What vLLM's configuration classes say of each of their fields, as one paragraph of plain text."""
+    """Collect the field descriptions of vLLM's configuration classes, each as one paragraph of plain text."""
     docs: dict[str, str] = {}
     classes = [getattr(config, name) for name in config.__all__]
     for cls in classes:
@@ -115,7 +115,7 @@ def descriptions() -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    """The first paragraph without markup and links."""
+    """Return the first paragraph without markup and links."""
     paragraph = re.split(r"\n\s*\n|\n\s*- ", text.strip())[0]
     paragraph = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(paragraph.split()))
     paragraph = re.sub(r":class:|:meth:|:func:", "", paragraph).replace("\\", "").replace('"""', "'")
@@ -123,7 +123,7 @@ def _plain(text: str) -> str:
 
 
 def plain_type(name: str, annotation: object) -> str:
-    """The annotation of an argument as source text, with choices as ``Literal`` and without ``None``."""
+    """Return the annotation of an argument as source text, with choices as ``Literal`` and without ``None``."""
     if name in CHOICES:
         return _literal(CHOICES[name])
     options = [option for option in _options(annotation) if option is not type(None)]
@@ -135,7 +135,7 @@ def plain_type(name: str, annotation: object) -> str:
     (option,) = options
     if isinstance(option, type) and issubclass(option, bool | int | float | str) and not issubclass(option, enum.Enum):
         return option.__name__
-    raise SystemExit(f"{name}: {annotation} is no plain value; take it out of ALLOWED or give it CHOICES")
+    raise SystemExit(f"{name}: {annotation} is not a plain value; hint: remove it from ALLOWED or give it CHOICES")
 
 
 def _options(annotation: object) -> tuple[object, ...]:
@@ -148,12 +148,12 @@ def _literal(choices: list[str]) -> str:
 
 
 def fields() -> Iterator[str]:
-    """The source of each field of ``EngineArgs`` in the order of ``ALLOWED``."""
+    """Yield the source of each field of ``EngineArgs`` in the order of ``ALLOWED``."""
     known = {field.name: field.type for field in dataclasses.fields(EngineArgs)}
     docs = descriptions()
     for name, bounds in ALLOWED.items():
         if name not in known:
-            raise SystemExit(f"{name}: this vLLM has no such engine argument; take it out of ALLOWED")
+            raise SystemExit(f"{name}: this vLLM has no such engine argument; hint: remove it from ALLOWED")
         kind = plain_type(name, known[name])
         annotation = f"Annotated[{kind} | None, Field({bounds})]" if bounds else f"{kind} | None"
         text = docs.get(RENAMED.get(name, name)) or raise_undescribed(name)
@@ -161,8 +161,8 @@ def fields() -> Iterator[str]:
 
 
 def raise_undescribed(name: str) -> str:
-    """Stop: every field of the CRD has a description."""
-    raise SystemExit(f"{name}: vLLM's configuration classes do not describe it; add it to RENAMED")
+    """Stop: every field of the CRD needs a description."""
+    raise SystemExit(f"{name}: vLLM's configuration classes do not describe it; hint: add it to RENAMED")
 
 
 def main() -> None:
@@ -172,7 +172,7 @@ def main() -> None:
     names = "".join(f'        "{name}",\n' for name in others)
     sys.stdout.write(HEADER.format(version=version) + "\n" + "\n".join(fields()))
     sys.stdout.write(f"\n\n\nOTHERS = frozenset(\n    {{\n{names}    }}\n)\n")
-    sys.stdout.write('"""The arguments that vLLM knows and an EvalRun may not give."""\n')
+    sys.stdout.write('"""Arguments that vLLM knows and an EvalRun may not set."""\n')
 
 
 if __name__ == "__main__":

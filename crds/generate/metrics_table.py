@@ -1,4 +1,4 @@
-"""The table of metrics: ``python crds/generate/metrics_table.py > docs/metrics.md``."""
+"""Generator of the table of metrics: ``python crds/generate/metrics_table.py > docs/metrics.md``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Both also export the usual `process_*` metrics.
 
 
 def table(title: str, metrics: Sequence[Metric]) -> Iterator[str]:
-    """A section."""
+    """Yield a section."""
     yield f"\n## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
     for metric in metrics:
         labels = ", ".join(f"`{label}`" for label in metric.labels)

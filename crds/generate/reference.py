@@ -1,6 +1,6 @@
-"""The field reference, from the CRD and the documents of a run: ``python crds/generate/reference.py``.
+"""Generator of the field reference from the CRD: ``python crds/generate/reference.py > docs/reference.md``.
 
-A table for each object; the meaning of a field of an EvalRun is the one that ``kubectl explain`` prints.
+One table per object; the meaning of a field is its description in ``kubectl explain``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Schema = dict[str, Any]
 
 INTRODUCTION = """# Fields of an EvalRun
 
-Generated from the models by `make generate`; `kubectl explain evalrun.spec` says the same. The spec of a run cannot be
-changed but for `policy.suspend`, `policy.ttlSecondsAfterFinished`, `policy.activeDeadlineSeconds`, `replicas.count` and
-`replicas.minCount`. Names of engine arguments are vLLM's own.
+Generated from the models by `make generate`; `kubectl explain evalrun.spec` shows the same. The spec of a run is
+immutable except for `policy.suspend`, `policy.ttlSecondsAfterFinished`, `policy.activeDeadlineSeconds`,
+`replicas.count` and `replicas.minCount`. Names of engine arguments are vLLM's own.
 """
 
 DOCUMENTS_INTRODUCTION = """# Documents that a run leaves
@@ -37,7 +37,7 @@ the one that it was begun in.
 
 
 def kind_of(schema: Schema) -> str:
-    """Name a field's type in a word or two."""
+    """Describe the type of a field in a word or two."""
     if schema.get("x-kubernetes-int-or-string"):
         return "quantity"
     if "enum" in schema:
@@ -51,7 +51,7 @@ def kind_of(schema: Schema) -> str:
 
 
 def inner(schema: Schema) -> Schema | None:
-    """Find the object in a field that is described in a section of its own."""
+    """Return the object in a field that gets a section of its own, else None."""
     if schema.get("type") == "array":
         schema = schema["items"]
     if isinstance(schema.get("additionalProperties"), dict):
@@ -60,7 +60,7 @@ def inner(schema: Schema) -> Schema | None:
 
 
 def sections(path: str, schema: Schema) -> Iterator[str]:
-    """Write a section for an object, then one for each object in it."""
+    """Yield a section for an object, then one for each object in it."""
     yield f"## `{path}`\n"
     if description := schema.get("description"):
         yield f"{one_line(description)}\n"
@@ -80,7 +80,7 @@ def sections(path: str, schema: Schema) -> Iterator[str]:
 
 
 def row(name: str, field: Schema, *, needed: bool) -> str:
-    """Write one field's line."""
+    """Format the line of one field."""
     meaning = one_line(field.get("description", "")).replace("|", "\\|")
     default = field.get("default")
     if needed:
@@ -91,12 +91,12 @@ def row(name: str, field: Schema, *, needed: bool) -> str:
 
 
 def one_line(text: str) -> str:
-    """Join the lines of a text."""
+    """Remove line breaks."""
     return " ".join(text.split())
 
 
 def words() -> Iterator[str]:
-    """Write the vocabulary of the status."""
+    """Yield the vocabulary of the status."""
     for title, kind in (("Phases", Phase), ("Conditions", ConditionType), ("Reasons", Reason)):
         yield f"## {title}\n"
         yield "| word | meaning |\n|---|---|"
@@ -105,7 +105,7 @@ def words() -> Iterator[str]:
 
 
 def explained(kind: type[Phase] | type[ConditionType] | type[Reason]) -> Iterator[tuple[Any, str]]:
-    """List the members of an enum with the text under each, which Python itself throws away."""
+    """Yield the members of an enum with the docstring under each, which Python itself discards."""
     import ast
     import inspect
     import textwrap
@@ -135,7 +135,7 @@ def document_schema(kind: type[Document]) -> Schema:
 
 
 def reference() -> str:
-    """Write the whole page."""
+    """Build the whole page."""
     schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
     described = (*sections("spec", schema["spec"]), *sections("status", schema["status"]))
     return "\n".join([INTRODUCTION, *described, *words(), *documents()]).rstrip() + "\n"

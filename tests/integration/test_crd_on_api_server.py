@@ -57,12 +57,12 @@ REFUSED: dict[str, tuple[Object, str, str]] = {
     "a revision of S3": (
         run(model={"uri": "s3://models/tiny/", "revision": "main"}),
         "spec.model.revision",
-        "revision goes with hf:// only",
+        "revision needs hf://",
     ),
     "credentials for a volume": (
         run(model={"uri": "pvc://models/tiny", "storage": {}}),
         "spec.model.storage",
-        "storage goes with s3:// and hf:// only",
+        "storage needs s3:// or hf://",
     ),
     "a model above its claim": (run(model={"uri": "pvc://models/../x"}), "spec.model.uri", "no '..' in it"),
     "two engines": (run(engine={"vllm": {}, "mock": {}}), "spec.engine", "exactly one engine is needed"),
@@ -80,7 +80,7 @@ REFUSED: dict[str, tuple[Object, str, str]] = {
     "a value of any": (
         toleration(key="gpu", operator="Exists", value="a"),
         "spec.replicas.tolerations[0].value",
-        "value goes with operator: Equal only",
+        "value needs operator: Equal",
     ),
     "turns without a template": (
         benchmark(fewshotAsMultiturn=True),
@@ -111,20 +111,20 @@ REFUSED: dict[str, tuple[Object, str, str]] = {
     "credentials for a folder": (
         run(output={"uri": "/results", "storage": {}}),
         "spec.output.storage",
-        "storage goes with s3:// only",
+        "storage needs s3://",
     ),
     "results elsewhere": (run(output={"uri": "s3://evals/../x"}), "spec.output.uri", "no '..' in it"),
     "no earlier run": (run(resumeFrom={}), "spec.resumeFrom", "exactly one reference to a run is needed"),
     "an earlier run in a folder": (
         run(resumeFrom={"uri": "/old"}),
         "spec.resumeFrom.uri",
-        "in a cluster results lie on S3",
+        "in a cluster results are on S3",
     ),
     "a gate that asks nothing": (gate(), "spec.gates[0]", "a gate needs at least one criterion"),
     "a regression against nothing": (
         gate(min=0.1, maxRegression=0.1),
         "spec.gates[0].maxRegression",
-        "baseline and maxRegression go together",
+        "baseline and maxRegression need each other",
     ),
     "a gate no score passes": (gate(min=0.9, max=0.1), "spec.gates[0].min", "min must not be above max"),
     "two baselines": (
@@ -135,7 +135,7 @@ REFUSED: dict[str, tuple[Object, str, str]] = {
     "a baseline in a folder": (
         gate(baseline={"uri": "/old"}, maxRegression=0.1),
         "spec.gates[0].baseline.uri",
-        "in a cluster results lie on S3",
+        "in a cluster results are on S3",
     ),
 }
 """Objects, the field and the words by which they are refused."""

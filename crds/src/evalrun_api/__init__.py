@@ -1,4 +1,4 @@
-"""The contract of EvalRun: what users write, what the operator hands the runner, what the runner answers."""
+"""The contract of EvalRun: what users write, what the operator passes to the runner, what the runner reports."""
 
 from evalrun_api.base import API_VERSION, GROUP, KIND, VERSION
 from evalrun_api.reading.documents import load_documents

@@ -1,4 +1,4 @@
-"""What every model of the contract shares: spelling, strictness, rules, and the types of plain values."""
+"""Common base of the contract's models: spelling, strictness, rules, and the types of plain values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "EvalRun"
 
 BROKEN_RULES = "broken_rules"
-"""The type of pydantic error that carries rules; its context holds them as (field, message) pairs."""
+"""Type of the pydantic error that carries rules; its context holds them as (field, message) pairs."""
 
 
 def _add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:
@@ -54,16 +54,16 @@ class Model(BaseModel):
         return self
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """The model as JSON, as YAML spells its fields, without what was not given."""
+        """Return the model as JSON, spelled like YAML, without fields that are not set."""
         return self.model_dump_json(by_alias=True, exclude_none=True, indent=indent)
 
     def to_dict(self) -> dict[str, Any]:
-        """The model as plain JSON values, as YAML spells its fields, without what was not given."""
+        """Return the model as plain JSON values, spelled like YAML, without fields that are not set."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class Reported(Model):
-    """Base of what is written by one version and read by another: unknown fields are passed over."""
+    """Base of models that one version writes and another one reads: unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -96,36 +96,36 @@ SHAPES = {
     DIGEST: "sha256:<64 hexadecimal digits, lower case>",
     RELATIVE_PATH: "a path relative to the volume's root, as in suites/mine",
 }
-"""Patterns in words, for messages."""
+"""Descriptions of the patterns, for messages."""
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=OBJECT_NAME)]
-"""The name of a Kubernetes object."""
+"""Name of a Kubernetes object."""
 
 ModelUri = Annotated[str, Field(min_length=1, max_length=1024, pattern=MODEL_URI)]
-"""Where a model lies."""
+"""Location of a model."""
 
 RunUri = Annotated[str, Field(min_length=1, max_length=1024, pattern=RUN_URI)]
-"""Where results lie or go to."""
+"""Location of results."""
 
 S3Uri = Annotated[str, Field(min_length=1, max_length=1024, pattern=S3_URI)]
 """A folder on S3."""
 
 Label = Annotated[str, Field(max_length=63)]
-"""The value of a Kubernetes label."""
+"""Value of a Kubernetes label."""
 
 LabelKey = Annotated[str, Field(max_length=317)]
-"""The key of a Kubernetes label, annotation or resource, with its prefix."""
+"""Key of a Kubernetes label, annotation or resource, with its prefix."""
 
 TaskName = Annotated[str, Field(min_length=1, max_length=256, pattern=TASK)]
-"""The name of an lm-eval task, group or tag."""
+"""Name of an lm-eval task, group or tag."""
 
 Digest = Annotated[str, Field(max_length=71, pattern=DIGEST)]
-"""A sha256."""
+"""A sha256 digest."""
 
 
 def _quantity(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | str) or not re.fullmatch(QUANTITY, str(value)):
-        raise PydanticCustomError("quantity", "must be a Kubernetes quantity, as in 1, 500m or 64Gi")
+        raise PydanticCustomError("quantity", "must be a Kubernetes quantity, such as 1, 500m or 64Gi")
     return value
 
 
@@ -145,12 +145,12 @@ def is_object_name(value: object) -> TypeGuard[str]:
 
 
 def climbs(path: str) -> bool:
-    """Whether a path or URI has '..' as a component, by which it could leave the place it is under."""
+    """Tell whether a path or URI has '..' as a component, by which it could leave its folder."""
     return "/../" in f"/{path}/"
 
 
 def no_climbing(field: str) -> Rule:
-    """The rule that a path or URI, if given, has no '..' component."""
+    """Build the rule that a path or URI, if set, has no '..' component."""
     return Rule(
         cel=f"!has(self.{field}) || !('/' + self.{field} + '/').contains('/../')",
         message="a path has no '..' in it: it must stay under the place that it names",

@@ -1,7 +1,7 @@
-"""Rules between fields, each said once: as CEL for the API server and as Python for every other reader.
+"""Rules between fields, each stated once: as CEL for the API server and as Python for every other reader.
 
-The CRD takes ``cel``, ``message`` and ``field``; the models call ``holds`` when they are made. Rules that compare
-with the old object (immutability) have no Python side and live with the CRD, in ``crd.py``.
+The CRD takes ``cel``, ``message`` and ``field``; the models call ``holds`` when they are created. Rules that compare
+with the old object (immutability) have no Python form and live with the CRD, in ``crd.py``.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ class Rule:
     """One rule about one model."""
 
     cel: str
-    """The CEL expression, with the model as ``self``; '' where CEL cannot say it: such a run ends as Invalid."""
+    """CEL expression with the model as ``self``; '' where CEL cannot express it: such a run ends as Invalid."""
     message: str
     """What is allowed and why; a whole sentence without the field's path."""
     holds: Callable[[Any], bool]
     """The same in Python, given the model."""
     field: str = ""
-    """The field to point at, as YAML spells it, relative to the model; '' is the model itself."""
+    """Field to point at, as YAML spells it, relative to the model; '' is the model itself."""
     cluster_only: bool = False
-    """True where a run on one machine may do what a cluster cannot: the CRD refuses it, the models do not."""
+    """Whether only a cluster forbids it: then the CRD rejects it, the models do not."""
 
     def to_schema(self) -> dict[str, str]:
-        """The rule as an entry of ``x-kubernetes-validations``."""
+        """Return the rule as an entry of ``x-kubernetes-validations``."""
         return validation(self.cel, self.message, self.field)
 
 
 def validation(cel: str, message: str, field: str = "") -> dict[str, str]:
-    """An entry of ``x-kubernetes-validations`` that points at a field of its object, or at the object."""
+    """Build an entry of ``x-kubernetes-validations`` that points at a field of its object, or at the object."""
     where = {"fieldPath": f".{field}", "reason": "FieldValueInvalid"} if field else {}
     return {"rule": cel, "message": message, **where}
 
 
 def exactly_one(*fields: str, of: str) -> Rule:
-    """The rule that exactly one of some optional fields is given.
+    """Build the rule that exactly one of some optional fields is set.
 
     Args:
-        fields: attribute names that are the same in YAML and in Python but for their case (``config_map``).
-        of: what the fields are, for the message ("engine").
+        fields: Attribute names that YAML spells the same except for case (``config_map``).
+        of: What the fields are, for the message ("engine").
     """
     aliases = [camel(name) for name in fields]
     return Rule(
@@ -53,6 +53,6 @@ def exactly_one(*fields: str, of: str) -> Rule:
 
 
 def camel(name: str) -> str:
-    """``num_fewshot`` as YAML spells it: ``numFewshot``."""
+    """Convert ``num_fewshot`` to its YAML spelling, ``numFewshot``."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)

@@ -11,17 +11,17 @@ from evalrun_api.status.status import EvalRunStatus
 
 
 class EvalRun(Model):
-    """An EvalRun evaluates one model on benchmarks and ends with scores that can be trusted."""
+    """Evaluation of one model on benchmarks, which ends with reproducible scores."""
 
     api_version: Literal["evalrun.dev/v1alpha1"] = "evalrun.dev/v1alpha1"
     """Version of this schema."""
     kind: Literal["EvalRun"] = "EvalRun"
     """Kind of the object."""
     metadata: ObjectMeta
-    """Kubernetes' own metadata."""
+    """Metadata of Kubernetes."""
     spec: EvalRunSpec
-    """What the user wants. It cannot be changed but for policy.suspend, the two times of policy, and replicas.count and
+    """Desired evaluation. Immutable except for policy.suspend, the two times in policy, and replicas.count and
     minCount.
     """
     status: EvalRunStatus | None = None
-    """What is; written by the operator."""
+    """Present state; written by the operator."""

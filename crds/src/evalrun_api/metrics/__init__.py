@@ -1,4 +1,4 @@
-"""Every metric that EvalRun exports: the names that drivers, the operator, dashboards, alerts and docs share."""
+"""Every metric that EvalRun exports: the names shared by drivers, operator, dashboards, alerts and docs."""
 
 from __future__ import annotations
 

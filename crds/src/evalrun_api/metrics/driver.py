@@ -1,4 +1,4 @@
-"""What the driver of a run exports while it lives. Counters begin at zero with each driver process."""
+"""Metrics that the driver of a run exports while it lives. Counters start at zero with each driver process."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ GPU_SECONDS = _counter(
     (*RUN, "state"),
 )
 
-# Each replica. `replica` is a place, 0, 1, …, that a replacement takes over: as many as were ever there at once.
+# Each replica. `replica` is a slot, 0, 1, …, that a replacement takes over: as many as ever existed at once.
 REPLICA_INFO = _gauge(
     "evalrun_replica_info",
     "1: who has this place: the replica's name in logs and parts, and its host, with which its pod's name begins.",

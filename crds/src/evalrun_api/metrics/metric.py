@@ -1,4 +1,4 @@
-"""A metric: what it is called, what it means, and how it is told to Prometheus.
+"""A metric: its name, its meaning, and its form in Prometheus.
 
 Names follow Prometheus' conventions (https://prometheus.io/docs/practices/naming/): base units, ``_total`` for
 counters, ``_info`` for facts.
@@ -20,17 +20,17 @@ from prometheus_client.core import (
 )
 
 LONGEST_LABEL = 256
-"""Characters of a label's value: no run's or task's name is cut, so that two of them stay two."""
+"""Characters of a label value: no name of a run or task is cut, so that two of them stay distinct."""
 RUN = ("run_namespace", "run")
-"""Labels of what belongs to a run: its EvalRun's namespace and name. ``namespace`` would be that of the scraped pod."""
+"""Labels of everything about a run: namespace and name of its EvalRun. ``namespace`` would be the scraped pod's."""
 
-# The last but one is what PromQL takes for broken UTF-8: a query that names it is refused. Dashboards put a chosen name
-# between backticks, where nothing needs to be escaped, and a backtick cannot be.
-_UNTELLABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd`]")
+# PromQL takes U+FFFD for broken UTF-8 and rejects a query that contains it. Dashboards put a chosen name between
+# backticks, where nothing needs escaping, except a backtick, which cannot be escaped.
+_UNQUERYABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd`]")
 
 
 class MetricType(StrEnum):
-    """Prometheus' types."""
+    """Metric types of Prometheus."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -38,22 +38,22 @@ class MetricType(StrEnum):
 
 
 class Source(StrEnum):
-    """Who exports a metric."""
+    """Component that exports a metric."""
 
     DRIVER = "driver"
     """The driver of a run, while it lives."""
     OPERATOR = "operator"
-    """The operator: of runs that wait, of finished ones, and of itself."""
+    """The operator: for waiting and finished runs, and about itself."""
     BOTH = "both"
     """Driver and operator, never the same series: the driver has ``final="false"``, the operator ``final="true"``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric, as all parts of EvalRun and its documentation know it.
+    """A metric as all parts of EvalRun and its documentation know it.
 
-    ``name`` is what is typed into a query; of a histogram without ``_bucket``, ``_sum`` and ``_count``. ``labels`` are
-    those of each series in this order; ``buckets`` are a histogram's upper bounds without ``+Inf``.
+    ``name`` is what a query contains, for a histogram without ``_bucket``, ``_sum`` and ``_count``. ``labels`` are
+    those of each series, in this order; ``buckets`` are the upper bounds of a histogram without ``+Inf``.
     """
 
     name: str
@@ -64,9 +64,10 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
     def family(self) -> Family:
-        """An empty family of series, for a collector: its ``add_metric`` takes the labels' values, then the number.
+        """Create an empty family of series for a collector.
 
-        Values of labels that come from users go through ``label_value``.
+        Its ``add_metric`` takes the label values, then the number. Pass label values from users through
+        ``label_value``.
         """
         match self.kind:
             case MetricType.GAUGE:
@@ -78,16 +79,16 @@ class Metric:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """The names that queries may use."""
+        """Names of the series that queries may use."""
         if self.kind is MetricType.HISTOGRAM:
             return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
         return (self.name,)
 
 
 def label_value(text: str) -> str:
-    """A name that a user chose, as the value of a label: one line that a query can name, not too long.
+    """Convert a name that a user chose into a label value: one line that a query can contain, not too long.
 
-    Quotes and backslashes are the exposition's to escape.
+    The exposition escapes quotes and backslashes.
     """
-    plain = _UNTELLABLE.sub("_", text)
+    plain = _UNQUERYABLE.sub("_", text)
     return plain if len(plain) <= LONGEST_LABEL else plain[: LONGEST_LABEL - 1] + "…"

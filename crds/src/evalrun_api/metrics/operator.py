@@ -1,4 +1,4 @@
-"""What the operator exports: about runs, whether they have a driver or not, and about itself."""
+"""Metrics that the operator exports: about runs, with or without a driver, and about itself."""
 
 from __future__ import annotations
 

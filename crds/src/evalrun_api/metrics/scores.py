@@ -1,4 +1,4 @@
-"""Scores and verdicts."""
+"""Metrics of scores and gates."""
 
 from __future__ import annotations
 

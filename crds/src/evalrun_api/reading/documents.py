@@ -1,4 +1,4 @@
-"""YAML text to plain documents, as the API server would read them: bounded, no duplicate keys, no surprises of type."""
+"""From YAML text to plain documents, read like the API server does: bounded, no duplicate keys, no surprising types."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import yaml
 from evalrun_api.reading.problems import InvalidInput, Problem
 
 MAX_BYTES = 4 * 1024 * 1024
-"""An object of Kubernetes is smaller than 1.5 MiB; a file may hold a few."""
+"""Bytes of a file: a Kubernetes object is smaller than 1.5 MiB, and a file may contain a few."""
 MAX_NODES = 200_000
-"""Values in a file with its aliases written out: a few lines of aliases of aliases would come to billions."""
+"""Values in a file with its aliases expanded: a few lines of nested aliases would expand to billions."""
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of Kubernetes' own reader, and keys that are strings and come once."""
+    """SafeLoader with the scalars of Kubernetes' own reader, and with unique string keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -27,13 +27,13 @@ class _Loader(yaml.SafeLoader):
             if key.tag != "tag:yaml.org,2002:str":
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a string: quote it", key.start_mark)
             if key.value in seen:
-                problem = f"the key {key.value!r} is there twice; the second would replace the first"
+                problem = f"duplicate key {key.value!r}: the second value would replace the first"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-# Kubernetes knows JSON's values only: no dates, sets, bytes.
+# Kubernetes knows only the values of JSON: no dates, sets, bytes.
 _NO_JSON = ("timestamp", "binary", "set", "omap", "pairs")
 _Loader.yaml_constructors = {
     tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if not (tag or "").endswith(_NO_JSON)
@@ -58,15 +58,16 @@ _Loader.add_implicit_resolver(
 
 
 def load_documents(text: str | bytes, source: str) -> list[dict[str, Any]]:
-    """Read the documents of a YAML (or JSON) file; empty ones are left out.
+    """Read the documents of a YAML (or JSON) file; empty ones are skipped.
 
     Args:
-        text: the file's content.
-        source: its name, for messages.
+        text: The content of the file.
+        source: The name of the file, for messages.
 
     Raises:
-        InvalidInput: not UTF-8, not YAML (with line and column), too large, a duplicate key, nothing in it, or a
-            document that is no mapping.
+        InvalidInput: Not UTF-8, not YAML (with line and column), too large, a duplicate key, no document, or a document
+            that is
+        not a mapping.
     """
     documents = _read(_decode(text, source), source)
     for number, document in documents:
@@ -84,17 +85,17 @@ def load_documents(text: str | bytes, source: str) -> list[dict[str, Any]]:
 
 def _decode(text: str | bytes, source: str) -> str:
     if len(text) > MAX_BYTES:
-        raise _invalid(source, f"the file has {len(text):,} bytes, at most {MAX_BYTES:,} are read")
+        raise _invalid(source, f"the file has {len(text):,} bytes, expected at most {MAX_BYTES:,}")
     if isinstance(text, str):
         return text
     try:
         return text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _invalid(source, f"the file is no UTF-8 text (byte {error.start})") from error
+        raise _invalid(source, f"the file is not UTF-8 text (byte {error.start})") from error
 
 
 def _read(text: str, source: str) -> list[tuple[int, Any]]:
-    """The documents that are not empty, each with its number in the file from 1."""
+    """Return the documents that are not empty, each with its number in the file, from 1."""
     documents: list[tuple[int, Any]] = []
     number = 0
     try:
@@ -105,7 +106,7 @@ def _read(text: str, source: str) -> list[tuple[int, Any]]:
             if node is None:
                 continue
             if _size(node) > MAX_NODES:
-                raise _invalid(source, f"document {number} has more than {MAX_NODES:,} values, aliases written out")
+                raise _invalid(source, f"document {number} has more than {MAX_NODES:,} values with aliases expanded")
             document = loader.construct_document(node)
             if document is not None:
                 documents.append((number, document))
@@ -115,7 +116,7 @@ def _read(text: str, source: str) -> list[tuple[int, Any]]:
         raise _invalid(source, f"not valid YAML: {where}{error.problem or error.context}") from error
     except yaml.reader.ReaderError as error:
         raise _invalid(source, f"not valid YAML: {error.reason} at character {error.position}") from error
-    except (yaml.YAMLError, ValueError, KeyError) as error:  # ValueError, KeyError: a tag that its value does not fit
+    except (yaml.YAMLError, ValueError, KeyError) as error:  # ValueError, KeyError: a value that does not fit its tag
         raise _invalid(source, f"not valid YAML: a value does not fit its tag: {error}") from error
     except RecursionError as error:
         raise _invalid(source, f"document {number} is nested too deeply") from error
@@ -123,7 +124,7 @@ def _read(text: str, source: str) -> list[tuple[int, Any]]:
 
 
 def _size(root: yaml.Node) -> int:
-    """Values under a node with aliases written out; a node within itself has no end and counts as too many."""
+    """Count the values under a node with aliases expanded; a node that contains itself counts as too many."""
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 

@@ -1,4 +1,4 @@
-"""Why an engine argument is refused, in words for the person who gave it."""
+"""Reasons why engine arguments are refused, for the person who set one."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import difflib
 
 from evalrun_api.spec.engine_args import OTHERS, VLLM_VERSION, EngineArgs
 
-_CODE = "it names code to load, and a run loads no code"
+_CODE = "it names code to load, and runs load no code"
 _SAFETENSORS = "models are loaded from safetensors only"
-_REMOTE = "a model's own code is never run"
-_HARNESS = "it changes what is scored; the run sets it itself, so that scores are comparable"
-_REPLICAS = "spec.replicas.count says how many engines there are, each on its own"
-_PLATFORM = "the run sets it itself"
+_REMOTE = "code of a model is never executed"
+_HARNESS = "it changes what is scored; EvalRun sets it, so that scores are comparable"
+_REPLICAS = "spec.replicas.count sets the number of independent engines"
+_PLATFORM = "EvalRun sets it"
 
 REFUSED: dict[str, str] = {
-    "model": "spec.model.uri says it",
-    "model_weights": "spec.model.uri says it",
-    "served_model_name": "spec.model.name says it",
-    "revision": "spec.model.revision says it",
+    "model": "set spec.model.uri instead",
+    "model_weights": "set spec.model.uri instead",
+    "served_model_name": "set spec.model.name instead",
+    "revision": "set spec.model.revision instead",
     "tokenizer": "the tokenizer comes with the model, spec.model.uri",
     "tokenizer_revision": "the tokenizer comes with the model, spec.model.revision",
-    "hf_token": "spec.model.storage.credentialsSecretRef says it (HF_TOKEN)",
-    "download_dir": "spec.model.cache says it",
-    "tensor_parallel_size": "spec.engine.vllm.tensorParallelSize says it",
-    "max_model_len": "spec.engine.vllm.maxModelLen says it",
-    "seed": "spec.seed says it",
+    "hf_token": "set spec.model.storage.credentialsSecretRef instead (HF_TOKEN)",
+    "download_dir": "set spec.model.cache instead",
+    "tensor_parallel_size": "set spec.engine.vllm.tensorParallelSize instead",
+    "max_model_len": "set spec.engine.vllm.maxModelLen instead",
+    "seed": "set spec.seed instead",
     "load_format": _SAFETENSORS,
     "model_loader_extra_config": _SAFETENSORS,
     "ignore_patterns": _SAFETENSORS,
     "pt_load_map_location": _SAFETENSORS,
     "trust_remote_code": _REMOTE,
     "code_revision": _REMOTE,
-    "model_impl": "other implementations than vLLM's own may run a model's own code",
+    "model_impl": "implementations other than vLLM's own may execute code of the model",
     "hf_overrides": "it replaces parts of the model's configuration, down to its classes; change config.json instead",
     "hf_config_path": "the configuration comes with the model, spec.model.uri",
     "model_class_overrides": _CODE,
@@ -46,8 +46,8 @@ REFUSED: dict[str, str] = {
     "reasoning_parser_plugin": _CODE,
     "additional_config": _CODE,
     "compilation_config": _CODE,
-    "profiler_config": "it opens files and ports of the pod",
-    "distributed_executor_backend": "the run chooses it; it may name code to load",
+    "profiler_config": "it opens files and ports in the pod",
+    "distributed_executor_backend": "EvalRun sets it; it may name code to load",
     "runner": _HARNESS,
     "convert": _HARNESS,
     "generation_config": _HARNESS,
@@ -60,25 +60,25 @@ REFUSED: dict[str, str] = {
     "data_parallel_size_local": _REPLICAS,
     "data_parallel_rank": _REPLICAS,
     "data_parallel_backend": _REPLICAS,
-    "nnodes": "a replica is one pod on one node; spec.engine.vllm.tensorParallelSize says how many GPUs",
-    "allowed_local_media_path": "it opens files of the pod to prompts",
-    "allowed_media_domains": "a run fetches nothing that a prompt names",
+    "nnodes": "a replica is one pod on one node; spec.engine.vllm.tensorParallelSize sets its number of GPUs",
+    "allowed_local_media_path": "it gives prompts access to files of the pod",
+    "allowed_media_domains": "runs never fetch what a prompt names",
     "disable_log_stats": _PLATFORM,
 }
-"""The arguments that people ask for, and why each is refused."""
+"""Arguments that people ask for, and the reason why each one is refused."""
 
 _MOVED = {
-    "swap_space": "vLLM has no swap space any more; kv_offloading_size keeps KV cache in host memory",
-    "num_scheduler_steps": "vLLM has it no more",
-    "use_v2_block_manager": "vLLM has it no more",
-    "max_seq_len_to_capture": "vLLM has it no more; see max_cudagraph_capture_size",
-    "guided_decoding_backend": "vLLM has it no more",
+    "swap_space": "vLLM removed swap space; kv_offloading_size keeps KV cache in host memory",
+    "num_scheduler_steps": "vLLM removed it",
+    "use_v2_block_manager": "vLLM removed it",
+    "max_seq_len_to_capture": "vLLM removed it; see max_cudagraph_capture_size",
+    "guided_decoding_backend": "vLLM removed it",
 }
 """Arguments of earlier versions of vLLM."""
 
 
 def why_refused(name: str) -> str:
-    """The reason why an engine argument is not taken, with names to take instead where some are near."""
+    """Return the reason why an engine argument is refused, with similar names to use instead."""
     near = difflib.get_close_matches(name.replace("-", "_"), EngineArgs.model_fields, n=3, cutoff=0.7)
     suggestion = f"; did you mean {' or '.join(near)}?" if near else ""
     if name in REFUSED:

@@ -1,4 +1,4 @@
-"""pydantic's errors as Problems: which field, what is allowed, and why."""
+"""Conversion of pydantic's errors into Problems: the field, what is allowed, and why."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Location = Sequence[int | str]
 
 
 def explain(error: ValidationError, model: type[Model]) -> list[Problem]:
-    """Say what is wrong, field by field, of a mapping that should have been ``model``."""
+    """Explain, field by field, what is wrong with a mapping that should have been a ``model``."""
     errors = error.errors(include_url=False)
-    # pydantic counts only the right entries of a list: one wrong entry would also be reported as a missing one.
+    # pydantic counts only the valid entries of a list: an invalid entry would also be reported as a missing one.
     wrong = [details["loc"] for details in errors]
     errors = [each for each in errors if each["type"] != "too_short" or not _holds_any(each["loc"], wrong)]
     return [problem for details in errors for problem in _problems(details, model)]
@@ -51,7 +51,7 @@ def _problems(details: ErrorDetails, root: type[Model]) -> Iterator[Problem]:
 
 
 def _message(details: ErrorDetails) -> str:
-    """What is wrong with a value and what it must be."""
+    """Say what is wrong with a value and what is expected."""
     kind, given = details["type"], details["input"]
     ctx: Mapping[str, Any] = details.get("ctx", {})
     if kind in {"enum", "literal_error"}:
@@ -66,11 +66,11 @@ def _message(details: ErrorDetails) -> str:
 _COMPLETE = {
     "missing": "is missing",
     "too_short": "needs at least {min_length} of them",
-    "too_long": "may hold at most {max_length} of them, not {actual_length}",
+    "too_long": "may have at most {max_length} of them, not {actual_length}",
     "string_too_short": "must not be empty",
     "string_too_long": "may have at most {max_length} characters",
 }
-"""Messages that do not show the value, by pydantic's type of error."""
+"""Messages that do not show the value, by pydantic's error type."""
 
 _EXPECTED = {
     "greater_than_equal": "must be at least {ge:g}",
@@ -86,7 +86,7 @@ _EXPECTED = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
 }
-"""Messages that the value is shown after, by pydantic's type of error."""
+"""Messages that are followed by the value, by pydantic's error type."""
 
 
 def _unknown(name: str, parent: type[Model] | None) -> str:
@@ -101,7 +101,7 @@ def _unknown(name: str, parent: type[Model] | None) -> str:
 
 
 def _closest(name: str, names: Sequence[str]) -> str | None:
-    """The name that was probably meant: case and underscores do not count."""
+    """Return the name that was probably meant, ignoring case and underscores."""
 
     def plain(text: str) -> str:
         return text.replace("_", "").replace("-", "").lower()
@@ -118,7 +118,7 @@ def _near(value: object, expected: str) -> str:
 
 
 def _why(field: FieldInfo | None) -> str:
-    """The field's description, whose first sentence says what it is for."""
+    """Return the first sentence of the field's description, which says what the field is for."""
     if field is None or not field.description:
         return ""
     text = " ".join(field.description.replace("``", "").split())
@@ -126,13 +126,13 @@ def _why(field: FieldInfo | None) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as YAML would show it, cut short."""
+    """Format a value like YAML, shortened."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def path_of(location: Location) -> str:
-    """``("spec", "benchmarks", 0, "task")`` as ``spec.benchmarks[0].task``."""
+    """Format ``("spec", "benchmarks", 0, "task")`` as ``spec.benchmarks[0].task``."""
     path = ""
     for part in location:
         if isinstance(part, int):
@@ -145,24 +145,24 @@ def path_of(location: Location) -> str:
 
 
 def aliases(model: type[Model]) -> list[str]:
-    """The fields of a model as YAML spells them."""
+    """List the fields of a model as YAML spells them."""
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def field_of(model: type[Model], alias: str) -> FieldInfo | None:
-    """The field of a model that YAML spells so."""
+    """Return the field of a model with this YAML name, else None."""
     return next((field for name, field in model.model_fields.items() if (field.alias or name) == alias), None)
 
 
 def model_in(annotation: object) -> type[Model] | None:
-    """The model inside an annotation, be it optional, in a list or in a mapping."""
+    """Return the model inside an annotation, be it optional, in a list or in a mapping."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return annotation
     return next(filter(None, map(model_in, typing.get_args(annotation))), None)
 
 
 def lookup(root: type[Model], location: Location) -> tuple[type[Model] | None, FieldInfo | None]:
-    """The model that a location's last field belongs to, and that field; None where there is none."""
+    """Return the model that a location's last field belongs to, and that field; None where there is none."""
     parent: type[Model] | None = None
     field: FieldInfo | None = None
     model: type[Model] | None = root

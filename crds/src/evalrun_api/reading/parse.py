@@ -1,4 +1,4 @@
-"""The door of the contract: files and mappings become models here, or InvalidInput says everything that is wrong.
+"""The entry point of the contract: files and mappings become models, or InvalidInput lists everything that is wrong.
 
 The API server checks the same with the CRD; the order here is: documents, kinds, fields, rules between fields.
 """
@@ -21,12 +21,12 @@ from evalrun_api.reading.problems import InvalidInput, Problem
 from evalrun_api.run import EvalRun
 
 STORAGE_LABEL = ("evalrun.dev/use", "storage")
-"""The label without which a run may not use a Secret: who may create EvalRuns gains no other Secret."""
+"""Label that a Secret needs to be used by a run: the right to create EvalRuns gives access to no other."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileObject:
-    """A ConfigMap or Secret that came in the EvalRun's own file."""
+    """A ConfigMap or Secret from the EvalRun's own file."""
 
     name: str
     data: Mapping[str, bytes] = field(repr=False)
@@ -34,7 +34,7 @@ class FileObject:
 
 @dataclass(frozen=True, slots=True)
 class EvalRunFile:
-    """What an EvalRun file holds; ConfigMaps and Secrets by name."""
+    """Content of an EvalRun file; ConfigMaps and Secrets by name."""
 
     evalrun: EvalRun
     config_maps: Mapping[str, FileObject]
@@ -45,11 +45,11 @@ def parse_file(text: str | bytes, source: str) -> EvalRunFile:
     """Read a file with exactly one EvalRun and the ConfigMaps and Secrets that it names.
 
     Args:
-        text: the file's content, YAML or JSON.
-        source: its name, for messages.
+        text: The content of the file, YAML or JSON.
+        source: The name of the file, for messages.
 
     Raises:
-        InvalidInput: with everything that is wrong.
+        InvalidInput: With everything that is wrong.
     """
     documents = load_documents(text, source)
     runs = [document for document in documents if _is_run(document)]
@@ -60,7 +60,7 @@ def parse_file(text: str | bytes, source: str) -> EvalRunFile:
             continue
         kind = document.get("kind")
         if kind not in objects or document.get("apiVersion") != "v1":
-            # An only document that is no EvalRun is a mistake about that document, not about the file.
+            # If the only document is not an EvalRun, the mistake is in that document, not in the file.
             problems.extend(_header_problems(document) if len(documents) == 1 else [_foreign(document)])
             continue
         try:
@@ -69,39 +69,39 @@ def parse_file(text: str | bytes, source: str) -> EvalRunFile:
             problems.extend(error.problems)
             continue
         if found.name in objects[kind]:
-            problems.append(Problem("", f"the {kind} {found.name} is there twice"))
+            problems.append(Problem("", f"duplicate {kind} {found.name}"))
         objects[kind][found.name] = found
     if not runs and not problems:
-        problems.append(Problem("", f"no EvalRun in it, expected one document with kind: {KIND}"))
+        problems.append(Problem("", f"contains no EvalRun, expected one document with kind: {KIND}"))
     if len(runs) > 1:
-        problems.append(Problem("", f"{len(runs)} EvalRuns in it, expected one: put each into its own file"))
+        problems.append(Problem("", f"contains {len(runs)} EvalRuns, expected one; hint: put each into its own file"))
     if problems:
         raise InvalidInput(source, problems)
     return EvalRunFile(parse_evalrun(runs[0], source), objects["ConfigMap"], objects["Secret"])
 
 
 def parse_evalrun(mapping: object, source: str) -> EvalRun:
-    """Make an EvalRun of a mapping, as YAML or the API server gives it. Raises InvalidInput."""
+    """Build an EvalRun from a mapping of YAML or of the API server. Raises InvalidInput."""
     if not isinstance(mapping, dict):
         raise InvalidInput(source, [Problem("", f"must be a mapping, not {shown(mapping)}")])
     problems = _header_problems(mapping)
     if problems:
         raise InvalidInput(source, problems)
     try:
-        # JSON mode is strict about types, as the API server is, and still takes lists, dates and enums as text.
+        # JSON mode is strict about types like the API server, and still accepts lists, dates and enums as text.
         text = json.dumps(_without_nulls(mapping, EvalRun))
         evalrun = EvalRun.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         raise InvalidInput(source, explain(error, EvalRun)) from error
     except (TypeError, ValueError) as error:
-        raise InvalidInput(source, [Problem("", f"holds a value that JSON does not know: {error}")]) from error
+        raise InvalidInput(source, [Problem("", f"contains a value that JSON does not know: {error}")]) from error
     if not (evalrun.metadata.name or evalrun.metadata.generate_name):
         raise InvalidInput(source, [Problem("metadata.name", "is missing (Name, unique in the namespace)")])
     return evalrun
 
 
 def cluster_problems(evalrun: EvalRun) -> list[Problem]:
-    """What an EvalRun that is fine on one machine may not hold in a cluster."""
+    """List what is valid on one machine and not allowed in a cluster."""
     return list(_cluster_problems(evalrun, []))
 
 
@@ -122,7 +122,7 @@ def _is_run(document: Mapping[str, Any]) -> bool:
 
 
 def _header_problems(document: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with apiVersion and kind, by which everything else is understood."""
+    """Check apiVersion and kind, on which the meaning of everything else depends."""
     problems = []
     for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         given = document.get(name)
@@ -137,19 +137,19 @@ def _foreign(document: Mapping[str, Any]) -> Problem:
     kind, version = document.get("kind"), document.get("apiVersion")
     return Problem(
         "kind",
-        f"a file holds one EvalRun ({API_VERSION}) and the ConfigMaps and Secrets (v1) that it names, "
+        f"expected one EvalRun ({API_VERSION}) and the ConfigMaps and Secrets (v1) that it names, "
         f"not a {kind if isinstance(kind, str) else shown(kind)} ({version})",
     )
 
 
 def _file_object(document: Mapping[str, Any], kind: str, source: str) -> FileObject:
-    """A ConfigMap or Secret with its values as bytes."""
+    """Build a ConfigMap or Secret with its values as bytes."""
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not name:
         raise InvalidInput(source, [Problem("metadata.name", f"is missing in a {kind}")])
     if kind == "Secret" and (_labels(document).get(STORAGE_LABEL[0]) != STORAGE_LABEL[1]):
-        why = "without it a run may not use the Secret"
+        why = "without it no run may use the Secret"
         problem = Problem("metadata.labels", f"the Secret {name} needs the label {': '.join(STORAGE_LABEL)}; {why}")
         raise InvalidInput(source, [problem])
     plain, encoded = ("data", "binaryData") if kind == "ConfigMap" else ("stringData", "data")
@@ -167,7 +167,7 @@ def _labels(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _texts(document: Mapping[str, Any], key: str, what: str, source: str) -> list[tuple[str, str]]:
-    """The entries of a mapping from text to text; values are not shown, they may be secret."""
+    """Return the entries of a mapping from text to text; values are not shown, because they may be secret."""
     values = document.get(key) or {}
     if not isinstance(values, dict):
         raise InvalidInput(source, [Problem(key, f"of the {what} must be a mapping from text to text")])
@@ -184,12 +184,12 @@ def _decode(value: str, what: str, source: str) -> bytes:
         return base64.b64decode("".join(value.split()), validate=True)
     except binascii.Error as error:
         raise InvalidInput(
-            source, [Problem("", f"{what}: must be base64; plain text goes into stringData or data")]
+            source, [Problem("", f"{what}: must be base64; hint: put plain text into stringData or data")]
         ) from error
 
 
 def _without_nulls(value: object, model: type[Model] | None) -> object:
-    """Without known fields that are null: the API server takes them as not given, too."""
+    """Drop known fields that are null: the API server treats them as not set, too."""
     if isinstance(value, list):
         return [_without_nulls(item, model) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Problem and InvalidInput: what is wrong with an input, said to the person who wrote it."""
+"""Problem and InvalidInput: what is wrong with an input, for the person who wrote it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Problem:
     """One thing that is wrong, and where."""
 
     path: str
-    """The field as YAML spells it, ``spec.benchmarks[0].task``; '' where the whole document is meant."""
+    """Field as YAML spells it, ``spec.benchmarks[0].task``; '' for the whole document."""
     message: str
-    """What was found, what is allowed, and why."""
+    """What was found, what is expected, and why."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message
@@ -23,7 +23,7 @@ class InvalidInput(Exception):
     """An input that breaks the contract, with everything that is wrong with it."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
-        """Make it of the input's name (a file, ``-``) and at least one problem."""
+        """Create the error from the input's name (a file, ``-``) and at least one problem."""
         self.source = source
         self.problems = tuple(problems)
         super().__init__(source, self.problems)

@@ -1,1 +1,1 @@
-"""The models as a structural schema, as Kubernetes wants it."""
+"""The models as a structural schema, as Kubernetes requires it."""

@@ -1,9 +1,9 @@
-"""The CustomResourceDefinition, made from the models.
+"""The CustomResourceDefinition, generated from the models.
 
 ``python -m evalrun_api.schema.crd > crds/evalrun.dev_evalruns.yaml`` writes it.
 
-pydantic's JSON schema says ``$ref``, ``anyOf … null``, ``const`` and numeric ``exclusiveMinimum``; the API server wants
-a structural schema. ``structural`` rewrites the one into the other, ``structural_problems`` is the proof.
+pydantic's JSON schema contains ``$ref``, ``anyOf … null``, ``const`` and numeric ``exclusiveMinimum``; the API server
+requires a structural schema. ``structural`` converts the one into the other, ``structural_problems`` proves it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MUTABLE: dict[type[BaseModel], frozenset[str]] = {
     Replicas: frozenset({"count", "minCount"}),
     Policy: frozenset({"suspend", "ttlSecondsAfterFinished", "activeDeadlineSeconds"}),
 }
-"""What of a spec may change while the run exists; ``replicas`` and ``policy`` guard their own fields."""
+"""Fields of a spec that may change while the run exists; ``replicas`` and ``policy`` guard their own fields."""
 
 IMMUTABLE = (
-    "{field} cannot be changed: what a run asks, and of whom, is fixed when it is made, else its answers would not "
-    "belong together; make a new EvalRun, resumeFrom takes over the items that are the same"
+    "{field} cannot be changed: the model and the questions of a run are fixed when it is created, so that its answers "
+    "belong together; hint: create a new EvalRun with resumeFrom, which reuses the items that are the same"
 )
 
 COLUMNS = (
@@ -56,7 +56,7 @@ COLUMNS = (
 
 
 def crd() -> Schema:
-    """The CustomResourceDefinition as plain values. Raises ValueError if its schema is not structural."""
+    """Build the CustomResourceDefinition as plain values. Raises ValueError if its schema is not structural."""
     schema = _schema()
     problems = structural_problems(schema)
     if problems:
@@ -96,7 +96,7 @@ def crd() -> Schema:
 def _schema() -> Schema:
     schema = structural(EvalRun.model_json_schema(by_alias=True))
     properties = schema["properties"]
-    # The API server knows these three itself, and of metadata it allows nothing else to be said.
+    # The API server knows these three itself, and it allows no schema for metadata.
     properties["apiVersion"] = {"type": "string", "description": properties["apiVersion"]["description"]}
     properties["kind"] = {"type": "string", "description": properties["kind"]["description"]}
     properties["metadata"] = {"type": "object"}
@@ -122,7 +122,7 @@ def _freeze(schema: Schema, mutable: frozenset[str]) -> None:
 
 
 def _drop_rules(schema: object) -> None:
-    """The operator alone writes status; the rules of what it repeats from the spec were checked there."""
+    """Remove the rules of the status: only the operator writes it, and its copies of the spec were checked there."""
     if isinstance(schema, dict):
         schema.pop("x-kubernetes-validations", None)
         for value in schema.values():
@@ -130,13 +130,13 @@ def _drop_rules(schema: object) -> None:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes everything out, without anchors."""
+    """Dumper that writes everything out, without anchors."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        # kubectl reads YAML 1.1 to the letter, where n is a boolean: a score's field ``n`` would be called ``false``.
+        # kubectl reads YAML 1.1 strictly, where n is a boolean: the field ``n`` of a score would be named ``false``.
         return self.represent_scalar("tag:yaml.org,2002:str", data, style="'" if data in {"y", "Y", "n", "N"} else None)
 
 
@@ -144,7 +144,7 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def to_yaml(definition: Mapping[str, Any]) -> str:
-    """A definition as the YAML file of this repository."""
+    """Format a definition as the YAML file of this repository."""
     text = yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
     return f"# Generated from evalrun_api by `make generate`: do not edit.\n{text}"
 

@@ -1,7 +1,7 @@
-"""pydantic's JSON schema as the structural schema that the API server wants, and the proof that it is one.
+"""Conversion of pydantic's JSON schema into the structural schema of the API server, and the proof that it is one.
 
-Structural: every value has one type, nothing is said by reference or by choice (``$ref``, ``anyOf``, ``oneOf``,
-``not``), objects list their properties or are maps, never both. See "Specifying a structural schema" in Kubernetes'
+Structural: every value has one type, there are no references and no choices (``$ref``, ``anyOf``, ``oneOf``, ``not``),
+and objects either list their properties or are maps, never both. See "Specifying a structural schema" in Kubernetes'
 documentation of custom resource definitions.
 """
 
@@ -39,17 +39,17 @@ KEYWORDS = frozenset(
         "x-kubernetes-validations",
     }
 )
-"""The keywords that a node may have."""
+"""Keywords that a node may have."""
 
 _DROPPED = frozenset({"title", "examples", "$defs", "propertyNames"})
-"""Keywords that say nothing to the API server, or (propertyNames) that it does not know and the models check."""
+"""Keywords that mean nothing to the API server, or (propertyNames) that it does not know and the models check."""
 
 BOUNDS = {"string": "maxLength", "array": "maxItems", "map": "maxProperties"}
-"""What a value of the spec must have, so that the cost of the rules about it has a bound."""
+"""Bounds that a value of the spec must have, so that the cost of its rules is bounded."""
 
 
 def structural(schema: Schema) -> Schema:
-    """Rewrite pydantic's JSON schema of a model, definitions included."""
+    """Convert pydantic's JSON schema of a model, definitions included."""
     return _rewrite(schema, schema.get("$defs", {}))
 
 
@@ -84,7 +84,7 @@ def _rewrite(node: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _resolved(node: Schema, definitions: dict[str, Schema]) -> Schema:
-    """The node with its reference or its only choice beside null put in its place; its own words win."""
+    """Replace a reference, or the only choice beside null, by its definition; the node's own keywords win."""
     rest = {key: value for key, value in node.items() if key not in {"$ref", "anyOf"}}
     if "$ref" in node:
         return _resolved(definitions[node["$ref"].rpartition("/")[2]], definitions) | rest
@@ -97,9 +97,10 @@ def _resolved(node: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _default(value: object) -> Schema:
-    """A default as the API server should fill it in: null and empty lists stand for what is not given.
+    """Convert a default for the API server: null and empty lists mean that nothing is set.
 
-    An object's holds those of its fields, because the API server tries its rules on the default as it stands.
+    The default of an object contains those of its fields, because the API server checks its rules on the default as it
+    is.
     """
     if value is None or value == []:
         return {}
@@ -109,7 +110,7 @@ def _default(value: object) -> Schema:
 
 
 def structural_problems(schema: Schema) -> list[str]:
-    """Everything that keeps a schema of an EvalRun from being structural, described and bounded; one line each."""
+    """List, one line each, what keeps the schema from being structural, described and bounded."""
     return list(_problems(schema, ""))
 
 

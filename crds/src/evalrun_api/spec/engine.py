@@ -1,4 +1,4 @@
-"""EngineSpec: what answers the requests. vLLM, or for tests an engine that makes its answers up."""
+"""EngineSpec: the engine that answers the requests, vLLM, or for tests one that makes up its answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalrun_api.spec.engine_args import EngineArgs
 
 
 class Numerics(StrEnum):
-    """How far speed may move a number."""
+    """How far optimizations may change a number."""
 
     FAST = "fast"
     REFERENCE = "reference"
@@ -24,20 +24,20 @@ class VllmEngineSpec(Model):
     """vLLM: how one replica serves the model."""
 
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
-    """GPUs that one replica spreads the model over."""
+    """Number of GPUs that one replica splits the model over."""
     max_model_len: Annotated[int | None, Field(ge=1, le=INT32_MAX)] = None
-    """Tokens of prompt and answer together; absent: the model's own context length."""
+    """Maximum number of tokens of prompt and answer together; absent: the model's own context length."""
     args: EngineArgs = EngineArgs()
-    """vLLM's own engine arguments by their own names; an allow-list, others are refused by name."""
+    """Engine arguments of vLLM by their own names; an allow-list, others are refused by name."""
 
 
 class MockEngineSpec(Model):
-    """An engine for tests: answers are made from the prompt's hash; every result says that it was used."""
+    """An engine for tests: it makes up answers from the prompt's hash, and every result says that it was used."""
 
     tokens_per_second: Annotated[float | None, Field(gt=0)] = None
-    """Speed that it keeps to; absent: as fast as it can."""
+    """Speed limit; absent: as fast as possible."""
     seed: Annotated[int, Field(ge=0, le=INT32_MAX)] = 0
-    """Another seed makes other answers."""
+    """Seed of the answers."""
 
 
 class EngineSpec(Model):
@@ -46,10 +46,10 @@ class EngineSpec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (exactly_one("vllm", "mock", of="engine"),)
 
     vllm: VllmEngineSpec | None = None
-    """vLLM."""
+    """The vLLM engine."""
     mock: MockEngineSpec | None = None
     """An engine for tests."""
     numerics: Numerics = Numerics.FAST
-    """fast: fast paths and caches, the differences are numerical noise. reference: lm-eval's own request forms. strict:
-    batch-invariant, where the hardware can.
+    """Numerical mode. fast: fast paths and caches, with differences that are numerical noise. reference: lm-eval's own
+    request forms. strict: batch-invariant, where the hardware supports it.
     """

@@ -14,11 +14,11 @@ from pydantic import ConfigDict, Field
 from evalrun_api.base import Model
 
 VLLM_VERSION = "0.32.0"
-"""The vLLM whose arguments these are."""
+"""Version of vLLM that has these arguments."""
 
 
 class EngineArgs(Model):
-    """vLLM's engine arguments, by their own names: an allow-list of what is no code and is set nowhere else."""
+    """vLLM's engine arguments, by their own names: those allowed that load no code and are set nowhere else."""
 
     model_config = ConfigDict(alias_generator=None)
 
@@ -450,4 +450,4 @@ OTHERS = frozenset(
         "worker_extension_cls",
     }
 )
-"""The arguments that vLLM knows and an EvalRun may not give."""
+"""Arguments that vLLM knows and an EvalRun may not set."""

@@ -1,4 +1,4 @@
-"""Gate: what a score must reach for the run to count as good."""
+"""Gate: what a score must reach for the run to pass."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from evalrun_api.rules import Rule, exactly_one
 
 
 class RunReference(Model):
-    """An earlier run: by its name in the same namespace, or by where its results lie."""
+    """An earlier run: by its name in the same namespace, or by the location of its results."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("run_name", "uri", of="reference to a run"),
         Rule(
             cel="!has(self.uri) || self.uri.startsWith('s3://')",
-            message="in a cluster results lie on S3 (s3://bucket/path/); other paths are for local runs",
+            message="in a cluster results are on S3 (s3://bucket/path/); other paths are for local runs",
             holds=lambda run: run.uri is None or run.uri.startswith("s3://"),
             field="uri",
             cluster_only=True,
@@ -27,7 +27,7 @@ class RunReference(Model):
     run_name: ObjectName | None = None
     """Name of an EvalRun in the same namespace."""
     uri: RunUri | None = None
-    """The folder of a run's results."""
+    """Folder of a run's results."""
 
 
 class Gate(Model):
@@ -41,7 +41,7 @@ class Gate(Model):
         ),
         Rule(
             cel="has(self.baseline) == has(self.maxRegression)",
-            message="baseline and maxRegression go together: the one says against what, the other how much may be lost",
+            message="baseline and maxRegression need each other: the run to compare with, and how much may be lost",
             holds=lambda gate: (gate.baseline is None) == (gate.max_regression is None),
             field="maxRegression",
         ),
@@ -54,21 +54,21 @@ class Gate(Model):
     )
 
     task: TaskName
-    """The benchmark's name, or a task or group within it."""
+    """Name of the benchmark, or of a task or group within it."""
     metric: Annotated[str, Field(min_length=1, max_length=128)]
-    """The metric by lm-eval's name, ``exact_match`` or ``acc``."""
+    """Metric by lm-eval's name, ``exact_match`` or ``acc``."""
     filter: Annotated[str | None, Field(min_length=1, max_length=128)] = None
-    """The filter by lm-eval's name, ``strict-match``; default: ``none``, the task's answers as they are."""
+    """Filter by lm-eval's name, ``strict-match``; default: ``none``, the unfiltered answers."""
     min: float | None = None
-    """The least the score may be."""
+    """Minimum of the score."""
     max: float | None = None
-    """The most the score may be."""
+    """Maximum of the score."""
     baseline: RunReference | None = None
     """An earlier run to compare with, item by item."""
     max_regression: Annotated[float | None, Field(ge=0)] = None
-    """How much worse than the baseline the score may be, in the metric's own unit."""
+    """Maximum loss against the baseline, in the metric's own unit."""
 
     @property
     def resolved_filter(self) -> str:
-        """``filter``, or lm-eval's name for no filter."""
+        """The value of ``filter``, or lm-eval's name for no filter."""
         return self.filter or "none"

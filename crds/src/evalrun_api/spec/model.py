@@ -1,4 +1,4 @@
-"""ModelSpec: which weights are evaluated, and how they are known to be the right ones."""
+"""ModelSpec: the weights to evaluate, and how their identity is verified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalrun_api.spec.storage import Storage
 
 
 class ModelScheme(StrEnum):
-    """The kinds of place a model may lie in."""
+    """Kinds of model locations."""
 
     S3 = "s3"
     HF = "hf"
@@ -29,7 +29,7 @@ class ClaimRef(Model):
 
 
 class ModelCache(Model):
-    """Where downloaded weights are kept between pods."""
+    """Cache of downloaded weights between pods."""
 
     persistent_volume_claim: ClaimRef
     """A claim that the pods share."""
@@ -41,13 +41,13 @@ class ModelSpec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.revision) || self.uri.startsWith('hf://')",
-            message="revision goes with hf:// only: the other places have no revisions, pin them by digest",
+            message="revision needs hf://, other locations have no revisions; hint: pin them by digest",
             holds=lambda model: model.revision is None or model.scheme is ModelScheme.HF,
             field="revision",
         ),
         Rule(
             cel="!has(self.storage) || self.uri.startsWith('s3://') || self.uri.startsWith('hf://')",
-            message="storage goes with s3:// and hf:// only: pvc:// and file:// are mounted, nothing is fetched",
+            message="storage needs s3:// or hf://: pvc:// and file:// are mounted, nothing is fetched",
             holds=lambda model: model.storage is None or model.scheme in {ModelScheme.S3, ModelScheme.HF},
             field="storage",
         ),
@@ -57,28 +57,28 @@ class ModelSpec(Model):
     name: Annotated[str | None, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")] = None
     """Name in metrics and reports; default: the last part of ``uri``."""
     uri: ModelUri
-    """Where the weights lie: s3://bucket/prefix/, hf://org/name, pvc://claim/path, or file:///path (a local run, or a
+    """Location of the weights: s3://bucket/prefix/, hf://org/name, pvc://claim/path, or file:///path (a local run, or a
     path in the image). Safetensors only.
     """
     revision: Annotated[str | None, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")] = (
         None
     )
-    """For hf://: a commit; a branch or tag is resolved once and the commit recorded."""
+    """For hf://: a commit; a branch or tag is resolved once, and the commit is recorded."""
     digest: Digest | None = None
-    """sha256 over the sorted lines ``<sha256>  <relative path>`` of *.safetensors, *.json and tokenizer files; replicas
+    """sha256 over the sorted lines ``<sha256> <relative path>`` of *.safetensors, *.json and tokenizer files; replicas
     verify it before they load.
     """
     storage: Storage | None = None
-    """How to reach the store of an s3:// model; for hf:// the Secret with HF_TOKEN."""
+    """Access to the store of an s3:// model; for hf:// the Secret with HF_TOKEN."""
     cache: ModelCache | None = None
-    """Where downloaded weights are kept; default: an emptyDir per pod."""
+    """Cache of downloaded weights; default: an emptyDir per pod."""
 
     @property
     def scheme(self) -> ModelScheme:
-        """The kind of place the model lies in."""
+        """Kind of the model's location."""
         return ModelScheme(self.uri.partition("://")[0])
 
     @property
     def resolved_name(self) -> str:
-        """``name``, or by default the last part of ``uri``."""
+        """The value of ``name``, or by default the last part of ``uri``."""
         return self.name or self.uri.rstrip("/").rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Replicas: how many engines serve the run and on which nodes. An allow-list of pod fields, never a pod template."""
+"""Replicas: the engines of the run and their nodes. An allow-list of pod fields, never a pod template."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Resources(Model):
     """Resources of one replica, as in a container."""
 
     limits: dict[LabelKey, Quantity] = Field(default_factory=dict, max_length=32)
-    """At most this much per replica: ``nvidia.com/gpu``, ``memory``, ``cpu``."""
+    """Limits per replica: ``nvidia.com/gpu``, ``memory``, ``cpu``."""
     requests: dict[LabelKey, Quantity] = Field(default_factory=dict, max_length=32)
-    """At least this much per replica; default: the limits."""
+    """Requests per replica; default: the limits."""
 
 
 class TolerationOperator(StrEnum):
@@ -28,7 +28,7 @@ class TolerationOperator(StrEnum):
 
 
 class TaintEffect(StrEnum):
-    """What a taint does to pods that do not tolerate it."""
+    """Effect of a taint on pods that do not tolerate it."""
 
     NO_SCHEDULE = "NoSchedule"
     PREFER_NO_SCHEDULE = "PreferNoSchedule"
@@ -41,13 +41,13 @@ class Toleration(Model):
     key: Annotated[str | None, Field(max_length=317)] = None
     """Key of the taint; absent: all keys, with operator Exists."""
     operator: TolerationOperator = TolerationOperator.EQUAL
-    """Exists: whatever the value; Equal: this value."""
+    """Exists: any value; Equal: this value."""
     value: Label | None = None
     """Value of the taint, with operator Equal."""
     effect: TaintEffect | None = None
     """Effect of the taint; absent: all effects."""
     toleration_seconds: Annotated[int | None, Field(ge=0)] = None
-    """With NoExecute: seconds the pod may stay; absent: for ever."""
+    """With NoExecute: seconds that the pod may stay; absent: forever."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -58,7 +58,7 @@ class Toleration(Model):
         ),
         Rule(
             cel="!has(self.value) || self.operator == 'Equal'",
-            message="value goes with operator: Equal only",
+            message="value needs operator: Equal",
             holds=lambda toleration: toleration.value is None or toleration.operator is TolerationOperator.EQUAL,
             field="value",
         ),
@@ -71,16 +71,16 @@ class Replicas(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.minCount) || self.minCount <= self.count",
-            message="minCount must not be above count: it says with how many of them the run may start",
+            message="minCount must not be above count: it is the number of replicas with which the run may start",
             holds=lambda replicas: replicas.min_count is None or replicas.min_count <= replicas.count,
             field="minCount",
         ),
     )
 
     count: Annotated[int, Field(ge=1, le=10000)] = 1
-    """How many replicas; may be changed while the run exists, but not under Kueue."""
+    """Number of replicas; may be changed while the run exists, but not under Kueue."""
     min_count: Annotated[int | None, Field(ge=1, le=10000)] = None
-    """Start with fewer, down to this many; default: count."""
+    """Minimum number of replicas to start with; default: count."""
     resources: Resources | None = None
     """Resources of one replica."""
     node_selector: dict[LabelKey, Label] = Field(default_factory=dict, max_length=64)
@@ -94,5 +94,5 @@ class Replicas(Model):
 
     @property
     def resolved_min_count(self) -> int:
-        """``min_count``, or by default ``count``."""
+        """The value of ``min_count``, or by default ``count``."""
         return self.min_count or self.count

@@ -18,19 +18,19 @@ from evalrun_api.spec.storage import Storage
 
 
 class OutputSpec(Model):
-    """Where results go."""
+    """Destination of the results."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="self.uri.startsWith('s3://')",
-            message="in a cluster results go to S3 (s3://bucket/path/): a pod's own disk ends with the pod",
+            message="in a cluster results go to S3 (s3://bucket/path/): a pod's own disk is deleted with the pod",
             holds=lambda output: output.uri.startswith("s3://"),
             field="uri",
             cluster_only=True,
         ),
         Rule(
             cel="!has(self.storage) || self.uri.startsWith('s3://')",
-            message="storage goes with s3:// only: a folder needs no credentials",
+            message="storage needs s3://: a folder needs no credentials",
             holds=lambda output: output.storage is None or output.uri.startswith("s3://"),
             field="storage",
         ),
@@ -39,12 +39,12 @@ class OutputSpec(Model):
 
     uri: RunUri
     """In a cluster s3://bucket/path/; the run writes under <uri>/<namespace>/<name>-<first 8 of uid>/. On one machine
-    also a folder, which is then exactly the run's.
+    also a folder, which then belongs to this run alone.
     """
     storage: Storage | None = None
-    """How to reach the store; absent: AWS with the pod's own identity."""
+    """Access to the store; absent: AWS with the pod's own identity."""
     samples: bool = False
-    """Also write lm-eval's samples_<task>.jsonl files."""
+    """Whether to write lm-eval's samples_<task>.jsonl files as well."""
 
 
 def _names_are_unique(spec: EvalRunSpec) -> bool:
@@ -52,32 +52,32 @@ def _names_are_unique(spec: EvalRunSpec) -> bool:
 
 
 class EvalRunSpec(Model):
-    """What is evaluated, with what, where results go and what they must reach."""
+    """Model, benchmarks, engine, destination of the results, and what they must reach."""
 
     model: ModelSpec
     """The model under evaluation."""
     engine: EngineSpec
-    """What answers the requests."""
+    """The engine that answers the requests."""
     replicas: Replicas = Replicas()
-    """How many engines, on which nodes."""
+    """Number of engines, and their nodes."""
     benchmarks: Annotated[tuple[Benchmark, ...], Field(min_length=1, max_length=1000)]
-    """What is asked: lm-eval tasks, groups or tags, and suites of one's own."""
+    """Questions of the run: lm-eval tasks, groups or tags, and custom suites."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1234
     """Seed of few-shot sampling and of every request."""
     output: OutputSpec
-    """Where results go."""
+    """Destination of the results."""
     resume_from: RunReference | None = None
-    """Take over the committed items of an earlier run with the same manifest, and retry its failed ones."""
+    """An earlier run with the same manifest: its committed items are reused, its failed ones retried."""
     gates: Annotated[tuple[Gate, ...], Field(max_length=1000)] = ()
-    """What scores must reach."""
+    """Gates: what scores must reach."""
     policy: Policy = Policy()
-    """How long and how hard the run tries, and what becomes of it afterwards."""
+    """Retries, deadlines, and the deletion of the run."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            # CEL could only compare each with each, which the API server's bound on costs forbids for a list this long.
+            # CEL could only compare all pairs, which exceeds the API server's cost limit for a list this long.
             cel="",
-            message="names of benchmarks are unique in a run: give `name` where a task is used twice",
+            message="names of benchmarks must be unique in a run; hint: set `name` where a task is used twice",
             holds=_names_are_unique,
             field="benchmarks",
         ),

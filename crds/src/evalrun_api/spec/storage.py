@@ -1,4 +1,4 @@
-"""Storage: how to reach an S3-compatible store. One type for models, suites and results."""
+"""Storage: access to an S3-compatible store. One type for models, suites and results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evalrun_api.base import HTTP_URL, Model, ObjectName
 
 
 class AddressingStyle(StrEnum):
-    """Where the bucket stands in a request: in the path or in the host name."""
+    """Position of the bucket in a request: in the path or in the host name."""
 
     AUTO = "auto"
     PATH = "path"
@@ -19,14 +19,14 @@ class AddressingStyle(StrEnum):
 
 
 class Checksums(StrEnum):
-    """When the S3 client sends checksums of its own with a request."""
+    """When the S3 client sends its own checksums with a request."""
 
     WHEN_SUPPORTED = "whenSupported"
     WHEN_REQUIRED = "whenRequired"
 
 
 class SecretRef(Model):
-    """A Secret in the run's namespace that carries the label ``evalrun.dev/use: storage``."""
+    """A Secret in the run's namespace with the label ``evalrun.dev/use: storage``."""
 
     name: ObjectName
     """Name of the Secret."""
@@ -42,7 +42,7 @@ class ConfigMapKeyRef(Model):
 
 
 class Storage(Model):
-    """How to reach a store: everything is optional, the default is AWS with the pod's own identity."""
+    """Access to a store: everything is optional, the default is AWS with the pod's own identity."""
 
     endpoint_url: Annotated[
         str | None,
@@ -52,13 +52,14 @@ class Storage(Model):
     region: Annotated[str | None, Field(min_length=1, max_length=63)] = None
     """Region of the bucket; absent: the client's own configuration, or us-east-1."""
     addressing_style: AddressingStyle = AddressingStyle.AUTO
-    """Whether the bucket goes into the path or the host name; many S3-compatible stores want ``path``."""
+    """Whether the bucket is in the path or in the host name; many S3-compatible stores need ``path``."""
     checksums: Checksums = Checksums.WHEN_SUPPORTED
-    """``whenRequired`` is for older stores that refuse the client's checksums; sha256 is verified either way."""
+    """When to send checksums; ``whenRequired`` is for older stores that refuse them. sha256 is verified either way.
+    """
     ca_bundle_ref: ConfigMapKeyRef | None = None
     """PEM certificates to trust for this store, in a ConfigMap."""
     credentials_secret_ref: SecretRef | None = None
-    """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_SESSION_TOKEN; HF_TOKEN for hf://.
+    """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and optionally AWS_SESSION_TOKEN; HF_TOKEN for hf://.
 
-    It must carry the label ``evalrun.dev/use: storage``. Absent: the pod's own identity.
+    It must have the label ``evalrun.dev/use: storage``. Absent: the pod's own identity.
     """

@@ -1,1 +1,1 @@
-"""What the operator reports of a run."""
+"""What the operator reports about a run."""

@@ -1,4 +1,4 @@
-"""What a run comes to: counts, scores and verdicts. Shared by the status of an EvalRun and by RunResult."""
+"""The outcome of a run: counts, scores and verdicts. Shared by the status of an EvalRun and by RunResult."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Number = Annotated[int, Field(ge=0)]
 
 
 class Counts(Reported):
-    """How many items there are and how they ended; at the end planned = ok + failed + quarantined."""
+    """Number of items and their outcomes; at the end planned = ok + failed + quarantined."""
 
     planned: Number = 0
     """Items of the plan."""
@@ -29,15 +29,15 @@ class Counts(Reported):
 
     @property
     def done(self) -> int:
-        """Items that have an end."""
+        """Items that are finished."""
         return self.ok + self.failed + self.quarantined
 
 
 class Work(Reported):
-    """What attempts and resumption saved and cost, in items."""
+    """Work that attempts and resumption saved and cost, in items."""
 
     kept: Number = 0
-    """Items taken over from earlier attempts or runs."""
+    """Items reused from earlier attempts or runs."""
     redone: Number = 0
     """Items answered again because their first answers were lost before they were committed."""
 
@@ -52,17 +52,17 @@ class Score(Reported):
     filter: Annotated[str, Field(max_length=128)] = "none"
     """Filter."""
     value: float | None = None
-    """The score; absent where it is not defined."""
+    """Value of the score; absent where it is not defined."""
     stderr: float | None = None
-    """Its standard error; absent where it is not defined."""
+    """Standard error; absent where it is not defined."""
     n: Number = 0
-    """Items it is made of."""
+    """Number of items in the score."""
     lower_is_better: bool | None = None
-    """True where less is better, as with a perplexity; absent otherwise."""
+    """True where less is better, as for a perplexity; absent otherwise."""
 
 
 class Verdict(StrEnum):
-    """What a gate says."""
+    """Verdict of a gate."""
 
     PASSED = "Passed"
     FAILED = "Failed"
@@ -70,13 +70,13 @@ class Verdict(StrEnum):
 
     @classmethod
     def overall(cls, verdicts: Iterable[Verdict]) -> Verdict | None:
-        """The verdict of all gates together: failed before inconclusive before passed; None without gates."""
+        """Combine the verdicts of all gates: failed before inconclusive before passed; None without gates."""
         found = set(verdicts)
         return next((verdict for verdict in (cls.FAILED, cls.INCONCLUSIVE, cls.PASSED) if verdict in found), None)
 
 
 class GateResult(Reported):
-    """A gate as it was asked for, and what it says."""
+    """A gate with its verdict."""
 
     task: Annotated[str, Field(max_length=256)]
     """The gate's task."""
@@ -85,13 +85,13 @@ class GateResult(Reported):
     filter: Annotated[str, Field(max_length=128)] = "none"
     """The gate's filter."""
     min: float | None = None
-    """The gate's least score."""
+    """The gate's minimum."""
     max: float | None = None
-    """The gate's greatest score."""
+    """The gate's maximum."""
     baseline: RunReference | None = None
     """The gate's baseline."""
     max_regression: float | None = None
-    """The gate's allowed loss against the baseline."""
+    """The gate's maximum loss against the baseline."""
     verdict: Verdict
     """Passed, Failed or Inconclusive."""
     reason: Reason
@@ -114,7 +114,7 @@ class GateResult(Reported):
         value: float | None = None,
         interval: tuple[float, float] | None = None,
     ) -> Self:
-        """The result of a gate."""
+        """Build the result of a gate."""
         return cls(
             task=gate.task,
             metric=gate.metric,
@@ -132,7 +132,7 @@ class GateResult(Reported):
 
 
 class Failure(Reported):
-    """Why a run did not succeed."""
+    """Reason why a run did not succeed."""
 
     reason: Reason
     """Why, as one word."""

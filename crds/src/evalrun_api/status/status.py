@@ -1,4 +1,4 @@
-"""EvalRunStatus: what is, written by the operator alone."""
+"""EvalRunStatus: the present state, written by the operator alone."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ MAX_SCORES = 50
 
 
 class Progress(Counts):
-    """How far the run is and how fast."""
+    """Progress and speed of the run."""
 
     percent: Annotated[int | None, Field(ge=0, le=100)] = None
-    """Items that have an end, of those planned."""
+    """Percentage of the planned items that are finished."""
     items_per_second: Annotated[float | None, Field(ge=0)] = None
-    """Items per second, lately."""
+    """Recent items per second."""
     output_tokens_per_second: Annotated[float | None, Field(ge=0)] = None
-    """Tokens generated per second, by all replicas, lately."""
+    """Recent generated tokens per second, of all replicas."""
     eta: datetime | None = None
-    """When the last item will probably be done."""
+    """Estimated time at which the last item is finished."""
 
 
 class ReplicaStatus(Reported):
-    """How many replicas there are."""
+    """Number of replicas."""
 
     desired: Number = 0
-    """Replicas asked for."""
+    """Desired replicas."""
     ready: Number = 0
     """Replicas that answer requests."""
 
@@ -41,58 +41,59 @@ class DisplayColumns(Reported):
     """Strings for the columns of ``kubectl get``."""
 
     model: Annotated[str | None, Field(max_length=128)] = None
-    """The model's name."""
+    """Name of the model."""
     progress: Annotated[str | None, Field(max_length=64)] = None
-    """``1,204/1,319``."""
+    """Finished of planned items, ``1,204/1,319``."""
     score: Annotated[str | None, Field(max_length=64)] = None
-    """The first gate's score, or the first benchmark's headline."""
+    """Score of the first gate, or headline score of the first benchmark."""
     gate: Annotated[str | None, Field(max_length=64)] = None
-    """The verdict of all gates."""
+    """Verdict of all gates."""
     replicas: Annotated[str | None, Field(max_length=64)] = None
-    """``8/8``."""
+    """Ready of desired replicas, ``8/8``."""
     eta: Annotated[str | None, Field(max_length=64)] = None
-    """Time left, ``12m``."""
+    """Remaining time, ``12m``."""
 
 
 class EvalRunStatus(Reported):
-    """What is."""
+    """The present state of the run."""
 
     phase: Phase | None = None
     """A summary for people."""
     observed_generation: Number | None = None
-    """The generation of the spec that this status is about."""
+    """Generation of the spec that this status is about."""
     attempt: Number | None = None
-    """The present or last attempt, counted from 1."""
+    """Present or last attempt, counted from 1."""
     runner_image: Annotated[str | None, Field(max_length=1024)] = None
-    """The image of all attempts: an upgraded installation changes it for new runs only."""
+    """Image of all attempts: an upgraded installation changes it only for new runs."""
     started_at: datetime | None = None
-    """When the first attempt started."""
+    """Start time of the first attempt."""
     finished_at: datetime | None = None
-    """When the run reached its end."""
+    """End time of the run."""
     active_seconds: Number | None = None
-    """Seconds the run was running before ``activeSince``, without suspensions; for policy.activeDeadlineSeconds."""
+    """Seconds of running before ``activeSince``, without suspensions; for policy.activeDeadlineSeconds.
+    """
     active_since: datetime | None = None
-    """Since when the run has been running without a suspension; absent: it is not."""
+    """Time since when the run has been running without a suspension; absent: it is not running."""
     charged_attempts: Number | None = None
     """Attempts that count against policy.maxAttempts."""
     progress: Progress | None = None
-    """How far the run is and how fast."""
+    """Progress and speed of the run."""
     work: Work | None = None
-    """What attempts and resumption saved and cost."""
+    """Work that attempts and resumption saved and cost."""
     replicas: ReplicaStatus | None = None
-    """How many replicas there are."""
+    """Number of replicas."""
     scores: Annotated[tuple[Score, ...], Field(max_length=MAX_SCORES)] = ()
-    """The headline scores."""
+    """Headline scores."""
     gates: Annotated[tuple[GateResult, ...], Field(max_length=100)] = ()
-    """The gates and their verdicts; those that did not pass first, if not all fit."""
+    """Gates and their verdicts; those that did not pass first, if not all fit."""
     results_uri: Annotated[str | None, Field(max_length=2048)] = None
-    """The folder of the run's results."""
+    """Folder of the run's results."""
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
             max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         ),
     ] = ()
-    """What is true and what is not, with the reason."""
+    """Conditions with their reasons."""
     display: DisplayColumns | None = None
     """Strings for the columns of ``kubectl get``."""

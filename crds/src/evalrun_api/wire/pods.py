@@ -1,13 +1,13 @@
-"""What operator and runner agree on about a run's pods: ports, paths, exit codes, environment."""
+"""Agreement between operator and runner about a run's pods: ports, paths, exit codes, environment."""
 
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
 HTTP_PORT = 8080
-"""The driver's endpoint: /readyz, /healthz, /progress, /head, /metrics."""
+"""Port of the driver's endpoint: /readyz, /healthz, /progress, /head, /metrics."""
 RAY_PORT = 6379
-"""Ray's head (GCS)."""
+"""Port of Ray's head (GCS)."""
 RAY_PORTS = {
     "node-manager-port": 6380,
     "object-manager-port": 6381,
@@ -18,91 +18,91 @@ RAY_PORTS = {
     "min-worker-port": 10002,
     "max-worker-port": 10100,
 }
-"""Options of ``ray start``: every other port of a pod's Ray is fixed, so that a policy can name them."""
+"""Options of ``ray start``: every other port of a pod's Ray is fixed, so that a policy can name it."""
 
 CONFIG_DIR = "/etc/evalrun/run"
 CONFIG_KEY = "run.json"
-"""The RunConfig, a key of a ConfigMap."""
+"""Key of the RunConfig in a ConfigMap."""
 CREDENTIALS_DIR = "/etc/evalrun/credentials"
-"""A folder per Secret, a file per key."""
+"""One folder per Secret, one file per key."""
 CA_DIR = "/etc/evalrun/ca"
-"""A folder per ConfigMap, a file per key."""
+"""One folder per ConfigMap, one file per key."""
 SUITES_DIR = "/etc/evalrun/suites"
-"""A folder per benchmark with a source, named by its position in the spec."""
+"""One folder per benchmark with a source, named by its position in the spec."""
 MODELS_DIR = "/models"
-"""A folder per claim."""
+"""One folder per claim."""
 CACHE_DIR = "/cache"
-"""For downloads: an emptyDir, or the claim of spec.model.cache."""
+"""Folder for downloads: an emptyDir, or the claim of spec.model.cache."""
 TERMINATION_LOG = "/dev/termination-log"
-"""The container's last words: Kubernetes puts them into the pod's status."""
+"""File of the container's termination message, which Kubernetes copies into the pod's status."""
 
 TOKEN_KEY = "token"  # noqa: S105 (the name of a key)
 """Key of the Secret with Ray's token."""
 
 LABEL_RUN = "evalrun.dev/run"
-"""On every child: the EvalRun's uid."""
+"""Label of every child: uid of the EvalRun."""
 LABEL_ATTEMPT = "evalrun.dev/attempt"
-"""On every child of an attempt: its number."""
+"""Label of every child of an attempt: its number."""
 LABEL_COMPONENT = "evalrun.dev/component"
-"""On every child with pods: a ``Component``."""
+"""Label of every child with pods: a ``Component``."""
 LABEL_USE = "evalrun.dev/use"
-"""On a Secret: ``storage`` allows runs to use it."""
+"""Label of a Secret: ``storage`` allows runs to use it."""
 USE_STORAGE = "storage"
 ANNOTATION_RUN_NAME = "evalrun.dev/run-name"
-"""On every child: the EvalRun's name, for people."""
+"""Annotation of every child: name of the EvalRun, for people."""
 
 NO_HEAD_SECONDS = 90
-"""A replica's pod without a driver for this long leaves with 0, so that no GPU idles for a driver that is gone."""
+"""Seconds without a driver after which a replica's pod exits with 0, so that no GPU idles for a lost driver."""
 FLUSH_GRACE_SECONDS = 60
-"""terminationGracePeriodSeconds of a run's pods: what is complete is committed within."""
+"""terminationGracePeriodSeconds of a run's pods: complete work is committed within it."""
 
 
 class Component(StrEnum):
-    """The kinds of pods."""
+    """Kinds of pods."""
 
     DRIVER = "driver"
     REPLICA = "replica"
 
 
 class Environment(StrEnum):
-    """Variables of a run's pods."""
+    """Environment variables of a run's pods."""
 
     CONFIG = "EVALRUN_CONFIG"
     """File of the RunConfig."""
     IMAGE = "EVALRUN_IMAGE"
-    """The image that the pod runs, for the provenance."""
+    """Image of the pod, for the record of the run."""
     HEAD = "EVALRUN_HEAD"
     """Host name of the driver's Service, in replicas."""
     TERMINATION_LOG = "EVALRUN_TERMINATION_LOG"
-    """Where the last words go; absent: TERMINATION_LOG."""
+    """File of the termination message; absent: TERMINATION_LOG."""
     POD_NAME = "POD_NAME"
     POD_IP = "POD_IP"
     NODE_NAME = "NODE_NAME"
 
 
 class ExitCode(IntEnum):
-    """What the driver's process ends with in a cluster."""
+    """Exit codes of the driver's process in a cluster."""
 
     DONE = 0
-    """COMPLETE exists; verdicts of gates are conditions, no exit codes."""
+    """COMPLETE exists; verdicts of gates are conditions, not exit codes."""
     FAILED = 1
-    """This attempt failed; another one may mend it."""
+    """This attempt failed; another one may succeed."""
     INVALID = 2
-    """The input is wrong; no attempt mends it."""
+    """The input is wrong; no other attempt helps."""
     FINAL = 3
-    """Failed for good; no attempt mends it."""
+    """The run failed for good; no other attempt helps."""
     SUPERSEDED = 75
-    """A driver with a higher epoch has the run."""
+    """A driver with a higher epoch owns the run."""
     STOPPED = 143
-    """Asked to stop by SIGTERM; what was complete is committed."""
+    """SIGTERM asked the driver to stop; what was complete is committed."""
 
 
 class HeadState(StrEnum):
-    """What a driver tells its replicas' pods."""
+    """State that a driver reports to its replicas' pods."""
 
     STARTING = "starting"
     """Preflight; Ray's head does not listen yet."""
     OPEN = "open"
-    """Join."""
+    """Replicas may join."""
     DONE = "done"
-    """Leave with 0: nothing more will be asked."""
+    """Replicas exit with 0: there is no more work."""

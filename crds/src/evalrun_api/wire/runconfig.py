@@ -1,4 +1,4 @@
-"""RunConfig: the whole input of the runner, made by the operator or by the command line."""
+"""RunConfig: the whole input of the runner, built by the operator or by the command line."""
 
 from __future__ import annotations
 
@@ -12,89 +12,89 @@ from evalrun_api.spec.storage import AddressingStyle, Checksums
 
 
 class StorageAccess(Model):
-    """How to reach a store, with every reference resolved to a file. Holds no secrets, only where they lie."""
+    """Access to a store, with every reference resolved to a file. It holds paths of secrets, never secrets."""
 
     endpoint_url: Annotated[str | None, Field(alias="endpointURL")] = None
     """Address of an S3-compatible store; absent: AWS."""
     region: str | None = None
     """Region of the bucket; absent: the client's own configuration."""
     addressing_style: AddressingStyle = AddressingStyle.AUTO
-    """Whether the bucket goes into the path or the host name."""
+    """Whether the bucket is in the path or in the host name."""
     checksums: Checksums = Checksums.WHEN_SUPPORTED
-    """When the client sends checksums of its own."""
+    """When the client sends its own checksums."""
     ca_bundle_file: str | None = None
     """File with the certificates to trust."""
     credentials_dir: str | None = None
-    """Folder with a file per key (AWS_ACCESS_KEY_ID, …, HF_TOKEN), as a mounted Secret is; read again when it changes.
+    """Folder with one file per key (AWS_ACCESS_KEY_ID, …, HF_TOKEN), like a mounted Secret; read again when it changes.
 
     Absent: the process's own identity.
     """
 
 
 class ModelLocation(Model):
-    """Where the runner finds the model."""
+    """Location of the model for the runner."""
 
     name: str
     """Name in metrics and reports."""
     uri: str
-    """s3://, hf:// or file://; a pvc:// is mounted and comes as file://."""
+    """s3://, hf:// or file://; a pvc:// is mounted and appears as file://."""
     revision: str | None = None
-    """For hf://: the commit or branch that was asked for."""
+    """For hf://: the requested commit or branch."""
     digest: Digest | None = None
-    """What the files must come to."""
+    """Expected digest of the files."""
     storage: StorageAccess = StorageAccess()
-    """How to reach the store."""
+    """Access to the store."""
     cache_dir: str | None = None
     """Folder for downloads, which other processes may share; absent: the runner's own choice."""
 
 
 class SuiteLocation(Model):
-    """Where the runner finds a suite of the user's own."""
+    """Location of a custom suite for the runner."""
 
     uri: str
     """s3://bucket/prefix/, or file:///path of a mounted or local folder."""
     storage: StorageAccess = StorageAccess()
-    """How to reach the store."""
+    """Access to the store."""
 
 
 class RunLocation(Model):
-    """Where the results of a run lie."""
+    """Location of a run's results."""
 
     uri: str
     """s3://bucket/prefix/ or file:///path."""
     storage: StorageAccess = StorageAccess()
-    """How to reach the store."""
+    """Access to the store."""
 
 
 class RunConfig(Model):
-    """The whole input of the runner. What the spec names is resolved here; the runner asks nobody else."""
+    """The whole input of the runner. The names in the spec are resolved here; the runner looks up nothing else."""
 
     name: str
     """Name of the EvalRun."""
     namespace: str = "default"
     """Namespace of the EvalRun."""
     uid: str
-    """Unique id of the EvalRun; on one machine made from the output's address, so that it outlives the process."""
+    """Unique id of the EvalRun; on one machine derived from the output's address, so that it survives the process."""
     attempt: Annotated[int, Field(ge=1)] = 1
-    """The attempt, counted from 1."""
+    """Number of the attempt, counted from 1."""
     spec: EvalRunSpec
-    """The spec as the user wrote it, defaults filled in."""
+    """Spec as the user wrote it, with defaults."""
     results: RunLocation
     """Exactly the folder that this run writes."""
     model: ModelLocation
-    """The model."""
+    """Location of the model."""
     suites: dict[str, SuiteLocation] = Field(default_factory=dict)
-    """Suites of one's own, by the resolved name of their benchmark."""
+    """Custom suites, by the resolved name of their benchmark."""
     baselines: tuple[RunLocation | None, ...] = ()
-    """The runs to compare with, one per gate in the spec's order; None where a gate has no baseline."""
+    """Runs to compare with, one per gate in the spec's order; None where a gate has no baseline."""
     resume_from: RunLocation | None = None
-    """The earlier run whose items are taken over."""
+    """Earlier run whose items are reused."""
     gpus_per_replica: Annotated[int, Field(ge=0)] = 0
     """GPUs of each replica; 0: replicas run on CPU. The driver itself may have none either way."""
     allow_code: bool = False
-    """The administrator, or --allow-code, allows code in suites of one's own."""
+    """Whether the administrator, or --allow-code, allows code in custom suites."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunConfig:
-        """Read what ``to_json`` wrote. Raises pydantic's ValidationError: a RunConfig is made by programs only."""
+        """Parse the output of ``to_json``. Raises pydantic's ValidationError: only programs write a RunConfig."""
         return cls.model_validate_json(text, by_alias=True, by_name=False)

@@ -1,4 +1,4 @@
-"""What a driver and its replicas' pods and the operator tell each other over HTTP while a run goes on."""
+"""HTTP messages between a driver, its replicas' pods and the operator during a run."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from evalrun_api.wire.pods import HeadState
 
 
 class RunProgress(Reported):
-    """``GET /progress`` of a driver: the run at this moment."""
+    """Answer of ``GET /progress`` of a driver: the present state of the run."""
 
     phase: Phase
-    """Starting, Running or Finishing; at the end the run's own."""
+    """Starting, Running or Finishing; at the end the phase of the run."""
     note: str = ""
-    """What it is busy with, for people."""
+    """Present activity, for people."""
     counts: Counts = Counts()
-    """Items so far; ``planned`` grows while planning goes on."""
+    """Items so far; ``planned`` grows until planning is done."""
     planning_done: bool = False
     """Whether ``counts.planned`` is final."""
     work: Work = Work()
-    """What attempts and resumption saved and cost."""
+    """Work that attempts and resumption saved and cost."""
     items_per_second: Annotated[float | None, Field(ge=0)] = None
-    """Items per second, lately."""
+    """Recent items per second."""
     output_tokens_per_second: Annotated[float | None, Field(ge=0)] = None
-    """Tokens generated per second, lately."""
+    """Recent generated tokens per second."""
     eta: datetime | None = None
-    """When the last item will probably be done."""
+    """Estimated time at which the last item is finished."""
     replicas_ready: Number = 0
     """Replicas that answer requests."""
     degraded: str | None = None
-    """Why writes to the store wait, if they do."""
+    """Why writes to the store are delayed; None if they are not."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunProgress:
-        """Read what ``to_json`` wrote. Raises pydantic's ValidationError."""
+        """Parse the output of ``to_json``. Raises pydantic's ValidationError."""
         return cls.model_validate_json(text, by_alias=True, by_name=False)
 
 
 class Head(Reported):
-    """``GET /head`` of a driver: what its replicas' pods are to do."""
+    """Answer of ``GET /head`` of a driver: what its replicas' pods should do."""
 
     instance: str
-    """Another one for each driver process: a replica's pod joins each anew."""
+    """Id of the driver process: a replica's pod joins each new one."""
     state: HeadState
     """starting, open or done."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Head:
-        """Read what ``to_json`` wrote. Raises pydantic's ValidationError."""
+        """Parse the output of ``to_json``. Raises pydantic's ValidationError."""
         return cls.model_validate_json(text, by_alias=True, by_name=False)

@@ -1,4 +1,4 @@
-"""RunResult: what a run ends with; the driver's last words, in its termination message and in its output."""
+"""RunResult: the result of a run, in the driver's termination message and in the run's output."""
 
 from __future__ import annotations
 
@@ -10,47 +10,50 @@ from evalrun_api.status.conditions import Phase
 from evalrun_api.status.outcomes import Counts, Failure, GateResult, Score, Verdict, Work
 
 TERMINATION_MESSAGE_BYTES = 4096
-"""Kubernetes cuts a container's termination message off here."""
+"""Bytes at which Kubernetes truncates a container's termination message."""
 
 _SHORT = 160
-"""Characters of a message that stay when there is no room."""
+"""Characters of a message that remain when there is no room."""
 
 
 class RunResult(Reported):
-    """What a run ends with."""
+    """The result of a run."""
 
     phase: Phase
     """Succeeded, Failed or Invalid; Suspended where it was asked to stop."""
     engine: str | None = None
     """``vllm``, or ``mock`` where the answers were made up for a test."""
     counts: Counts = Counts()
-    """How items ended."""
+    """Outcomes of the items."""
     work: Work = Work()
-    """What attempts and resumption saved and cost."""
+    """Work that attempts and resumption saved and cost."""
     verdict: Verdict | None = None
-    """The verdict of all gates together, also where some of them did not fit; absent: no gates."""
+    """Verdict of all gates together, also where some of them did not fit; absent: no gates."""
     gates: tuple[GateResult, ...] = ()
-    """The gates with their verdicts."""
+    """Gates with their verdicts."""
     scores: tuple[Score, ...] = ()
-    """The scores, the headline ones first."""
+    """Scores, the headline ones first."""
     results_uri: str | None = None
-    """The folder of the results."""
+    """Folder of the results."""
     failure: Failure | None = None
-    """Why it did not succeed."""
+    """Why the run did not succeed."""
     truncated: bool = False
     """Whether something was left out to fit; all of it is in the results."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunResult:
-        """Read what ``to_json`` or ``fit`` wrote. Raises pydantic's ValidationError."""
+        """Parse the output of ``to_json`` or ``fit``. Raises pydantic's ValidationError."""
         return cls.model_validate_json(text, by_alias=True, by_name=False)
 
     def fit(self, limit: int = TERMINATION_MESSAGE_BYTES) -> bytes:
-        """The result as JSON of at most ``limit`` bytes.
+        """Format the result as JSON of at most ``limit`` bytes.
 
         Gates come before scores. What does not fit is left out in this order: the last scores, words of messages, the
-        gates that passed, the other gates; ``truncated`` then says so. Phase, counts and the overall
-        verdict always stay.
+        gates that passed, the other gates; ``truncated`` is set then. Phase, counts and the overall verdict always
+        stay.
+
+        Raises:
+            ValueError: Even those do not fit.
         """
         small = self
         if not small._fits(limit):
@@ -74,7 +77,7 @@ class RunResult(Reported):
         return self.model_copy(update={"gates": gates, "failure": failure})
 
     def _with_most(self, field: str, values: Sequence[GateResult | Score], limit: int) -> RunResult:
-        """With as many of the first values in a field as fit, perhaps none."""
+        """Keep as many of the first values in a field as fit, perhaps none."""
 
         def taking(count: int) -> RunResult:
             return self.model_copy(update={field: tuple(values[:count])})
