@@ -83,6 +83,21 @@ def load_documents(text: str | bytes, source: str) -> list[dict[str, Any]]:
     return [document for _, document in documents]
 
 
+def load_value(text: str) -> Any:
+    """Read a single value as it would be read in a file; None for an empty text.
+
+    Raises:
+        ValueError: It is not YAML, or more than one document.
+    """
+    try:
+        documents = _read(text, "the value")
+    except InvalidInput as error:
+        raise ValueError(error.problems[0].message) from error
+    if len(documents) > 1:
+        raise ValueError("more than one YAML document")
+    return documents[0][1] if documents else None
+
+
 def _decode(text: str | bytes, source: str) -> str:
     if len(text) > MAX_BYTES:
         raise _invalid(source, f"the file has {len(text):,} bytes, expected at most {MAX_BYTES:,}")

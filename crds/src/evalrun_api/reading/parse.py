@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,13 +45,25 @@ def parse_file(text: str | bytes, source: str) -> EvalRunFile:
     """Read a file with exactly one EvalRun and the ConfigMaps and Secrets that it names.
 
     Args:
-        text: The content of the file, YAML or JSON.
-        source: The name of the file, for messages.
+        text: Content of the file, YAML or JSON.
+        source: Name of the file, for messages.
 
     Raises:
-        InvalidInput: With everything that is wrong.
+        InvalidInput: It lists everything that is wrong.
     """
-    documents = load_documents(text, source)
+    return parse_documents(load_documents(text, source), source)
+
+
+def parse_documents(documents: Sequence[Mapping[str, Any]], source: str) -> EvalRunFile:
+    """Make models of documents that were read already: exactly one EvalRun, and the objects that it names.
+
+    Args:
+        documents: Mappings, as ``load_documents`` returns them.
+        source: Where they come from, for messages.
+
+    Raises:
+        InvalidInput: It lists everything that is wrong.
+    """
     runs = [document for document in documents if _is_run(document)]
     objects: dict[str, dict[str, FileObject]] = {"ConfigMap": {}, "Secret": {}}
     problems: list[Problem] = []

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from evalrun_api.reading.documents import load_documents
-from evalrun_api.reading.parse import EvalRunFile, parse_file
+from evalrun_api import KIND
+from evalrun_api.reading.documents import load_documents, load_value
+from evalrun_api.reading.parse import EvalRunFile, parse_documents
 from evalrun_runner.errors import InputError
 
 
 def read_file(file: str) -> bytes:
-    """The content of a file, or of stdin for ``-``. Raises ``InputError``."""
+    """Read a file, or stdin for ``-``. Raises ``InputError``."""
     if file == "-":
         return sys.stdin.buffer.read()
     try:
@@ -25,21 +24,27 @@ def read_file(file: str) -> bytes:
 
 
 def parse(file: str, settings: Sequence[str]) -> EvalRunFile:
-    """An EvalRun file with its overrides. Raises ``InputError`` and ``InvalidInput``."""
-    text = read_file(file)
+    """Read an EvalRun file with its overrides.
+
+    Args:
+        file: Path of the file; ``-`` for stdin.
+        settings: Overrides, each as ``PATH=VALUE``; applied in order.
+
+    Raises:
+        InputError: The file cannot be read, or an override fits nothing.
+        InvalidInput: The file, with its overrides, is no EvalRun.
+    """
     source = "stdin" if file == "-" else file
-    if not settings:
-        return parse_file(text, source)
-    documents = load_documents(text, source)
+    documents = load_documents(read_file(file), source)
     for document in documents:
-        if document.get("kind") == "EvalRun":
+        if document.get("kind") == KIND:
             for setting in settings:
                 override(document, setting)
-    return parse_file(yaml.safe_dump_all(documents, sort_keys=False), source)
+    return parse_documents(documents, source)
 
 
 def override(document: dict[str, Any], setting: str) -> None:
-    """Set one field, ``spec.benchmarks.0.limit=20``; the value is read as YAML. Raises ``InputError``."""
+    """Set one field, ``spec.benchmarks.0.limit=20``; the value is read as it is in a file. Raises ``InputError``."""
     path, equals, text = setting.partition("=")
     keys = path.replace("[", ".").replace("]", "").split(".")
     if not equals or not all(keys):
@@ -47,9 +52,9 @@ def override(document: dict[str, Any], setting: str) -> None:
             f"--set {setting}: expected PATH=VALUE, e.g. spec.replicas.count=1 or spec.benchmarks.0.limit=5"
         )
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise InputError(f"--set {setting}: the value is not YAML: {str(error).splitlines()[0]}") from error
+        value = load_value(text)
+    except ValueError as error:
+        raise InputError(f"--set {setting}: the value is {error}") from error
     place: Any = document
     for key in keys[:-1]:
         place = place.setdefault(key, {}) if isinstance(place, dict) else _element(place, key, setting)

@@ -43,6 +43,10 @@ RUN: dict[str, Any] = {
         ("spec.output.samples=true", ("spec", "output", "samples"), True),
         ("spec.gates=[{task: a, metric: acc, min: 0.5}]", ("spec", "gates", 0, "min"), 0.5),
         ("spec.policy=", ("spec", "policy"), None),
+        # As a file is read, and the API server reads it: no dates, no numbers to the base 60, and this is a number.
+        ("metadata.labels.day=2001-99-99", ("metadata", "labels", "day"), "2001-99-99"),
+        ("metadata.labels.time=12:30", ("metadata", "labels", "time"), "12:30"),
+        ("spec.gates=[{task: a, metric: acc, min: 1e-3}]", ("spec", "gates", 0, "min"), 0.001),
     ],
 )
 def test_a_field_is_set(setting: str, path: tuple[str | int, ...], value: object) -> None:
@@ -59,8 +63,12 @@ def test_a_field_is_set(setting: str, path: tuple[str | int, ...], value: object
         ("spec.replicas.count", "expected PATH=VALUE, e.g. spec.replicas.count=1"),
         ("=3", "expected PATH=VALUE"),
         ("spec..count=3", "expected PATH=VALUE"),
-        ("spec.replicas.count=[1", "the value is not YAML: "),
-        ("spec.seed=2001-99-99", "the value is not YAML: "),
+        ("spec.replicas.count=[1", "the value is not valid YAML: line 1, column 3: "),
+        (
+            "spec.replicas.count={a: 1, a: 2}",
+            "the value is not valid YAML: line 1, column 8: the key 'a'",
+        ),
+        ("spec.replicas.count=---\n1\n---\n2", "the value is more than one YAML document"),
         ("spec.benchmarks.2.limit=1", "'2' is no place in a list of 2, counted from 0"),
         ("spec.benchmarks.-1.limit=1", "'-1' is no place in a list of 2"),
         ("spec.benchmarks.b.limit=1", "'b' is no place in a list of 2"),
