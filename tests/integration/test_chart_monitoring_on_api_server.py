@@ -47,7 +47,7 @@ def create(cluster: Cluster, body: Object) -> Object:
 
 
 @pytest.mark.parametrize("values", [ENABLED, "everything"], ids=["enabled", "everything"])
-def test_all_that_is_made_is_accepted_as_it_is(served: Cluster, values: Any) -> None:
+def test_all_generated_objects_are_accepted_unchanged(served: Cluster, values: Any) -> None:
     made = of_kind(render(values), *KINDS)
     assert {one["kind"] for one in made} == set(KINDS)
     for one in made:
@@ -62,7 +62,7 @@ def test_all_that_is_made_is_accepted_as_it_is(served: Cluster, values: Any) -> 
         ("PrometheusRule", {"for": "long"}),
     ],
 )
-def test_what_the_definitions_do_not_know_is_refused(served: Cluster, kind: str, change: Object) -> None:
+def test_fields_unknown_to_the_definitions_are_refused(served: Cluster, kind: str, change: Object) -> None:
     body = copy.deepcopy(the(render(ENABLED), kind))
     spec = body["spec"]
     match kind:
@@ -76,7 +76,7 @@ def test_what_the_definitions_do_not_know_is_refused(served: Cluster, kind: str,
         create(served, body)
 
 
-def test_helm_says_what_is_missing_before_it_changes_anything(control_plane: Cluster, definitions: str) -> None:
+def test_helm_reports_what_is_missing_before_it_changes_anything(control_plane: Cluster, definitions: str) -> None:
     control_plane.create_namespace("monitored")
     install = ("upgrade", "--install", "evalrun", str(CHART), "--namespace", "monitored", "--set", "crds.install=false")
     enabled = [word for name in ENABLED["metrics"] for word in ("--set", f"metrics.{name}.enabled=true")]

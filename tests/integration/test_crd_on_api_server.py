@@ -166,7 +166,7 @@ def rules(schema: object) -> Iterator[Object]:
             yield from rules(value)
 
 
-def test_every_rule_of_the_crd_is_tried_here() -> None:
+def test_every_rule_of_the_crd_is_tested_here() -> None:
     words = [words for _, _, words in REFUSED.values()]
     fields = {field.rpartition(".")[2] for field in CHANGES}
     for rule in rules(SCHEMA):
@@ -188,7 +188,7 @@ def test_a_broken_rule_is_refused_by_name(server: Cluster, name: str) -> None:
 
 
 @pytest.mark.parametrize("field", CHANGES)
-def test_what_is_fixed_cannot_be_changed(server: Cluster, field: str) -> None:
+def test_fixed_fields_cannot_be_changed(server: Cluster, field: str) -> None:
     if server.api.find("evalruns", "fixed") is None:
         server.api.create(run("fixed"))
     with pytest.raises(ApiError, match="cannot be changed") as refused:
@@ -196,7 +196,7 @@ def test_what_is_fixed_cannot_be_changed(server: Cluster, field: str) -> None:
     assert field in refused.value.body["message"]
 
 
-def test_what_may_change_can_be_changed(server: Cluster) -> None:
+def test_changeable_fields_can_be_changed(server: Cluster) -> None:
     server.api.create(run("elastic"))
     policy = {"suspend": True, "ttlSecondsAfterFinished": 5, "activeDeadlineSeconds": 60}
     changed = server.api.patch(
@@ -218,7 +218,7 @@ def test_what_may_change_can_be_changed(server: Cluster) -> None:
         (run(polcy={"suspend": True}), "polcy"),
     ],
 )
-def test_fields_of_the_wrong_kind_or_name_are_refused_where_kubectl_asks(
+def test_fields_of_the_wrong_type_or_name_are_refused_with_strict_validation(
     server: Cluster, body: Object, words: str
 ) -> None:
     path = f"{server.api.resource('evalruns').path('default')}?fieldValidation=Strict"  # kubectl's own default
@@ -227,7 +227,7 @@ def test_fields_of_the_wrong_kind_or_name_are_refused_where_kubectl_asks(
     assert words in refused.value.body["message"]
 
 
-def test_every_example_for_a_cluster_is_taken(server: Cluster) -> None:
+def test_every_example_for_a_cluster_is_accepted(server: Cluster) -> None:
     examples = sorted((ROOT / "examples" / "kubernetes").glob("*.yaml"))
     assert examples
     for file in examples:
@@ -239,7 +239,7 @@ def test_every_example_for_a_cluster_is_taken(server: Cluster) -> None:
             assert made["kind"] == kind, file
 
 
-def test_a_whole_status_is_kept(server: Cluster) -> None:
+def test_a_complete_status_is_stored(server: Cluster) -> None:
     server.api.create(run("finished"))
     score = {"task": "gsm8k", "metric": "acc", "filter": "none", "value": 0.5, "stderr": 0.1, "n": 120}
     kept = server.api.patch("evalruns", "finished", {"status": {"scores": [score]}}, subresource="status")

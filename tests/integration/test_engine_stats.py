@@ -38,7 +38,7 @@ def in_process() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("which", [WITH_CACHE, WITHOUT_CACHE])
-def test_its_numbers_are_true(in_process: dict[str, Any], which: str) -> None:
+def test_the_numbers_are_correct(in_process: dict[str, Any], which: str) -> None:
     said = in_process[which]
     assert said["client"] == "InprocClient"
     check(said, cache=which == WITH_CACHE)
@@ -46,7 +46,7 @@ def test_its_numbers_are_true(in_process: dict[str, Any], which: str) -> None:
     assert said["steps"][-1]["preemptions"] == said["preempted"] > 0
 
 
-def test_they_come_from_a_core_in_another_process_too() -> None:
+def test_the_numbers_also_come_from_a_core_in_another_process() -> None:
     for which, said in reports(VLLM_ENABLE_V1_MULTIPROCESSING="1").items():
         assert said["client"] == "SyncMPClient"
         check(said, cache=which == WITH_CACHE)

@@ -43,7 +43,7 @@ def upload(settings: S3Settings) -> dict[str, bytes]:
     return content
 
 
-def test_a_run_goes_on_when_its_keys_are_renewed(
+def test_a_run_continues_when_its_keys_are_renewed(
     seaweed: Seaweed, settings: S3Settings, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     ground: Ground = make_ground(tmp_path_factory)
@@ -86,7 +86,7 @@ def test_a_run_goes_on_when_its_keys_are_renewed(
     assert f"{ground.planned} ok + 0 failed + 0 quarantined; 0 kept from before, 0 redone" in run.stdout
 
 
-def test_a_download_goes_on_when_its_keys_are_renewed(
+def test_a_download_continues_when_its_keys_are_renewed(
     seaweed: Seaweed, settings: S3Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "RANGE", 1 << 16)
@@ -109,7 +109,7 @@ def test_a_download_goes_on_when_its_keys_are_renewed(
         inspect_model(source, tmp_path / "driver")
 
 
-def test_keys_that_are_revoked_for_good_in_mid_download_are_the_users_to_mend(
+def test_keys_revoked_permanently_during_a_download_are_an_input_error(
     seaweed: Seaweed, settings: S3Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "RANGE", 1 << 16)

@@ -17,9 +17,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     return make_ground(tmp_path_factory)
 
 
-def test_a_run_that_is_killed_and_interrupted_again_and_again_ends_as_an_undisturbed_one(
-    ground: Ground, tmp_path: Path
-) -> None:
+def test_a_repeatedly_killed_and_interrupted_run_ends_like_an_undisturbed_one(ground: Ground, tmp_path: Path) -> None:
     output = tmp_path / "output"
     command = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0"]
     with ground.closed():
@@ -74,7 +72,7 @@ def test_a_run_that_is_killed_and_interrupted_again_and_again_ends_as_an_undistu
     assert attempts[3]["outcome"] == "Succeeded"
 
 
-def test_of_two_drivers_on_one_output_the_later_completes_and_the_other_leaves(ground: Ground, tmp_path: Path) -> None:
+def test_the_later_of_two_drivers_on_one_output_completes_and_the_other_leaves(ground: Ground, tmp_path: Path) -> None:
     output = tmp_path / "output"
     command = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0"]
     with ground.closed(), Run(tmp_path / "first", command) as first:

@@ -17,7 +17,7 @@ GATE = {"task": "sums", "metric": "exact_match", "filter": "number", "min": 0.0}
 IMPATIENT = {"policy": {"progress_s": 6.0}, "options": {"item_deadline": 12.0}}
 
 
-def test_bad_items_are_isolated_named_and_lost_alone_and_the_cap_decides_what_the_run_is(tmp_path: Path) -> None:
+def test_bad_items_are_isolated_named_and_lost_alone_and_the_cap_decides_the_run(tmp_path: Path) -> None:
     suite = write_suite(
         tmp_path / "suite", [f"Item {n}: {f'[mock:{BAD[n]}]' if n in BAD else 'fine'}" for n in range(ITEMS)]
     )

@@ -19,7 +19,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     return make_ground(tmp_path_factory)
 
 
-def test_a_killed_replica_is_replaced_and_its_chunks_alone_are_redone(ground: Ground, tmp_path: Path) -> None:
+def test_a_killed_replica_is_replaced_and_only_its_chunks_are_redone(ground: Ground, tmp_path: Path) -> None:
     output = tmp_path / "output"
     command = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0", "--json"]
     with ground.closed(), Run(tmp_path, command) as run:
@@ -56,7 +56,7 @@ def test_a_killed_replica_is_replaced_and_its_chunks_alone_are_redone(ground: Gr
     assert {key for key in committed if committed[key] != now[key]} == {damaged}, "what was sound was left alone"
 
 
-def test_when_all_replicas_are_lost_at_once_the_run_goes_on_with_others(ground: Ground, tmp_path: Path) -> None:
+def test_a_run_that_loses_all_replicas_at_once_continues_with_others(ground: Ground, tmp_path: Path) -> None:
     """One is killed, the other is stopped (SIGSTOP): it is silent, not dead."""
     output = tmp_path / "output"
     command = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0"]

@@ -54,7 +54,7 @@ def on_s3(file: Path, suite: Path, settings: S3Settings, uri: str = f"s3://{BUCK
     return write_run(file, suite, secret(settings), output={"uri": uri, "storage": storage})
 
 
-def test_a_run_outlives_a_store_that_refuses_answers_wrongly_and_is_killed(
+def test_a_run_survives_a_store_that_refuses_answers_wrongly_and_is_killed(
     ground: Ground, seaweed: Seaweed, tmp_path: Path
 ) -> None:
     with FlakyProxy(seaweed.port) as proxy:
@@ -83,7 +83,7 @@ def test_a_run_outlives_a_store_that_refuses_answers_wrongly_and_is_killed(
 
 
 @pytest.mark.parametrize("wrong", ["keys", "bucket", "endpoint", "read-only"])
-def test_a_store_that_cannot_work_is_one_message_before_any_replica_starts(
+def test_an_unusable_store_gives_one_message_before_any_replica_starts(
     ground: Ground, seaweed: Seaweed, tmp_path: Path, wrong: str
 ) -> None:
     (port,) = free_ports(1)

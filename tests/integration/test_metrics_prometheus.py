@@ -70,9 +70,7 @@ def check_asked_by_name(prometheus: Prometheus, score: Value) -> None:
     assert prometheus.query(f"{scores.SCORE.name}{{{matchers}}}") == [score]
 
 
-def test_a_driver_exports_what_the_catalogue_says_and_its_numbers_are_the_ledgers(
-    ground: Ground, tmp_path: Path
-) -> None:
+def test_a_driver_exports_the_catalogue_and_its_numbers_match_the_ledger(ground: Ground, tmp_path: Path) -> None:
     output = tmp_path / "output"
     arguments = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0"]
     with ground.closed(), Run(tmp_path, arguments) as run:
@@ -120,7 +118,7 @@ def test_a_driver_exports_what_the_catalogue_says_and_its_numbers_are_the_ledger
         assert run.ended() == 0, run.stderr
 
 
-def test_names_that_mean_harm_are_only_names_to_a_drivers_prometheus(tmp_path: Path) -> None:
+def test_malicious_names_are_plain_names_to_a_drivers_prometheus(tmp_path: Path) -> None:
     suite = write_suite(tmp_path / "suite", [f"What is {n} and {n}?" for n in range(24)])
     gate = tmp_path / "gate"
     gate.touch()
@@ -150,7 +148,7 @@ def test_names_that_mean_harm_are_only_names_to_a_drivers_prometheus(tmp_path: P
         assert run.ended() == 0, run.stderr
 
 
-def test_an_operator_exports_what_the_catalogue_says_whatever_the_names(control_plane: Cluster, tmp_path: Path) -> None:
+def test_an_operator_exports_the_catalogue_whatever_the_names(control_plane: Cluster, tmp_path: Path) -> None:
     with_evalruns(control_plane).create_namespace("scraped")
     scene = Scene(control_plane, "scraped", tmp_path)
     named = {"task": WILD_TASK, "metric": "exact_match", "filter": WILD_FILTER}

@@ -34,7 +34,7 @@ def source(hub: HubServer, revision: str | None = None, digest: str | None = Non
     return ModelSource("hf://org/small", revision, digest, endpoint=hub.endpoint)
 
 
-def test_a_branch_is_resolved_to_a_commit_and_only_model_files_are_brought(hub: HubServer, tmp_path: Path) -> None:
+def test_a_branch_is_resolved_to_a_commit_and_only_model_files_are_fetched(hub: HubServer, tmp_path: Path) -> None:
     content = model_content()
     other = {"README.md": b"#", "modeling.py": b"print()", "pytorch_model.bin": b"pickle", "onnx/config.json": b"{}"}
     commit = hub.repos["org/small"].commit(content | other)
@@ -61,7 +61,7 @@ def test_a_second_fetch_downloads_nothing_and_a_commit_asks_nothing(hub: HubServ
     assert hub.requests == requests + 1
 
 
-def test_looking_at_a_model_pins_its_commit_and_its_content_without_the_weights(hub: HubServer, tmp_path: Path) -> None:
+def test_inspecting_a_model_pins_its_commit_and_content_without_the_weights(hub: HubServer, tmp_path: Path) -> None:
     content = model_content()
     repo = hub.repos["org/small"]
     commit = repo.commit(content)
@@ -110,7 +110,7 @@ def test_the_endpoint_of_the_environment_is_read_at_each_call(
         ("hf://org/private", None, "is not there, or is private"),
     ],
 )
-def test_what_is_not_there_or_not_allowed_is_said(
+def test_missing_and_forbidden_models_are_reported(
     hub: HubServer, tmp_path: Path, uri: str, revision: str | None, message: str
 ) -> None:
     hub.repos["org/small"].commit(model_content())
@@ -144,14 +144,14 @@ def test_a_model_without_safetensors_is_refused_before_any_download(hub: HubServ
     assert not hub.gets
 
 
-def test_code_that_comes_with_a_model_is_never_brought(hub: HubServer, tmp_path: Path) -> None:
+def test_code_in_a_model_is_never_fetched(hub: HubServer, tmp_path: Path) -> None:
     files = {"config.json": b'{"auto_map": {"AutoConfig": "x.Y"}}', "x.py": b"raise SystemExit"}
     hub.repos["org/small"].commit(model_content() | files)
     assert "x.py" not in fetch_model(source(hub), tmp_path).files
     assert "x.py" not in hub.gets
 
 
-def test_a_cut_connection_is_mended(hub: HubServer, tmp_path: Path) -> None:
+def test_a_broken_connection_is_retried(hub: HubServer, tmp_path: Path) -> None:
     content = model_content()
     hub.repos["org/small"].commit(content)
     hub.cut = 1
@@ -169,7 +169,7 @@ def test_a_busy_hub_is_waited_for_and_a_dead_one_given_up(hub: HubServer, tmp_pa
         fetch_model(source(hub), tmp_path, patience_s=PATIENCE_S)
 
 
-def test_bytes_that_changed_on_the_way_are_found_and_brought_again(hub: HubServer, tmp_path: Path) -> None:
+def test_bytes_changed_in_transit_are_detected_and_fetched_again(hub: HubServer, tmp_path: Path) -> None:
     hub.repos["org/small"].commit(model_content())
     hub.corrupt = 1
     with pytest.raises(StoreUnavailable, match="damaged on its way"):
@@ -178,7 +178,7 @@ def test_bytes_that_changed_on_the_way_are_found_and_brought_again(hub: HubServe
     assert sorted(hub.gets[name] for name in (SHARD_1, SHARD_2)) == [1, 2]
 
 
-def test_a_killed_download_is_never_a_model_and_the_next_process_goes_on(hub: HubServer, tmp_path: Path) -> None:
+def test_a_killed_download_is_never_a_model_and_the_next_process_continues_it(hub: HubServer, tmp_path: Path) -> None:
     content = model_content(values=600_000)
     hub.repos["org/small"].commit(content)
     small = sum(len(data) for name, data in content.items() if not name.endswith(".safetensors"))
@@ -204,7 +204,7 @@ def test_two_processes_share_one_download(hub: HubServer, tmp_path: Path) -> Non
     assert set(hub.gets.values()) == {1}
 
 
-def test_who_waits_for_a_process_that_is_killed_takes_over(hub: HubServer, tmp_path: Path) -> None:
+def test_a_process_that_waits_for_a_killed_one_takes_over(hub: HubServer, tmp_path: Path) -> None:
     hub.repos["org/small"].commit(model_content())
     first, second = Fetcher(repr(source(hub)), tmp_path, halt_at=1), Fetcher(repr(source(hub)), tmp_path)
     first.go()

@@ -60,7 +60,7 @@ def through(proxy: FlakyProxy, source: ModelSource) -> ModelSource:
     return replace(source, storage=proxy.before(source.storage))
 
 
-def test_a_model_is_brought_whole_and_nothing_else_is(client: S3Client, source: ModelSource, tmp_path: Path) -> None:
+def test_a_complete_model_is_fetched_and_nothing_else(client: S3Client, source: ModelSource, tmp_path: Path) -> None:
     content = model_content() | {"additional_chat_templates/tools.jinja": b"{{ tools }}", "empty.json": b""}
     upload(client, source, content | {"train.py": b"", "optimizer.pt": b"x", "step-1/config.json": b"{}"})
     seen: list[FetchProgress] = []
@@ -86,7 +86,7 @@ def test_a_second_fetch_lists_and_downloads_nothing(
     assert proxy.requests == before + 1
 
 
-def test_looking_at_a_model_lists_it_and_reads_what_is_no_weights(
+def test_inspecting_a_model_lists_it_and_reads_everything_but_weights(
     client: S3Client, source: ModelSource, proxy: FlakyProxy, tmp_path: Path
 ) -> None:
     content = model_content()
@@ -114,7 +114,7 @@ def test_an_overwritten_model_is_another_one(client: S3Client, source: ModelSour
         fetch_model(replace(source, digest=before.digest), tmp_path)
 
 
-def test_a_model_that_changes_under_the_download_is_noticed(
+def test_a_change_of_the_model_during_the_download_is_noticed(
     client: S3Client, source: ModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "THREADS", 1)
@@ -131,7 +131,7 @@ def test_a_model_that_changes_under_the_download_is_noticed(
         fetch_model(source, tmp_path, progress=change)
 
 
-def test_a_store_in_trouble_is_waited_for_and_a_dead_one_given_up(
+def test_a_failing_store_is_waited_for_and_a_dead_one_given_up(
     client: S3Client, source: ModelSource, proxy: FlakyProxy, tmp_path: Path
 ) -> None:
     upload(client, source, model_content())
@@ -151,12 +151,12 @@ def test_a_store_in_trouble_is_waited_for_and_a_dead_one_given_up(
         ("s3:///x", "names no bucket"),
     ],
 )
-def test_what_is_not_there_is_said(source: ModelSource, tmp_path: Path, uri: str, message: str) -> None:
+def test_missing_models_are_reported(source: ModelSource, tmp_path: Path, uri: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fetch_model(replace(source, uri=uri), tmp_path)
 
 
-def test_wrong_credentials_are_the_users_to_mend(seaweed: Seaweed, source: ModelSource, tmp_path: Path) -> None:
+def test_wrong_credentials_are_an_input_error(seaweed: Seaweed, source: ModelSource, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not know this access key"):
         fetch_model(replace(source, storage=seaweed.wrong_settings()), tmp_path)
 
@@ -167,7 +167,7 @@ def test_a_prefix_above_the_model_names_its_folders(client: S3Client, source: Mo
         fetch_model(replace(source, uri=source.uri.removesuffix("step-4000/")), tmp_path)
 
 
-def test_a_truncated_shard_is_found_and_not_kept(client: S3Client, source: ModelSource, tmp_path: Path) -> None:
+def test_a_truncated_shard_is_detected_and_discarded(client: S3Client, source: ModelSource, tmp_path: Path) -> None:
     content = model_content()
     upload(client, source, content | {SHARD_2: content[SHARD_2][:-7]})
     with pytest.raises(InputError, match=rf"{SHARD_2} is damaged"):
@@ -175,7 +175,7 @@ def test_a_truncated_shard_is_found_and_not_kept(client: S3Client, source: Model
     assert not list((tmp_path / "models").glob(".partial-*"))
 
 
-def test_a_killed_download_is_continued_where_it_stood(
+def test_a_killed_download_continues_where_it_stopped(
     client: S3Client, source: ModelSource, proxy: FlakyProxy, tmp_path: Path
 ) -> None:
     content = model_content(values=400_000)

@@ -23,7 +23,7 @@ def scene(control_plane: Cluster, tmp_path: Path, request: pytest.FixtureRequest
 
 
 @pytest.mark.slow
-def test_an_operator_that_dies_after_each_of_its_writes_brings_a_run_to_its_end(scene: Scene) -> None:
+def test_an_operator_that_dies_after_each_of_its_writes_still_completes_a_run(scene: Scene) -> None:
     operator = scene.operator(module="support.crashing_operator", progressSeconds=20)
     with operator, PlayingDriver("127.0.12.1", RUNNING) as progress:
         scene.apply()
@@ -47,9 +47,7 @@ def test_an_operator_that_dies_after_each_of_its_writes_brings_a_run_to_its_end(
     assert sum(event.get("count", 1) for event in made) == 3, "one driver and two replicas, and no pod more"
 
 
-def test_a_watch_that_falls_silent_is_seen_and_what_it_missed_is_mended_meanwhile(
-    scene: Scene, control_plane: Cluster
-) -> None:
+def test_a_silent_watch_is_detected_and_missed_events_are_recovered(scene: Scene, control_plane: Cluster) -> None:
     port = control_plane.state.endpoints.api_port
     with TcpProxy("127.0.0.1", port) as proxy:
         environment = {"EVALRUN_TEST_WATCHES": f"https://127.0.0.1:{proxy.port}"}
@@ -67,7 +65,7 @@ def test_a_watch_that_falls_silent_is_seen_and_what_it_missed_is_mended_meanwhil
             assert operator.stop() == 0
 
 
-def test_an_api_server_that_is_away_costs_nothing_but_time(scene: Scene, control_plane: Cluster) -> None:
+def test_an_unavailable_api_server_costs_only_time(scene: Scene, control_plane: Cluster) -> None:
     with TcpProxy("127.0.0.1", control_plane.state.endpoints.api_port) as proxy:
         config = yaml.safe_load(control_plane.kubeconfig.read_text())
         config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{proxy.port}"
@@ -87,7 +85,7 @@ def test_an_api_server_that_is_away_costs_nothing_but_time(scene: Scene, control
             assert operator.process is not None and operator.process.poll() is None, "the same process all along"
 
 
-def test_an_operator_without_the_right_to_see_secrets_says_which_binding_is_missing(scene: Scene) -> None:
+def test_an_operator_without_permission_for_secrets_names_the_missing_binding(scene: Scene) -> None:
     """With the rights of a cluster-wide installation, in a namespace that nobody opened to it."""
     rules = [
         {"apiGroups": ["evalrun.dev"], "resources": ["evalruns", "evalruns/status"], "verbs": ["*"]},

@@ -55,7 +55,7 @@ def test_a_run_from_apply_to_its_scores(scene: Scene, operator: OperatorProcess)
     scene.cluster.kubectl("wait", "--for=condition=Complete", "evr/nightly", "-n", scene.namespace, "--timeout=5s")
 
 
-def test_progress_that_moves_all_the_time_is_written_now_and_then(scene: Scene) -> None:
+def test_constantly_changing_progress_is_written_occasionally(scene: Scene) -> None:
     with scene.operator(progressSeconds=1.5) as operator, PlayingDriver("127.0.11.3", RUNNING) as moving:
         operator.wait_ready()
         moving.on_ask = lambda: RUNNING.model_copy(update={"counts": Counts(planned=10**6, ok=moving.asked)})
@@ -69,7 +69,7 @@ def test_progress_that_moves_all_the_time_is_written_now_and_then(scene: Scene) 
         assert time.monotonic() - begun > 2 * 1.5
 
 
-def test_suspending_takes_all_pods_away_and_resuming_goes_on_uncharged(scene: Scene, operator: OperatorProcess) -> None:
+def test_suspending_removes_all_pods_and_resuming_continues_uncharged(scene: Scene, operator: OperatorProcess) -> None:
     scene.apply()
     (driver,) = scene.kubelet.wait_pods(Component.DRIVER)
     scene.kubelet.runs(driver, ready=True)
@@ -86,7 +86,7 @@ def test_suspending_takes_all_pods_away_and_resuming_goes_on_uncharged(scene: Sc
     assert status["chargedAttempts"] == 0
 
 
-def test_a_failed_driver_is_followed_by_the_next_attempt_and_then_by_the_end(
+def test_a_failed_driver_is_followed_by_the_next_attempt_until_the_limit(
     scene: Scene, operator: OperatorProcess
 ) -> None:
     failed = RunResult(phase=Phase.FAILED, failure=Failure(reason=Reason.REPLICAS_FAILED, message="they died"))
@@ -110,7 +110,7 @@ def test_replicas_grow_and_shrink(scene: Scene, operator: OperatorProcess) -> No
         scene.kubelet.wait_pods(Component.REPLICA, 1)
 
 
-def test_a_deleted_run_takes_everything_along_and_a_new_one_of_its_name_starts(
+def test_deleting_a_run_deletes_everything_and_a_new_one_of_its_name_starts(
     scene: Scene, operator: OperatorProcess
 ) -> None:
     first = scene.apply()
@@ -124,9 +124,7 @@ def test_a_deleted_run_takes_everything_along_and_a_new_one_of_its_name_starts(
     assert {name for _, name, _ in scene.children()} >= {"nightly-a1-driver"}
 
 
-def test_a_run_that_is_deleted_while_the_operator_is_away_leaves_nothing(
-    scene: Scene, operator: OperatorProcess
-) -> None:
+def test_a_run_deleted_while_the_operator_is_down_leaves_nothing(scene: Scene, operator: OperatorProcess) -> None:
     scene.apply()
     scene.kubelet.wait_pods(Component.DRIVER)
     assert operator.stop() == 0
@@ -134,9 +132,7 @@ def test_a_run_that_is_deleted_while_the_operator_is_away_leaves_nothing(
     scene.wait(lambda: not scene.children(), "garbage collection")
 
 
-def test_what_happened_while_the_operator_was_away_is_found_on_its_return(
-    scene: Scene, operator: OperatorProcess
-) -> None:
+def test_changes_while_the_operator_was_down_are_found_on_its_return(scene: Scene, operator: OperatorProcess) -> None:
     scene.apply()
     scene.kubelet.wait_pods(Component.DRIVER)
     scene.wait_phase(Phase.STARTING)
@@ -146,18 +142,14 @@ def test_what_happened_while_the_operator_was_away_is_found_on_its_return(
     assert scene.wait_phase(Phase.SUCCEEDED)["attempt"] == 1
 
 
-def test_a_finished_run_is_deleted_when_its_time_is_over_and_not_before(
-    scene: Scene, operator: OperatorProcess
-) -> None:
+def test_a_finished_run_is_deleted_after_its_ttl_and_not_before(scene: Scene, operator: OperatorProcess) -> None:
     scene.apply(policy={"ttlSecondsAfterFinished": 3})
     scene.kubelet.driver_ends(SUCCEEDED)
     scene.wait_phase(Phase.SUCCEEDED)
     scene.cluster.wait_gone("evr", "nightly", 20, scene.namespace)
 
 
-def test_a_secret_without_the_label_is_not_used_until_its_owner_allows_it(
-    scene: Scene, operator: OperatorProcess
-) -> None:
+def test_a_secret_is_not_used_until_its_owner_adds_the_label(scene: Scene, operator: OperatorProcess) -> None:
     scene.secret("keys", allowed=False)
     scene.apply(output={"uri": "s3://evals/", "storage": {"credentialsSecretRef": {"name": "keys"}}})
     status = scene.wait_phase(Phase.PENDING)
@@ -169,14 +161,14 @@ def test_a_secret_without_the_label_is_not_used_until_its_owner_allows_it(
     assert "do-not-tell" not in operator.said()
 
 
-def test_a_missing_object_ends_the_run_when_its_grace_is_over(scene: Scene) -> None:
+def test_a_missing_object_ends_the_run_after_the_grace_period(scene: Scene) -> None:
     with scene.operator(referenceGraceSeconds=1):
         scene.apply(benchmarks=[{"task": "mine", "source": {"configMap": {"name": "not-there"}}}])
         status = scene.wait_phase(Phase.INVALID)
     assert condition(status, "Accepted") == ("False", "NotFound")
 
 
-def test_a_spec_that_breaks_a_rule_which_the_api_server_cannot_check_is_invalid(
+def test_a_spec_that_breaks_a_rule_unknown_to_the_api_server_is_invalid(
     scene: Scene, operator: OperatorProcess
 ) -> None:
     scene.apply(benchmarks=[{"task": "gsm8k"}, {"task": "gsm8k"}])
@@ -185,7 +177,7 @@ def test_a_spec_that_breaks_a_rule_which_the_api_server_cannot_check_is_invalid(
     assert not scene.jobs()
 
 
-def test_a_quota_that_refuses_a_child_is_told_and_waited_for(scene: Scene, operator: OperatorProcess) -> None:
+def test_a_quota_that_refuses_a_child_is_reported_and_waited_for(scene: Scene, operator: OperatorProcess) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
     scene.cluster.api.create({**quota, "spec": {"hard": {"count/jobs.batch": "0"}}}, scene.namespace)
     scene.wait(

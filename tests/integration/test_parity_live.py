@@ -124,7 +124,7 @@ def test_differences_in_bfloat16_are_no_larger_than_lm_evals_own(way: str, live:
             assert sum(document["margins"]) <= 2 * noise, (name, document)
 
 
-def test_items_that_do_not_fit_are_named_where_lm_eval_cuts_them(live: Callable[[str], Report]) -> None:
+def test_items_that_do_not_fit_fail_by_name_where_lm_eval_truncates_them(live: Callable[[str], Report]) -> None:
     case = live("float32")["cases"]["too long"]
 
     assert case["longest_prompt"] <= CONTEXT  # lm-eval asked every one, some of them cut
@@ -137,7 +137,7 @@ def test_items_that_do_not_fit_are_named_where_lm_eval_cuts_them(live: Callable[
     assert found["generations"]["equal"] == found["generations"]["count"] == 2
 
 
-def test_lm_eval_samples_where_a_task_does_not_say_and_evalrun_is_greedy(live: Callable[[str], Report]) -> None:
+def test_evalrun_is_greedy_by_default_where_lm_eval_samples(live: Callable[[str], Report]) -> None:
     cases = live("float32")["cases"]
 
     assert cases["sampling unsaid"]["temperatures"] == [1.0]

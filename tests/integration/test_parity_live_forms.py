@@ -82,7 +82,7 @@ def fast_forms() -> Forms:
     return Forms(TextCodec(ByteTokenizer()), max_model_len=100, fast=True, seed=1)
 
 
-def test_more_choices_than_a_call_may_have_are_asked_in_several() -> None:
+def test_more_choices_than_a_call_allows_become_several_calls() -> None:
     form = fast_forms().of(choices_item(MAX_CHOICES + 60))
 
     assert [len(call.choices) for call in form.calls] == [90, 60]  # each token once in a call
@@ -103,7 +103,7 @@ def test_every_choice_that_no_token_beats_is_greedy(top: float, greedy: tuple[bo
     assert [response.value for (response,) in responses] == list(zip((-1.0, -1.0, -2.0), greedy, strict=True))
 
 
-def test_fast_makes_other_calls_for_choices_of_one_token_and_greedy_repeats_alone() -> None:
+def test_fast_numerics_change_only_calls_for_single_token_choices_and_greedy_repeats() -> None:
     greedy = {"until": ["\n"], "do_sample": False, "max_gen_toks": 8}
     requests = [
         (RequestType.GENERATE_UNTIL, ("Why?", greedy), 1),

@@ -78,7 +78,7 @@ def elsewhere() -> Iterator[Executor]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_same_responses_make_the_same_results(
+def test_equal_responses_give_equal_results(
     name: str, tmp_path: Path, elsewhere: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build, case = CASES[name]
@@ -92,7 +92,7 @@ def test_the_same_responses_make_the_same_results(
     assert comparable(ours) == comparable(theirs)
 
 
-def test_the_comparison_sees_one_other_answer(
+def test_the_comparison_detects_a_single_different_answer(
     tmp_path: Path, elsewhere: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite = suites.gsm8k(Suite(tmp_path / "suite"), benchmark_data())

@@ -42,7 +42,7 @@ def test_a_complete_run_is_not_redone(ground: Ground, file: Path, output: Path) 
     ("setting", "field"),
     [("spec.seed=7", "seed: 1234 there, 7 now"), ("spec.benchmarks.0.limit=5", "benchmarks[0].limit")],
 )
-def test_another_plan_in_the_same_place_is_refused_by_the_field_that_differs(
+def test_another_plan_in_the_same_output_is_refused_by_the_differing_field(
     file: Path, output: Path, setting: str, field: str
 ) -> None:
     with Run(output.parent, ["run", file, "--output", output, "--set", setting]) as run:
@@ -53,7 +53,7 @@ def test_another_plan_in_the_same_place_is_refused_by_the_field_that_differs(
         assert run.stdout == ""
 
 
-def test_fresh_leaves_the_old_run_alone_and_writes_beside_it(ground: Ground, file: Path, output: Path) -> None:
+def test_fresh_leaves_the_old_run_unchanged_and_writes_beside_it(ground: Ground, file: Path, output: Path) -> None:
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
     beside = output.with_name("output-2")
     with ground.closed(), Run(output.parent, ["run", file, "--output", output, "--fresh"]) as run:
@@ -63,7 +63,7 @@ def test_fresh_leaves_the_old_run_alone_and_writes_beside_it(ground: Ground, fil
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["damaged", "lost"])
-def test_a_broken_manifest_segment_is_planned_again_and_the_run_comes_to_the_same(
+def test_a_damaged_manifest_segment_is_planned_again_with_the_same_results(
     ground: Ground, file: Path, output: Path, lost: bool
 ) -> None:
     """The plan is a function of the spec: what was planned is planned again, and the parts are kept."""
@@ -85,9 +85,7 @@ def test_a_broken_manifest_segment_is_planned_again_and_the_run_comes_to_the_sam
     assert len(list(output.glob("corrupt/*/manifest/sums/000000.parquet"))) == (0 if lost else 1)
 
 
-def test_a_damaged_index_of_a_manifest_is_one_message_that_says_how_to_go_on(
-    ground: Ground, file: Path, output: Path
-) -> None:
+def test_a_damaged_manifest_index_gives_one_message_with_the_way_out(ground: Ground, file: Path, output: Path) -> None:
     (output / "COMPLETE").unlink()
     index = output / "manifest/sums/index.json"
     whole = damage(index)
@@ -105,7 +103,7 @@ def test_a_damaged_index_of_a_manifest_is_one_message_that_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("text", ["{", '{"identity": 3}'])
-def test_a_damaged_run_json_is_one_message(file: Path, output: Path, text: str) -> None:
+def test_a_damaged_run_json_gives_one_message(file: Path, output: Path, text: str) -> None:
     (output / "COMPLETE").unlink()
     (output / "run.json").write_text(text)
     with Run(output.parent, ["run", file, "--output", output]) as run:
@@ -117,7 +115,7 @@ def test_a_damaged_run_json_is_one_message(file: Path, output: Path, text: str) 
         assert "replicas" not in run.stderr
 
 
-def test_parts_without_their_run_json_are_not_taken_for_this_run(file: Path, output: Path) -> None:
+def test_parts_without_their_run_json_are_not_reused(file: Path, output: Path) -> None:
     """Another model's answers would pass for this one's: the manifest does not tell them apart."""
     for name in ("COMPLETE", "run.json"):
         (output / name).unlink()
@@ -127,7 +125,7 @@ def test_parts_without_their_run_json_are_not_taken_for_this_run(file: Path, out
         assert "Traceback" not in run.stderr
 
 
-def test_damaged_results_of_a_complete_run_are_never_read(file: Path, output: Path) -> None:
+def test_damaged_results_of_a_complete_run_are_never_accepted(file: Path, output: Path) -> None:
     damage(output / "results.json")
     with Run(output.parent, ["results", output]) as run:
         assert run.ended() == 1

@@ -134,7 +134,7 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], int, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_one_message_and_an_exit_code(tmp_path: Path, case: str) -> None:
+def test_bad_input_gives_one_message_and_an_exit_code(tmp_path: Path, case: str) -> None:
     arguments, code, expected = CASES[case]
     command = [str(EVALRUN), "run", *map(str, arguments(tmp_path))]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path)

@@ -157,7 +157,7 @@ def test_a_scraped_run_whose_replica_is_killed(ground: Ground, tmp_path: Path) -
     assert "evalrun_eta_seconds" not in {name for name, _ in last.values}
 
 
-def test_a_run_that_goes_on_from_what_is_kept(ground: Ground, tmp_path: Path) -> None:
+def test_a_resumed_run_that_is_scraped(ground: Ground, tmp_path: Path) -> None:
     output = tmp_path / "output"
     command = ["run", write_run(tmp_path / "run.yaml", ground.suite), "--output", output, "--port", "0"]
     with ground.closed():

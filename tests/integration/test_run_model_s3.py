@@ -60,7 +60,7 @@ def file_of(seaweed: Seaweed, folder: Path) -> Path:
     )
 
 
-def test_the_driver_looks_replicas_bring_and_the_ledger_remembers(model: Path, tmp_path: Path) -> None:
+def test_the_driver_inspects_replicas_fetch_and_the_ledger_records_the_model(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
     arguments = ["--output", output]
     with Seaweed(tmp_path / "s3") as seaweed:

@@ -49,14 +49,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
             return S3Store("evals", f"{tmp_path.name}/ü run", seaweed.settings())
 
 
-def test_what_is_written_is_read(store: ObjectStore) -> None:
+def test_written_objects_are_read_back(store: ObjectStore) -> None:
     for data in (b"", b"\0\xff" * 5, b"x" * 3_000_000):
         store.put("a/b", data)
         assert store.get("a/b") == data
     assert store.exists("a/b")
 
 
-def test_a_missing_object_is_said_to_be_missing(store: ObjectStore) -> None:
+def test_a_missing_object_is_reported_as_missing(store: ObjectStore) -> None:
     store.put("a/b", b"1")
     for key in ("a/c", "a", "a/b/c", "x/y"):
         assert not store.exists(key)
@@ -68,14 +68,14 @@ def test_a_missing_object_is_said_to_be_missing(store: ObjectStore) -> None:
     assert list(store.list("")) == ["a/b"]
 
 
-def test_the_first_creator_wins_and_a_retry_of_it_does_too(store: ObjectStore) -> None:
+def test_the_first_creator_wins_and_so_does_its_retry(store: ObjectStore) -> None:
     assert store.create("epochs/000001", b"mine")
     assert not store.create("epochs/000001", b"other")
     assert store.create("epochs/000001", b"mine")
     assert store.get("epochs/000001") == b"mine"
 
 
-def test_of_racing_creators_exactly_one_wins(store: ObjectStore) -> None:
+def test_exactly_one_of_several_concurrent_creators_wins(store: ObjectStore) -> None:
     start = Barrier(8)
 
     def create(number: int) -> bool:
@@ -122,7 +122,7 @@ def test_delete_and_move(store: ObjectStore) -> None:
 @pytest.mark.parametrize(
     "key", ["", "/a", "../a", "a/../../b", "a//b", "a/", ".tmp.a", "a/.tmp.b/c", "a\nb", "x" * 300]
 )
-def test_keys_that_not_every_store_can_hold_are_refused(store: ObjectStore, key: str) -> None:
+def test_keys_that_some_store_cannot_hold_are_refused(store: ObjectStore, key: str) -> None:
     for call in (lambda: store.put(key, b""), lambda: store.create(key, b""), lambda: store.get(key)):
         with pytest.raises(StoreDenied, match="key"):
             call()
@@ -133,7 +133,7 @@ def test_the_probe_passes_and_leaves_nothing(store: ObjectStore) -> None:
     assert list(store.list("")) == []
 
 
-def test_a_spec_crosses_processes(seaweed: Seaweed) -> None:
+def test_a_spec_can_be_sent_to_another_process(seaweed: Seaweed) -> None:
     spec = pickle.loads(pickle.dumps(StoreSpec("s3://evals/spec", seaweed.settings())))
     store = open_store(spec)
     store.put("x", b"1")
@@ -144,7 +144,7 @@ def test_a_spec_crosses_processes(seaweed: Seaweed) -> None:
 class TestS3Faults:
     """What a store's refusals become."""
 
-    def test_wrong_credentials(self, seaweed: Seaweed) -> None:
+    def test_wrong_credentials_are_denied(self, seaweed: Seaweed) -> None:
         store = S3Store("evals", "r", seaweed.wrong_settings())
         for call in (lambda: store.create("a", b""), lambda: list(store.list("")), lambda: store.exists("a")):
             with pytest.raises(StoreDenied, match=r"s3://evals/r/.*127\.0\.0\.1.*credentials"):
@@ -155,19 +155,19 @@ class TestS3Faults:
         with pytest.raises(StoreDenied, match=r"AccessDenied.*put"):
             probe_store(store)
 
-    def test_no_such_bucket(self, seaweed: Seaweed) -> None:
+    def test_a_missing_bucket_is_denied(self, seaweed: Seaweed) -> None:
         store = S3Store("nowhere", "r", seaweed.settings())
         with pytest.raises(StoreDenied, match="bucket does not exist"):
             list(store.list(""))
         with pytest.raises(StoreDenied):
             probe_store(store)
 
-    def test_nobody_there(self, seaweed: Seaweed) -> None:
+    def test_an_unreachable_store_is_unavailable(self, seaweed: Seaweed) -> None:
         store = S3Store("evals", "r", replace(seaweed.settings(), endpoint_url="http://127.0.0.1:1"))
         with pytest.raises(StoreUnavailable, match="Check the endpoint"):
             store.get("a")
 
-    def test_keys_that_were_rotated_are_taken_from_their_files(self, tmp_path: Path) -> None:
+    def test_rotated_keys_are_read_from_their_files(self, tmp_path: Path) -> None:
         with Seaweed(tmp_path / "own") as seaweed:
             seaweed.create_bucket("evals")
             settings = replace(seaweed.settings(), credentials_dir=str(tmp_path / "secret"))
@@ -183,7 +183,7 @@ class TestS3Faults:
             with pytest.raises(StoreDenied, match="AWS_SECRET_ACCESS_KEY cannot be read"):
                 store.get("a")
 
-    def test_a_request_that_was_denied_while_the_files_changed_is_sent_again(
+    def test_a_request_denied_while_the_files_changed_is_retried(
         self, seaweed: Seaweed, proxy: FlakyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = tmp_path / "secret"
@@ -204,7 +204,7 @@ class TestS3Faults:
             assert call()
             assert proxy.requests == before + 2
 
-    def test_a_few_refusals_are_retried_many_are_told(self, seaweed: Seaweed, proxy: FlakyProxy) -> None:
+    def test_a_few_refusals_are_retried_and_many_are_reported(self, seaweed: Seaweed, proxy: FlakyProxy) -> None:
         store = S3Store("evals", "flaky", proxy.before(seaweed.settings()))
         proxy.misbehaviour.slow_down = 1
         proxy.misbehaviour.drop = 1
@@ -218,7 +218,7 @@ class TestS3Faults:
         assert store.get("a") == b"1"
         assert store.repeated == 4
 
-    def test_a_create_that_committed_but_answered_500_is_ours(self, seaweed: Seaweed, proxy: FlakyProxy) -> None:
+    def test_a_create_that_committed_but_answered_500_counts_as_won(self, seaweed: Seaweed, proxy: FlakyProxy) -> None:
         store = S3Store("evals", "flaky", proxy.before(seaweed.settings()))
         proxy.misbehaviour.commit_then_500 = 1
         assert store.create("committed", b"mine")
@@ -231,7 +231,7 @@ class TestS3Faults:
         assert ledger.claim_epoch() == 2
 
     @pytest.mark.slow
-    def test_what_was_acknowledged_survives_a_kill(self, tmp_path: Path) -> None:
+    def test_acknowledged_writes_survive_a_kill(self, tmp_path: Path) -> None:
         with Seaweed(tmp_path) as server:
             server.create_bucket("evals")
             store = S3Store("evals", "r", server.settings())

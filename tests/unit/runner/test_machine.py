@@ -30,14 +30,14 @@ def machine(folder: Path, groups: str, files: dict[str, str | bytes]) -> Path:
     )
 
 
-def test_a_machine_without_limits_is_used_whole(tmp_path: Path) -> None:
+def test_a_machine_without_limits_is_fully_usable(tmp_path: Path) -> None:
     root = machine(tmp_path, "0::/\n", {"memory.max": "max", "cpu.max": "max 100000", "memory.current": "5"})
     assert usable_cpus(root) == 16
     assert available_memory(root) == 48 * GB
     assert memory_limit(root) == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_machine_without_control_groups_is_used_whole(tmp_path: Path) -> None:
+def test_a_machine_without_control_groups_is_fully_usable(tmp_path: Path) -> None:
     root = machine(tmp_path, "", {})
     assert (usable_cpus(root), available_memory(root)) == (16, 48 * GB)
 
@@ -52,7 +52,7 @@ def test_a_quota_of_version_two_is_whole_cpus_and_at_least_one(tmp_path: Path, q
     assert usable_cpus(machine(tmp_path, "0::/\n", {"cpu.max": quota})) == cpus
 
 
-def test_a_containers_memory_of_version_two_without_what_only_caches_files(tmp_path: Path) -> None:
+def test_memory_of_version_two_excludes_file_caches(tmp_path: Path) -> None:
     files = {
         "memory.max": str(8 * GB),
         "memory.current": str(5 * GB),
@@ -63,7 +63,7 @@ def test_a_containers_memory_of_version_two_without_what_only_caches_files(tmp_p
     assert available_memory(root) == 6 * GB
 
 
-def test_the_tightest_group_above_counts(tmp_path: Path) -> None:
+def test_the_strictest_parent_group_counts(tmp_path: Path) -> None:
     root = machine(
         tmp_path,
         "0::/pods/mine\n",
@@ -72,7 +72,7 @@ def test_the_tightest_group_above_counts(tmp_path: Path) -> None:
     assert usable_cpus(root) == 3
 
 
-def test_a_container_of_version_one_sees_its_own_group_where_the_hosts_path_is_not(tmp_path: Path) -> None:
+def test_a_container_of_version_one_finds_its_own_group_without_the_hosts_path(tmp_path: Path) -> None:
     groups = "4:memory:/kubepods/burstable/pod1/c\n3:cpu,cpuacct:/kubepods/burstable/pod1/c\n"
     files = {
         "cpu,cpuacct/cpu.cfs_quota_us": "200000",

@@ -86,7 +86,7 @@ def failed(result: ItemResult, status: ItemStatus = ItemStatus.FAILED) -> ItemRe
     return replace(result, outcome=Outcome(status, error="no"), scores=None, filtered=None)
 
 
-def test_metrics_are_over_the_ok_items_alone(suite: Suite) -> None:
+def test_metrics_cover_ok_items_only(suite: Suite) -> None:
     loaded = load_case(Case(("both",)), suite.folder)
     rows = run(loaded)
     whole = results_of(loaded, rows)

@@ -35,7 +35,7 @@ CASES: dict[str, tuple[Callable[[Sequence[Any]], Any], Sequence[Any], int]] = {
 
 @pytest.mark.filterwarnings("ignore:A single label was found", "ignore::sklearn.exceptions.UndefinedMetricWarning")
 @pytest.mark.parametrize("name", CASES)
-def test_same_number_as_lm_eval(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_equals_lm_evals(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     statistic, values, iters = CASES[name]
     monkeypatch.setenv("DISABLE_MULTIPROC", "1")
 
@@ -59,10 +59,10 @@ def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("statistic", [metrics.median, metrics.perplexity])
-def test_the_fast_way_is_taken(statistic: Callable[[Sequence[Any]], Any]) -> None:
+def test_fast_statistics_are_used(statistic: Callable[[Sequence[Any]], Any]) -> None:
     assert bootstrap._fast(statistic, FLOATS) is not None
 
 
 @pytest.mark.parametrize("statistic", [metrics.f1_score, metrics.matthews_corrcoef])
-def test_the_fast_way_is_taken_for_pairs(statistic: Callable[[Sequence[Any]], Any]) -> None:
+def test_fast_statistics_are_used_for_pairs(statistic: Callable[[Sequence[Any]], Any]) -> None:
     assert bootstrap._fast(statistic, PAIRS) is not None

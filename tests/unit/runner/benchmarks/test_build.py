@@ -98,7 +98,7 @@ def test_documents_are_built_as_they_are_asked_for(suite: Suite) -> None:
         next(items)
 
 
-def test_a_target_that_is_no_text_is_named(suite: Suite) -> None:
+def test_a_target_that_is_not_text_is_reported(suite: Suite) -> None:
     suite.with_data("numbers", [{"question": "1 + 1 =", "answer": 2}])
     suite.with_task(
         "sums", data="numbers", output_type="loglikelihood", doc_to_text="{{question}}", doc_to_target="answer"
@@ -115,7 +115,7 @@ def test_more_shots_than_documents(suite: Suite) -> None:
         next(iter_items(leaf_of(suite, num_fewshot=50), None))
 
 
-def test_documents_that_are_no_json_are_refused(suite: Suite) -> None:
+def test_documents_that_are_not_json_are_refused(suite: Suite) -> None:
     suite.with_data("days", [{"question": "when?", "answer": "now", "day": "2026-01-02T03:04:05"}])
     suite.with_task("sums", data="days", **GENERATE)
 
@@ -123,7 +123,7 @@ def test_documents_that_are_no_json_are_refused(suite: Suite) -> None:
         load_benchmarks([BenchmarkSpec("sums", "sums", source=suite.folder)], seed=3, allow_code=False)
 
 
-def test_a_chat_template_is_needed_where_one_is_applied(suite: Suite) -> None:
+def test_applying_a_chat_template_requires_one(suite: Suite) -> None:
     suite.with_task("sums", data="rows", **GENERATE)
 
     with pytest.raises(

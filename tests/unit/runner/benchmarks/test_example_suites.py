@@ -314,7 +314,7 @@ def test_exactly_the_key_passes_the_check(item: Choice) -> None:
 
 
 @pytest.mark.parametrize("item", CHECKED, ids=lambda item: item.id)
-def test_a_check_speaks_of_what_the_question_says(item: Choice) -> None:
+def test_a_check_refers_to_words_of_its_question(item: Choice) -> None:
     args = " ".join(item.check.split()[1:])
     in_check = {int(n) for n in re.findall(r"\d+", args)}
     assert in_check <= set(stated_numbers(item.question)) | implied_numbers(item.question)
@@ -343,7 +343,7 @@ def test_a_sum_is_the_value_of_its_expression(item: Sum) -> None:
 
 
 @pytest.mark.parametrize("item", SUMS + SUM_SHOTS, ids=lambda item: item.id)
-def test_a_sum_uses_the_numbers_of_its_question(item: Sum) -> None:
+def test_a_sum_uses_the_numbers_in_its_question(item: Sum) -> None:
     stated, used = stated_numbers(item.question), Counter(int(n) for n in re.findall(r"\d+", item.expression))
     assert stated <= used, "a number of the question is not in the expression"
     known = set(stated) | implied_numbers(item.question)
@@ -382,7 +382,7 @@ def _score_of_texts(task: Any, respond: Callable[[dict[str, Any]], str], filter_
     ]
 
 
-def test_the_suites_hold_no_code() -> None:
+def test_the_suites_contain_no_code() -> None:
     for path in QUICKSTART.glob("*.yaml"):
         yaml.safe_load(path.read_text(encoding="utf-8"))  # refuses !function and every other tag
     assert {path.suffix for path in QUICKSTART.rglob("*") if path.is_file()} == {".yaml", ".jsonl"}

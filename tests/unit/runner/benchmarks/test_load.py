@@ -80,7 +80,7 @@ def test_shots_are_overridden_as_in_lm_eval(suite: Suite, own: int | None, asked
 
 
 @pytest.mark.parametrize(("shots", "kept"), [(0, 0), (2, 12)])
-def test_few_shot_documents_are_kept_only_where_they_are_used(suite: Suite, shots: int, kept: int) -> None:
+def test_few_shot_documents_are_stored_only_if_they_are_used(suite: Suite, shots: int, kept: int) -> None:
     suite.with_task("sums", data="rows", **GENERATE)
 
     (leaf,) = load(suite, "sums", num_fewshot=shots).leaves
@@ -88,7 +88,7 @@ def test_few_shot_documents_are_kept_only_where_they_are_used(suite: Suite, shot
     assert len(leaf.task.sampler.df) == kept
 
 
-def test_a_task_that_leaves_the_process_is_an_input_error(suite: Suite) -> None:
+def test_a_task_that_exits_the_process_is_an_input_error(suite: Suite) -> None:
     suite.with_file("rude.py", "import sys\nsys.exit('install the prover first')\n")
     suite.with_file("sums.yaml", "task: sums\nprocess_docs: !function rude.docs\n")
 
@@ -96,7 +96,7 @@ def test_a_task_that_leaves_the_process_is_an_input_error(suite: Suite) -> None:
         load(suite, "sums", allow_code=True)
 
 
-def test_generation_is_updated_and_not_replaced(suite: Suite) -> None:
+def test_generation_arguments_are_updated_not_replaced(suite: Suite) -> None:
     suite.with_task("sums", data="rows", **GENERATE, generation_kwargs={"until": ["\n"], "max_gen_toks": 5})
 
     (leaf,) = load(suite, "sums", generation={"max_gen_toks": 9, "temperature": 0.5}).leaves
@@ -177,7 +177,7 @@ def test_wrong_seeds(suite: Suite, seed: int) -> None:
         ({"doc_to_image": "picture"}, "images or audio"),
     ],
 )
-def test_broken_tasks_are_named_with_what_is_wrong(
+def test_broken_tasks_are_reported_with_the_problem(
     suite: Suite, config: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
@@ -193,7 +193,7 @@ def test_broken_tasks_are_named_with_what_is_wrong(
         load(suite, "sums")
 
 
-def test_code_that_the_model_writes_needs_leave(suite: Suite) -> None:
+def test_running_code_of_the_model_needs_permission(suite: Suite) -> None:
     suite.with_task("sums", data="rows", **GENERATE, unsafe_code=True)
 
     with pytest.raises(InputError, match="unsafe_code"):
@@ -201,7 +201,7 @@ def test_code_that_the_model_writes_needs_leave(suite: Suite) -> None:
     assert load(suite, "sums", allow_code=True).leaves
 
 
-def test_a_group_that_lists_what_is_not_there(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_with_an_unknown_member_is_refused(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     suite.with_task("sums", data="rows", **GENERATE).with_group("all", ["sums", "gone"])
     # lm-eval's own index takes seconds, and would not hold it either.
     monkeypatch.setattr("evalrun_runner.benchmarks.load._names_others", lambda manager: False)

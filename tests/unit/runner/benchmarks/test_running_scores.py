@@ -29,7 +29,7 @@ def tally_of(numbers: list[float]) -> Tally:
     return tally(row({"none": {"m": number}}) for number in numbers).get(("m", "none"), Tally())
 
 
-def test_metrics_and_filters_are_kept_apart() -> None:
+def test_metrics_and_filters_are_separated() -> None:
     rows = [row({"strict": {"acc": 1, "f1": 0.5}, "loose": {"acc": number}}) for number in (0, 1, 1)]
     assert tally(rows) == {
         ("acc", "strict"): Tally(3, 3.0, 3.0),
@@ -43,7 +43,7 @@ def test_metrics_and_filters_are_kept_apart() -> None:
     [(True, 1.0), (3, 3.0), (-0.5, -0.5), (np.float64(2.5), 2.5), (np.float32(0.25), 0.25), (np.int32(7), 7.0),
      (np.bool_(True), 1.0)],
 )  # fmt: skip
-def test_plain_numbers_count_whatever_their_type(value: Any, number: float) -> None:
+def test_plain_numbers_of_any_type_count(value: Any, number: float) -> None:
     assert tally([row({"none": {"m": value}})]) == {("m", "none"): Tally(1, number, number * number)}
 
 
@@ -52,7 +52,7 @@ def test_plain_numbers_count_whatever_their_type(value: Any, number: float) -> N
     [math.nan, math.inf, np.float64("nan"), 10**400, (1.0, 2), [1.0], "1", None, {"a": 1}, np.array([1.0]), 1j],
     ids=repr,
 )
-def test_all_else_is_left_out_and_its_neighbours_are_not(value: Any) -> None:
+def test_other_values_are_skipped_but_their_neighbors_are_not(value: Any) -> None:
     assert tally([row({"none": {"odd": value, "m": 2}})]) == {("m", "none"): Tally(1, 2.0, 4.0)}
 
 
@@ -92,25 +92,25 @@ def test_mean_and_error_are_those_of_lm_eval(numbers: list[float]) -> None:
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=500))
-def test_of_right_and_wrong_the_error_is_exact(numbers: list[float]) -> None:
+def test_the_error_of_right_and_wrong_answers_is_exact(numbers: list[float]) -> None:
     assume(len(set(numbers)) > 1)
     _, stderr = mean_and_stderr(tally_of(numbers))
     assert stderr == pytest.approx(mean_stderr(numbers), rel=1e-12)
 
 
 @given(st.floats(-1e150, 1e150), st.integers(2, 200))
-def test_equal_values_are_as_good_as_sure(number: float, times: int) -> None:
+def test_equal_values_have_almost_no_error(number: float, times: int) -> None:
     found, stderr = mean_and_stderr(tally_of([number] * times))
     assert found == pytest.approx(number, rel=1e-12)
     assert stderr is not None
     assert 0 <= stderr <= 1e-7 * abs(number)
 
 
-def test_an_error_that_no_float_can_hold_is_none() -> None:
+def test_an_error_too_large_for_a_float_is_none() -> None:
     assert mean_and_stderr(tally_of([1e200, -1e200])) == (0.0, None)
 
 
-def test_replicas_need_no_lm_eval_for_it() -> None:
+def test_running_scores_do_not_import_lm_eval() -> None:
     program = (
         "import sys, evalrun_runner.replica.assembly\n"
         "sys.exit(any(name in sys.modules for name in ('lm_eval', 'datasets')))"

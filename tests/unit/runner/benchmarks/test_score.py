@@ -94,7 +94,7 @@ def test_right_and_wrong_answers(suite: Suite) -> None:
     assert [result.item_hash for result in results] == [item.hash for item in items]
 
 
-def test_what_is_not_ok_passes_through_unscored(suite: Suite) -> None:
+def test_outcomes_that_are_not_ok_pass_through_unscored(suite: Suite) -> None:
     leaf = with_sums(suite)
     items = list(iter_items(leaf, None))[:3]
     outcomes = [
@@ -109,7 +109,7 @@ def test_what_is_not_ok_passes_through_unscored(suite: Suite) -> None:
     assert [result.scores is None for result in results] == [True, False, True]
 
 
-def test_an_error_of_a_metric_fails_its_item_alone(suite: Suite) -> None:
+def test_an_error_in_a_metric_fails_only_its_item(suite: Suite) -> None:
     leaf = with_sums(suite, "process_results: !function own.picky\nmetric_list: [{metric: score, aggregation: mean}]")
     items = list(iter_items(leaf, None))
 
@@ -124,7 +124,7 @@ def test_an_error_of_a_metric_fails_its_item_alone(suite: Suite) -> None:
     assert failed.filtered is None
 
 
-def test_an_error_of_a_filter_fails_its_item_alone(suite: Suite) -> None:
+def test_an_error_in_a_filter_fails_only_its_item(suite: Suite) -> None:
     leaf = with_sums(suite, "filter_list: [{name: f, filter: [{function: lowercase}, {function: take_first}]}]")
     items = list(iter_items(leaf, None))
     outcomes = right(items)
@@ -147,7 +147,7 @@ def test_processed_documents_are_not_processed_again(suite: Suite) -> None:
     assert [result.doc_id for result in results if result.outcome.status is ItemStatus.FAILED] == [1]
 
 
-def test_a_filter_of_ones_own(suite: Suite) -> None:
+def test_a_custom_filter_is_applied(suite: Suite) -> None:
     leaf = with_sums(suite, """filter_list:
   - name: own
     filter: [{function: custom, filter_fn: !function own.alone}, {function: take_first}]""")  # fmt: skip
@@ -171,7 +171,7 @@ def test_a_filter_that_looks_across_documents_is_refused(suite: Suite) -> None:
         Scorer(leaf.recipe).score(items, [answered("x" * item.doc_id) for item in items])
 
 
-def test_a_task_without_code_scores_where_its_suite_is_not(suite: Suite) -> None:
+def test_a_task_without_code_can_be_scored_without_its_suite(suite: Suite) -> None:
     leaf = with_sums(suite)
     items = list(iter_items(leaf, None))
     for file in suite.folder.iterdir():
@@ -182,7 +182,7 @@ def test_a_task_without_code_scores_where_its_suite_is_not(suite: Suite) -> None
     assert all(metric(result.scores) == 1.0 for result in results)
 
 
-def test_a_scorer_reads_no_data_set_and_not_lm_evals_index(suite: Suite) -> None:
+def test_a_scorer_reads_neither_the_data_set_nor_lm_evals_index(suite: Suite) -> None:
     recipe = with_sums(suite).recipe.to_json()
     script = """
 import sys

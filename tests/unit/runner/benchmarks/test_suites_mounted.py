@@ -24,7 +24,7 @@ def mount(folder: Path, generation: str) -> None:
     os.replace(folder / "..new", folder / "..data")
 
 
-def test_each_file_is_there_once_and_a_later_change_is_not_seen(tmp_path: Path) -> None:
+def test_each_file_is_copied_once_and_later_changes_have_no_effect(tmp_path: Path) -> None:
     mounted, cache = tmp_path / "suite", tmp_path / "cache"
     mount(mounted, "..2026_01")
     suites = {"sums": SuiteLocation(uri=mounted.as_uri())}

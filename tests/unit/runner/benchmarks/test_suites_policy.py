@@ -131,7 +131,7 @@ def test_links_out_of_the_folder_are_refused(suite: Path, name: str) -> None:
     assert "a link to a file outside" in refusal(suite)
 
 
-def test_all_findings_are_told_at_once(suite: Path) -> None:
+def test_all_findings_are_reported_together(suite: Path) -> None:
     (suite / "sums.yaml").write_text(HARMLESS + "unsafe_code: true\nclass: x\n" * 8)
 
     message = refusal(suite)
@@ -141,7 +141,7 @@ def test_all_findings_are_told_at_once(suite: Path) -> None:
     assert "--allow-code" in message
 
 
-def test_trusted_owners_may_hold_code(suite: Path) -> None:
+def test_trusted_suites_may_contain_code(suite: Path) -> None:
     (suite / "sums.yaml").write_text(HARMLESS + "unsafe_code: true\n")
 
     check_suite(suite, allow_code=True)
@@ -149,7 +149,7 @@ def test_trusted_owners_may_hold_code(suite: Path) -> None:
 
 @pytest.mark.parametrize("allow_code", [True, False])
 @pytest.mark.parametrize(("text", "said"), [("task: [", "is not YAML"), ("a: &a [*a]", "contains itself")])
-def test_what_is_no_yaml_is_said(suite: Path, text: str, said: str, allow_code: bool) -> None:
+def test_a_file_that_is_not_yaml_is_reported(suite: Path, text: str, said: str, allow_code: bool) -> None:
     (suite / "broken.yaml").write_text(text)
 
     with pytest.raises(InputError, match=f"broken.yaml.* {said}"):
@@ -164,7 +164,7 @@ def test_endless_aliases_are_refused(suite: Path) -> None:
 
 
 @pytest.mark.parametrize(("make", "said"), [(None, "not there"), ("file", "a file"), ("empty", r"no \*.yaml")])
-def test_what_is_no_suite_is_said(tmp_path: Path, make: str | None, said: str) -> None:
+def test_a_folder_that_is_not_a_suite_is_reported(tmp_path: Path, make: str | None, said: str) -> None:
     folder = tmp_path / "suite"
     if make == "file":
         folder.write_text("x")

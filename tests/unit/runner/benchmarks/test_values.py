@@ -105,7 +105,7 @@ def test_equal_sets_have_one_text() -> None:
     assert encode({"b", "a", "c"}) == encode({"c", "b", "a"})
 
 
-def test_what_has_no_exact_form_is_named_with_its_place() -> None:
+def test_a_value_without_an_exact_form_is_reported_with_its_location() -> None:
     with pytest.raises(TypeError, match=r"value\.none\[1\] is a builtins\.object"):
         encode({"none": [1, object()]})
 

@@ -82,12 +82,12 @@ class TestLeasing:
         assert scene.takes("a", wants=ITEMS // 2 - 1) == ()
         assert len(scene.takes("a", wants=ITEMS // 2)) == 1
 
-    def test_whoever_holds_nothing_gets_a_chunk_for_any_credit_but_none_without(self) -> None:
+    def test_an_idle_replica_gets_a_chunk_for_any_credit_but_none_without_credit(self) -> None:
         scene = Scene(*plan(3)).join("a")
         assert scene.takes("a", wants=0) == ()
         assert len(scene.takes("a", wants=1)) == 1
 
-    def test_costly_chunks_go_first(self) -> None:
+    def test_expensive_chunks_go_first(self) -> None:
         scene = Scene(chunk(0, cost=10), chunk(1, cost=1000), chunk(2, cost=100)).join("a")
         assert numbers(scene.takes("a", wants=3 * ITEMS)) == [1, 2, 0]
 
@@ -98,13 +98,13 @@ class TestLeasing:
             got = {name: scene.takes(name, wants=ITEMS) for name in ("a", "b")}
             assert [[lease.chunk.task for lease in leases] for leases in got.values()] == [["x"], ["y"]]
 
-    def test_a_much_costlier_chunk_of_another_task_goes_first_all_the_same(self) -> None:
+    def test_a_much_more_expensive_chunk_of_another_task_still_goes_first(self) -> None:
         scene = Scene(chunk(0, "x"), chunk(1, "x"), planned=False).join("a")
         scene.takes("a", wants=ITEMS)
         scene.dispatcher.add_chunks([chunk(0, "y", cost=1000)])
         assert scene.takes("a", wants=ITEMS)[0].chunk.task == "y"
 
-    def test_near_the_end_nobody_hoards(self) -> None:
+    def test_no_replica_hoards_chunks_near_the_end(self) -> None:
         scene = Scene(*plan(8)).join("a", "b", "c", "d")
         assert len(scene.takes("a", wants=100)) == 2
 
@@ -119,7 +119,7 @@ class TestLeasing:
         fast, slow = scene.takes("fast", wants=1000), scene.takes("slow", wants=1000)
         assert len(fast) == pytest.approx(4 * (len(slow) + 1), abs=4)
 
-    def test_chunks_that_come_late_are_leased_and_the_run_waits_for_them(self) -> None:
+    def test_late_chunks_are_leased_and_the_run_waits_for_them(self) -> None:
         scene = Scene(chunk(0), planned=False).join("a")
         assert not scene.commits("a", *scene.takes("a")).done
         scene.dispatcher.add_chunks([chunk(1)])
@@ -128,14 +128,14 @@ class TestLeasing:
         assert not scene.dispatcher.finished
         assert scene.commits("a", *lease).done
 
-    def test_leases_given_back_are_leased_again(self) -> None:
+    def test_returned_leases_are_leased_again(self) -> None:
         scene = Scene(*plan(2)).join("a", "b")
         lease = scene.takes("a")[0]
         scene.asks("a", wants=0, returned=(lease.id,))
         assert lease.chunk.number in numbers(scene.takes("b", wants=2 * ITEMS))
         assert scene.redone == 0
 
-    def test_a_run_of_no_chunks_is_finished_when_planned(self) -> None:
+    def test_a_run_without_chunks_is_finished_once_planned(self) -> None:
         assert Scene().dispatcher.finished
 
 
@@ -148,7 +148,7 @@ class TestCommits:
         assert scene.counts == Counts(ok=ITEMS)
         assert scene.dispatcher.progress(0.0).duplicate_commits == 1
 
-    def test_a_commit_of_a_replica_that_was_given_up_counts_and_it_is_told_to_leave(self) -> None:
+    def test_a_commit_from_a_replica_that_was_given_up_counts_and_it_is_ordered_to_leave(self) -> None:
         scene = Scene(*plan(1)).join("a", "b")
         lease = scene.takes("a")[0]
         scene.leaves("a", Departure.LOST)
@@ -157,7 +157,7 @@ class TestCommits:
         assert scene.counts == Counts(ok=ITEMS)
         assert scene.takes("b") == ()
 
-    def test_a_replica_that_never_joined_is_told_to_leave(self) -> None:
+    def test_a_replica_that_never_joined_is_ordered_to_leave(self) -> None:
         assert Scene(*plan(1)).asks("stranger") == Order(done=True)
 
     def test_counts_must_cover_the_chunk(self) -> None:
@@ -167,12 +167,12 @@ class TestCommits:
         with pytest.raises(RunFailed, match="1 results for 4 items"):
             scene.asks("a", committed=(short,))
 
-    def test_a_chunk_that_was_never_planned_is_an_error(self) -> None:
+    def test_committing_an_unplanned_chunk_is_an_error(self) -> None:
         scene = Scene(*plan(1)).join("a")
         with pytest.raises(RunFailed, match="never planned"):
             scene.commits("a", Lease(1, chunk(9)))
 
-    def test_a_chunk_is_planned_once(self) -> None:
+    def test_a_chunk_cannot_be_planned_twice(self) -> None:
         with pytest.raises(RunFailed, match="planned twice"):
             Scene(chunk(0), chunk(0))
 
@@ -186,7 +186,7 @@ class TestCommits:
 
 
 class TestResume:
-    def test_what_is_committed_is_kept(self) -> None:
+    def test_committed_chunks_are_reused(self) -> None:
         dispatcher = Dispatcher()
         dispatcher.add_chunks(plan(2), {("t", 0): Counts(3, 1)})
         dispatcher.planning_done()
@@ -195,7 +195,7 @@ class TestResume:
         dispatcher.join("a", 0.0)
         assert numbers(dispatcher.report("a", Report(wants=100), 0.0).leases) == [1]
 
-    def test_a_corrupt_part_is_run_again_and_its_old_commit_counts_no_more(self) -> None:
+    def test_a_chunk_with_a_corrupt_part_runs_again_and_its_old_commit_no_longer_counts(self) -> None:
         scene = Scene(*plan(1)).join("a")
         old = scene.takes("a")[0]
         scene.commits("a", old)
@@ -208,7 +208,7 @@ class TestResume:
         assert scene.counts == Counts(ok=ITEMS)
         assert scene.told == [("a", ("t", 0))] * 2, "the one that was set aside, and the one that counts"
 
-    def test_a_kept_part_that_proves_corrupt_is_kept_no_more(self) -> None:
+    def test_a_reused_part_that_is_corrupt_is_no_longer_reused(self) -> None:
         dispatcher = Dispatcher()
         dispatcher.add_chunks(plan(1), {("t", 0): Counts(2, 1, 1)})
         dispatcher.reopen(chunk(0))
@@ -226,7 +226,7 @@ class TestHedging:
             scene.commits("a", *lease)
         return scene, late
 
-    def test_an_idle_replica_gets_a_copy_of_what_is_late_and_the_first_commit_wins(self) -> None:
+    def test_an_idle_replica_gets_a_copy_of_a_late_lease_and_the_first_commit_wins(self) -> None:
         scene, late = self.two_with_one_straggler()
         copy = scene.takes("a")[0]
         assert copy.chunk == late.chunk
@@ -244,7 +244,7 @@ class TestHedging:
         scene.now = 100.0
         assert scene.takes("c") == ()
 
-    def test_what_is_not_late_is_not_copied(self) -> None:
+    def test_leases_that_are_not_late_are_not_copied(self) -> None:
         scene = Scene(*plan(3)).join("a", "b")
         for second in range(1, 3):
             lease = scene.takes("a")
@@ -265,7 +265,7 @@ class TestHedging:
 
 
 class TestSuspects:
-    def test_what_a_crashed_replica_held_runs_alone(self) -> None:
+    def test_chunks_of_a_crashed_replica_run_alone(self) -> None:
         scene = Scene(*plan(6)).join("a", "b")
         held = scene.takes("a", wants=2 * ITEMS)
         scene.leaves("a", Departure.CRASHED)
@@ -277,13 +277,13 @@ class TestSuspects:
         assert scene.takes("b", wants=100) == ()
 
     @pytest.mark.parametrize("cause", [Departure.DRAINED, Departure.LOST])
-    def test_nobody_is_suspected_when_nobody_is_at_fault(self, cause: Departure) -> None:
+    def test_departures_without_fault_make_no_suspects(self, cause: Departure) -> None:
         scene = Scene(*plan(2)).join("a", "b")
         scene.takes("a", wants=2 * ITEMS)
         scene.leaves("a", cause)
         assert not any(lease.isolated for lease in scene.takes("b", wants=100))
 
-    def test_one_replica_goes_on_with_normal_work(self) -> None:
+    def test_one_replica_continues_with_normal_work(self) -> None:
         scene = Scene(*plan(20)).join("a", "b", "c", "d")
         scene.takes("a", wants=8 * ITEMS)
         scene.leaves("a", Departure.CRASHED)
@@ -324,7 +324,7 @@ class TestSuspects:
         assert scene.takes("c")[0].quarantined == {}
         assert scene.dispatcher.quarantined == ()
 
-    def test_an_announcement_that_was_taken_back_accuses_nobody(self) -> None:
+    def test_a_withdrawn_announcement_accuses_no_item(self) -> None:
         scene = Scene(*plan(1)).join("a", "b")
         scene.takes("a")
         scene.leaves("a", Departure.CRASHED)
@@ -334,7 +334,7 @@ class TestSuspects:
         scene.leaves("b", Departure.CRASHED)
         assert scene.dispatcher.quarantined == ()
 
-    def test_deaths_that_nothing_explains_end_the_run(self) -> None:
+    def test_too_many_unexplained_deaths_end_the_run(self) -> None:
         scene = Scene(*plan(1), max_chunk_deaths=3)
         for life in range(4):
             assert scene.dispatcher.fatal is None
@@ -354,7 +354,7 @@ class TestSuspects:
 
 
 class TestHealth:
-    def test_a_silent_replica_is_to_be_killed(self) -> None:
+    def test_a_silent_replica_is_killed(self) -> None:
         scene = Scene(*plan(1), silence_s=60).join("a", "b")
         scene.now = 50.0
         scene.asks("b")
@@ -363,12 +363,12 @@ class TestHealth:
         assert (verdict.replica, verdict.cause) == ("a", Departure.KILLED_HUNG)
         assert "has not reported for 61 s" in verdict.reason
 
-    def test_a_verdict_is_repeated_while_its_replica_stays(self) -> None:
+    def test_a_kill_order_is_repeated_while_its_replica_stays(self) -> None:
         scene = Scene(silence_s=60, kill_repeat_s=10).join("a")
         spoken = [second for second in range(58, 90) if scene.dispatcher.tick(float(second))]
         assert spoken == [61, 71, 81]
 
-    def test_a_busy_replica_without_progress_is_to_be_killed(self) -> None:
+    def test_a_busy_replica_without_progress_is_killed(self) -> None:
         scene = Scene(*plan(1), progress_s=100).join("a")
         scene.takes("a")
         verdicts = []
@@ -395,7 +395,7 @@ class TestHealth:
         history = scene.dispatcher.progress(0.0).replicas["a"]
         assert (history.joins, history.crashes, history.chunks, history.alive) == (3, 3, 0, False)
 
-    def test_a_successor_of_the_same_name_takes_the_place_of_the_first(self) -> None:
+    def test_a_successor_with_the_same_name_replaces_the_first(self) -> None:
         scene = Scene(*plan(1)).join("a")
         first = scene.takes("a")[0]
         second = scene.join("a").takes("a")[0]
@@ -403,7 +403,7 @@ class TestHealth:
 
 
 class TestProgress:
-    def test_rates_and_the_time_left(self) -> None:
+    def test_rates_and_remaining_time(self) -> None:
         scene = Scene(*plan(10)).join("a")
         leases = scene.takes("a", wants=10 * ITEMS)
         for second, lease in enumerate(leases[:5], start=1):
@@ -416,7 +416,7 @@ class TestProgress:
         assert (progress.in_flight, progress.leased_chunks) == (5 * ITEMS, 5)
         assert (progress.prompt_tokens, progress.output_tokens) == (50, 100)
 
-    def test_nothing_is_foretold_before_the_plan_is_whole(self) -> None:
+    def test_no_remaining_time_is_given_before_the_plan_is_complete(self) -> None:
         assert Scene(*plan(1), planned=False).dispatcher.progress(1.0).eta_s is None
 
 
@@ -431,7 +431,7 @@ def test_a_chunk_takes_less_than_a_hundred_bytes() -> None:
     assert (after - before) / count < 100
 
 
-def test_a_chunk_comes_back_as_it_was_planned() -> None:
+def test_a_chunk_is_returned_as_it_was_planned() -> None:
     planned = [chunk(0), Chunk("ü/t", 7, 3, 96, 32, 0.5, "not a sha256")]
     scene = Scene(*planned).join("a")
     got = scene.takes("a", wants=100) + scene.takes("a", wants=100)

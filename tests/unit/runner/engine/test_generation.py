@@ -81,12 +81,12 @@ def test_any_arguments_mean_what_they_mean_to_lm_eval(arguments: dict[str, Any],
 
 
 @pytest.mark.parametrize("arguments", [{}, {"until": ["\n"]}, {"do_sample": None}])
-def test_without_a_word_on_sampling_it_is_greedy_where_lm_evals_vllm_samples(arguments: dict[str, Any]) -> None:
+def test_decoding_is_greedy_by_default_where_lm_evals_vllm_samples(arguments: dict[str, Any]) -> None:
     assert parse_generation(arguments, None).temperature == 0.0
     assert lm_eval_reads(arguments, None).temperature == VLLM_TEMPERATURE
 
 
-def test_an_unknown_argument_is_refused_by_name_where_lm_eval_hands_it_on() -> None:
+def test_an_unknown_argument_is_refused_by_name_where_lm_eval_passes_it_on() -> None:
     with pytest.raises(UnknownArgument, match=r"'max_length', 'num_beams'; allowed are .*top_p"):
         parse_generation({"until": [], "num_beams": 2, "max_length": 9}, None)
 
@@ -102,7 +102,7 @@ def test_an_unknown_argument_is_refused_by_name_where_lm_eval_hands_it_on() -> N
         ({"temperature": [1]}, r"temperature is \[1\]; expected a number"),
     ],
 )
-def test_a_value_that_cannot_be_read_is_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+def test_an_invalid_value_is_refused_by_name(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(BadArgument, match=message):
         parse_generation(arguments, None)
 

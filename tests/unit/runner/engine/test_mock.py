@@ -55,7 +55,7 @@ def test_answers_depend_on_neither_batch_nor_order(order: list[int], batch: int,
     assert [found[str(n)] for n in range(len(CALLS))] == EXPECTED
 
 
-def test_another_seed_or_another_draw_answers_otherwise() -> None:
+def test_another_seed_or_draw_gives_other_answers() -> None:
     greedy = Call(list(b"question"), 40)
     drawn = [alone(Call(list(b"question"), 40, 0.7, seed=seed)).text for seed in range(8)]
     assert len(set(drawn)) > 1
@@ -63,14 +63,14 @@ def test_another_seed_or_another_draw_answers_otherwise() -> None:
     assert alone(greedy) == alone(greedy)
 
 
-def test_it_has_no_more_in_a_batch_than_it_may() -> None:
+def test_a_batch_never_exceeds_its_limit() -> None:
     engine = MockEngine(MockSettings(max_num_seqs=2))
     for n in range(5):
         engine.add(str(n), Call([n], 1, choices=(1,)))
     assert [[call_id for call_id, _ in engine.step()] for _ in range(3)] == [["0", "1"], ["2", "3"], ["4"]]
 
 
-def test_its_numbers_are_those_of_its_requests() -> None:
+def test_statistics_match_the_requests() -> None:
     engine = MockEngine(MockSettings(max_num_seqs=4))
     assert engine.stats() == EngineStats()
     for n in range(3):
@@ -84,7 +84,7 @@ def test_its_numbers_are_those_of_its_requests() -> None:
     assert engine.stats() == EngineStats(running=3, cache_usage=0.75, prefix_queried=9)
 
 
-def test_its_cache_is_the_prompt_before_in_whole_blocks() -> None:
+def test_the_cache_is_the_previous_prompt_in_whole_blocks() -> None:
     engine = MockEngine(MockSettings())
     question = list(range(40))
     for n, (prompt, hit) in enumerate(
@@ -100,7 +100,7 @@ def test_its_cache_is_the_prompt_before_in_whole_blocks() -> None:
     assert engine.stats().prefix_queried == after.prefix_queried
 
 
-def test_scores_and_choices_are_those_asked_for() -> None:
+def test_scores_and_choices_are_the_requested_ones() -> None:
     scored = alone(Call(list(b"abcdef"), 1, score_from=2))
     assert len(scored.scores) == 4
     assert all(logprob < 0 for logprob, _ in scored.scores)
@@ -110,7 +110,7 @@ def test_scores_and_choices_are_those_asked_for() -> None:
     assert chosen.choice_logprobs[66] == alone(Call([*b"ab", 66], 1, score_from=2)).scores[0][0]
 
 
-def test_words_refuse_stall_and_hold(tmp_path: Path) -> None:
+def test_commands_refuse_stall_and_hold(tmp_path: Path) -> None:
     engine = MockEngine(MockSettings())
     with pytest.raises(RequestRefused, match="was told to refuse"):
         engine.add("0", Call(list(b"[mock:refuse]"), 1))
@@ -127,14 +127,14 @@ def test_words_refuse_stall_and_hold(tmp_path: Path) -> None:
     assert engine.step() == []
 
 
-def test_the_last_word_counts_as_examples_come_first() -> None:
+def test_the_last_command_counts_because_examples_come_first() -> None:
     engine = MockEngine(MockSettings())
     engine.add("0", Call(list(b"[mock:refuse] an example. [mock:stall] the question"), 1))
     assert engine.step() == []
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_it_dies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+def test_the_engine_dies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
     killed: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: killed.append((pid, number)))
     mark = tmp_path / "mark"
@@ -145,7 +145,7 @@ def test_it_dies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bo
     assert mark.exists()
 
 
-def test_its_tokenizer_goes_there_and_back() -> None:
+def test_the_tokenizer_decodes_what_it_encoded() -> None:
     tokenizer = ByteTokenizer()
     (ids,) = tokenizer(["Grüße"])["input_ids"]
     assert bytes(ids).decode() == "Grüße"

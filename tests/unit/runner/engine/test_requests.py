@@ -39,7 +39,7 @@ class TestChoices:
 
     LETTERS = make_item(*(likelihood("Answer:", letter) for letter in "ABCD"))
 
-    def test_single_tokens_of_one_context_are_one_call_in_fast_form(self) -> None:
+    def test_single_token_choices_of_one_context_are_one_call_in_fast_numerics(self) -> None:
         form = forms().of(self.LETTERS)
         (call,) = form.calls
         assert bytes(call.prompt) == b"Answer:"
@@ -47,7 +47,7 @@ class TestChoices:
         assert (call.max_tokens, call.score_from) == (1, None)
         assert values(form) == [[(-65.0, True)], [(-66.0, False)], [(-67.0, False)], [(-68.0, False)]]
 
-    def test_and_a_call_each_in_the_reference_form(self) -> None:
+    def test_single_token_choices_are_one_call_each_in_reference_numerics(self) -> None:
         form = forms(fast=False).of(self.LETTERS)
         assert [bytes(call.prompt) for call in form.calls] == [b"Answer:" + bytes([c]) for c in b"ABCD"]
         assert [call.score_from for call in form.calls] == [7] * 4
@@ -60,7 +60,7 @@ class TestChoices:
         assert values(form) == [[(-65.0, True)], [(-65.0, True)]]
 
     @pytest.mark.parametrize("fast", [True, False])
-    def test_several_tokens_are_scored_one_prompt_each(self, fast: bool) -> None:
+    def test_choices_of_several_tokens_are_scored_with_one_prompt_each(self, fast: bool) -> None:
         form = forms(fast=fast).of(make_item(likelihood("Q:", " no"), likelihood("Q:", "B"), likelihood("Q:", " yes")))
         assert [bytes(call.prompt) for call in form.calls if call.score_from] == [
             b"Q: no",
@@ -69,12 +69,12 @@ class TestChoices:
         ]
         assert [response[0][0] for response in values(form)] == [score(" no"), score("B"), score(" yes")]
 
-    def test_several_contexts_and_one_continuation(self) -> None:
+    def test_several_contexts_with_one_continuation_are_scored(self) -> None:
         form = forms().of(make_item(likelihood("He", "!"), likelihood("She", "!")))
         assert [bytes(call.prompt) for call in form.calls] == [b"He", b"She"]
         assert values(form) == [[(-33.0, True)], [(-33.0, True)]]
 
-    def test_mutual_information_asks_without_a_context_too(self) -> None:
+    def test_mutual_information_also_scores_without_a_context(self) -> None:
         item = make_item(*(likelihood(context, letter) for context in ("Q:", "") for letter in "AB"))
         form = forms().of(item)
         assert [list(call.prompt) for call in form.calls] == [list(b"Q:"), [EOS]]
@@ -98,7 +98,7 @@ class TestChoices:
             assert len(values(form)[0]) == 3
             assert len(set(values(form)[0])) == 1
 
-    def test_more_choices_than_the_engine_takes_at_once_are_several_calls(self) -> None:
+    def test_more_choices_than_the_engine_accepts_become_several_calls(self) -> None:
         tokens = [chr(n) for n in range(1, 128)] * 2
         form = forms().of(make_item(*(likelihood("Q:", token) for token in tokens)))
         assert [len(call.choices) <= MAX_CHOICES for call in form.calls] == [True, True]
@@ -116,13 +116,13 @@ class TestGenerations:
         assert call.seed is None
         assert values(form) == [["answer to [72, 105]"]]
 
-    def test_a_greedy_answer_serves_all_repeats_in_fast_form(self) -> None:
+    def test_a_greedy_answer_serves_all_repeats_in_fast_numerics(self) -> None:
         item = make_item(generate("Hi", repeats=3))
         assert len(forms().of(item).calls) == 1
         assert len(forms(fast=False).of(item).calls) == 3
         assert values(forms().of(item)) == values(forms(fast=False).of(item))
 
-    def test_sampled_repeats_are_calls_with_seeds_of_their_own(self) -> None:
+    def test_sampled_repeats_are_calls_with_distinct_seeds(self) -> None:
         item = make_item(generate("Hi", repeats=3, temperature=0.7), generate("Hi", repeats=2, temperature=0.7))
         for fast in (True, False):
             form = forms(fast=fast).of(item)
@@ -137,7 +137,7 @@ class TestGenerations:
                 [True, False],
             ]
 
-    def test_seeds_are_those_of_run_item_request_and_repeat_and_of_nothing_else(self) -> None:
+    def test_seeds_depend_only_on_run_item_request_and_repeat(self) -> None:
         def seeds(item: Item, seed: int = 1) -> list[int | None]:
             return [call.seed for call in forms(seed=seed).of(item).calls]
 
@@ -166,7 +166,7 @@ class TestRolling:
 class TestAssembly:
     """Responses come to the request and repeat that asked."""
 
-    def test_mixed_requests_keep_their_places(self) -> None:
+    def test_mixed_requests_keep_their_order(self) -> None:
         item = make_item(
             likelihood("Q:", "B"),
             generate("Hi", repeats=2),
@@ -205,12 +205,12 @@ class TestAssembly:
         (make_item(generate("Hi", max_gen_toks="many")), "BadGenerationArgument: max_gen_toks is 'many'"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_with_the_reason(item: Item, why: str, fast: bool) -> None:
+def test_an_item_that_cannot_run_is_refused_with_the_reason(item: Item, why: str, fast: bool) -> None:
     with pytest.raises(ItemRefused) as refused:
         forms(limit=50, fast=fast).of(item)
     assert str(refused.value).startswith(why)
 
 
-def test_what_fits_to_the_last_token_is_asked() -> None:
+def test_an_item_that_fits_to_the_last_token_runs() -> None:
     assert forms(limit=50).of(make_item(generate("x" * 40, max_gen_toks=10))).calls
     assert forms(limit=50).of(make_item(likelihood("x" * 47, "yy"))).calls

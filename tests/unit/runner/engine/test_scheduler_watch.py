@@ -24,7 +24,7 @@ def record(watch: SchedulerWatch, stats: Any, iteration: Any = None) -> None:
     watch.record(scheduler_stats=stats, iteration_stats=iteration, mm_cache_stats=None)
 
 
-def test_gauges_are_the_last_and_counters_the_sum() -> None:
+def test_gauges_are_the_last_value_and_counters_the_sum() -> None:
     watch = SchedulerWatch()
     assert watch.stats == EngineStats()
     record(watch, told(5, 7, 2, 0.5, queries=100, hits=16))
@@ -33,13 +33,13 @@ def test_gauges_are_the_last_and_counters_the_sum() -> None:
     assert watch.stats == EngineStats(3, 1, 0.125, prefix_queried=150, prefix_hit=48, preemptions=3)
 
 
-def test_preemptions_come_from_the_iteration_where_there_is_one() -> None:
+def test_preemptions_come_from_the_iteration_if_there_is_one() -> None:
     watch = SchedulerWatch()
     record(watch, told(1, 0, 0, 0.5, preempted_requests=5), SimpleNamespace(num_preempted_reqs=2))
     assert watch.stats.preemptions == 2
 
 
-def test_what_was_read_does_not_change() -> None:
+def test_statistics_that_were_read_do_not_change() -> None:
     watch = SchedulerWatch()
     record(watch, told(1, 2, 0, 0.5, queries=3))
     before = watch.stats

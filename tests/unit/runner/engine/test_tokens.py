@@ -88,7 +88,7 @@ def test_pairs_are_encoded_as_lm_eval_does(pair: tuple[TextCodec, Any]) -> None:
             assert ours == likelihood_tokens(lm, context, continuation)
 
 
-def test_without_a_context_the_prefix_token_is_one(pair: tuple[TextCodec, Any]) -> None:
+def test_an_empty_context_becomes_the_prefix_token(pair: tuple[TextCodec, Any]) -> None:
     codec, lm = pair
     prefix_text = codec.tokenizer.decode(codec.prefix_token)
     for continuation in (*CONTINUATIONS, prefix_text, f"{prefix_text} Paris"):
@@ -124,7 +124,7 @@ def test_a_tokenizer_without_bos_and_eos_is_refused() -> None:
         TextCodec(Bare())
 
 
-def test_the_stop_text_is_eos_even_where_it_decodes_to_nothing() -> None:
+def test_the_stop_text_is_eos_even_if_it_decodes_to_nothing() -> None:
     class Silent(ByteTokenizer):
         def decode(self, token_ids: Any, **kwargs: Any) -> str:
             return "" if token_ids == EOS else super().decode(token_ids)
@@ -134,7 +134,7 @@ def test_the_stop_text_is_eos_even_where_it_decodes_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}"])
-def test_a_folder_without_a_tokenizer_says_so(tmp_path: Path, content: str | None) -> None:
+def test_a_folder_without_a_tokenizer_is_reported(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(InputError, match=r"spec\.model\.uri: the tokenizer in .* cannot be loaded"):

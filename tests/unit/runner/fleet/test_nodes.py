@@ -9,7 +9,7 @@ from evalrun_runner.fleet.nodes import Node, Nodes
 A, B, C = (Node(name, "10.0.0.1", 6380) for name in "abc")
 
 
-def test_a_node_that_comes_is_new_once_and_its_replica_is_lost_with_it() -> None:
+def test_a_node_is_new_once_and_its_replica_departs_with_it() -> None:
     nodes = Nodes()
     assert nodes.update([A, B]) == ([A, B], [])
     nodes.assign(A, "r0")
@@ -37,7 +37,7 @@ def test_a_crash_leaves_a_vacancy_and_a_drain_does_not() -> None:
     assert nodes.vacant() is A
 
 
-def test_a_node_whose_replica_was_lost_waits_until_it_is_heard_of_again() -> None:
+def test_a_node_whose_replica_was_lost_waits_until_it_answers_again() -> None:
     nodes = Nodes()
     nodes.update([A, B])
     nodes.assign(A, "r0")

@@ -23,7 +23,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_the_end_of_a_tree_is_the_end_of_all_that_came_of_it(tmp_path: Path) -> None:
+def test_ending_a_tree_ends_all_of_its_descendants(tmp_path: Path) -> None:
     """In a process of its own, which adopts orphans as the first one of a container does."""
     script = f"""
 import os, pathlib, sys
@@ -45,7 +45,7 @@ assert children == "", f"zombies: {{children}}"
     assert not alive(int((tmp_path / "away").read_text())), "what left the session was an orphan of ours"
 
 
-def test_one_tree_leaves_other_children_alone(tmp_path: Path) -> None:
+def test_ending_a_tree_spares_other_children(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "100"]) as other:
         tree = Tree(["sh", "-c", "sleep 200 & sleep 300"], os.environ, tmp_path / "out", alone=False)
         wait_until(lambda: len(members(tree._process.pid)) == 3, 10, tree.output)
@@ -55,14 +55,14 @@ def test_one_tree_leaves_other_children_alone(tmp_path: Path) -> None:
         other.kill()
 
 
-def test_an_end_by_itself_is_its_exit_code_and_its_last_words(tmp_path: Path) -> None:
+def test_a_process_that_ended_leaves_its_exit_code_and_output(tmp_path: Path) -> None:
     tree = Tree(["sh", "-c", "seq 30; exit 7"], os.environ, tmp_path / "out", alone=False)
     wait_until(lambda: tree.exit_code is not None, 10, tree.output)
     assert (tree.exit_code, tree.output(2)) == (7, "29\n30")
     tree.end(1.0)
 
 
-def test_a_replica_that_moves_in_ends_the_one_that_hangs_there(tmp_path: Path) -> None:
+def test_a_new_replica_ends_an_earlier_one_that_hangs(tmp_path: Path) -> None:
     with subprocess.Popen(["sh", "-c", "sleep 100 & wait"]) as hung:
         (tmp_path / "replica").write_text(str(hung.pid))
         wait_until(lambda: len(members(None, hung.pid)) == 1, 10, lambda: "no child")
@@ -75,7 +75,7 @@ def test_a_replica_that_moves_in_ends_the_one_that_hangs_there(tmp_path: Path) -
     DrainFolder(tmp_path).move_in()
 
 
-def test_a_pod_and_its_replica_meet_in_a_folder(tmp_path: Path) -> None:
+def test_a_pod_and_its_replica_communicate_through_a_folder(tmp_path: Path) -> None:
     assert DrainFolder.of({}) is None
     pod, replica = DrainFolder(tmp_path), DrainFolder.of({VARIABLE: str(tmp_path)})
     assert replica is not None

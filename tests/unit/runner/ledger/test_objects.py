@@ -128,7 +128,7 @@ class TestSegments:
             max_size=4,
         )
     )
-    def test_any_items_come_back_exactly(self, drawn: list[tuple[dict[str, object], list[Request]]]) -> None:
+    def test_any_items_are_restored_exactly(self, drawn: list[tuple[dict[str, object], list[Request]]]) -> None:
         items = [
             Item("t", n, doc, tuple(asked), hash_item("t", n, doc, asked), cost=n / 3)
             for n, (doc, asked) in enumerate(drawn)
@@ -139,7 +139,7 @@ class TestSegments:
         assert repr(decode_segment(data)) == repr(Segment(tuple(items), tuple(chunks)))
         assert data == encode_segment(items, chunks)
 
-    def test_rows_of_a_lease(self) -> None:
+    def test_only_the_rows_of_a_lease_are_decoded(self) -> None:
         items = [make_item(n) for n in range(300)]
         chunks = make_chunks(items, size=50)
         data = encode_segment(items, chunks)
@@ -153,7 +153,7 @@ class TestSegments:
         with pytest.raises(LedgerCorrupt, match="another plan"):
             decode_chunk(data, replace(chunks[0], digest="0" * 64))
 
-    def test_a_shared_context_is_kept_once(self) -> None:
+    def test_a_shared_context_is_stored_once(self) -> None:
         items = [make_item(n) for n in range(50)]
         rows = pq.read_table(io.BytesIO(encode_segment(items, make_chunks(items)))).to_pylist()
         assert rows[3]["requests"].count("An example") == 0
@@ -177,7 +177,7 @@ class TestSegments:
             ({"set": {1}}, r"doc\.set holds a set"),
         ],
     )
-    def test_what_json_cannot_hold_is_named(self, doc: dict[str, object], field: str) -> None:
+    def test_values_without_a_json_form_are_named(self, doc: dict[str, object], field: str) -> None:
         with pytest.raises(InputError, match=rf"task t, document 5: {field}"):
             hash_item("t", 5, doc, ())
         with pytest.raises(InputError, match=r"requests\[2\]\.arguments\[1\]\.until holds a bytes"):
@@ -204,13 +204,13 @@ class TestParts:
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(rows, min_size=1, max_size=4))
-    def test_any_rows_come_back_exactly(self, drawn: list[ItemResult]) -> None:
+    def test_any_rows_are_restored_exactly(self, drawn: list[ItemResult]) -> None:
         chunk = chunk_of(drawn)
         data = encode_part(chunk, drawn, WRITER)
         assert repr(decode_part(data, chunk)) == repr(Part(chunk, tuple(drawn), WRITER))
         assert data == encode_part(chunk, drawn, WRITER)
 
-    def test_people_read_it_with_plain_tools(self) -> None:
+    def test_a_part_is_readable_with_plain_tools(self) -> None:
         chunk, made = make_part()
         row = pq.read_table(io.BytesIO(encode_part(chunk, made, WRITER))).to_pandas().iloc[2]
         assert (row.doc_id, row.status, row.response, row.finish_reason) == (2, "ok", "[-1.25, true]", "stop")
@@ -241,7 +241,7 @@ class TestParts:
 class TestDamage:
     """Whatever happens to the bytes, nobody reads something else than was written."""
 
-    def test_every_single_flipped_byte_of_a_part_is_seen(self) -> None:
+    def test_every_changed_byte_of_a_part_is_detected(self) -> None:
         chunk, made = make_part(2)
         data = encode_part(chunk, made, WRITER)
         for place in range(len(data)):
@@ -251,7 +251,7 @@ class TestDamage:
 
     @settings(max_examples=150, deadline=None)
     @given(data=st.data())
-    def test_any_damage_to_a_segment_is_seen(self, data: st.DataObject) -> None:
+    def test_any_damage_to_a_segment_is_detected(self, data: st.DataObject) -> None:
         items = [make_item(n) for n in range(3)]
         whole = encode_segment(items, make_chunks(items))
         first, last = sorted((data.draw(st.integers(0, len(whole))), data.draw(st.integers(0, len(whole)))))
@@ -261,7 +261,7 @@ class TestDamage:
                 with pytest.raises(LedgerCorrupt):
                     read(damaged)
 
-    def test_a_document_that_holds_a_seal_does_not_confuse(self) -> None:
+    def test_a_document_that_contains_a_seal_is_read_correctly(self) -> None:
         mark = "evalrun.sealed-sha256:" + "0" * 64
         items = [make_item(n, quoted=mark) for n in range(3)]
         items = [replace(i, task=mark, hash=hash_item(mark, i.doc_id, i.doc, i.requests)) for i in items]
@@ -269,12 +269,12 @@ class TestDamage:
         data = encode_segment(items, chunks)
         assert decode_segment(data) == Segment(tuple(items), tuple(chunks))
 
-    def test_one_kind_is_not_read_as_the_other(self) -> None:
+    def test_one_kind_is_never_read_as_another(self) -> None:
         chunk, made = make_part()
         with pytest.raises(LedgerCorrupt, match="x is a part; expected a manifest segment"):
             decode_segment(encode_part(chunk, made, WRITER), "x")
 
-    def test_an_index_comes_back_and_its_damage_is_seen(self) -> None:
+    def test_an_index_is_restored_and_its_damage_is_detected(self) -> None:
         index = TaskIndex("t é", 2, 3_000, 60, 12.75, "ab" * 32)
         data = encode_index(index)
         assert decode_index(data) == index

@@ -77,21 +77,21 @@ class TestModel:
 class TestEpochs:
     """Which driver leads."""
 
-    def test_each_driver_gets_a_number_of_its_own(self, ledger: Ledger) -> None:
+    def test_each_driver_gets_its_own_epoch(self, ledger: Ledger) -> None:
         assert ledger.highest_epoch() == 0
         with ThreadPoolExecutor(8) as drivers:
             claimed = sorted(drivers.map(lambda _: ledger.claim_epoch(), range(16)))
         assert claimed == list(range(1, 17))
         assert ledger.highest_epoch() == 16
 
-    def test_only_the_last_one_leads(self, ledger: Ledger) -> None:
+    def test_only_the_last_driver_leads(self, ledger: Ledger) -> None:
         first = ledger.claim_epoch()
         ledger.assert_leading(first)
         ledger.assert_leading(ledger.claim_epoch())
         with pytest.raises(Superseded, match=r"epoch 2, ours is 1.*stays"):
             ledger.assert_leading(first)
 
-    def test_more_than_a_million(self, ledger: Ledger, store: MemoryStore) -> None:
+    def test_epochs_may_exceed_a_million(self, ledger: Ledger, store: MemoryStore) -> None:
         store.put(layout.epoch(999_999), b"")
         store.put("epochs/a note", b"")
         assert [ledger.claim_epoch(), ledger.claim_epoch()] == [1_000_000, 1_000_001]
@@ -159,7 +159,7 @@ class TestCommits:
         with pytest.raises(ObjectMissing):
             ledger.read_part(other)
 
-    def test_of_racing_writers_one_wins_and_all_agree(self, ledger: Ledger) -> None:
+    def test_one_of_several_concurrent_writers_wins_and_all_agree(self, ledger: Ledger) -> None:
         items, (chunk, _) = plan()
 
         def commit(n: int) -> CommitOutcome:
@@ -194,7 +194,7 @@ class TestCommits:
         assert not ledger.set_aside(other, epoch)
         assert ledger.read_part(chunk).counts.total == 3
 
-    def test_a_part_that_goes_while_we_look_is_committed_after_all(self) -> None:
+    def test_a_part_that_disappears_during_a_commit_is_committed_after_all(self) -> None:
         class GoneOnce(MemoryStore):
             """The driver sets the other's damaged part aside between our create and our look."""
 
@@ -207,7 +207,7 @@ class TestCommits:
         items, (chunk, _) = plan()
         assert Ledger(GoneOnce()).commit_part(chunk, results(chunk, items), ONE).won
 
-    def test_other_keys_are_no_parts(self, ledger: Ledger, store: MemoryStore) -> None:
+    def test_other_keys_are_not_parts(self, ledger: Ledger, store: MemoryStore) -> None:
         for key in ("parts/t/1.parquet", "parts/t/00000001.csv", "parts/00000001.parquet"):
             store.put(key, b"")
         assert list(ledger.committed_parts()) == []
@@ -216,7 +216,7 @@ class TestCommits:
 class TestCompletion:
     """The end."""
 
-    def test_results_are_the_runs_once_it_is_complete(self, ledger: Ledger) -> None:
+    def test_results_are_readable_once_the_run_is_complete(self, ledger: Ledger) -> None:
         epoch = ledger.claim_epoch()
         ledger.write_results(epoch, b"{}")
         assert not ledger.is_complete()
@@ -228,9 +228,7 @@ class TestCompletion:
         assert ledger.completed_results() == b"{}"
 
     @pytest.mark.parametrize("act", [lambda ledger: ledger.write_results(1, b"{}"), lambda ledger: ledger.complete(1)])
-    def test_a_driver_that_was_overtaken_writes_nothing(
-        self, store: MemoryStore, act: Callable[[Ledger], None]
-    ) -> None:
+    def test_a_superseded_driver_writes_nothing(self, store: MemoryStore, act: Callable[[Ledger], None]) -> None:
         ledger = Ledger(store)
         ledger.write_results(ledger.claim_epoch(), b"{}")
         ledger.claim_epoch()
@@ -239,7 +237,7 @@ class TestCompletion:
             act(ledger)
         assert {key: store.get(key) for key in store.list("")} == before
 
-    def test_complete_is_made_once_for_the_same_results(self, ledger: Ledger) -> None:
+    def test_complete_is_created_once_for_the_same_results(self, ledger: Ledger) -> None:
         ledger.write_results(ledger.claim_epoch(), b"{}")
         ledger.complete(1)
         ledger.complete(ledger.claim_epoch())
@@ -260,7 +258,7 @@ class TestCompletion:
         with pytest.raises(LedgerCorrupt, match="is not there, though the run is complete"):
             ledger.completed_results()
 
-    def test_a_damaged_mark_is_said_to_be_damaged(self, ledger: Ledger, store: MemoryStore) -> None:
+    def test_a_damaged_completion_mark_is_reported(self, ledger: Ledger, store: MemoryStore) -> None:
         for damaged in (b"", b"{}", b"[]", b"\xff", b'{"results_sha256": 1'):
             store.put(layout.COMPLETE, damaged)
             with pytest.raises(LedgerCorrupt, match="COMPLETE is damaged"):

@@ -18,14 +18,14 @@ from evalrun_runner.models.digest import combine, file_hashes, model_digest, par
 from support.model_files import model_content, write_files
 
 
-def test_it_is_what_the_documented_command_prints(tmp_path: Path) -> None:
+def test_the_digest_is_what_the_documented_command_prints(tmp_path: Path) -> None:
     write_files(tmp_path, model_content())
     command = "sha256sum * | LC_ALL=C sort | sha256sum"
     printed = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert model_digest(tmp_path) == f"sha256:{printed.split()[0]}"
 
 
-def test_it_covers_names_and_contents_and_nothing_beside_the_model(tmp_path: Path) -> None:
+def test_the_digest_covers_names_and_contents_of_the_model_only(tmp_path: Path) -> None:
     before = model_digest(write_files(tmp_path, model_content()))
     write_files(tmp_path, {"README.md": b"#", "code.py": b"", ".hidden.json": b"", "logs/run.json": b""})
     assert model_digest(tmp_path) == before
@@ -45,7 +45,7 @@ def test_a_file_larger_than_a_block_is_hashed_whole(tmp_path: Path) -> None:
     assert digests.file_sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
 
 
-def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, cache = write_files(tmp_path / "model", model_content()), tmp_path / "cache"
     read: list[str] = []
     original = digests.file_sha256
@@ -67,7 +67,7 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
     assert set(read[:2]) == {"config.json", "vocab.txt"}
 
 
-def test_hashes_are_kept_for_the_name_that_a_directory_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashes_are_stored_for_a_directorys_final_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     partial, cache = write_files(tmp_path / "partial", model_content()), tmp_path / "cache"
     hashes = file_hashes(partial, cache=cache, becomes=tmp_path / "model")
     partial.rename(tmp_path / "model")
@@ -76,7 +76,7 @@ def test_hashes_are_kept_for_the_name_that_a_directory_gets(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"config.json": 1}', b'{"config.json": {"stamp": 1}}'])
-def test_damaged_hashes_are_made_anew(tmp_path: Path, damage: bytes) -> None:
+def test_damaged_hashes_are_computed_again(tmp_path: Path, damage: bytes) -> None:
     model, cache = write_files(tmp_path / "model", model_content()), tmp_path / "cache"
     first = model_digest(model, cache=cache)
     (sidecar,) = (cache / "digests").iterdir()
@@ -84,7 +84,7 @@ def test_damaged_hashes_are_made_anew(tmp_path: Path, damage: bytes) -> None:
     assert model_digest(model, cache=cache) == first
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_cache_that_is_not_writable_is_no_obstacle(tmp_path: Path) -> None:
     model = write_files(tmp_path / "model", model_content())
     (tmp_path / "cache").write_bytes(b"a file where the directory should be")
     assert model_digest(model, cache=tmp_path / "cache") == model_digest(model)
@@ -107,6 +107,6 @@ def test_a_mismatch_shows_both() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "sha256:", "a" * 64, f"md5:{'a' * 64}", f"sha256:{'g' * 64}"])
-def test_what_is_no_digest_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_digest_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="64 hexadecimal digits"):
         parse_digest(text)

@@ -78,7 +78,9 @@ def test_a_folder_of_checkpoints_names_them(tmp_path: Path) -> None:
         fetch_model(ModelSource(tmp_path.as_uri()), tmp_path / "cache")
 
 
-def test_small_files_come_before_weights_and_a_second_fetch_brings_none(origin: FolderOrigin, tmp_path: Path) -> None:
+def test_small_files_come_before_weights_and_a_second_fetch_downloads_nothing(
+    origin: FolderOrigin, tmp_path: Path
+) -> None:
     seen: list[FetchProgress] = []
     first = fetch_model(SOURCE, tmp_path, progress=seen.append)
     weights = [name.endswith(".safetensors") for name in origin.brought]
@@ -90,7 +92,7 @@ def test_small_files_come_before_weights_and_a_second_fetch_brings_none(origin: 
 
 
 @pytest.mark.parametrize("damage", ["truncated", "deleted", "record"])
-def test_a_model_that_was_damaged_in_the_cache_is_brought_again(
+def test_a_model_that_was_damaged_in_the_cache_is_fetched_again(
     origin: FolderOrigin, tmp_path: Path, damage: str
 ) -> None:
     first = fetch_model(SOURCE, tmp_path)
@@ -106,7 +108,7 @@ def test_a_model_that_was_damaged_in_the_cache_is_brought_again(
     assert set(origin.brought) == set(origin.content)
 
 
-def test_no_space_is_said_before_anything_is_brought(
+def test_lack_of_space_is_reported_before_anything_is_fetched(
     origin: FolderOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9 - 1000, 1000))
@@ -115,7 +117,7 @@ def test_no_space_is_said_before_anything_is_brought(
     assert not origin.brought
 
 
-def test_what_is_there_already_needs_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_files_need_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 0))
     write_files(tmp_path, {"a": b"x" * 8192})
     check_space({"a": 8192}, tmp_path)
@@ -134,13 +136,13 @@ def test_a_full_disk_in_mid_download_is_an_input_error(
         fetch_model(SOURCE, tmp_path)
 
 
-def test_a_cache_that_is_no_directory_is_said(origin: FolderOrigin, tmp_path: Path) -> None:
+def test_a_cache_that_is_not_a_directory_is_reported(origin: FolderOrigin, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"")
     with pytest.raises(InputError, match=r"cache.*a directory that you may write"):
         fetch_model(SOURCE, tmp_path / "cache")
 
 
-def test_the_record_in_the_cache_says_where_the_model_is_from(origin: FolderOrigin, tmp_path: Path) -> None:
+def test_the_cache_records_where_the_model_is_from(origin: FolderOrigin, tmp_path: Path) -> None:
     model = fetch_model(SOURCE, tmp_path)
     record = json.loads((model.path / ".evalrun.json").read_bytes())
     assert record["uri"] == "hf://org/model"
@@ -148,7 +150,7 @@ def test_the_record_in_the_cache_says_where_the_model_is_from(origin: FolderOrig
     assert set(record["files"]) == set(origin.content)
 
 
-def test_different_models_have_different_places(tmp_path: Path) -> None:
+def test_different_models_have_different_entries(tmp_path: Path) -> None:
     places = {
         Entry(tmp_path, MODELS, uri, version).path.name
         for uri in ("hf://a/model", "hf://b/model", "s3://bucket/..", "s3://b/ä ö/")

@@ -24,7 +24,7 @@ GOOD = ("config.json", "model.safetensors", "tokenizer.json")
         "additional_chat_templates/tools.jinja",
     ],
 )
-def test_a_file_of_the_model(name: str) -> None:
+def test_files_of_the_model_are_recognized(name: str) -> None:
     assert is_model_file(name)
 
 
@@ -44,18 +44,18 @@ def test_a_file_of_the_model(name: str) -> None:
         "additional_chat_templates/.hidden.jinja",
     ],
 )
-def test_no_file_of_the_model(name: str) -> None:
+def test_other_files_are_not_of_the_model(name: str) -> None:
     assert not is_model_file(name)
 
 
-def test_the_models_files_come_sorted_without_the_others() -> None:
+def test_the_models_files_are_sorted_and_exclude_others() -> None:
     assert model_files(["tokenizer.json", "x.py", *GOOD], "here") == GOOD
 
 
 @pytest.mark.parametrize(
     "tokenizer", [("tokenizer.model",), ("x.tiktoken",), ("vocab.json", "merges.txt"), ("tekken.json",), ("vocab.txt",)]
 )
-def test_each_kind_of_tokenizer_is_one(tokenizer: tuple[str, ...]) -> None:
+def test_each_kind_of_tokenizer_is_accepted(tokenizer: tuple[str, ...]) -> None:
     assert set(tokenizer) <= set(model_files(["config.json", "model.safetensors", *tokenizer], "here"))
 
 
@@ -72,6 +72,6 @@ def test_each_kind_of_tokenizer_is_one(tokenizer: tuple[str, ...]) -> None:
         (("consolidated.00.pth",), r"only as consolidated\.00\.pth"),
     ],
 )
-def test_what_makes_no_model_is_refused_by_name(names: tuple[str, ...], message: str) -> None:
+def test_an_incomplete_model_is_refused_by_name(names: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         model_files(names, "here")

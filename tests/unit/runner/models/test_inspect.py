@@ -28,7 +28,7 @@ def digest_of(content: dict[str, bytes], folder: Path) -> str:
     return model_digest(write_files(folder, content))
 
 
-def test_only_what_is_no_weights_is_brought_and_only_once(origin: FolderOrigin, tmp_path: Path) -> None:
+def test_only_files_without_weights_are_fetched_and_only_once(origin: FolderOrigin, tmp_path: Path) -> None:
     model = inspect_model(SOURCE, tmp_path)
     assert model.files == tuple(sorted(origin.content))
     brought = {name for name in origin.content if not name.endswith(".safetensors")}
@@ -46,7 +46,7 @@ def test_a_branch_is_pinned_to_its_commit(origin: FolderOrigin, tmp_path: Path) 
     assert (source.revision, source.digest, source.listing) == ("c0ffee", None, None)
 
 
-def test_the_digest_is_known_where_the_origin_knows_the_hashes_of_the_weights(
+def test_the_digest_is_known_if_the_origin_knows_the_hashes_of_the_weights(
     origin: FolderOrigin, tmp_path: Path
 ) -> None:
     origin.sha256 = True
@@ -57,7 +57,7 @@ def test_the_digest_is_known_where_the_origin_knows_the_hashes_of_the_weights(
         inspect_model(replace(SOURCE, digest=wrong), tmp_path / "cache")
 
 
-def test_without_them_the_listing_pins_the_model(origin: FolderOrigin, tmp_path: Path) -> None:
+def test_without_hashes_of_the_weights_the_listing_pins_the_model(origin: FolderOrigin, tmp_path: Path) -> None:
     origin.revision = None
     source = inspect_model(replace(SOURCE, uri="s3://bucket/m"), tmp_path).source
     assert source.digest is None
@@ -70,7 +70,7 @@ def test_without_them_the_listing_pins_the_model(origin: FolderOrigin, tmp_path:
     assert inspect_model(replace(SOURCE, uri="s3://bucket/m"), tmp_path).source.listing != source.listing
 
 
-def test_a_digest_that_was_given_is_believed_until_the_weights_are_there(origin: FolderOrigin, tmp_path: Path) -> None:
+def test_a_given_digest_is_trusted_until_the_weights_are_fetched(origin: FolderOrigin, tmp_path: Path) -> None:
     origin.revision = None
     given = replace(SOURCE, uri="s3://bucket/m", digest=f"SHA256:{'a' * 64}")
     source = inspect_model(given, tmp_path).source
@@ -108,7 +108,7 @@ def test_a_directory_is_hashed_unless_its_digest_was_given(tmp_path: Path, monke
     ids=str,
 )
 @pytest.mark.parametrize("uri", ["hf://org/model", "s3://bucket/m", "file"])
-def test_what_makes_no_model_is_refused_without_its_weights(
+def test_an_incomplete_model_is_refused_before_its_weights_are_fetched(
     origin: FolderOrigin, tmp_path: Path, uri: str, change: dict[str, bytes | None], message: str
 ) -> None:
     origin.content = {name: data for name, data in (origin.content | change).items() if data is not None}

@@ -39,16 +39,14 @@ def test_only_the_last_chunk_is_not_full(values: list[float], sizing: ChunkSizin
 
 
 @given(costs, costs, sizings)
-def test_more_items_leave_the_full_chunks_as_they_are(
-    values: list[float], more: list[float], sizing: ChunkSizing
-) -> None:
+def test_more_items_do_not_change_full_chunks(values: list[float], more: list[float], sizing: ChunkSizing) -> None:
     fewer, longer = cut(values, sizing), cut(values + more, sizing)
 
     full = fewer[:-1]
     assert longer[: len(full)] == full
 
 
-def test_a_chunk_is_out_as_soon_as_it_is_full() -> None:
+def test_a_chunk_is_yielded_as_soon_as_it_is_full() -> None:
     drawn: list[int] = []
 
     def items() -> Iterator[int]:

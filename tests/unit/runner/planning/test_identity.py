@@ -63,7 +63,7 @@ def identity(
     ],
     ids=str,
 )
-def test_what_answers_do_not_depend_on_is_no_difference(spec: dict[str, Any]) -> None:
+def test_settings_that_do_not_affect_answers_make_no_difference(spec: dict[str, Any]) -> None:
     check_same_plan(identity(), identity(**spec), "here")
 
 
@@ -100,7 +100,7 @@ def test_without_a_digest_the_listing_or_the_commit_tells_models_apart() -> None
         check_same_plan(identity(), listed("one"), "here")
 
 
-def test_what_the_replicas_found_counts_where_the_next_driver_knows_a_digest_too() -> None:
+def test_the_digest_found_by_replicas_counts_if_the_next_driver_knows_one_too() -> None:
     store = MemoryStore()
     claim_plan(store, Plan(listed("one"), ChunkSizing()))
     Ledger(store).claim_model("sha256:1")
@@ -115,7 +115,7 @@ def test_what_the_replicas_found_counts_where_the_next_driver_knows_a_digest_too
         claim_plan(store, Plan(listed("two"), ChunkSizing()))
 
 
-def test_a_suites_content_counts_and_not_its_place(tmp_path: Path) -> None:
+def test_a_suites_content_counts_but_not_its_location(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two" / "deep"
     for folder in (one, two):
         (folder / "data").mkdir(parents=True)

@@ -67,7 +67,7 @@ def commit(store: MemoryStore, chunk: Chunk, *failed: int) -> None:
     ledger.commit_part(chunk, rows, Writer("r", "mock"))
 
 
-def test_the_plan_is_the_same_each_time_and_in_canonical_order(benchmarks: LoadedBenchmarks) -> None:
+def test_the_plan_is_reproducible_and_in_canonical_order(benchmarks: LoadedBenchmarks) -> None:
     store = MemoryStore()
     planned = plan(benchmarks, store)
     assert [(chunk.task, chunk.number, chunk.items) for chunk in chunks(planned)] == [
@@ -81,7 +81,7 @@ def test_the_plan_is_the_same_each_time_and_in_canonical_order(benchmarks: Loade
     assert plan(benchmarks, MemoryStore()) == planned
 
 
-def test_sound_parts_are_kept_and_damaged_ones_set_aside(benchmarks: LoadedBenchmarks) -> None:
+def test_sound_parts_are_reused_and_damaged_ones_set_aside(benchmarks: LoadedBenchmarks) -> None:
     store = MemoryStore()
     first, second, _, fourth, last = chunks(plan(benchmarks, store))
     commit(store, first)
@@ -100,7 +100,7 @@ def test_sound_parts_are_kept_and_damaged_ones_set_aside(benchmarks: LoadedBench
     assert not store.exists(layout.part(*second.id))
 
 
-def test_kept_parts_bring_their_scores(benchmarks: LoadedBenchmarks) -> None:
+def test_reused_parts_contribute_their_scores(benchmarks: LoadedBenchmarks) -> None:
     store = MemoryStore()
     first, second, _, fourth, _ = chunks(plan(benchmarks, store))
     assert [one.scores for one in plan(benchmarks, store)] == [{}, {}]
@@ -123,7 +123,7 @@ def test_another_plan_in_the_same_place_is_refused(benchmarks: LoadedBenchmarks)
     plan(benchmarks, store)
 
 
-def test_what_goes_wrong_reaches_the_driver(benchmarks: LoadedBenchmarks) -> None:
+def test_errors_of_planning_reach_the_driver(benchmarks: LoadedBenchmarks) -> None:
     class Broken(MemoryStore):
         def create(self, key: str, data: bytes) -> bool:
             if key.startswith(layout.MANIFEST):
@@ -134,7 +134,7 @@ def test_what_goes_wrong_reaches_the_driver(benchmarks: LoadedBenchmarks) -> Non
         plan(benchmarks, Broken())
 
 
-def test_it_can_be_stopped_while_nobody_takes(benchmarks: LoadedBenchmarks, tmp_path: Path) -> None:
+def test_planning_can_be_stopped_while_nothing_is_taken(benchmarks: LoadedBenchmarks, tmp_path: Path) -> None:
     ledger = Ledger(MemoryStore())
     planning = Planning(benchmarks, None, ledger, 1, ChunkSizing(), None)
     planning.start()

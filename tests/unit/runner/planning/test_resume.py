@@ -49,7 +49,7 @@ def earlier(folder: Path, found: str | None, *, failed: int = 0, **model: str | 
 
 
 @pytest.mark.parametrize("failed", [0, 1])
-def test_what_is_taken_over_binds_the_run_to_the_model_that_made_it(tmp_path: Path, failed: int) -> None:
+def test_reused_parts_bind_the_run_to_the_model_that_made_them(tmp_path: Path, failed: int) -> None:
     ours = Ledger(MemoryStore())
     location = earlier(tmp_path, ONE, failed=failed, digest=None, listing="a")
     run = EarlierRun(location, identity(digest=None, listing="a"), ours, 1.0)
@@ -61,14 +61,14 @@ def test_what_is_taken_over_binds_the_run_to_the_model_that_made_it(tmp_path: Pa
         ours.claim_model(TWO)
 
 
-def test_what_is_taken_over_counts_in_the_running_scores(tmp_path: Path) -> None:
+def test_reused_parts_count_in_the_running_scores(tmp_path: Path) -> None:
     location = earlier(tmp_path, ONE, digest=ONE)
     taken = EarlierRun(location, identity(digest=ONE), Ledger(MemoryStore()), 1.0).take_over(CHUNK)
     assert taken is not None
     assert taken.scores == {("acc", "none"): Tally(2, 1.0, 1.0)}
 
 
-def test_a_run_whose_replicas_have_claimed_another_model_takes_nothing_over(tmp_path: Path) -> None:
+def test_a_run_whose_replicas_have_claimed_another_model_reuses_nothing(tmp_path: Path) -> None:
     ours = Ledger(MemoryStore())
     ours.claim_model(TWO)
     run = EarlierRun(earlier(tmp_path, ONE, digest=None, listing="a"), identity(digest=None, listing="a"), ours, 1.0)
@@ -76,7 +76,7 @@ def test_a_run_whose_replicas_have_claimed_another_model_takes_nothing_over(tmp_
         run.take_over(CHUNK)
 
 
-def test_the_same_content_elsewhere_is_taken_over_and_another_is_not(tmp_path: Path) -> None:
+def test_equal_content_elsewhere_is_reused_and_different_content_is_not(tmp_path: Path) -> None:
     location = earlier(tmp_path, ONE, digest=None, listing="a")
     assert EarlierRun(location, identity(digest=ONE), Ledger(MemoryStore()), 1.0).take_over(CHUNK)
     for other in (identity(digest=TWO), identity(digest=None, listing="b")):

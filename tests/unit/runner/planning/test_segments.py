@@ -45,7 +45,7 @@ def ledger(store: MemoryStore) -> Ledger:
     return Ledger(store)
 
 
-def test_every_chunk_handed_out_can_be_read(ledger: Ledger) -> None:
+def test_every_planned_chunk_can_be_read(ledger: Ledger) -> None:
     planned = []
     for segment in plan_task("sums", make_items(1000), ledger, SIZING):
         for chunk in segment.chunks:
@@ -54,7 +54,7 @@ def test_every_chunk_handed_out_can_be_read(ledger: Ledger) -> None:
     assert planned == list(make_items(1000))
 
 
-def test_chunks_are_numbered_through_and_cover_their_segments(ledger: Ledger) -> None:
+def test_chunks_are_numbered_consecutively_and_cover_their_segments(ledger: Ledger) -> None:
     segments = list(plan_task("sums", make_items(1000), ledger, SIZING))
 
     index = ledger.task_index("sums")
@@ -72,7 +72,7 @@ def test_the_first_segment_is_small_and_the_next_ones_grow(ledger: Ledger) -> No
     assert sizes[0] <= planner.FIRST_SEGMENT_ITEMS < sizes[1] <= 2 * planner.FIRST_SEGMENT_ITEMS < sizes[2]
 
 
-def test_a_segment_is_bounded_by_its_text_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_segment_is_also_limited_by_its_text(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "SEGMENT_CHARACTERS", 1000)
 
     segments = list(plan_task("sums", make_items(100, text="x" * 100), ledger, SIZING))
@@ -81,7 +81,7 @@ def test_a_segment_is_bounded_by_its_text_too(ledger: Ledger, monkeypatch: pytes
     assert sum(segment.items for segment in segments) == 100
 
 
-def test_no_more_than_a_segment_and_a_chunk_is_drawn_ahead(ledger: Ledger) -> None:
+def test_at_most_one_segment_and_one_chunk_are_built_ahead(ledger: Ledger) -> None:
     drawn = 0
 
     def counted() -> Iterator[Item]:
@@ -107,13 +107,13 @@ def test_the_index_comes_last(ledger: Ledger, store: MemoryStore) -> None:
     assert index.items == 600
 
 
-def test_a_whole_plan_is_read_and_not_built(ledger: Ledger) -> None:
+def test_a_complete_plan_is_read_not_built(ledger: Ledger) -> None:
     planned = list(plan_task("sums", make_items(600), ledger, SIZING))
 
     assert list(plan_task("sums", no_items(), ledger, SIZING)) == planned
 
 
-def test_a_plan_that_broke_off_is_built_again_to_the_same_bytes(ledger: Ledger, store: MemoryStore) -> None:
+def test_an_interrupted_plan_is_built_again_with_the_same_bytes(ledger: Ledger, store: MemoryStore) -> None:
     whole = MemoryStore()
     list(plan_task("sums", make_items(900), Ledger(whole), SIZING))
     next(plan_task("sums", make_items(900), ledger, SIZING))
@@ -130,7 +130,7 @@ def test_other_items_are_another_plan(ledger: Ledger) -> None:
         list(plan_task("sums", make_items(900, text="how much is"), ledger, SIZING))
 
 
-def test_no_items_are_no_plan(ledger: Ledger) -> None:
+def test_a_task_without_items_is_refused(ledger: Ledger) -> None:
     with pytest.raises(InputError, match="'sums' has no documents"):
         list(plan_task("sums", iter(()), ledger, SIZING))
 

@@ -78,7 +78,7 @@ def test_every_error_has_its_phase_reason_and_exit_code(
     assert ending.result.results_uri == "file:///out/"
 
 
-def test_a_denial_is_the_users_mistake_only_before_anything_was_asked() -> None:
+def test_a_denial_is_the_users_mistake_only_in_the_first_preflight() -> None:
     denied = StoreDenied("the bucket is gone")
     later = CONFIG.model_copy(update={"attempt": 2})
     for config, in_preflight in ((CONFIG, False), (later, True), (later, False)):
@@ -99,7 +99,7 @@ def test_a_result_is_final(phase: Phase, code: ExitCode) -> None:
     assert (ending.code, ending.over) == (code, True)
 
 
-def test_replicas_wait_for_the_driver_that_follows() -> None:
+def test_replicas_wait_for_the_next_driver() -> None:
     over = {
         type(error): ending_of_error(error, CONFIG, PROGRESS, in_preflight=False).over
         for error in (Interrupted("stopped"), Superseded("epoch 2"), RunFailed("died"), InputError("wrong"))
@@ -107,7 +107,7 @@ def test_replicas_wait_for_the_driver_that_follows() -> None:
     assert over == {Interrupted: False, Superseded: False, RunFailed: True, InputError: True}
 
 
-def test_a_place_blames_what_does_not_know_better_and_processes_pass_the_blame_on() -> None:
+def test_the_default_reason_applies_to_errors_without_one_and_survives_pickling() -> None:
     with pytest.raises(InputError) as caught, blaming(Reason.TASK_INVALID), blaming(Reason.MODEL_INVALID):
         raise InputError("no weights")
     assert pickle.loads(pickle.dumps(caught.value)).reason is Reason.MODEL_INVALID

@@ -42,7 +42,7 @@ JOINED = Observation(head=OPEN, silence=1.0, joined="one")
         "Ray did not stay up, and all is done": (replace(ALONE, head=DONE, starts=MOST_STARTS), Act.LEAVE),
     }.values(),
 )
-def test_the_first_that_holds(seen: Observation, act: Act) -> None:
+def test_the_first_rule_that_applies_decides(seen: Observation, act: Act) -> None:
     assert decide(seen) is act
 
 

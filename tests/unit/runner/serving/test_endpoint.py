@@ -101,7 +101,7 @@ def get(url: str) -> tuple[int, str, str]:
             return error.code, error.headers["Content-Type"], error.read().decode()
 
 
-def test_progress_is_the_last_view_in_the_statuss_words() -> None:
+def test_progress_is_the_last_view_in_the_form_of_a_status() -> None:
     with serving() as (endpoint, url):
         assert RunProgress.from_json(get(f"{url}/progress")[2]) == RunProgress(phase=Phase.STARTING)
         endpoint.update(View(Phase.STARTING, "loading the tasks"))
@@ -125,7 +125,7 @@ def test_progress_is_the_last_view_in_the_statuss_words() -> None:
         )
 
 
-def test_who_aggregates_still_knows_its_counts() -> None:
+def test_the_counts_remain_during_aggregation() -> None:
     with serving() as (endpoint, _):
         endpoint.update(view())
         endpoint.update(View(Phase.FINISHING, "aggregating"))
@@ -133,7 +133,7 @@ def test_who_aggregates_still_knows_its_counts() -> None:
     assert (shown.phase, shown.counts.ok, shown.items_per_second, shown.eta) == (Phase.FINISHING, 90, None, None)
 
 
-def test_a_cluster_is_told_when_the_run_is_ready_and_what_replicas_are_to_do() -> None:
+def test_a_cluster_learns_when_the_run_is_ready_and_what_replicas_should_do() -> None:
     board = HeadBoard()
     with serving(board) as (_, url):
         assert get(f"{url}/readyz")[0] == 503
@@ -149,7 +149,7 @@ def test_a_cluster_is_told_when_the_run_is_ready_and_what_replicas_are_to_do() -
         assert get(f"{url}/head?wait=soon")[0] == 400
 
 
-def test_the_end_waits_for_those_that_ask_and_no_others() -> None:
+def test_the_end_waits_only_for_pods_that_ask() -> None:
     board = HeadBoard()
     board.announce(HeadState.DONE)
     assert board.wait_until_informed(0.0) == 0, "nobody asked"
@@ -163,7 +163,7 @@ def test_the_end_waits_for_those_that_ask_and_no_others() -> None:
     assert board.wait_until_informed(0.0) == 0
 
 
-def test_the_end_does_not_wait_for_who_has_said_goodbye() -> None:
+def test_the_end_does_not_wait_for_pods_that_have_left() -> None:
     board = HeadBoard()
     with serving(board) as (_, url), ThreadPoolExecutor(1) as threads:
         # Its question is still held back when it says goodbye.
@@ -243,7 +243,7 @@ def test_many_may_scrape_at_once_while_views_come() -> None:
     assert all(0 <= page["evalrun_engine_tokens_total", None] <= tokens for page in pages)
 
 
-def test_a_running_driver_that_shows_nothing_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_driver_without_new_views_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as (endpoint, url):
         assert get(f"{url}/healthz")[::2] == (200, "ok\n")
         endpoint.update(view())
@@ -253,12 +253,12 @@ def test_a_running_driver_that_shows_nothing_is_not_healthy(monkeypatch: pytest.
         assert (status, body) == (503, "no progress was shown for 0 s\n")
 
 
-def test_other_pages_say_which_there_are() -> None:
+def test_other_pages_list_the_existing_ones() -> None:
     with serving() as (_, url):
         assert get(f"{url}/") == (404, "text/plain", "there are /progress, /healthz and /metrics\n")
 
 
-def test_a_port_that_cannot_be_had_is_a_message() -> None:
+def test_an_unavailable_port_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"--port {port}: .*give another port, or 0"):

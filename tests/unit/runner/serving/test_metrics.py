@@ -178,7 +178,7 @@ def test_a_busy_run_exports_the_catalogue_and_nothing_else() -> None:
         assert {sample.name for sample in family.samples} == set(metric.series), metric.name
 
 
-def test_process_metrics_are_there_too() -> None:
+def test_process_metrics_are_exported_too() -> None:
     names = {sample.name for sample in samples(expose(busy().metrics))}
     assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"} <= names
 
@@ -212,7 +212,7 @@ def test_a_busy_runs_numbers() -> None:
     assert eta is not None and eta > 0
 
 
-def test_replicas_are_told_by_place_and_all_together() -> None:
+def test_replicas_are_reported_by_slot_and_in_total() -> None:
     scene = busy()
     assert scene.by(driver.REPLICAS, "state") == {"loading": 0, "ready": 2}
     assert scene.value(driver.REPLICAS_WANTED) == 3
@@ -230,7 +230,7 @@ def test_replicas_are_told_by_place_and_all_together() -> None:
     assert scene.value(driver.PREEMPTIONS) == 5
 
 
-def test_the_store_is_told_by_side_from_zero_on() -> None:
+def test_the_store_is_reported_by_side_starting_at_zero() -> None:
     scene = busy()
     assert scene.value(driver.STORE_REQUESTS, side="driver", operation="put") == 2
     assert scene.value(driver.STORE_REQUESTS, side="driver", operation="create") == 0
@@ -242,7 +242,7 @@ def test_the_store_is_told_by_side_from_zero_on() -> None:
     assert scene.value(driver.STORE_WAIT, side="replica") == 2.5
 
 
-def test_running_scores_are_means_of_what_is_answered() -> None:
+def test_running_scores_are_means_over_the_answers_so_far() -> None:
     scene = busy()
     score = {"model": "llama", "task": "t", "metric": "acc", "filter": "none", "final": "false", "better": "higher"}
     assert scene.value(scores.SCORE, **score) == 0.75
@@ -263,7 +263,7 @@ def test_one_answer_has_no_standard_error() -> None:
     assert scene.by(scores.SCORE_STDERR, "metric") == {}
 
 
-def test_before_the_plan_nothing_is_known_of_items_and_replicas() -> None:
+def test_items_and_replicas_are_unknown_before_the_plan() -> None:
     scene = Scene()
     names = {name for name, _ in scene.scrape()}
     assert names == {
@@ -288,7 +288,7 @@ def test_counters_of_a_run_begin_at_zero_and_not_with_their_first_increase() -> 
     assert {"evalrun_commit_seconds_count", "evalrun_request_seconds_count"} <= there
 
 
-def test_the_end_stays_as_it_was_until_the_process_ends() -> None:
+def test_the_last_values_stay_until_the_process_ends() -> None:
     scene = busy()
     scene.now += 5
     scene.telemetry.ended(scene.now)
@@ -309,7 +309,7 @@ def test_the_end_stays_as_it_was_until_the_process_ends() -> None:
     assert scene.by(driver.REPLICA_SECONDS, "state") == seconds
 
 
-def test_time_passes_at_scrapes_though_nothing_is_shown() -> None:
+def test_time_passes_between_scrapes_without_new_views() -> None:
     scene = Scene()
     scene.join("a", "b")
     scene.show(Phase.FINISHING, busy=False)
@@ -317,7 +317,7 @@ def test_time_passes_at_scrapes_though_nothing_is_shown() -> None:
     assert scene.by(driver.REPLICA_SECONDS, "state") == {"loading": 0.0, "ready": 60.0}
 
 
-def test_seconds_do_not_fall_when_a_replica_left_before_it_was_shown() -> None:
+def test_seconds_do_not_fall_when_a_replica_departed_before_the_next_view() -> None:
     scene = Scene()
     scene.join("a", "b")
     scene.show()
@@ -370,7 +370,7 @@ class Life:
 
 @given(st.lists(st.tuples(st.sampled_from(["join", "leave", "work", "show", "wait"]), st.integers(0, 30)), max_size=25))
 @settings(max_examples=60, deadline=None)
-def test_no_counter_falls_between_scrapes_whoever_comes_and_goes(steps: list[tuple[str, int]]) -> None:
+def test_no_counter_falls_between_scrapes_as_replicas_come_and_go(steps: list[tuple[str, int]]) -> None:
     life = Life()
     life.scene.show()
     before = counters(life.scene)
@@ -382,7 +382,7 @@ def test_no_counter_falls_between_scrapes_whoever_comes_and_goes(steps: list[tup
         before = now
 
 
-def test_there_are_no_more_scores_than_are_good_for_prometheus_and_those_dropped_are_counted() -> None:
+def test_scores_are_limited_and_dropped_ones_are_counted() -> None:
     running = {f"task{number}": {"acc": "higher", "f1": "higher"} for number in range(MOST_SCORES)}
     scene = Scene(running=running)
     tallies = {("f1", "none"): Tally(2, 1.0, 1.0), ("acc", "none"): Tally(2, 1.0, 1.0)}
@@ -395,7 +395,7 @@ def test_there_are_no_more_scores_than_are_good_for_prometheus_and_those_dropped
     assert scene.by(driver.SERIES_DROPPED, "of") == {"replicas": 0, "scores": MOST_SCORES}
 
 
-def test_places_beyond_the_limit_have_no_series_and_are_counted() -> None:
+def test_slots_beyond_the_limit_have_no_series_and_are_counted() -> None:
     scene = Scene()
     scene.join(*(f"r{number}" for number in range(MOST_SLOTS + 5)))
     scene.show()
@@ -431,7 +431,7 @@ def test_no_name_breaks_the_exposition(run: str, model: str, task: str, metric: 
         assert {sample.name for sample in told} >= {driver.SERIES_DROPPED.name, "evalrun_driver_info"}
 
 
-def test_names_that_are_cut_to_the_same_are_told_once() -> None:
+def test_names_that_are_truncated_to_the_same_one_are_reported_once() -> None:
     long = "x" * 400
     scene = Scene(running={f"{long}1": {"acc": "higher"}, f"{long}2": {"acc": "higher"}})
     for number in (1, 2):

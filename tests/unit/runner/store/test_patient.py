@@ -54,7 +54,7 @@ def test_every_operation_is_counted_once_when_it_is_answered() -> None:
     assert store.stats == StoreStats(requests=asked)
 
 
-def test_calls_made_again_are_counted_by_their_reason_with_the_time_they_waited() -> None:
+def test_retries_are_counted_by_reason_with_their_waiting_time() -> None:
     errors = [StoreUnavailable("away"), StoreFull("full"), StoreUnavailable("away"), StoreDenied("no")]
     store = PatientStore(Failing(*errors), quick(60.0))
     store.put("a", b"1")
@@ -65,7 +65,7 @@ def test_calls_made_again_are_counted_by_their_reason_with_the_time_they_waited(
     assert 0.004 <= found.wait_seconds < 60
 
 
-def test_a_call_that_is_given_up_was_not_answered() -> None:
+def test_a_call_that_was_given_up_does_not_count_as_answered() -> None:
     store = PatientStore(Failing(*[StoreUnavailable("away")] * 10_000), quick(0.01))
     with pytest.raises(StoreUnavailable, match="tried"):
         store.put("a", b"1")
@@ -73,7 +73,7 @@ def test_a_call_that_is_given_up_was_not_answered() -> None:
     assert store.stats.retries["unavailable"] > 0
 
 
-def test_when_the_waiting_is_over_nothing_is_made_again() -> None:
+def test_after_the_stop_nothing_is_retried() -> None:
     stop = threading.Event()
     stop.set()
     store = PatientStore(Failing(StoreUnavailable("away")), 60.0, stop)
@@ -90,7 +90,7 @@ def test_nothing_is_lost_among_threads() -> None:
     assert store.stats.retries == {"unavailable": 300}
 
 
-def test_what_the_stores_client_made_again_by_itself_is_counted_too() -> None:
+def test_retries_of_the_stores_client_are_counted_too() -> None:
     class Client(MemoryStore):
         repeated = 0
 

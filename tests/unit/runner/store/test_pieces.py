@@ -24,7 +24,7 @@ from evalrun_runner.store.s3_errors import classify as classify_s3
 class TestDirectory:
     """A directory as a store."""
 
-    def test_a_full_disk_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk_leaves_no_object(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(_: int) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -35,7 +35,7 @@ class TestDirectory:
                 call()
         assert os.listdir(tmp_path) == []
 
-    def test_a_file_in_the_way_of_the_root(self, tmp_path: Path) -> None:
+    def test_a_file_in_place_of_the_root_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("a file")
         store = DirectoryStore(tmp_path / "out")
         for call in (lambda: store.create("a", b""), lambda: store.put("a/b", b"")):
@@ -43,7 +43,7 @@ class TestDirectory:
                 call()
         assert list(store.list("")) == []
 
-    def test_a_directory_in_the_way_of_a_key(self, tmp_path: Path) -> None:
+    def test_a_directory_in_place_of_a_key_is_refused(self, tmp_path: Path) -> None:
         store = DirectoryStore(tmp_path)
         store.put("a/b", b"")
         for call in (lambda: store.create("a", b""), lambda: store.put("a", b"")):
@@ -163,7 +163,7 @@ class ManualClock:
 class TestBackoff:
     """Waiting for a store."""
 
-    def test_it_waits_longer_each_time_until_the_call_succeeds(self) -> None:
+    def test_waits_grow_until_the_call_succeeds(self) -> None:
         clock, told = ManualClock(), list[str]()
         answers: list[StoreError | None] = [StoreUnavailable("away"), StoreFull("full"), StoreUnavailable("away"), None]
 
@@ -179,7 +179,7 @@ class TestBackoff:
         assert told == ["away", "full", "away"]
         assert clock.slept == pytest.approx([0.2, 0.4, 0.8])
 
-    def test_the_last_error_says_how_long_it_was_tried(self) -> None:
+    def test_the_last_error_states_the_duration_of_the_tries(self) -> None:
         clock = ManualClock()
 
         def call() -> None:
@@ -191,7 +191,7 @@ class TestBackoff:
         assert max(clock.slept) <= 15
 
     @pytest.mark.parametrize("error", [StoreDenied("no"), ObjectMissing("gone")])
-    def test_what_no_retry_mends_is_raised_at_once(self, error: StoreError) -> None:
+    def test_errors_that_no_retry_fixes_are_raised_immediately(self, error: StoreError) -> None:
         clock = ManualClock()
 
         def call() -> None:
