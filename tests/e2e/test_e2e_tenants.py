@@ -10,7 +10,7 @@ import pytest
 from cluster.api import ApiError
 from cluster.client import Client
 from evalrun_api.wire.pods import Component
-from support.e2e import NAMESPACE, SYSTEM, Platform, Run
+from support.e2e import NAMESPACE, SYSTEM, Object, Platform, Run
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -63,14 +63,14 @@ def test_a_tenant_may_do_nothing_but_runs(tenant: Client) -> None:
     ],
 )
 def test_no_field_of_a_run_is_a_pods(tenant: Client, platform: Platform, field: dict[str, object]) -> None:
-    body = run_body(platform, "hostile") | {}
+    body = run_body(platform, "hostile")
     body["spec"] |= field
     path = f"{tenant.api.resource('evalruns').path(NAMESPACE)}?fieldValidation=Strict"
     with pytest.raises(ApiError, match="unknown field"):
         tenant.api.request("POST", path, body)
 
 
-def run_body(platform: Platform, name: str) -> dict[str, dict[str, object]]:
+def run_body(platform: Platform, name: str) -> Object:
     storage = {"endpointURL": platform.seaweed.endpoint, "credentialsSecretRef": {"name": "s3"}}
     return {
         "apiVersion": "evalrun.dev/v1alpha1",
@@ -82,7 +82,7 @@ def run_body(platform: Platform, name: str) -> dict[str, dict[str, object]]:
             "benchmarks": [{"task": "sums", "source": {"configMap": {"name": "sums"}}}],
             "output": {"uri": "s3://evals/", "storage": storage},
         },
-    }  # type: ignore[return-value]
+    }
 
 
 def test_the_pods_of_a_run_hold_nothing_of_the_cluster(platform: Platform, undisturbed: Run) -> None:

@@ -85,10 +85,10 @@ class CountsTwice(Dispatcher):
     """A commit that is reported again is counted again."""
 
     def _commit(self, replica: str, committed: Committed, now: float) -> None:
-        before = self._tally.duplicates
+        before = self._counters.duplicates
         super()._commit(replica, committed, now)
-        if self._tally.duplicates > before:
-            self._tally.counts += committed.counts
+        if self._counters.duplicates > before:
+            self._counters.counts += committed.counts
 
 
 class FinishesEarly(Dispatcher):
@@ -106,7 +106,7 @@ class TakesTooMuchBack(Dispatcher):
     def leave(self, replica: str, cause: Departure, now: float) -> None:
         for holding in tuple(self._leases):
             if holding.replica != replica and self._release(holding, now):
-                self._tally.redone += holding.items
+                self._counters.redone += holding.items
         super().leave(replica, cause, now)
 
 

@@ -32,7 +32,7 @@ class CrashingClient(client.Client):
 
 
 def main() -> None:
-    app.Client = CrashingClient  # type: ignore[misc]  # what it is for
+    app.Client = CrashingClient  # type: ignore[attr-defined]  # what it is for
     while True:
         child = os.fork()
         if child == 0:

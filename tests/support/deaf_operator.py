@@ -13,10 +13,10 @@ from evalrun_operator.kube import connection
 from evalrun_operator.watch import handlers
 
 
-async def login(configuration: Any) -> kopf.ConnectionInfo:
-    return dataclasses.replace(await connection.login(configuration), server=os.environ["EVALRUN_TEST_WATCHES"])
+async def login(found: Any) -> kopf.ConnectionInfo:
+    return dataclasses.replace(await connection.login(found), server=os.environ["EVALRUN_TEST_WATCHES"])
 
 
 if __name__ == "__main__":
-    handlers.login = login
+    handlers.login = login  # type: ignore[attr-defined]  # imported there, and not to be imported from there
     __main__.main()

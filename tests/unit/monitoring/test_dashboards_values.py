@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def series(name: str, values: str, labels: dict[str, str]) -> Series:
     return {"series": name + selector(labels), "values": values}
 
 
-def selector(labels: dict[str, str]) -> str:
+def selector(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f"{label}={json.dumps(value)}" for label, value in sorted(labels.items())) + "}"
 
 
@@ -77,7 +77,7 @@ class Hour:
         self._file = folder / "hour.json"
         self._inputs = inputs
 
-    def answers(self, *said: tuple[str, list[tuple[dict[str, str], float]]], at: int = HOUR_S) -> None:
+    def answers(self, *said: tuple[str, Sequence[tuple[Mapping[str, str], float]]], at: int = HOUR_S) -> None:
         """Hold queries to their samples, as (query, [(labels, value), …]), ``at`` seconds after the hour began."""
         checks = [
             {
@@ -348,8 +348,7 @@ def test_each_event_is_counted_in_one_step_the_first_as_well(tmp_path: Path) -> 
         f"_x{begun // STEP_S} 1x39 2x20 4x{STEPS}",
         label | OPERATOR | {"namespace": "evalrun-system"},
     )
-    steps = {"__interval": "300s", "__rate_interval": "315s"}
-    failed = asked("evalrun-operator", "Why do looks fail?", **steps)
+    failed = asked("evalrun-operator", "Why do looks fail?", __interval="300s", __rate_interval="315s")
     hour = Hour(tmp_path, errors)
     for at, counted in ((900, 1), (1200, 0), (1500, 1), (1800, 2), (2100, 0)):
         hour.answers((failed, [(label, counted)]), at=at)

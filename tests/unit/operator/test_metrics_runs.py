@@ -213,7 +213,7 @@ NAMES = st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=128)
 
 @given(NAMES, NAMES, NAMES, NAMES)
 def test_no_name_breaks_the_page(model: str, task: str, metric: str, filter_: str) -> None:
-    given_ = {"task": task, "metric": metric, "filter": filter_}
+    given_: dict[str, Any] = {"task": task, "metric": metric, "filter": filter_}
     status = EvalRunStatus(
         phase=Phase.SUCCEEDED, finished_at=NOON, scores=(score(**given_),), gates=(gate(min=0, **given_),)
     )

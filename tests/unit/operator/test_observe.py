@@ -140,7 +140,7 @@ def test_news_while_children_are_read_makes_them_read_again() -> None:
         observer.forget(KEY)
         return await read(*arguments)
 
-    look.api.list_objects = interrupted  # type: ignore[method-assign]
+    look.api.list_objects = interrupted  # type: ignore[assignment, method-assign]
 
     async def twice() -> None:
         await observer.observe(KEY)

@@ -344,7 +344,7 @@ def test_children_taken_away_by_a_hand_come_back_uncharged() -> None:
 
 def test_suspension_frees_everything_and_stops_the_clock() -> None:
     run = started(make_run().suspended())
-    there = {"driver": ObservedDriver(DriverPhase.READY), "replicas": ObservedReplicas(1, active=1)}
+    there: dict[str, Any] = {"driver": ObservedDriver(DriverPhase.READY), "replicas": ObservedReplicas(1, active=1)}
     decided = after(run, now=NOON + timedelta(seconds=90), **there)
     assert decided.desired is not None and (decided.desired.driver, decided.desired.replicas) == (
         Desired.ABSENT,
@@ -366,7 +366,7 @@ def test_a_run_born_suspended_waits() -> None:
 
 def test_the_deadline_ends_the_run() -> None:
     run = started(make_run().with_policy(activeDeadlineSeconds=100), active_seconds=60)
-    there = {"driver": ObservedDriver(DriverPhase.READY), "replicas": ObservedReplicas(1, active=1)}
+    there: dict[str, Any] = {"driver": ObservedDriver(DriverPhase.READY), "replicas": ObservedReplicas(1, active=1)}
     before = after(run, now=NOON + timedelta(seconds=39), **there)
     assert before.status.phase is Phase.STARTING and before.requeue_after == 1
     assert before.desired is not None and before.desired.seconds_left == 1

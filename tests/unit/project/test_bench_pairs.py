@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,12 @@ def test_a_goal_is_held_against_the_median(goal: Goal, median: float, met: bool)
 
 def test_rounds_alternate_their_order() -> None:
     order: list[str] = []
-    sides = {name: (lambda name=name: order.append(name) or len(order)) for name in "AB"}
+
+    def side(name: str) -> int:
+        order.append(name)
+        return len(order)
+
+    sides = {name: partial(side, name) for name in "AB"}
 
     taken = in_rounds(sides, 3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def _sixteen_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(16)))
 
 
-def machine(folder: Path, groups: str, files: dict[str, str | bytes]) -> Path:
+def machine(folder: Path, groups: str, files: Mapping[str, str | bytes]) -> Path:
     content = {
         "proc/self/cgroup": groups,
         "proc/meminfo": f"MemTotal: {64 * GB >> 10} kB\nMemAvailable: {48 * GB >> 10} kB\n",
@@ -87,7 +88,7 @@ def test_a_container_of_version_one_finds_its_own_group_without_the_hosts_path(t
 
 
 def test_version_one_without_limits(tmp_path: Path) -> None:
-    files: dict[str, str | bytes] = {
+    files: Mapping[str, str | bytes] = {
         "cpu/cpu.cfs_quota_us": "-1",
         "cpu/cpu.cfs_period_us": "100000",
         "memory/memory.limit_in_bytes": UNLIMITED_V1,
