@@ -66,7 +66,7 @@ def test_a_field_is_set(setting: str, path: tuple[str | int, ...], value: object
         ("spec.replicas.count=[1", "the value is not valid YAML: line 1, column 3: "),
         (
             "spec.replicas.count={a: 1, a: 2}",
-            "the value is not valid YAML: line 1, column 8: the key 'a'",
+            "the value is not valid YAML: line 1, column 8: ",
         ),
         ("spec.replicas.count=---\n1\n---\n2", "the value is more than one YAML document"),
         ("spec.benchmarks.2.limit=1", "'2' is no place in a list of 2, counted from 0"),
