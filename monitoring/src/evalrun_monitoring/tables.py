@@ -10,14 +10,15 @@ from grafana_foundation_sdk.builders import table as builders
 from grafana_foundation_sdk.models import common as commons
 from grafana_foundation_sdk.models import dashboard as boards
 from grafana_foundation_sdk.models import prometheus as queries
+from grafana_foundation_sdk.models import units
 
-from evalrun_monitoring.panels import DATASOURCE, NUMBER, Property, lettered, now, steps
+from evalrun_monitoring.panels import DATASOURCE, NUMBER, Property, lettered, now, steps, verdicts
 
 COLOR_TEXT: Mapping[str, object] = {"type": commons.TableCellDisplayMode.COLOR_TEXT.value}
 GAUGE: Mapping[str, object] = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
 
-NAMESPACE, METRIC, FILTER, VERDICT, MOMENT = 96, 170, 116, 104, 124
-"""Widths of columns: team-a, prompt_level_strict_acc, flexible-extract, Inconclusive, a few seconds ago."""
+VERDICT_WIDTH = 104
+"""Pixels of ``Inconclusive``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,22 @@ class Facts:
     """A query whose labels only are wanted; its value, 1, is not shown."""
 
     expr: str
+
+
+# Widths of the columns that several tables share: team-a, prompt_level_strict_acc, flexible-extract, a few seconds ago.
+NAMESPACE = Label("Namespace", "run_namespace", width=96)
+METRIC = Label("Metric", "metric", width=170)
+FILTER = Label("Filter", "filter", width=116)
+
+
+def gates(expr: str) -> Value:
+    """Make a column of verdicts, as ``promql.verdict`` numbers them."""
+    return Value("Gates", expr, mapping=verdicts(), cell=COLOR_TEXT, width=VERDICT_WIDTH)
+
+
+def when(expr: str) -> Value:
+    """Make a column of times, given as Unix time in milliseconds."""
+    return Value("When", expr, units.DateTimeFromNow, width=124)
 
 
 def table(title: str, text: str, *columns: Label | Value | Facts) -> builders.Panel:

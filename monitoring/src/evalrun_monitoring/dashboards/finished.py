@@ -5,22 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import table as builders
 from grafana_foundation_sdk.models import units
 
-from evalrun_monitoring import panels, promql
+from evalrun_monitoring import panels, promql, tables
 from evalrun_monitoring.page import run_link, scores_link
 from evalrun_monitoring.promql import FINISHED, MILLISECONDS, RUN_LABELS, SCORE_LABELS, only
-from evalrun_monitoring.tables import (
-    COLOR_TEXT,
-    FILTER,
-    METRIC,
-    MOMENT,
-    NAMESPACE,
-    VERDICT,
-    Facts,
-    Label,
-    Value,
-    sorted_by,
-    table,
-)
+from evalrun_monitoring.tables import COLOR_TEXT, FILTER, METRIC, NAMESPACE, Facts, Label, Value, sorted_by, table
 
 OWN_TIME = 'from=${__data.fields["From"].numeric}&to=${__data.fields["To"].numeric}'
 """The time that a finished run's own dashboard shows: from and to are columns."""
@@ -47,25 +35,19 @@ def runs(where: str) -> builders.Panel:
         "Runs that ended in the time shown and still exist; their names lead to their dashboards, at their own time. "
         "Gates: the worst verdict of all. Took: from the first attempt's start to the end. GPU-hours and cost are "
         "those of the time shown.",
-        Label("Namespace", "run_namespace", width=NAMESPACE),
+        NAMESPACE,
         Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
         Label("Model", "model"),
         Label("Ended", "phase", colors=panels.PHASE_COLORS, width=100),
         Facts(only(promql.in_phase(where, FINISHED), recent)),
         Facts(only(promql.gauge("evalrun_run_info", where, *RUN_LABELS, "model"), recent)),
-        Value(
-            "Gates",
-            only(promql.verdict(where, *RUN_LABELS), recent),
-            mapping=panels.verdicts(),
-            cell=COLOR_TEXT,
-            width=VERDICT,
-        ),
+        tables.gates(only(promql.verdict(where, *RUN_LABELS), recent)),
         Value("Items ok", items("ok")),
         Value("Items lost", items("failed|quarantined"), cell=COLOR_TEXT, thresholds=((1, panels.WARNING),), width=90),
         Value("Took", only(f"{ended_at} - {started}", recent), units.Seconds, width=100),
         Value("GPU-hours", only(hours, recent), decimals=2, width=100),
         Value("Cost", only(f"{hours} * $gpu_hour_price", recent), units.Dollars, decimals=2),
-        Value("When", only(milliseconds(ended_at), recent), units.DateTimeFromNow, width=MOMENT),
+        tables.when(only(milliseconds(ended_at), recent)),
         *(Value(title, only(expr, recent), hidden=True) for title, expr in own_time(where).items()),
     )
     return sorted_by(ended, "When", descending=True)
@@ -85,18 +67,18 @@ def gates(where: str) -> builders.Panel:
         "What do the gates say?",
         "Each gate of the runs that still exist. Bound: what the score must reach, of min and max gates; a baseline "
         "gate compares with another run. Inconclusive: items are missing, or the bound lies within the score's error.",
-        Label("Namespace", "run_namespace", width=NAMESPACE),
+        NAMESPACE,
         Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
         Label("Model", "model"),
         Label("Task", "task", scores_link(("task", "task"), ("model", "model")), "This task's scores over time"),
-        Label("Metric", "metric", width=METRIC),
-        Label("Filter", "filter", width=FILTER),
+        METRIC,
+        FILTER,
         Label("Gate", "gate", width=90),
-        Label("Verdict", "verdict", colors=panels.VERDICT_COLORS, width=VERDICT),
+        Label("Verdict", "verdict", colors=panels.VERDICT_COLORS, width=tables.VERDICT_WIDTH),
         Facts(said),
         Value("Bound", beside(f"{_SCORE_LABELS_ON},gate", bound), units.NoUnit, decimals=4),
         Value("Score", beside(_SCORE_LABELS_ON, promql.final_scores("evalrun_score", where)), units.NoUnit, decimals=4),
-        Value("When", beside(_RUN_LABELS_ON, ended_at), units.DateTimeFromNow, width=MOMENT),
+        tables.when(beside(_RUN_LABELS_ON, ended_at)),
         *(Value(title, beside(_RUN_LABELS_ON, expr), hidden=True) for title, expr in own_time(where).items()),
     )
     return sorted_by(decided, "When", descending=True)

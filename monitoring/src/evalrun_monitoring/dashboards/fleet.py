@@ -119,7 +119,7 @@ def _unfinished() -> builders.Panel:
         "A row for each unfinished run; its name leads to its own dashboard. Time left is an estimate, absent until "
         "items are answered. Fewer replicas ready than wanted: no capacity, or they load the model. An attempt above "
         "1: the driver failed and was started again; nothing that is committed is lost.",
-        Label("Namespace", "run_namespace", width=NAMESPACE),
+        NAMESPACE,
         Label("Run", "run", run_link(), "How this run goes"),
         Label("Phase", "phase", colors=panels.PHASE_COLORS, width=100),
         Label("Model", "model"),

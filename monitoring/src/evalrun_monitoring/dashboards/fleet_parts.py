@@ -6,6 +6,7 @@ from grafana_foundation_sdk.models import units
 
 from evalrun_api import Phase
 from evalrun_monitoring import panels, promql
+from evalrun_monitoring.dashboards import parts
 from evalrun_monitoring.page import Panels, run_link_of_series
 from evalrun_monitoring.panels import BY_RUN, NEUTRAL, TOP, WARNING, now, query
 from evalrun_monitoring.promql import FLEET, RUN_LABELS
@@ -16,11 +17,6 @@ LOST = f'{FLEET},status=~"failed|quarantined"'
 
 def speed() -> Panels:
     """How fast runs are, in items and tokens."""
-    tokens = {
-        "generated": "evalrun_generated_tokens_total",
-        "prompt": "evalrun_prompt_tokens_total",
-        "by engines": "evalrun_engine_tokens_total",
-    }
     return [
         panels.lines(
             "How fast are the runs?",
@@ -35,7 +31,7 @@ def speed() -> Panels:
             "together, committed or not; less than the prompts where one call answers all choices of a question, far "
             "above the other two for long where work is lost.",
             panels.TOKENS_PER_SECOND,
-            *(query(promql.rate(metric, FLEET), legend) for legend, metric in tokens.items()),
+            *parts.token_rates(FLEET),
         ),
     ]
 
@@ -53,21 +49,16 @@ def money() -> Panels:
             query(f"sum({gpus} unless on({','.join(RUN_LABELS)}) {suspended})", "asked for"),
             query(promql.rate(GPU_SECONDS, FLEET), "held"),
         ).fill_opacity(0),
-        panels.shaded(
-            panels.stacked(
-                "Do the GPUs answer, or load models?",
-                "GPUs held, by what their replicas do. Ready: they can answer. Loading: they fetch and load weights, "
-                "which is paid for but answers nothing.",
-                panels.NUMBER,
-                query(promql.rate(GPU_SECONDS, FLEET, "state"), "{{state}}"),
-            ),
-            panels.REPLICA_COLORS,
+        parts.gpus_by_state(
+            "Do the GPUs answer, or load models?",
+            "GPUs held, by what their replicas do. Ready: they can answer. Loading: they fetch and load weights, "
+            "which is paid for but answers nothing.",
+            FLEET,
         ),
-        panels.lines(
+        parts.hourly_cost(
             "What does an hour cost?",
             "GPUs held, times the price of a GPU-hour: money per hour at this rate.",
-            units.Dollars,
-            query(f"{promql.rate(GPU_SECONDS, FLEET)} * $gpu_hour_price", "per hour"),
+            FLEET,
         ).span(20),
         panels.figure(
             "How many GPU-hours?",
@@ -107,11 +98,10 @@ def trouble() -> Panels:
         "against the run's policy.maxFailedItems.",
         query(promql.events("evalrun_items_committed_total", LOST, "status"), "{{status}}"),
     )
-    left = panels.bars(
-        "Why did replicas leave?",
+    left = parts.departures(
         "Replicas that left while there was work. Crashed and hung cast suspicion on the items that they held; lost "
         "and drained are nobody's fault.",
-        query(promql.events("evalrun_replica_departures_total", FLEET, "cause"), "{{cause}}"),
+        FLEET,
     )
     badly = promql.gauge("evalrun_runs", f'{FLEET},phase=~"Failed|Invalid"', "run_namespace", "phase")
     ended_badly = panels.counts(
@@ -140,6 +130,6 @@ def trouble() -> Panels:
         )
         .override_by_name("runs that wait", [panels.fixed_color(WARNING)])
         .span(8),
-        panels.shaded(left, panels.DEPARTURE_COLORS).span(8),
+        left.span(8),
         panels.shaded(ended_badly, panels.PHASE_COLORS).span(8),
     ]

@@ -6,6 +6,7 @@ from grafana_foundation_sdk.builders import table as builders
 from grafana_foundation_sdk.models import units
 
 from evalrun_monitoring import panels, promql
+from evalrun_monitoring.dashboards import parts
 from evalrun_monitoring.page import OPERATOR as UID
 from evalrun_monitoring.page import DashboardSpec, Panels, Row, several
 from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
@@ -15,7 +16,6 @@ _WHERE = 'namespace=~"$operator"'
 """The scraped pod's namespace: each team may have an operator of its own."""
 _TARGET = ("job", "instance")
 """Labels that name a scraped pod wherever Prometheus found it."""
-_QUANTILES = {"half": 0.5, "nine of ten": 0.9, "99 of 100": 0.99}
 
 
 def page() -> DashboardSpec:
@@ -124,7 +124,7 @@ def _keeping_up() -> Panels:
             "Of the looks in each step of time: half, nine of ten and 99 of 100 waited no longer than this. Stuck: for "
             "how long no look has ended, though runs are due.",
             units.Seconds,
-            *(query(promql.quantile(q, wait, _WHERE), legend) for legend, q in _QUANTILES.items()),
+            *parts.quantiles(wait, _WHERE),
             query(promql.gauge("evalrun_operator_queue_stalled_seconds", _WHERE), "stuck"),
         ).fill_opacity(0),
         panels.shaded(looks, {"ok": GOOD, "gone": IDLE, "failed": BAD}),
@@ -132,7 +132,7 @@ def _keeping_up() -> Panels:
             "How long does a look take?",
             "Reading, deciding, writing. It is mostly the API server's time, see below.",
             units.Seconds,
-            *(query(promql.quantile(q, reconcile, _WHERE), legend) for legend, q in _QUANTILES.items()),
+            *parts.quantiles(reconcile, _WHERE),
         ).fill_opacity(0),
         panels.density(
             "How are the times of looks spread?",

@@ -9,14 +9,14 @@ from grafana_foundation_sdk.builders import table as builders
 from grafana_foundation_sdk.models import dashboard as boards
 from grafana_foundation_sdk.models import units
 
-from evalrun_monitoring import panels, promql
-from evalrun_monitoring.dashboards import run_parts
+from evalrun_monitoring import panels, promql, tables
+from evalrun_monitoring.dashboards import parts, run_parts
 from evalrun_monitoring.page import RUN as UID
 from evalrun_monitoring.page import DashboardSpec, Panels, Row, chosen, gpu_hour_price, scores_link, several
 from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, query
 from evalrun_monitoring.promql import ENDED, RUN
 from evalrun_monitoring.score_lines import Z95, Scores, score_lines
-from evalrun_monitoring.tables import COLOR_TEXT, VERDICT, Facts, Label, Value, sorted_by, table, unpaged
+from evalrun_monitoring.tables import Facts, Label, Value, sorted_by, table, unpaged
 
 _SCORE = ("task", "metric", "filter")
 _ANY = '__name__=~"evalrun_run_info|evalrun_driver_info"'
@@ -198,9 +198,7 @@ def _tokens() -> timeseries.Panel:
         "not; less than the prompts where one call answers all choices of a question, far above the other two for "
         "long where work is lost: see the tail and the errors.",
         panels.TOKENS_PER_SECOND,
-        query(promql.rate("evalrun_generated_tokens_total", RUN), "generated"),
-        query(promql.rate("evalrun_prompt_tokens_total", RUN), "prompt"),
-        query(promql.rate("evalrun_engine_tokens_total", RUN), "by engines"),
+        *parts.token_rates(RUN),
     )
 
 
@@ -230,7 +228,7 @@ def _scores() -> builders.Panel:
         Value("Score", so_far("evalrun_score", *_SCORE), units.NoUnit, decimals=4),
         Value("±", f"{Z95} * ({so_far('evalrun_score_stderr', *_SCORE)})", units.NoUnit, decimals=4),
         Value("Items", so_far("evalrun_score_items", *_SCORE)),
-        Value("Gates", promql.verdict(RUN, *_SCORE), mapping=panels.verdicts(), cell=COLOR_TEXT, width=VERDICT),
+        tables.gates(promql.verdict(RUN, *_SCORE)),
     )
     return sorted_by(scores, "Task")
 

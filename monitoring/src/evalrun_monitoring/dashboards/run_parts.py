@@ -6,13 +6,13 @@ from grafana_foundation_sdk.builders import table as builders
 from grafana_foundation_sdk.models import units
 
 from evalrun_monitoring import panels, promql
+from evalrun_monitoring.dashboards import parts
 from evalrun_monitoring.page import Panels
 from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, query
 from evalrun_monitoring.promql import RUN
 from evalrun_monitoring.tables import GAUGE, Facts, Label, Value, sorted_by, table
 
 _STEP = "$__rate_interval"
-_QUANTILES = {"half": 0.5, "nine of ten": 0.9, "99 of 100": 0.99}
 _SPREAD = {"lowest": "min", "mean": "avg", "highest": "max"}
 """Lines that tell of all replicas, be they two or a thousand."""
 
@@ -26,15 +26,13 @@ def replicas() -> Panels:
         query(promql.gauge("evalrun_replicas", RUN, "state"), "{{state}}"),
         query(promql.gauge("evalrun_replicas_wanted", RUN), "wanted"),
     )
-    left = panels.bars(
-        "Why did replicas leave?",
-        "Replicas that left while there was work: crashed, hung (killed as they made no progress), lost (their node is "
-        "gone or was preempted), drained (asked to leave).",
-        query(promql.events("evalrun_replica_departures_total", RUN, "cause"), "{{cause}}"),
-    )
     return [
         panels.bound(panels.shaded(there, panels.REPLICA_COLORS), "wanted"),
-        panels.shaded(left, panels.DEPARTURE_COLORS),
+        parts.departures(
+            "Replicas that left while there was work: crashed, hung (killed as they made no progress), lost (their "
+            "node is gone or was preempted), drained (asked to leave).",
+            RUN,
+        ),
         _each_replica(),
         panels.lines(
             "Are the engines busy?",
@@ -125,7 +123,7 @@ def requests() -> Panels:
             "From its entry into an engine, where it may wait, to its answer: half, nine of ten and 99 of 100 took no "
             "longer.",
             units.Seconds,
-            *(query(promql.quantile(q, "evalrun_request_seconds", RUN), name) for name, q in _QUANTILES.items()),
+            *parts.quantiles("evalrun_request_seconds", RUN),
         )
         .fill_opacity(0)
         .span(8),
@@ -141,7 +139,7 @@ def requests() -> Panels:
             "From the end of a chunk's last item to its part in the store: scoring and writing. What is not there yet "
             "is answered again if its replica dies.",
             units.Seconds,
-            *(query(promql.quantile(q, "evalrun_commit_seconds", RUN), name) for name, q in _QUANTILES.items()),
+            *parts.quantiles("evalrun_commit_seconds", RUN),
         )
         .fill_opacity(0)
         .span(8),
@@ -236,13 +234,11 @@ def store() -> Panels:
 
 def money() -> Panels:
     """What is held, and for how much."""
-    held = promql.rate("evalrun_gpu_seconds_total", RUN, "state")
-    gpus = panels.stacked(
+    gpus = parts.gpus_by_state(
         "Do its GPUs answer, or load the model?",
         "GPUs held, by what their replicas do. Loading is paid for but answers nothing: fewer restarts, or a cache for "
         "the model, save it.",
-        panels.NUMBER,
-        query(held, "{{state}}"),
+        RUN,
     )
     there = panels.stacked(
         "How many replicas are paid for?",
@@ -251,12 +247,11 @@ def money() -> Panels:
         query(promql.rate("evalrun_replica_seconds_total", RUN, "state"), "{{state}}"),
     )
     return [
-        panels.shaded(gpus, panels.REPLICA_COLORS).span(8),
-        panels.lines(
+        gpus.span(8),
+        parts.hourly_cost(
             "What does an hour of it cost?",
             "GPUs held, times the price of a GPU-hour: money per hour at this rate. What it cost in all is on top.",
-            units.Dollars,
-            query(f"{promql.rate('evalrun_gpu_seconds_total', RUN)} * $gpu_hour_price", "per hour"),
+            RUN,
         ).span(8),
         panels.shaded(there, panels.REPLICA_COLORS).span(8),
     ]

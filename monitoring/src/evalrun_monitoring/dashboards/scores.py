@@ -9,26 +9,14 @@ from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models import common as commons
 from grafana_foundation_sdk.models import units
 
-from evalrun_monitoring import panels, promql
+from evalrun_monitoring import panels, promql, tables
 from evalrun_monitoring.dashboards.finished import OWN_TIME, milliseconds, own_time
 from evalrun_monitoring.page import SCORES as UID
 from evalrun_monitoring.page import DashboardSpec, Panels, Row, run_link, several
 from evalrun_monitoring.panels import BAD, GOOD, NEUTRAL, WARNING, now, query
 from evalrun_monitoring.promql import FLEET, SCORE_LABELS, SCORES, only
 from evalrun_monitoring.score_lines import Z95, Scores, score_lines
-from evalrun_monitoring.tables import (
-    COLOR_TEXT,
-    FILTER,
-    METRIC,
-    MOMENT,
-    NAMESPACE,
-    VERDICT,
-    Facts,
-    Label,
-    Value,
-    sorted_by,
-    table,
-)
+from evalrun_monitoring.tables import FILTER, METRIC, NAMESPACE, Facts, Label, Value, sorted_by, table
 
 _NEWEST = promql.newest(SCORES)
 _RUNNING = f'{SCORES},final="false"'
@@ -130,24 +118,18 @@ def _scores_table(title: str, text: str, kept: Callable[[str], str]) -> builders
         title,
         text,
         Label("Task", "task"),
-        Label("Metric", "metric", width=METRIC),
-        Label("Filter", "filter", width=FILTER),
+        METRIC,
+        FILTER,
         Label("Model", "model"),
         Label("Good is", "better", width=76),
         Facts(kept(better)),
         Value("Score", kept(promql.final_scores("evalrun_score", SCORES)), units.NoUnit, decimals=4),
         Value("±", kept(f"{Z95} * {stderr}"), units.NoUnit, decimals=4),
         Value("Items", kept(promql.final_scores("evalrun_score_items", SCORES))),
-        Value(
-            "Gates",
-            kept(promql.verdict(SCORES, *SCORE_LABELS)),
-            mapping=panels.verdicts(),
-            cell=COLOR_TEXT,
-            width=VERDICT,
-        ),
-        Label("Namespace", "run_namespace", width=NAMESPACE),
+        tables.gates(kept(promql.verdict(SCORES, *SCORE_LABELS))),
+        NAMESPACE,
         Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
-        Value("When", of_run(milliseconds(promql.finished_at(FLEET))), units.DateTimeFromNow, width=MOMENT),
+        tables.when(of_run(milliseconds(promql.finished_at(FLEET)))),
         *(Value(column, of_run(expr), hidden=True) for column, expr in own_time(FLEET).items()),
     )
 
@@ -180,15 +162,15 @@ def _running() -> builders.Panel:
         "Means over the items answered so far, of metrics that are means. Costly items come first, so that they drift: "
         "they are no forecast.",
         Label("Task", "task"),
-        Label("Metric", "metric", width=METRIC),
-        Label("Filter", "filter", width=FILTER),
+        METRIC,
+        FILTER,
         Label("Model", "model"),
         Value("Score", promql.gauge("evalrun_score", _RUNNING, *SCORE_LABELS), units.NoUnit, decimals=4),
         Value(
             "±", f"{Z95} * {promql.gauge('evalrun_score_stderr', _RUNNING, *SCORE_LABELS)}", units.NoUnit, decimals=4
         ),
         Value("Items", promql.gauge("evalrun_score_items", _RUNNING, *SCORE_LABELS)),
-        Label("Namespace", "run_namespace", width=NAMESPACE),
+        NAMESPACE,
         Label("Run", "run", run_link(), "How this run goes"),
     )
     return sorted_by(running, "Task")
