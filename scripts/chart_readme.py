@@ -1,4 +1,4 @@
-"""Write the README of the Helm chart: what stands above each value in values.yaml, as a table.
+"""Generator of the Helm chart's README: the comment above each value in values.yaml, as a table.
 
 ``python scripts/chart_readme.py > helm/evalrun/README.md``
 """
@@ -68,14 +68,14 @@ Where somebody else may not install CustomResourceDefinitions by Helm: `crds.ins
 
 @dataclass(frozen=True)
 class Value:
-    """A key of values.yaml that has a comment above it."""
+    """A key of values.yaml with a comment above it."""
 
     path: tuple[str, ...]
     comment: str
 
 
 def documented(text: str) -> Iterator[Value]:
-    """The keys with a comment right above them, in the file's order."""
+    """Yield the keys with a comment right above them, in the order of the file."""
     path: list[str] = []
     comment: list[str] = []
     for line in text.splitlines():
@@ -92,14 +92,14 @@ def documented(text: str) -> Iterator[Value]:
 
 
 def at(values: Any, path: tuple[str, ...]) -> Any:
-    """The value at a path."""
+    """Return the value at a path."""
     for key in path:
         values = values[key]
     return values
 
 
 def rows(text: str) -> Iterator[str]:
-    """Lines of the table: a section for a key whose own keys are documented, a value for any other."""
+    """Yield the lines of the table: a section for a key whose own keys are documented, a value for any other."""
     values = yaml.safe_load(text)
     every = list(documented(text))
     sections = {value.path[:-1] for value in every}
@@ -112,7 +112,7 @@ def rows(text: str) -> Iterator[str]:
 
 
 def readme() -> str:
-    """The whole page."""
+    """Build the whole page."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     head = HEAD.format(
         name=chart["name"],

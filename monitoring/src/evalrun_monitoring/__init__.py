@@ -1,4 +1,4 @@
-"""Dashboards of EvalRun, for Grafana: built here, generated to JSON that the chart ships."""
+"""Dashboards of EvalRun for Grafana: built here, generated to JSON that the chart contains."""
 
 from evalrun_monitoring.boards import dashboards
 from evalrun_monitoring.queries import EVERYTHING, Query, fill, queries

@@ -1,4 +1,4 @@
-"""``python -m evalrun_monitoring FOLDER`` writes each dashboard to ``FOLDER/<uid>.json``."""
+"""Command ``python -m evalrun_monitoring FOLDER``: write each dashboard to ``FOLDER/<uid>.json``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evalrun_monitoring.page import to_json
 
 
 def main(folder: Path) -> None:
-    """Write all dashboards; files of dashboards that are no more are removed."""
+    """Write all dashboards; remove the files of dashboards that no longer exist."""
     folder.mkdir(parents=True, exist_ok=True)
     written = {folder / f"{board.uid}.json": to_json(board) for board in dashboards()}
     for stale in set(folder.glob("*.json")) - set(written):

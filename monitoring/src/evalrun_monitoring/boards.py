@@ -8,5 +8,5 @@ from evalrun_monitoring.dashboards import fleet, operator, run, scores
 
 
 def dashboards() -> tuple[boards.Dashboard, ...]:
-    """Each dashboard, as Grafana knows it; the file's name is its uid."""
+    """Build each dashboard in Grafana's model; its file is named by its uid."""
     return tuple(module.page().build() for module in (fleet, run, scores, operator))

@@ -1,4 +1,4 @@
-"""A dashboard: its rows of panels, its variables, and the links that lead to the others."""
+"""A dashboard: its rows of panels, its variables, and the links to the other dashboards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models import dashboard as boards
 from evalrun_monitoring.panels import DATASOURCE
 
 FLEET, RUN, SCORES, OPERATOR = "evalrun-fleet", "evalrun-run", "evalrun-scores", "evalrun-operator"
-"""The uids: parts of the dashboards' addresses."""
+"""Uids of the dashboards, which are parts of their addresses."""
 _MENU = {
     FLEET: ("All runs", "What waits, what runs, what it costs"),
     RUN: ("One run", "Progress, speed, replicas, errors and cost of a run"),
@@ -22,12 +22,12 @@ _MENU = {
     OPERATOR: ("Operator", "Whether the operator is well"),
 }
 _CHOOSES_ONE = frozenset({RUN})
-"""Whose variables take one value: what is chosen elsewhere may be several."""
+"""Dashboards whose variables take one value, while the same variables of others may take several."""
 _LOOKS_FAR = frozenset({SCORES})
-"""Whose time is weeks, not hours: it is neither taken along nor brought."""
+"""Dashboards whose time range is weeks, not hours: links neither pass it on nor override it."""
 
 _EVERYTHING = ".*"
-"""Of a variable: not the list of all names, which may be long and hold anything."""
+"""Value of a variable for ``All``, instead of a list of all names, which may be long and contain anything."""
 
 Variable = Builder[boards.VariableModel]
 Panels = Sequence[Builder[boards.Panel]]
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class DashboardSpec:
-    """What a dashboard is made of. ``since`` is the time shown at first, up to now."""
+    """Content of a dashboard. ``since`` is the initial beginning of the time range, which ends now."""
 
     uid: str
     title: str
@@ -53,7 +53,7 @@ class DashboardSpec:
     rows: Sequence[Row]
 
     def build(self) -> boards.Dashboard:
-        """The dashboard as Grafana knows it."""
+        """Build the dashboard in Grafana's model."""
         board = builders.Dashboard(self.title).uid(self.uid).description(self.text).tags(["evalrun"]).editable()
         board = board.time(self.since, "now").refresh("30s").tooltip(boards.DashboardCursorSync.CROSSHAIR)
         board = board.variables([_datasource(), *self.variables]).links([*_menu(self.uid)])
@@ -68,46 +68,51 @@ class DashboardSpec:
 
 
 def to_json(board: boards.Dashboard) -> str:
-    """The dashboard's file."""
+    """Format the file of a dashboard."""
     return json.dumps(board, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def chosen(name: str, label: str, values: str) -> builders.QueryVariable:
-    """A variable that takes one of a label's values; ``values`` is a ``label_values(…)``."""
+    """Build a variable that takes one of a label's values; ``values`` is a ``label_values(…)``."""
     variable = builders.QueryVariable(name).label(label).query(values).datasource(DATASOURCE)
     variable = variable.refresh(boards.VariableRefresh.ON_TIME_RANGE_CHANGED)
     return variable.sort(boards.VariableSort.ALPHABETICAL_ASC)
 
 
 def several(name: str, label: str, values: str) -> builders.QueryVariable:
-    """A variable that takes any of a label's values, at first all."""
+    """Build a variable that takes any of a label's values, initially all."""
     variable = chosen(name, label, values).multi(True).include_all(True).all_value(_EVERYTHING)
     return variable.current(boards.VariableOption(selected=True, text="All", value="$__all"))
 
 
 def gpu_hour_price() -> Variable:
-    """The money that a GPU costs in an hour: typed in by who looks."""
+    """Build the variable of the price of a GPU-hour, which the viewer types in."""
     variable = builders.TextBoxVariable("gpu_hour_price").label("Price of a GPU-hour")
     return variable.default_value("2.50").description("US dollars; any currency will do, as long as you know which.")
 
 
 def run_link(namespace: str = "run_namespace", run: str = "run", times: str = "${__url_time_range}") -> str:
-    """The address of a run's dashboard, from a table whose columns ``namespace`` and ``run`` are.
+    """Build the address of a run's dashboard for a table.
 
-    Cells may hold anything: ``percentencode`` keeps them from being read as other parts of the address.
+    Cells may contain anything: ``percentencode`` keeps them from being read as other parts of the address.
+
+    Args:
+        namespace: The column with the namespace.
+        run: The column with the name of the run.
+        times: The URL parameters of the time range.
     """
     return _address(RUN, [_cell("namespace", namespace), _cell("run", run), times])
 
 
 def run_link_of_series() -> Builder[boards.DashboardLink]:
-    """The same from a graph whose series have the labels of a run."""
+    """Build the same link for a graph whose series have the labels of a run."""
     fields = ("${__field.labels.run_namespace:percentencode}", "${__field.labels.run:percentencode}")
     url = _address(RUN, [f"var-namespace={fields[0]}", f"var-run={fields[1]}", "${__url_time_range}"])
     return builders.DashboardLink("How this run goes").type(boards.DashboardLinkType.LINK).url(url)
 
 
 def scores_link(*fields: tuple[str, str]) -> str:
-    """The address of the scores' dashboard at its own time, from a table; ``fields`` are (variable, column)."""
+    """Build the address of the scores' dashboard for a table; ``fields`` are (variable, column)."""
     return _address(SCORES, [_cell(variable, column) for variable, column in fields])
 
 

@@ -1,4 +1,4 @@
-"""Panels as the dashboards use them: Grafana's own, with the defaults that make them readable at a glance."""
+"""Panels of the dashboards: Grafana's own, with defaults that make them readable at a glance."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from evalrun_monitoring.promql import VERDICTS
 DATASOURCE = boards.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 NUMBER = units.LocaleFormat
-"""1,059 and 1,200, where Grafana's short numbers would both be 1 K."""
+"""Unit of numbers: 1,059 and 1,200, which Grafana's short numbers would both show as 1 K."""
 ITEMS_PER_SECOND = "suffix:items/s"
 TOKENS_PER_SECOND = "suffix:tokens/s"
 GPU_HOURS = "suffix:GPU-h"
 
 TOP = 10
-"""Runs that a graph or a ranking shows, so that it can be read."""
+"""Number of runs in a graph or a ranking, so that it stays readable."""
 BY_RUN = "{{run_namespace}}/{{run}}"
-"""The legend of lines and bars that each are a run."""
+"""Legend of lines and bars that each represent a run."""
 
 GOOD, NEUTRAL, BUSY, WARNING, BAD, IDLE = "green", "blue", "purple", "orange", "red", "gray"
 
@@ -58,18 +58,18 @@ _STEPS = commons.LineInterpolation.STEP_AFTER
 
 
 def query(expr: str, legend: str = "") -> Target:
-    """A query over the time shown; ``legend`` names its series, with labels as ``{{label}}``."""
+    """Make a query over the time shown; ``legend`` names its series, with labels as ``{{label}}``."""
     target = prometheus.Dataquery().expr(expr).range().editor_mode(queries.QueryEditorMode.CODE)
     return target.legend_format(legend or "__auto").datasource(DATASOURCE)
 
 
 def now(expr: str, legend: str = "") -> Target:
-    """A query of the last moment shown."""
+    """Make a query at the end of the time shown."""
     return query(expr, legend).instant()
 
 
 def course(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
-    """Lines over time, as large as the panel lets them be."""
+    """Build a panel of lines over time, scaled to their range."""
     panel = series.Panel().title(title).description(text).unit(unit).datasource(DATASOURCE).targets(lettered(targets))
     panel = panel.line_width(2).fill_opacity(8).show_points(commons.VisibilityMode.NEVER)
     panel = panel.legend(
@@ -84,41 +84,41 @@ def course(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
 
 
 def lines(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
-    """Lines over time, from 0 up."""
+    """Build a panel of lines over time, from 0 up."""
     return course(title, text, unit, *targets).min(0)
 
 
 def counts(title: str, text: str, *targets: Target) -> series.Panel:
-    """Whole numbers over time."""
+    """Build a panel of whole numbers over time."""
     return _whole(lines(title, text, NUMBER, *targets)).line_interpolation(_STEPS)
 
 
 def stacked(title: str, text: str, unit: str, *targets: Target) -> series.Panel:
-    """Areas over time, one on the other: parts of a whole."""
-    # Without lines: that of a part that is 0 would run along the top of the others.
+    """Build a panel of stacked areas over time: parts of a whole."""
+    # Without lines: the line of a part that is 0 would run along the top of the others.
     panel = lines(title, text, unit, *targets).fill_opacity(60).line_width(0)
     return panel.stacking(common.StackingConfig().mode(commons.StackingMode.NORMAL).group("A"))
 
 
 def stacked_counts(title: str, text: str, *targets: Target) -> series.Panel:
-    """Whole numbers over time, one on the other."""
+    """Build a panel of stacked whole numbers over time."""
     return _whole(stacked(title, text, NUMBER, *targets)).line_interpolation(_STEPS)
 
 
 def bars(title: str, text: str, *targets: Target) -> series.Panel:
-    """How often something happened in each step of time, as bars on each other; see ``promql.events``."""
+    """Build a panel of stacked bars: events in each step of time; see ``promql.events``."""
     panel = _whole(stacked(title, text, NUMBER, *targets)).fill_opacity(80)
-    # $__rate_interval is then a step and a scrape, so that each step holds what came after the last one's end.
+    # $__rate_interval is then a step plus a scrape, so that each step contains all events since the last one's end.
     return panel.draw_style(commons.GraphDrawStyle.BARS).interval("5m")
 
 
 def _whole(panel: series.Panel) -> series.Panel:
-    """With an axis of whole numbers, up to 1 where all are 0."""
+    """Use an axis of whole numbers, up to 1 where all are 0."""
     return panel.decimals(0).axis_soft_max(1)
 
 
 def figure(title: str, text: str, unit: str, *targets: Target) -> stat.Panel:
-    """A number, large; green unless ``thresholds`` say otherwise."""
+    """Build a panel of one large number; green unless ``thresholds`` say otherwise."""
     panel = stat.Panel().title(title).description(text).unit(unit).datasource(DATASOURCE).targets(lettered(targets))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
     panel = panel.graph_mode(commons.BigValueGraphMode.NONE).color_mode(commons.BigValueColorMode.VALUE)
@@ -126,12 +126,12 @@ def figure(title: str, text: str, unit: str, *targets: Target) -> stat.Panel:
 
 
 def name(title: str, text: str, *targets: Target) -> stat.Panel:
-    """A word, large: the name of the series."""
+    """Build a panel of one large word: the name of the series."""
     return figure(title, text, units.NoUnit, *targets).text_mode(commons.BigValueTextMode.NAME)
 
 
 def ranking(title: str, text: str, unit: str, *targets: Target) -> bargauge.Panel:
-    """A bar for each series as it is now."""
+    """Build a panel of a bar for the present value of each series."""
     panel = bargauge.Panel().title(title).description(text).unit(unit).datasource(DATASOURCE)
     panel = panel.targets(lettered(targets)).min(0).thresholds(steps(NEUTRAL))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
@@ -139,22 +139,22 @@ def ranking(title: str, text: str, unit: str, *targets: Target) -> bargauge.Pane
     panel = panel.sizing(commons.BarGaugeSizing.MANUAL).min_viz_height(16).max_viz_height(20).min_viz_width(8)
     panel = panel.name_placement(commons.BarGaugeNamePlacement.LEFT)
     panel = panel.text(common.VizTextDisplayOptions().value_size(14))
-    # Grafana names a single bar only where it is told how.
+    # Grafana names a single bar only if the name is set.
     return panel.display_name("${__field.displayName}").span(12).height(8)
 
 
 def timeline(title: str, text: str, *targets: Target) -> statetimeline.Panel:
-    """In which state each series was when; values need mappings."""
+    """Build a panel of the states of each series over time; values need mappings."""
     panel = statetimeline.Panel().title(title).description(text).unit(units.NoUnit).datasource(DATASOURCE)
     panel = panel.targets(lettered(targets)).merge_values(True).row_height(0.8).fill_opacity(80).line_width(0)
-    # With colors by thresholds values would be merged by thresholds, whatever their mappings say.
+    # With colors by thresholds, values would be merged by thresholds regardless of their mappings.
     panel = panel.show_value(commons.VisibilityMode.AUTO).color_scheme(color(boards.FieldColorModeId.FIXED, IDLE))
     legend = common.VizLegendOptions().show_legend(False).display_mode(commons.LegendDisplayMode.LIST)
     return panel.legend(legend.placement(commons.LegendPlacement.BOTTOM)).span(24).height(6)
 
 
 def density(title: str, text: str, unit: str, buckets: str) -> heatmap.Panel:
-    """How many fell into each bucket of a histogram, over time; ``buckets`` are summed up by ``le``."""
+    """Build a heatmap of a histogram over time; ``buckets`` are summed by ``le``."""
     target = query(buckets, "{{le}}").format(queries.PromQueryFormat.HEATMAP).ref_id("A")
     panel = heatmap.Panel().title(title).description(text).unit("short").datasource(DATASOURCE).with_target(target)
     shades = heatmap.HeatmapColorOptions().mode(heatmaps.HeatmapColorMode.SCHEME).scheme("Blues").steps(32)
@@ -164,48 +164,48 @@ def density(title: str, text: str, unit: str, buckets: str) -> heatmap.Panel:
 
 
 def lettered(targets: tuple[Target, ...]) -> list[Builder[Dataquery]]:
-    """Targets named A, B, C, … as Grafana names them; a table's columns are called by these letters."""
+    """Name targets A, B, C, … like Grafana; the columns of a table are named by these letters."""
     return [target.ref_id(letter) for letter, target in zip(ascii_uppercase, targets, strict=False)]
 
 
 def steps(base: str, *above: tuple[float, str]) -> dashboard.ThresholdsConfig:
-    """Colors of values: ``base`` is that of all below the first number."""
+    """Build color thresholds; ``base`` is the color below the first one."""
     thresholds = [boards.Threshold(value=None, color=base), *(boards.Threshold(*step) for step in above)]
     return dashboard.ThresholdsConfig().mode(boards.ThresholdsMode.ABSOLUTE).steps(thresholds)
 
 
 def color(mode: boards.FieldColorModeId, fixed: str = "") -> dashboard.FieldColor:
-    """How a field gets its color."""
+    """Build the color mode of a field."""
     chosen = dashboard.FieldColor().mode(mode)
     return chosen.fixed_color(fixed) if fixed else chosen
 
 
 def words(*texts: tuple[str, str]) -> boards.ValueMap:
-    """0, 1, 2, … shown as (word, color)."""
+    """Map 0, 1, 2, … to (word, color)."""
     return boards.ValueMap(
         {str(number): boards.ValueMappingResult(*text, index=number) for number, text in enumerate(texts)}
     )
 
 
 def phases() -> boards.ValueMap:
-    """``promql.phase_number`` as the phase's name and color."""
+    """Map ``promql.phase_number`` to the name and color of the phase."""
     return words(*((phase.value, PHASE_COLORS[phase]) for phase in Phase))
 
 
 def verdicts() -> boards.ValueMap:
-    """``promql.verdict`` as its name and color."""
+    """Map ``promql.verdict`` to its name and color."""
     return words(*((verdict.value, VERDICT_COLORS[verdict]) for verdict in VERDICTS))
 
 
 def shaded(panel: Drawn, shades: Mapping[str, str]) -> Drawn:
-    """The panel with fixed colors, by the names of its series."""
+    """Give the series of a panel fixed colors by their names."""
     for label, shade in shades.items():
         panel = panel.override_by_name(label, [fixed_color(shade)])
     return panel
 
 
 def bound(panel: series.Panel, label: str) -> series.Panel:
-    """The series of this name as a dashed line, which is not part of the whole that the others are."""
+    """Show the series of this name as a dashed line that is not stacked with the others."""
     dashed = [
         Property("custom.stacking", {"mode": "none", "group": "A"}),
         Property("custom.lineStyle", {"fill": "dash", "dash": [8, 6]}),
@@ -216,5 +216,5 @@ def bound(panel: series.Panel, label: str) -> series.Panel:
 
 
 def fixed_color(shade: str) -> Property:
-    """An override's color."""
+    """Make the property of a fixed color."""
     return Property("color", {"mode": "fixed", "fixedColor": shade})

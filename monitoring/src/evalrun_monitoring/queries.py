@@ -1,4 +1,4 @@
-"""The dashboards' queries, for those who run them without a Grafana: tests, and pictures in the docs."""
+"""The queries of the dashboards, for callers without a Grafana: tests, and pictures in the docs."""
 
 from __future__ import annotations
 
@@ -14,32 +14,38 @@ from evalrun_monitoring.boards import dashboards
 _VARIABLE = re.compile(r"\$\{(?P<braced>\w+)(?::(?P<format>\w+))?\}|\$(?P<plain>\w+)")
 _REGEX_SIGNS = re.compile(r"[\\^$*+?.()|\[\]{}/]")
 EVERYTHING = ".*"
-"""What Grafana puts in for a variable whose ``All`` is chosen."""
+"""Value that Grafana inserts for a variable whose ``All`` is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query of a panel. ``instant``: of the last moment shown, not over time."""
+    """A query of a panel. ``instant``: at the end of the time shown, not over time."""
 
     dashboard: str
-    """The uid."""
+    """Uid of the dashboard."""
     panel: str
-    """The panel's title."""
+    """Title of the panel."""
     expr: str
     legend: str
     instant: bool
 
 
 def queries() -> tuple[Query, ...]:
-    """The queries of all panels of all dashboards, in their order."""
+    """List the queries of all panels of all dashboards, in their order."""
     return tuple(query for board in dashboards() for query in _of(board))
 
 
 def fill(expr: str, values: Mapping[str, str]) -> str:
-    """The query with values for its variables (``namespace``, ``__range``, …), put in as Grafana does.
+    """Replace the variables of a query (``namespace``, ``__range``, …) the way Grafana does.
 
-    A value of several-valued variables is a name, escaped as their format says, or ``EVERYTHING``. Raises
-    ``KeyError`` where a variable has no value.
+    Args:
+        expr: The query.
+        values: Values by variable. For a variable with several values it is a name, which is escaped as the variable's
+            format
+        requires, or ``EVERYTHING``.
+
+    Raises:
+        KeyError: A variable has no value.
     """
 
     def value(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Scores over time with their errors, the bounds of gates, and where a gate failed."""
+"""Scores over time with their errors, the bounds of gates, and the failures of gates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalrun_monitoring import panels
 from evalrun_monitoring.panels import BAD, NEUTRAL, Property, query
 
 Z95 = 1.96
-"""Standard errors to each side of a score between which it lies with 95%."""
+"""Standard errors to each side of a score that form its 95% interval."""
 _LOW, _HIGH = "95% low", "95% high"
 
 
@@ -25,28 +25,28 @@ class Scores:
     stderr: str
     legend: str
     lines: str
-    """A series for each line, whatever it says: there may be one now and several in all of the time shown."""
+    """Query of a series for each line, with any value: there may be one now and several in all of the time shown."""
     bound: str
-    """Bounds of gates, with the label ``gate``."""
+    """Query of the bounds of gates, with the label ``gate``."""
     failed: str
-    """The scores whose gates failed, at the moment when they did."""
+    """Query of the scores whose gates failed, at the time of the failure."""
 
     @property
     def low(self) -> str:
-        """The lower end of the 95% interval."""
+        """Lower end of the 95% interval."""
         return f"({self.score}) - {Z95} * ({self.stderr})"
 
     @property
     def high(self) -> str:
-        """The upper end."""
+        """Upper end of the 95% interval."""
         return f"({self.score}) + {Z95} * ({self.stderr})"
 
 
 def score_lines(title: str, text: str, scores: Scores) -> timeseries.Panel:
-    """A line for each score between the thin dashed lines of its 95% interval.
+    """Build a panel with a line for each score between the thin dashed lines of its 95% interval.
 
-    Grafana fills between two series that are known by name, thus the band is filled where there is one line only, in
-    all of the time shown.
+    Grafana can fill the band between two series only by their names, so the band is filled only where there is a single
+    line in all of the time shown.
     """
     alone = f"and on() (count(last_over_time(({scores.lines})[$__range:$__interval] @ end())) == 1)"
     targets = [
@@ -61,7 +61,7 @@ def score_lines(title: str, text: str, scores: Scores) -> timeseries.Panel:
         query(scores.failed, "gate failed: " + scores.legend),
     ]
     panel = panels.course(title, text, units.NoUnit, *targets).decimals(4).fill_opacity(0)
-    # By name, so that a score and the ends of its interval, which are named alike, are of one color.
+    # By name, so that a score and the ends of its interval, which have the same name, have the same color.
     panel = panel.color_scheme(panels.color(boards.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
     panel = panel.line_interpolation(commons.LineInterpolation.STEP_AFTER).span_nulls(True)
     dashed = Property("custom.lineStyle", {"fill": "dash", "dash": [4, 6]})

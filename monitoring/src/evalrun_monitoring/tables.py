@@ -1,4 +1,4 @@
-"""Tables: each row a run, a score or a replica, each column a label or a number. Cells are plain text."""
+"""Tables: each row is a run, a score or a replica, each column a label or a number. Cells are plain text."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ VERDICT_WIDTH = 104
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A column of a label's values. ``url`` links each cell to somewhere; ``label`` comes from one of the queries."""
+    """A column of a label's values. ``url`` links each cell; ``label`` comes from one of the queries."""
 
     title: str
     label: str
     url: str = ""
     tooltip: str = ""
     colors: Mapping[str, str] = field(default_factory=dict)
-    """value -> color"""
+    """Colors by value."""
     width: int | None = None
-    """Pixels, of values that are known to be short; the others share the room that is left."""
+    """Pixels, for values that are known to be short; the other columns share the remaining width."""
     hidden: bool = False
-    """Only for links."""
+    """Whether the column is only used in links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A column of numbers: what ``expr`` says of each row, which its labels name."""
+    """A column of numbers: the value of ``expr`` for each row, matched by labels."""
 
     title: str
     expr: str
@@ -47,17 +47,17 @@ class Value:
     decimals: int | None = None
     cell: Mapping[str, object] | None = None
     thresholds: tuple[tuple[float, str], ...] = ()
-    """(from, color), from low to high"""
+    """(from, color), from low to high."""
     mapping: boards.ValueMap | None = None
     width: int = 78
     """Pixels."""
     hidden: bool = False
-    """Only for links."""
+    """Whether the column is only used in links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A query whose labels only are wanted; its value, 1, is not shown."""
+    """A query of which only the labels are used; its value, 1, is not shown."""
 
     expr: str
 
@@ -79,14 +79,14 @@ def when(expr: str) -> Value:
 
 
 def table(title: str, text: str, *columns: Label | Value | Facts) -> builders.Panel:
-    """A table of what is at the last moment shown; its columns stand in the order given."""
+    """Build a table of the values at the end of the time shown; its columns are in the order given."""
     asked = [column for column in columns if not isinstance(column, Label)]
     targets = [now(column.expr).format(queries.PromQueryFormat.TABLE) for column in asked]
     panel = builders.Panel().title(title).description(text).datasource(DATASOURCE).targets(lettered(tuple(targets)))
     panel = panel.cell_height(commons.TableCellHeight.SM).show_header(True).align(commons.FieldTextAlignment.AUTO)
     panel = panel.with_transformation(boards.DataTransformerConfig(id_val="merge", options={}))
     panel = panel.footer(_footer(pages=True))
-    # Grafana's own 150 would push the last columns off the page.
+    # With Grafana's default of 150 the last columns would not fit on the page.
     panel = panel.min_width(60).span(24).height(9)
     names = _names(columns)
     panel = panel.with_transformation(boards.DataTransformerConfig(id_val="organize", options=_order(columns, names)))
@@ -100,12 +100,12 @@ def table(title: str, text: str, *columns: Label | Value | Facts) -> builders.Pa
 
 
 def sorted_by(panel: builders.Panel, title: str, *, descending: bool = False) -> builders.Panel:
-    """The table, sorted by a column at first."""
+    """Sort the table by a column initially."""
     return panel.sort_by([common.TableSortByFieldState().display_name(title).desc(descending)])
 
 
 def unpaged(panel: builders.Panel) -> builders.Panel:
-    """The table, with all of its rows on one page: there are few, and little room."""
+    """Show all rows of the table on one page, where there are few of them and little space."""
     return panel.footer(_footer(pages=False))
 
 
@@ -114,7 +114,7 @@ def _footer(*, pages: bool) -> common.TableFooterOptions:
 
 
 def _names(columns: tuple[Label | Value | Facts, ...]) -> dict[int, str]:
-    """What Grafana calls each column: labels by their name, numbers by the letter of their query."""
+    """Return Grafana's name of each column: labels by their name, numbers by the letter of their query."""
     letters = iter("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     return {
         place: column.label if isinstance(column, Label) else f"Value #{next(letters)}"
@@ -126,7 +126,7 @@ def _order(columns: tuple[Label | Value | Facts, ...], names: dict[int, str]) ->
     shown = {names[place]: column.title for place, column in enumerate(columns) if not isinstance(column, Facts)}
     facts = [names[place] for place, column in enumerate(columns) if isinstance(column, Facts)]
     return {
-        # "Value" is the first query's number where it is the only one with an answer.
+        # "Value" is the number of the first query if it is the only one with a result.
         "excludeByName": dict.fromkeys(["Time", "Value", *facts], True),
         "indexByName": {name: place for place, name in enumerate(shown)},
         "renameByName": shown,

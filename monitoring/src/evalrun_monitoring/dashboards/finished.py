@@ -1,4 +1,4 @@
-"""Tables of finished runs: how they ended, and what their gates say."""
+"""Tables of finished runs: their outcomes, and the verdicts of their gates."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from evalrun_monitoring.promql import FINISHED, MILLISECONDS, RUN_LABELS, SCORE_
 from evalrun_monitoring.tables import COLOR_TEXT, FILTER, METRIC, NAMESPACE, Facts, Label, Value, sorted_by, table
 
 OWN_TIME = 'from=${__data.fields["From"].numeric}&to=${__data.fields["To"].numeric}'
-"""The time that a finished run's own dashboard shows: from and to are columns."""
+"""URL parameters for the time range of a finished run, from two hidden columns."""
 _LINGER = 300
-"""Seconds after the run's end, for its final scores to be seen."""
+"""Seconds after the run's end that its dashboard shows, so that its final scores are visible."""
 
 _SCORE_LABELS_ON = ",".join(SCORE_LABELS)
 _RUN_LABELS_ON = ",".join(RUN_LABELS)
 
 
 def runs(where: str) -> builders.Panel:
-    """How runs ended that ended in the time shown."""
+    """Build the table of runs that ended in the time shown."""
     ended_at = promql.finished_at(where)
     recent = f"{ended_at} > $__from / {MILLISECONDS}"
     hours = promql.gpu_hours(where, *RUN_LABELS)
@@ -54,14 +54,14 @@ def runs(where: str) -> builders.Panel:
 
 
 def gates(where: str) -> builders.Panel:
-    """What the gates of finished runs say, the newest first."""
+    """Build the table of gates of finished runs, the newest first."""
     labels = (*SCORE_LABELS, "gate", "verdict")
-    said = f"({promql.gauge('evalrun_gate', where, *labels)} == 1)"
+    verdicts = f"({promql.gauge('evalrun_gate', where, *labels)} == 1)"
     ended_at = milliseconds(promql.finished_at(where))
     bound = promql.gauge("evalrun_gate_bound", where, *SCORE_LABELS, "gate")
 
     def beside(labels_on: str, expr: str) -> str:
-        return f"{said} * on({labels_on}) group_left() {expr}"
+        return f"{verdicts} * on({labels_on}) group_left() {expr}"
 
     decided = table(
         "What do the gates say?",
@@ -75,7 +75,7 @@ def gates(where: str) -> builders.Panel:
         FILTER,
         Label("Gate", "gate", width=90),
         Label("Verdict", "verdict", colors=panels.VERDICT_COLORS, width=tables.VERDICT_WIDTH),
-        Facts(said),
+        Facts(verdicts),
         Value("Bound", beside(f"{_SCORE_LABELS_ON},gate", bound), units.NoUnit, decimals=4),
         Value("Score", beside(_SCORE_LABELS_ON, promql.final_scores("evalrun_score", where)), units.NoUnit, decimals=4),
         tables.when(beside(_RUN_LABELS_ON, ended_at)),
@@ -85,11 +85,11 @@ def gates(where: str) -> builders.Panel:
 
 
 def own_time(where: str) -> dict[str, str]:
-    """The columns of ``OWN_TIME``."""
+    """Return the queries of the columns of ``OWN_TIME``."""
     created = promql.per_run("evalrun_run_created_timestamp_seconds", where)
     return {"From": milliseconds(created), "To": milliseconds(f"{promql.finished_at(where)} + {_LINGER}")}
 
 
 def milliseconds(seconds: str) -> str:
-    """Unix time as Grafana reads it. Whole seconds: an address takes no fractions."""
+    """Convert Unix time for Grafana. Whole seconds, because URLs take no fractions."""
     return f"(round({seconds}) * {MILLISECONDS})"

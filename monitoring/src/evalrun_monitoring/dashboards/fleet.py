@@ -1,4 +1,4 @@
-"""All runs: what waits, what runs and how fast, what it costs, what went wrong, how it ended."""
+"""Dashboard of all runs: queue, progress, speed, cost, errors, outcomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WAIT = only(_AGE, promql.in_phase(FLEET, WAITING))
 
 
 def page() -> DashboardSpec:
-    """The dashboard of all runs."""
+    """Build the dashboard of all runs."""
     return DashboardSpec(
         UID,
         "EvalRun / All runs",

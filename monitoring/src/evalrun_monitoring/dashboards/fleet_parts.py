@@ -1,4 +1,4 @@
-"""The parts of the dashboard of all runs that tell of their work: speed, GPUs and money, trouble."""
+"""Rows of the dashboard of all runs: speed, GPUs and money, errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOST = f'{FLEET},status=~"failed|quarantined"'
 
 
 def speed() -> Panels:
-    """How fast runs are, in items and tokens."""
+    """Build the panels of speed, in items and tokens."""
     return [
         panels.lines(
             "How fast are the runs?",
@@ -37,7 +37,7 @@ def speed() -> Panels:
 
 
 def money() -> Panels:
-    """GPUs asked for and held, and what they cost."""
+    """Build the panels of GPUs, requested and held, and of their cost."""
     hours = promql.gpu_hours(FLEET, *RUN_LABELS)
     gpus, suspended = promql.per_run("evalrun_run_gpus", FLEET), promql.in_phase(FLEET, Phase.SUSPENDED)
     return [
@@ -91,7 +91,7 @@ def money() -> Panels:
 
 
 def trouble() -> Panels:
-    """What went wrong, and where."""
+    """Build the panels of failures."""
     failed = panels.bars(
         "When did items fail?",
         "Failed: the engine refused them, or they are too long. Quarantined: they killed an engine twice. Both count "

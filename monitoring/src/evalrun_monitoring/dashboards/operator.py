@@ -1,4 +1,4 @@
-"""The operator: is it alive, does it watch, does it keep up, what does it do and use?"""
+"""Dashboard of the operator: health, watches, queue, API calls, resource use."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from evalrun_monitoring.panels import BAD, GOOD, IDLE, NEUTRAL, WARNING, now, qu
 from evalrun_monitoring.tables import Label, Value, table
 
 _WHERE = 'namespace=~"$operator"'
-"""The scraped pod's namespace: each team may have an operator of its own."""
+"""Selector by the scraped pod's namespace: each team may have its own operator."""
 _TARGET = ("job", "instance")
-"""Labels that name a scraped pod wherever Prometheus found it."""
+"""Labels that identify a scraped pod, however Prometheus discovered it."""
 
 
 def page() -> DashboardSpec:
-    """The dashboard of the operator."""
+    """Build the dashboard of the operator."""
     return DashboardSpec(
         UID,
         "EvalRun / Operator",
@@ -38,7 +38,7 @@ def page() -> DashboardSpec:
 
 
 def _itself(metric: str) -> str:
-    """A metric that any process has, of the operator's only, also just after it died."""
+    """Restrict a metric that every process has to the operator, also just after it died."""
     return promql.only(metric, f"last_over_time(evalrun_operator_info{{{_WHERE}}}[1h])", *_TARGET)
 
 

@@ -1,4 +1,4 @@
-"""One run: where it is, how fast it goes, what it scores. How its parts do is in ``run_parts``."""
+"""Dashboard of one run: phase, progress, speed, scores. Its other rows are in ``run_parts``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from evalrun_monitoring.tables import Facts, Label, Value, sorted_by, table, unp
 
 _SCORE = ("task", "metric", "filter")
 _ANY = '__name__=~"evalrun_run_info|evalrun_driver_info"'
-"""Selects what is there of every run: of a waiting one there is no driver, of one without a cluster no operator."""
+"""Selector of what every run has: a waiting run has no driver, one without a cluster has no operator."""
 
 
 def page() -> DashboardSpec:
-    """The dashboard of a run."""
+    """Build the dashboard of one run."""
     tasks = several("task", "Task", f"label_values(evalrun_score{{{RUN}}}, task)")
     return DashboardSpec(
         UID,
@@ -72,7 +72,7 @@ def _figures() -> Panels:
         "Items that have an end, of those planned so far. Planning goes on while the first items are answered; until "
         "it is done, the part may fall.",
         units.PercentUnit,
-        # No scrape may have seen a driver's last moment: of a finished run the operator knows better.
+        # No scrape may have seen the driver's final values: for a finished run the operator's are right.
         now(f"{final} / {planned} or max({promql.progress(RUN, last=True)})"),
     )
     left = panels.figure(
@@ -117,7 +117,7 @@ def _figures() -> Panels:
 def _facts() -> Panels:
     facts = ("model", "attempt", "engine", "numerics", "version")
     hours = promql.gpu_hours(RUN)
-    told = table(
+    facts_table = table(
         "What is run?",
         "Facts that its drivers tell of themselves, a row for each attempt in the time shown. Engine mock: answers "
         "are made up for a test.",
@@ -129,7 +129,7 @@ def _facts() -> Panels:
         Facts(promql.gauge("evalrun_driver_info", RUN, *facts, last=True)),
     )
     return [
-        unpaged(told).span(12).height(4),
+        unpaged(facts_table).span(12).height(4),
         panels.figure(
             "Which attempt is it?",
             "The present or last attempt. Each goes on from what is committed.",
@@ -203,7 +203,13 @@ def _tokens() -> timeseries.Panel:
 
 
 def _final_or_running(metric: str, *labels: str, last: bool = False) -> str:
-    """The final score where there is one, else the running one; ``last`` as with ``promql.gauge``, of the running."""
+    """Query the final score where one exists, else the running one.
+
+    Args:
+        metric: The metric of the score.
+        labels: The labels to keep.
+        last: For the running score as in ``promql.gauge``.
+    """
     task = f"{RUN},task=~`${{task:regex}}`"
     final = promql.gauge(metric, f'{task},final="true"', *labels)
     running = promql.gauge(metric, f'{task},final="false"', *labels, last=last)

@@ -1,4 +1,4 @@
-"""The parts of a run: its replicas, requests, tail, errors, store, cost and driver."""
+"""Rows of the dashboard of one run: replicas, requests, tail, errors, store, cost, driver."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from evalrun_monitoring.tables import GAUGE, Facts, Label, Value, sorted_by, tab
 
 _STEP = "$__rate_interval"
 _SPREAD = {"lowest": "min", "mean": "avg", "highest": "max"}
-"""Lines that tell of all replicas, be they two or a thousand."""
+"""Lines that summarize all replicas, whether two or a thousand."""
 
 
 def replicas() -> Panels:
-    """How many there are, and what each one's engine does."""
+    """Build the panels of the replicas and of their engines."""
     there = panels.stacked_counts(
         "Are all replicas there?",
         "Replicas that load the model and that are ready, and how many the run asks for. Fewer than wanted for long: "
@@ -116,7 +116,7 @@ def _each_replica() -> builders.Panel:
 
 
 def requests() -> Panels:
-    """How long requests and commits take."""
+    """Build the panels of the durations of requests and commits."""
     return [
         panels.lines(
             "How long does a request take?",
@@ -147,7 +147,7 @@ def requests() -> Panels:
 
 
 def tail() -> Panels:
-    """Chunks: what is left, and what is done twice so that the end comes sooner."""
+    """Build the panels of chunks: what remains, and what is done twice so that the run ends sooner."""
     states = {"committed": GOOD, "leased": NEUTRAL, "suspect": WARNING, "waiting": IDLE}
     chunks = panels.stacked_counts(
         "How many chunks are left?",
@@ -170,7 +170,7 @@ def tail() -> Panels:
 
 
 def errors() -> Panels:
-    """Items that failed, against what the run may lose, and work that was lost."""
+    """Build the panels of failed items, against their limit, and of lost work."""
     lost = panels.stacked_counts(
         "How many items may still fail?",
         "Failed and quarantined items, and how many policy.maxFailedItems allows. Above the line the run fails; what "
@@ -202,7 +202,7 @@ def errors() -> Panels:
 
 
 def store() -> Panels:
-    """Calls of the store, and whether the run waits for it."""
+    """Build the panels of the store: its calls, and whether the run waits for it."""
     degraded = panels.timeline(
         "Does the run wait for the store?",
         "Degraded: writes wait, as the store is away, full, or denies what it allowed before. Nothing is lost; the "
@@ -233,7 +233,7 @@ def store() -> Panels:
 
 
 def money() -> Panels:
-    """What is held, and for how much."""
+    """Build the panels of held GPUs and replicas, and of their cost."""
     gpus = parts.gpus_by_state(
         "Do its GPUs answer, or load the model?",
         "GPUs held, by what their replicas do. Loading is paid for but answers nothing: fewer restarts, or a cache for "
@@ -258,10 +258,10 @@ def money() -> Panels:
 
 
 def driver() -> Panels:
-    """What its process uses."""
+    """Build the panels of the resources that the driver's process uses."""
 
     def its(metric: str) -> str:
-        # The address that was scraped is there wherever Prometheus found it; namespace and pod are not.
+        # The scraped address is always a label, however Prometheus discovered it; namespace and pod are not.
         return promql.only(metric, f"evalrun_driver_info{{{RUN}}}", "job", "instance")
 
     return [

@@ -1,4 +1,4 @@
-"""Scores over checkpoints: each model's line of finished runs, task by task, with errors and gates."""
+"""Dashboard of scores over checkpoints: a line per model, task by task, with errors and gates."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from evalrun_monitoring.tables import FILTER, METRIC, NAMESPACE, Facts, Label, V
 _NEWEST = promql.newest(SCORES)
 _RUNNING = f'{SCORES},final="false"'
 _LINE = tuple(label for label in SCORE_LABELS if label != "run")
-"""What a line over checkpoints is of."""
+"""Labels of a line over checkpoints."""
 _FAILED = f"{promql.gauge('evalrun_gate', f'{SCORES},verdict=`Failed`', *SCORE_LABELS)} == 1"
 _INCONCLUSIVE = f"{promql.gauge('evalrun_gate', f'{SCORES},verdict=`Inconclusive`', *SCORE_LABELS)} == 1"
 
 
 def page() -> DashboardSpec:
-    """The dashboard of scores."""
+    """Build the dashboard of scores."""
     of_model = FLEET + ",model=~`${model:regex}`"
     of_task = of_model + ",task=~`${task:regex}`"
     return DashboardSpec(
@@ -107,7 +107,7 @@ def _finished() -> builders.Panel:
 
 
 def _scores_table(title: str, text: str, kept: Callable[[str], str]) -> builders.Panel:
-    """Final scores, a row for each; ``kept`` limits a query to the rows that are wanted."""
+    """Build a table of final scores; ``kept`` restricts a query to the desired rows."""
     better = promql.gauge("evalrun_score", f'{SCORES},final="true"', *SCORE_LABELS, "better")
     stderr = promql.final_scores("evalrun_score_stderr", SCORES)
 
