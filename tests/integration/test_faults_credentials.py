@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from evalrun_runner.errors import InputError
-from evalrun_runner.models import FetchProgress, ModelSource, fetch_model, inspect_model, model_digest, s3
+from evalrun_runner.models import FetchProgress, ModelSource, fetch_model, inspect_model, model_digest
+from evalrun_runner.models.origins import Origins
+from evalrun_runner.models.s3 import S3Origin
 from evalrun_runner.store.credentials import ACCESS_KEY, SECRET_KEY
 from evalrun_runner.store.s3 import S3Settings, S3Store, make_client
 from support.model_files import model_content, write_files
@@ -20,6 +23,8 @@ BUCKET = "evals"
 PATIENT = {"options": {"store_patience": 120.0}}
 URI = f"s3://{BUCKET}/m/"
 OLD, NEW = ("writer-key", "writer-secret"), ("renewed-key", "renewed-secret")
+
+SMALL_RANGES = Origins(s3=partial(S3Origin, range_bytes=1 << 16))
 
 
 @pytest.fixture
@@ -86,10 +91,7 @@ def test_a_run_continues_when_its_keys_are_renewed(
     assert f"{ground.planned} ok + 0 failed + 0 quarantined; 0 kept from before, 0 redone" in run.stdout
 
 
-def test_a_download_continues_when_its_keys_are_renewed(
-    seaweed: Seaweed, settings: S3Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(s3, "RANGE", 1 << 16)
+def test_a_download_continues_when_its_keys_are_renewed(seaweed: Seaweed, settings: S3Settings, tmp_path: Path) -> None:
     content = upload(settings)
     source = inspect_model(ModelSource(URI, storage=settings), tmp_path / "driver").source
     rotated: list[bool] = []
@@ -101,7 +103,7 @@ def test_a_download_continues_when_its_keys_are_renewed(
             seaweed.rotate(NEW)
             write_credentials(tmp_path / "secret", NEW)
 
-    model = fetch_model(source, tmp_path / "cache", progress=rotate)
+    model = fetch_model(source, tmp_path / "cache", progress=rotate, origins=SMALL_RANGES)
     assert rotated
     assert model.digest == model_digest(write_files(tmp_path / "copy", content))
     write_credentials(tmp_path / "secret", OLD)
@@ -110,9 +112,8 @@ def test_a_download_continues_when_its_keys_are_renewed(
 
 
 def test_keys_revoked_permanently_during_a_download_are_an_input_error(
-    seaweed: Seaweed, settings: S3Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seaweed: Seaweed, settings: S3Settings, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(s3, "RANGE", 1 << 16)
     upload(settings)
     revoked: list[bool] = []
 
@@ -122,4 +123,10 @@ def test_keys_revoked_permanently_during_a_download_are_an_input_error(
             seaweed.rotate(NEW)
 
     with pytest.raises(InputError, match=r"model\.uri: .*does not know this access key.*tried"):
-        fetch_model(ModelSource(URI, storage=settings), tmp_path / "cache", progress=revoke, patience_s=1.0)
+        fetch_model(
+            ModelSource(URI, storage=settings),
+            tmp_path / "cache",
+            progress=revoke,
+            patience_s=1.0,
+            origins=SMALL_RANGES,
+        )

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mypy_boto3_s3.client import S3Client
 
 from evalrun_runner.errors import InputError, StoreUnavailable
-from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, inspect_model, model_digest, s3
+from evalrun_runner.models import FetchProgress, LocalModel, ModelSource, Stage, inspect_model, model_digest
+from evalrun_runner.models import fetch_model as fetch
+from evalrun_runner.models.origins import Origins
+from evalrun_runner.models.s3 import THREADS, S3Origin
 from evalrun_runner.store.s3 import make_client
 from support.model_files import Fetcher, model_content, write_files
 from support.seaweed import FlakyProxy, Seaweed
 
 BUCKET = "checkpoints"
+RANGE = 1 << 16
 SHARD_2 = "model-00002-of-00002.safetensors"
 
 
@@ -39,14 +45,15 @@ def client(seaweed: Seaweed) -> Iterator[S3Client]:
     client.close()
 
 
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "RANGE", 1 << 16)
-
-
 @pytest.fixture
 def source(seaweed: Seaweed, tmp_path: Path) -> ModelSource:
     return ModelSource(f"s3://{BUCKET}/{tmp_path.name}/step-4000/", storage=seaweed.reader_settings())
+
+
+def fetch_model(source: ModelSource, cache: Path, *, threads: int = THREADS, **options: Any) -> LocalModel:
+    """Fetch in ranges so small that a file has several."""
+    origins = Origins(s3=partial(S3Origin, range_bytes=RANGE, threads=threads))
+    return fetch(source, cache, origins=origins, **options)
 
 
 def upload(client: S3Client, source: ModelSource, content: dict[str, bytes]) -> None:
@@ -115,9 +122,8 @@ def test_an_overwritten_model_is_another_one(client: S3Client, source: ModelSour
 
 
 def test_a_change_of_the_model_during_the_download_is_noticed(
-    client: S3Client, source: ModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: S3Client, source: ModelSource, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(s3, "THREADS", 1)
     content = model_content()
     upload(client, source, content)
     changed: list[bool] = []
@@ -128,7 +134,7 @@ def test_a_change_of_the_model_during_the_download_is_noticed(
             upload(client, source, {SHARD_2: model_content(seed=9)[SHARD_2]})
 
     with pytest.raises(InputError, match=f"{SHARD_2} was changed or deleted while the model was downloaded"):
-        fetch_model(source, tmp_path, progress=change)
+        fetch_model(source, tmp_path, progress=change, threads=1)
 
 
 def test_a_failing_store_is_waited_for_and_a_dead_one_given_up(
@@ -189,7 +195,7 @@ def test_a_killed_download_continues_where_it_stopped(
     model = fetch_model(through(proxy, source), tmp_path)
     assert model.digest == model_digest(write_files(tmp_path / "copy", content))
     # What was in flight is read again: at most one range for each thread.
-    assert proxy.requests <= 1 + (total // 4) // s3.RANGE + s3.THREADS + 1
+    assert proxy.requests <= 1 + (total // 4) // RANGE + THREADS + 1
 
 
 def test_two_processes_share_one_download(
@@ -203,5 +209,5 @@ def test_two_processes_share_one_download(
     digests = [[line for line in iter(fetcher.line, "") if line != "waiting"] for fetcher in both]
     assert [fetcher.close() for fetcher in both] == [0, 0]
     assert digests[0] == digests[1] == [model_digest(write_files(tmp_path / "copy", content))]
-    ranges = sum(-(-len(data) // s3.RANGE) for data in content.values())
+    ranges = sum(-(-len(data) // RANGE) for data in content.values())
     assert proxy.requests == 2 + ranges  # a listing each, and every range once

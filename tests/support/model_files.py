@@ -12,14 +12,18 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from evalrun_runner.models.origins import Origins
 from evalrun_runner.models.types import Listing, RemoteFile, Transfer
 
 FETCH = """
 import sys, threading
+from functools import partial
 from pathlib import Path
-from evalrun_runner.models import ModelSource, fetch_model, s3
+from evalrun_runner.models import ModelSource, fetch_model
+from evalrun_runner.models.origins import Origins
+from evalrun_runner.models.s3 import S3Origin
 from evalrun_runner.store.s3 import S3Settings
-s3.RANGE = 1 << 16
+small = Origins(s3=partial(S3Origin, range_bytes=1 << 16))
 source, cache, halt_at = eval(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 def watch(progress):
     if progress.stage == "downloading" and halt_at and progress.done >= halt_at:
@@ -29,7 +33,7 @@ def watch(progress):
         print("waiting", flush=True)
 print("ready", flush=True)
 sys.stdin.readline()
-print(fetch_model(source, cache, progress=watch).digest, flush=True)
+print(fetch_model(source, cache, progress=watch, origins=small).digest, flush=True)
 """
 
 
@@ -70,6 +74,11 @@ class FolderOrigin:
         self.sha256 = False
         """Whether it knows the hashes of the weights, as the hub does."""
         self.brought: list[str] = []
+
+    @property
+    def everywhere(self) -> Origins:
+        """Origins that are all this one."""
+        return Origins(lambda _source, _patience: self, lambda _source, _patience: self)
 
     def pin(self) -> str | None:
         """The revision."""

@@ -12,9 +12,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
-from evalrun_operator.kube import client as client_module
 from evalrun_operator.kube import errors
-from evalrun_operator.kube.client import Client, path_of
+from evalrun_operator.kube.client import REQUEST_SECONDS, Client, path_of
 from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS, SECRETS
 from evalrun_operator.metrics.calls import ApiCallMetrics
 
@@ -50,7 +49,12 @@ class Server:
         return self.answers.pop(0)
 
 
-def talk(server: Server, conversation: Callable[[Client], Awaitable[Any]], calls: ApiCallMetrics | None = None) -> Any:
+def talk(
+    server: Server,
+    conversation: Callable[[Client], Awaitable[Any]],
+    calls: ApiCallMetrics | None = None,
+    request_seconds: float = REQUEST_SECONDS,
+) -> Any:
     async def run() -> Any:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", server.handle)
@@ -61,7 +65,8 @@ def talk(server: Server, conversation: Callable[[Client], Awaitable[Any]], calls
         configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
         configuration.api_key["BearerToken"] = "bearer of-the-account"
         try:
-            async with Client(configuration, (calls or ApiCallMetrics()).add) as client:
+            on_call = (calls or ApiCallMetrics()).add
+            async with Client(configuration, on_call, request_seconds=request_seconds) as client:
                 return await conversation(client)
         finally:
             await runner.cleanup()
@@ -111,10 +116,9 @@ def test_a_proxys_page_is_an_error_too() -> None:
         talk(Server(answers=[web.Response(text="<html>")]), lambda client: client.get(JOBS, "team", "x"))
 
 
-def test_a_server_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "REQUEST_SECONDS", 0.2)
+def test_a_server_that_hangs_is_unavailable() -> None:
     with pytest.raises(errors.Unavailable, match=r"no answer in 0\.2 s"):
-        talk(Server(hangs=True), lambda client: client.get(JOBS, "team", "x"))
+        talk(Server(hangs=True), lambda client: client.get(JOBS, "team", "x"), request_seconds=0.2)
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
@@ -179,7 +183,7 @@ def test_a_patch_and_a_deletion_name_the_uid() -> None:
     }
 
 
-def test_calls_are_counted_by_verb_and_kind_and_how_they_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_are_counted_by_verb_and_kind_and_how_they_ended() -> None:
     server = Server().will(201).will(200).will(404)
 
     async def some(client: Client) -> None:
@@ -188,12 +192,11 @@ def test_calls_are_counted_by_verb_and_kind_and_how_they_ended(monkeypatch: pyte
         with pytest.raises(errors.NotFound):
             await client.get(JOBS, "team", "y")
         server.hangs = True
-        monkeypatch.setattr(client_module, "REQUEST_SECONDS", 0.2)
         with pytest.raises(errors.Unavailable):
             await client.get(PODS, "team", "z")
 
     calls = ApiCallMetrics()
-    talk(server, some, calls)
+    talk(server, some, calls, request_seconds=0.2)
     assert calls.by_verb_and_kind() == {("create", "Job"): 1, ("get", "Job"): 2, ("get", "Pod"): 1}
     requests, seconds = calls.families()
     assert {tuple(sample.labels.values()): sample.value for sample in requests.samples} == {

@@ -9,13 +9,12 @@ import pytest
 from aiohttp import web
 
 from evalrun_api import Phase, RunProgress
-from evalrun_operator.observe import progress
 from evalrun_operator.observe.progress import ask_progress
 
 GOOD = RunProgress(phase=Phase.RUNNING, replicas_ready=2)
 
 
-def ask(answer: web.Response, seconds: float = 0.0) -> RunProgress | None:
+def ask(answer: web.Response, seconds: float = 0.0, answer_seconds: float = 30.0) -> RunProgress | None:
     async def run() -> RunProgress | None:
         async def handle(_: web.Request) -> web.Response:
             await asyncio.sleep(seconds)
@@ -28,7 +27,8 @@ def ask(answer: web.Response, seconds: float = 0.0) -> RunProgress | None:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         try:
             async with aiohttp.ClientSession() as session:
-                return await ask_progress(session, "127.0.0.1", runner.addresses[0][1])
+                port = runner.addresses[0][1]
+                return await ask_progress(session, "127.0.0.1", port, answer_seconds=answer_seconds)
         finally:
             await runner.cleanup()
 
@@ -54,9 +54,8 @@ def test_any_other_answer_is_none(answer: web.Response) -> None:
     assert ask(answer) is None
 
 
-def test_one_that_hangs_or_is_gone_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "ANSWER_SECONDS", 0.1)
-    assert ask(web.Response(text=GOOD.to_json()), seconds=1.0) is None
+def test_one_that_hangs_or_is_gone_is_none() -> None:
+    assert ask(web.Response(text=GOOD.to_json()), seconds=1.0, answer_seconds=0.1) is None
 
     async def nobody() -> RunProgress | None:
         async with aiohttp.ClientSession() as session:

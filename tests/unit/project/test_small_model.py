@@ -38,19 +38,14 @@ def test_a_model_that_is_there_is_verified_and_kept(script: ModuleType, tmp_path
         script.provide(recipe, directory)
 
 
-def test_a_model_appears_whole_or_not_at_all(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_appears_whole_or_not_at_all(script: ModuleType, tmp_path: Path) -> None:
     content = model_content()
     recipe = replace(script.TINY, digest=model_digest(write_files(tmp_path / "copy", content)))
     output = tmp_path / "cache" / "model"
-    monkeypatch.setattr(script, "unpack", lambda target: target)
-    monkeypatch.setattr(script, "make", lambda _recipe, _gguf, made: write_files(made, {"config.json": b"{}"}))
     with pytest.raises(InputError, match="expected digest"):
-        script.provide(recipe, output)
+        script.provide(recipe, output, lambda _recipe, _workshop, made: write_files(made, {"config.json": b"{}"}))
     assert not list(output.parent.iterdir())
-    monkeypatch.setattr(script, "make", lambda _recipe, _gguf, made: write_files(made, content))
-    assert script.provide(recipe, output) == output
+    assert script.provide(recipe, output, lambda _recipe, _workshop, made: write_files(made, content)) == output
     assert [each.name for each in output.parent.iterdir()] == ["model"]
 
 

@@ -48,10 +48,18 @@ class Client:
     """Calls to the API server. Every method raises ``ApiError``.
 
     ``on_call`` receives each call that ended: verb, kind, HTTP status (None without an answer), seconds.
+    ``request_seconds`` is the timeout of one call, including its answer.
     """
 
-    def __init__(self, configuration: Configuration, on_call: OnCall = lambda *_: None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        on_call: OnCall = lambda *_: None,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
         self._on_call = on_call
+        self._request_seconds = request_seconds
         self._api = ApiClient(configuration)
         self._api.user_agent = FIELD_MANAGER
 
@@ -145,7 +153,7 @@ class Client:
         try:
             status, headers, data = await self._timed(request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = str(error) or f"no answer in {REQUEST_SECONDS:g} s"
+            why = str(error) or f"no answer in {self._request_seconds:g} s"
             raise errors.Unavailable(what, f"{type(error).__name__}: {why}") from error
         if status >= 300:
             raise _error(what, status, headers, data)
@@ -174,7 +182,7 @@ class Client:
             body=request.body,
             auth_settings=["BearerToken"],
         )
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=self._request_seconds, sock_connect=CONNECT_SECONDS)
         response = await self._api.call_api(*prepared, _request_timeout=timeout)
         data: bytes = await response.read()
         return response.status, response.headers, data

@@ -18,10 +18,12 @@ MAX_BYTES = 64 * 1024
 """Limit of the answer: a pod runs what users chose, so its answer may be of any size."""
 
 
-async def ask_progress(session: aiohttp.ClientSession, address: str, port: int = HTTP_PORT) -> RunProgress | None:
-    """Ask the driver at this address; return None if it does not answer, or not validly."""
+async def ask_progress(
+    session: aiohttp.ClientSession, address: str, port: int = HTTP_PORT, *, answer_seconds: float = ANSWER_SECONDS
+) -> RunProgress | None:
+    """Ask the driver at this address; return None if it does not answer in time, or not validly."""
     host = f"[{address}]" if ":" in address else address
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=answer_seconds)
     try:
         # A redirect would let a pod choose the addresses that the operator contacts.
         async with session.get(f"http://{host}:{port}/progress", timeout=timeout, allow_redirects=False) as response:

@@ -42,8 +42,11 @@ def quiet_bootstrap() -> Iterator[None]:
         lm_eval.api.metrics.bootstrap_stderr = original
 
 
-def bootstrap_stderr(f: Statistic, xs: Sequence[Any], iters: int) -> float:
-    """Return what ``lm_eval.api.metrics.bootstrap_stderr`` returns, to the last digit, for the same parameters."""
+def bootstrap_stderr(f: Statistic, xs: Sequence[Any], iters: int, block: int = BLOCK) -> float:
+    """Return what ``lm_eval.api.metrics.bootstrap_stderr`` returns, to the last digit, for the same parameters.
+
+    ``block`` is the number of draws in memory at once.
+    """
     chunk = min(CHUNK, iters)
     replicates: list[Any] = []
     with warnings.catch_warnings():
@@ -51,12 +54,12 @@ def bootstrap_stderr(f: Statistic, xs: Sequence[Any], iters: int) -> float:
         warnings.simplefilter("ignore")
         compute = _fast(f, xs) or (lambda draws: [f([xs[i] for i in row]) for row in draws])
         for seed in range(iters // chunk):
-            for draws in _draws(seed, chunk, len(xs)):
+            for draws in _draws(seed, chunk, len(xs), block):
                 replicates += compute(draws)
     return float(sample_stddev(replicates))
 
 
-def _draws(seed: int, resamples: int, n: int) -> Iterator[Array]:
+def _draws(seed: int, resamples: int, n: int, block: int = BLOCK) -> Iterator[Array]:
     """Yield the indices that ``random.Random(seed).choices(xs, k=n)`` draws, call after call.
 
     Yields:
@@ -65,7 +68,7 @@ def _draws(seed: int, resamples: int, n: int) -> Iterator[Array]:
     _, state, _ = random.Random(seed).getstate()
     generator = np.random.RandomState()
     generator.set_state(("MT19937", np.array(state[:-1], dtype=np.uint32), state[-1], 0, 0.0))
-    rows = max(1, BLOCK // n)
+    rows = max(1, block // n)
     for start in range(0, resamples, rows):
         yield np.floor(generator.random_sample((min(rows, resamples - start), n)) * n).astype(np.int64)
 

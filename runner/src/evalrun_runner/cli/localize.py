@@ -6,7 +6,7 @@ ConfigMaps and Secrets may be further documents of the file; what only a cluster
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -38,6 +38,8 @@ class LocalResolver:
     """Write beside what is there."""
     allow_code: bool = False
     """Whether suites of the user's own may hold code."""
+    has_gpu: Callable[[], bool] = has_gpu
+    """Whether this machine has a GPU."""
 
     def config(self) -> RunConfig:
         """Build the run's whole input."""
@@ -56,7 +58,7 @@ class LocalResolver:
             results_uri=uri,
             attempt=1,
             cache_dir=None,
-            gpus_per_replica=spec.engine.vllm.tensor_parallel_size if spec.engine.vllm and has_gpu() else 0,
+            gpus_per_replica=spec.engine.vllm.tensor_parallel_size if spec.engine.vllm and self.has_gpu() else 0,
             allow_code=self.allow_code,
         )
 

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,13 @@ def model_digest(directory: Path, *, cache: Path | None = None) -> str:
     return combine(file_hashes(directory, cache=cache))
 
 
-def file_hashes(directory: Path, *, cache: Path | None = None, becomes: Path | None = None) -> dict[str, str]:
+def file_hashes(
+    directory: Path,
+    *,
+    cache: Path | None = None,
+    becomes: Path | None = None,
+    hash_file: Callable[[Path], str] = file_sha256,
+) -> dict[str, str]:
     """Compute the sha256 of each of a model's files.
 
     Hashing releases the interpreter's lock, so threads share the work.
@@ -83,6 +89,7 @@ def file_hashes(directory: Path, *, cache: Path | None = None, becomes: Path | N
         cache: Directory that stores the hashes by (path, size, mtime in ns), so that an unchanged file is not read
             again; None to store none.
         becomes: The path to store the hashes for, if the directory is about to be renamed.
+        hash_file: Computes the sha256 of one file.
 
     Returns:
         Map from relative path to sha256 in hexadecimal digits.
@@ -93,7 +100,7 @@ def file_hashes(directory: Path, *, cache: Path | None = None, becomes: Path | N
     stamps = {name: _stamp(directory / name) for name in names}
     stale = [name for name in names if known.get(name, {}).get("stamp") != stamps[name]]
     with ThreadPoolExecutor(THREADS, thread_name_prefix="digest") as pool:
-        fresh = dict(zip(stale, pool.map(file_sha256, [directory / name for name in stale]), strict=True))
+        fresh = dict(zip(stale, pool.map(hash_file, [directory / name for name in stale]), strict=True))
     hashes = {name: fresh.get(name) or str(known[name]["sha256"]) for name in names}
     if sidecar and (stale or set(known) != set(names)):
         sidecar.write({name: {"stamp": stamps[name], "sha256": hashes[name]} for name in names})

@@ -9,7 +9,7 @@ from evalrun_runner.models.cache import MODELS, Entry, check_space, fingerprint
 from evalrun_runner.models.check import check_settings, check_weights
 from evalrun_runner.models.digest import combine, file_hashes, names_in, parse_digest, verify_digest
 from evalrun_runner.models.files import is_weights, model_files
-from evalrun_runner.models.origins import PATIENCE_S, check_directory, explained, files_at, find
+from evalrun_runner.models.origins import ORIGINS, PATIENCE_S, Origins, check_directory, explained, files_at, find
 from evalrun_runner.models.types import (
     FetchProgress,
     LocalModel,
@@ -23,7 +23,12 @@ from evalrun_runner.models.types import (
 
 
 def fetch_model(
-    source: ModelSource, cache: Path, *, progress: ProgressCallback | None = None, patience_s: float = PATIENCE_S
+    source: ModelSource,
+    cache: Path,
+    *,
+    progress: ProgressCallback | None = None,
+    patience_s: float = PATIENCE_S,
+    origins: Origins = ORIGINS,
 ) -> LocalModel:
     """Fetch a model to this machine and verify it.
 
@@ -33,6 +38,7 @@ def fetch_model(
             again, and an interrupted download is continued.
         progress: Called with the progress, from several threads but never concurrently.
         patience_s: Maximum time to wait for the network or the origin, in seconds, for each part of a download.
+        origins: The origins by scheme.
 
     Raises:
         InputError: The model is missing, unreadable, damaged, not in safetensors, needs remote code, differs from
@@ -42,7 +48,7 @@ def fetch_model(
     expected = parse_digest(source.digest) if source.digest else None
     cache = cache.expanduser().absolute()
     try:
-        path, revision = _bring(source, cache, progress, patience_s)
+        path, revision = _bring(find(source, patience_s, origins), source, cache, progress)
         if progress:
             progress(FetchProgress(Stage.VERIFYING))
         names = model_files(names_in(path), str(path))
@@ -54,10 +60,9 @@ def fetch_model(
 
 
 def _bring(
-    source: ModelSource, cache: Path, progress: ProgressCallback | None, patience_s: float
+    origin: Path | Origin, source: ModelSource, cache: Path, progress: ProgressCallback | None
 ) -> tuple[Path, str | None]:
     """Fetch the model, and return its directory and revision."""
-    origin = find(source, patience_s)
     if isinstance(origin, Path):
         check_directory(origin)
         return origin, None

@@ -11,11 +11,13 @@ from evalrun_runner.models.cache import SETTINGS, Entry, check_space, fingerprin
 from evalrun_runner.models.check import check_settings, check_shards
 from evalrun_runner.models.digest import combine, file_hashes, file_sha256, parse_digest, verify_digest
 from evalrun_runner.models.files import is_weights
-from evalrun_runner.models.origins import PATIENCE_S, check_directory, explained, files_at, find
+from evalrun_runner.models.origins import ORIGINS, PATIENCE_S, Origins, check_directory, explained, files_at, find
 from evalrun_runner.models.types import InspectedModel, ModelSource, Origin, RemoteFile, Transfer
 
 
-def inspect_model(source: ModelSource, cache: Path, *, patience_s: float = PATIENCE_S) -> InspectedModel:
+def inspect_model(
+    source: ModelSource, cache: Path, *, patience_s: float = PATIENCE_S, origins: Origins = ORIGINS
+) -> InspectedModel:
     """Find a model, fetch its configuration and tokenizer to ``cache``, and pin its identity.
 
     The digest of its content is known if ``source`` gives it, on the hub (which knows the weights' hashes) and in local
@@ -29,7 +31,7 @@ def inspect_model(source: ModelSource, cache: Path, *, patience_s: float = PATIE
     """
     expected = parse_digest(source.digest) if source.digest else None
     cache = cache.expanduser().absolute()
-    origin = find(source, patience_s)
+    origin = find(source, patience_s, origins)
     try:
         if isinstance(origin, Path):
             names = check_directory(origin)

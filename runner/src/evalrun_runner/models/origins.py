@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,7 +22,22 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST})
 
 
-def find(source: ModelSource, patience_s: float) -> Path | Origin:
+OriginFactory = Callable[[ModelSource, float], Origin]
+"""Makes an origin of a model and a patience in seconds, without contacting it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The origins of models that are downloaded, by the scheme of their addresses."""
+
+    hub: OriginFactory = HubOrigin
+    s3: OriginFactory = S3Origin
+
+
+ORIGINS = Origins()
+
+
+def find(source: ModelSource, patience_s: float, origins: Origins = ORIGINS) -> Path | Origin:
     """Return the directory of a ``file://`` model, otherwise its origin, which is not contacted yet.
 
     Raises:
@@ -33,9 +50,9 @@ def find(source: ModelSource, patience_s: float) -> Path | Origin:
         case "file":
             return _directory(source.uri)
         case "s3":
-            return S3Origin(source, patience_s)
+            return origins.s3(source, patience_s)
         case "hf":
-            return HubOrigin(source, patience_s)
+            return origins.hub(source, patience_s)
         case "pvc":
             raise InputError(
                 f"model.uri: {source.uri} is a volume of a cluster, which this machine cannot mount. Run it in the "

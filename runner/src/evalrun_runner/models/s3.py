@@ -29,12 +29,16 @@ class _DeniedMeanwhile(StoreUnavailable):
 class S3Origin:
     """Objects below a prefix."""
 
-    def __init__(self, source: ModelSource, patience_s: float) -> None:
+    def __init__(
+        self, source: ModelSource, patience_s: float, *, range_bytes: int = RANGE, threads: int = THREADS
+    ) -> None:
         """Parse the address and make a client without contacting the store.
 
         Args:
             source: The model; ``s3://bucket/prefix/``.
             patience_s: Maximum time to wait for the store, in seconds, for each part of a download.
+            range_bytes: Size of one read.
+            threads: Number of reads at once.
 
         Raises:
             InputError: The address is not valid.
@@ -45,6 +49,8 @@ class S3Origin:
         prefix = prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._patience_s = patience_s
+        self._range_bytes = range_bytes
+        self._threads = threads
         self._was_allowed = False
         settings = source.storage or S3Settings()
         self._client = make_client(settings)
@@ -84,15 +90,15 @@ class S3Origin:
 
     def download(self, files: Sequence[RemoteFile], into: Path, transfer: Transfer) -> None:
         """Download all files in parallel, in ranges, as ``Origin.download``."""
-        downloads = [Download(file, into) for file in files if not (into / file.name).exists()]
+        downloads = [Download(file, into, self._range_bytes) for file in files if not (into / file.name).exists()]
         try:
             reads = [
-                partial(self._read, download, start, min(start + RANGE, download.file.size), transfer)
+                partial(self._read, download, start, min(start + self._range_bytes, download.file.size), transfer)
                 for download in downloads
                 for start in download.missing()
             ]
             transfer.advance(sum(file.size for file in files) - sum(read.args[2] - read.args[1] for read in reads))
-            run_all(reads, THREADS, transfer)
+            run_all(reads, self._threads, transfer)
             for download in downloads:
                 download.finish()
         finally:
@@ -154,8 +160,9 @@ class S3Origin:
 class Download:
     """Download of one file to ``<name>.part``, with a journal of the ranges that are stored durably."""
 
-    def __init__(self, file: RemoteFile, into: Path) -> None:
+    def __init__(self, file: RemoteFile, into: Path, range_bytes: int) -> None:
         self.file = file
+        self._range_bytes = range_bytes
         self._path = into / file.name
         self._part = into / f"{file.name}.part"
         self._journal = into / f"{file.name}.ranges"
@@ -166,7 +173,7 @@ class Download:
         """Return the first byte positions of the ranges that are not read yet."""
         # A crash may have truncated the journal's last line, so an unfinished line does not count.
         lines = self._journal.read_text().split("\n")[:-1] if self._journal.exists() else []
-        return [start for start in range(0, self.file.size, RANGE) if _mark(start) not in lines]
+        return [start for start in range(0, self.file.size, self._range_bytes) if self._mark(start) not in lines]
 
     def write(self, block: bytes, position: int) -> None:
         """Write a block at a byte position; short writes are continued."""
@@ -179,7 +186,7 @@ class Download:
         """Record a range in the journal after making it durable against a power failure."""
         os.fdatasync(self._descriptor)
         with self._journal.open("a") as journal:
-            journal.write(f"{_mark(start)}\n")
+            journal.write(f"{self._mark(start)}\n")
 
     def finish(self) -> None:
         """Turn the part into the complete file, after all of its ranges were written."""
@@ -191,6 +198,5 @@ class Download:
         """Close the file descriptor."""
         os.close(self._descriptor)
 
-
-def _mark(start: int) -> str:
-    return f"{start}+{RANGE}"  # includes the size, in case a later version reads in other ranges
+    def _mark(self, start: int) -> str:
+        return f"{start}+{self._range_bytes}"  # includes the size, in case a later version reads in other ranges

@@ -12,12 +12,20 @@ from evalrun_runner.ledger.manifest import TaskIndex, chunk_digest
 from evalrun_runner.planning.chunks import ChunkSizing, cut_chunks
 from evalrun_runner.records.plan import Chunk, Item
 
-FIRST_SEGMENT_ITEMS = 256
-"""Maximum number of items in a task's first segment, small so that work starts early; it doubles for each next one."""
-SEGMENT_ITEMS = 4096
-"""Maximum number of items in a segment."""
-SEGMENT_CHARACTERS = 8_000_000
-"""Maximum number of characters of a segment's documents and requests, before compression."""
+
+@dataclass(frozen=True, slots=True)
+class SegmentLimits:
+    """Maximum sizes of a segment; it contains one chunk in any case."""
+
+    first_items: int = 256
+    """Number of items in a task's first segment, small so that work starts early; it doubles for each next one."""
+    items: int = 4096
+    """Number of items in any segment."""
+    characters: int = 8_000_000
+    """Number of characters of a segment's documents and requests, before compression."""
+
+
+LIMITS = SegmentLimits()
 
 
 class Manifest(Protocol):
@@ -46,7 +54,9 @@ class PlannedSegment:
     items: int
 
 
-def plan_task(task: str, items: Iterable[Item], manifest: Manifest, sizing: ChunkSizing) -> Iterator[PlannedSegment]:
+def plan_task(
+    task: str, items: Iterable[Item], manifest: Manifest, sizing: ChunkSizing, limits: SegmentLimits = LIMITS
+) -> Iterator[PlannedSegment]:
     """Plan a leaf task as a stream of durable segments, and write its index at the end.
 
     At most one segment of items is in memory.
@@ -57,19 +67,23 @@ def plan_task(task: str, items: Iterable[Item], manifest: Manifest, sizing: Chun
             again and must be equal.
         manifest: The ledger.
         sizing: The chunks' size.
+        limits: The segments' size.
 
     Raises:
         InputError: The store contains another plan.
         LedgerCorrupt: The store contains a damaged plan.
     """
     index = manifest.task_index(task)
-    return _plan_anew(task, items, manifest, sizing) if index is None else _planned_before(index, manifest)
+    if index is not None:
+        return _planned_before(index, manifest)
+    groups = _segments(cut_chunks(items, lambda item: item.cost, sizing), limits)
+    return _plan_anew(task, groups, manifest)
 
 
-def _plan_anew(task: str, items: Iterable[Item], manifest: Manifest, sizing: ChunkSizing) -> Iterator[PlannedSegment]:
+def _plan_anew(task: str, groupings: Iterable[list[list[Item]]], manifest: Manifest) -> Iterator[PlannedSegment]:
     digests: list[str] = []
     segments, planned, cost = 0, 0, 0.0
-    for groups in _segments(cut_chunks(items, lambda item: item.cost, sizing)):
+    for groups in groupings:
         rows = list(itertools.chain.from_iterable(groups))
         chunks = _chunks(task, segments, len(digests), groups)
         manifest.write_segment(rows, chunks)
@@ -94,17 +108,17 @@ def _planned_before(index: TaskIndex, manifest: Manifest) -> Iterator[PlannedSeg
         )
 
 
-def _segments(chunks: Iterable[list[Item]]) -> Iterator[list[list[Item]]]:
+def _segments(chunks: Iterable[list[Item]], limits: SegmentLimits) -> Iterator[list[list[Item]]]:
     """Group whole chunks into segments, as many as a segment may contain, but at least one."""
     segment: list[list[Item]] = []
     items, characters = 0, 0
-    limit = FIRST_SEGMENT_ITEMS
+    limit = limits.first_items
     for chunk in chunks:
         size = sum(_characters(item) for item in chunk)
-        if segment and (items + len(chunk) > limit or characters + size > SEGMENT_CHARACTERS):
+        if segment and (items + len(chunk) > limit or characters + size > limits.characters):
             yield segment
             segment, items, characters = [], 0, 0
-            limit = min(2 * limit, SEGMENT_ITEMS)
+            limit = min(2 * limit, limits.items)
         segment.append(chunk)
         items, characters = items + len(chunk), characters + size
     if segment:

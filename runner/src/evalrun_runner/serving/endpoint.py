@@ -9,6 +9,7 @@ import gzip
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -60,17 +61,25 @@ class Endpoint:
         port: The port; 0 for any free one.
         host: The address to listen on.
         board: Readiness and the state for replicas, in a cluster.
+        clock: Monotonic seconds.
 
     Raises:
         InputError: The port is not available.
     """
 
     def __init__(
-        self, config: RunConfig, port: int, host: str = "127.0.0.1", *, board: HeadBoard | None = None
+        self,
+        config: RunConfig,
+        port: int,
+        host: str = "127.0.0.1",
+        *,
+        board: HeadBoard | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._view: View | None = None
         self._progress: ProgressSnapshot | None = None
-        self._shown = time.monotonic()
+        self._clock = clock
+        self._shown = clock()
         self._metrics = RunMetrics(config)
         self._board = board
         endpoint = self
@@ -111,7 +120,7 @@ class Endpoint:
 
     def update(self, view: View) -> None:
         """Replace the view with the newest one."""
-        self._view, self._shown = view, time.monotonic()
+        self._view, self._shown = view, self._clock()
         # A view without progress does not concern items, so the last known progress stays.
         self._progress = view.progress or self._progress
         self._metrics.update(view)
@@ -147,7 +156,7 @@ class Endpoint:
         return Page(200, kind, body)
 
     def _health(self) -> Page:
-        age = time.monotonic() - self._shown
+        age = self._clock() - self._shown
         # Only the dispatch loop updates the view continuously; a download or an aggregation may take long.
         healthy = age < STALE_SECONDS or self._view is None or self._view.progress is None
         return Page.text(200 if healthy else 503, "ok" if healthy else f"no progress was shown for {age:.0f} s")

@@ -44,11 +44,10 @@ def test_the_error_equals_lm_evals(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert repr(bootstrap.bootstrap_stderr(statistic, values, iters)) == repr(expected)
 
 
-def test_blocks_of_draws_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_draws_change_nothing() -> None:
     whole = bootstrap.bootstrap_stderr(metrics.median, FLOATS, 1_000)
-    monkeypatch.setattr(bootstrap, "BLOCK", 1_000)
 
-    assert bootstrap.bootstrap_stderr(metrics.median, FLOATS, 1_000) == whole
+    assert bootstrap.bootstrap_stderr(metrics.median, FLOATS, 1_000, block=1_000) == whole
 
 
 def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,8 +58,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def localized(here: Path, file: EvalRunFile, output: str | None = None, *, fresh: bool = False) -> RunConfig:
-    return LocalResolver(file, here / "files", here / "scratch", output=output, fresh=fresh).config()
+def localized(
+    here: Path, file: EvalRunFile, output: str | None = None, *, fresh: bool = False, gpu: bool = False
+) -> RunConfig:
+    resolver = LocalResolver(file, here / "files", here / "scratch", output=output, fresh=fresh, has_gpu=lambda: gpu)
+    return resolver.config()
 
 
 def path_of(uri: str) -> Path:
@@ -184,11 +187,10 @@ def test_fresh_is_the_first_sibling_without_a_run(here: Path) -> None:
 
 
 @pytest.mark.parametrize("gpu", [True, False])
-def test_replicas_have_gpus_where_this_machine_has(here: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
-    monkeypatch.setattr("evalrun_runner.cli.localize.has_gpu", lambda: gpu)
+def test_replicas_have_gpus_where_this_machine_has(here: Path, gpu: bool) -> None:
     two = {"vllm": {"tensorParallelSize": 2}}
-    assert localized(here, file_of(engine=two)).gpus_per_replica == (2 if gpu else 0)
-    assert localized(here, file_of()).gpus_per_replica == 0, "the mock engine needs none"
+    assert localized(here, file_of(engine=two), gpu=gpu).gpus_per_replica == (2 if gpu else 0)
+    assert localized(here, file_of(), gpu=gpu).gpus_per_replica == 0, "the mock engine needs none"
 
 
 def test_a_generated_name_is_a_name_here_too(here: Path) -> None:

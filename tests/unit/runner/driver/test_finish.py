@@ -22,6 +22,8 @@ from evalrun_runner.ledger.manifest import chunk_digest
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
 from support.engines import generate, make_item
 from support.outputs import make_results
@@ -34,8 +36,8 @@ QUARANTINED = Outcome(ItemStatus.QUARANTINED, error="it killed two engines")
 class Scene:
     """Committed chunks of the task ``t``."""
 
-    def __init__(self) -> None:
-        self.store = MemoryStore()
+    def __init__(self, store: ObjectStore | None = None) -> None:
+        self.store = store or MemoryStore()
         self.ledger = Ledger(self.store)
         self.chunks: list[Chunk] = []
 
@@ -155,12 +157,9 @@ def test_scores_of_tasks_and_groups_say_where_less_is_better() -> None:
     assert {one.lower_is_better for one in written.scores_in(results)} == {True, None}
 
 
-def test_results_without_complete_or_of_another_hand_are_not_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    scene = Scene()
-    monkeypatch.setattr(written, "open_store", lambda spec: scene.store)
-    here = RunLocation(uri="file:///x")
+def test_results_without_complete_or_of_another_hand_are_not_read(tmp_path: Path) -> None:
+    scene = Scene(DirectoryStore(tmp_path))
+    here = RunLocation(uri=tmp_path.as_uri())
     with pytest.raises(ObjectMissing):
         written.read_result(here)
     results = make_results({"evalrun": {"engine": "mock", "counts": {"planned": 1, "ok": 1}}})

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from evalrun_runner.errors import InputError
-from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest, origins
+from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest
 from evalrun_runner.models.cache import MODELS, Entry, check_space
 from evalrun_runner.models.types import RemoteFile, Transfer
 from support.model_files import FolderOrigin, model_content, write_files
@@ -24,10 +24,8 @@ class Usage(NamedTuple):
 
 
 @pytest.fixture
-def origin(monkeypatch: pytest.MonkeyPatch) -> FolderOrigin:
-    origin = FolderOrigin(model_content())
-    monkeypatch.setattr(origins, "HubOrigin", lambda _source, _patience: origin)
-    return origin
+def origin() -> FolderOrigin:
+    return FolderOrigin(model_content())
 
 
 SOURCE = ModelSource("hf://org/model")
@@ -82,12 +80,12 @@ def test_small_files_come_before_weights_and_a_second_fetch_downloads_nothing(
     origin: FolderOrigin, tmp_path: Path
 ) -> None:
     seen: list[FetchProgress] = []
-    first = fetch_model(SOURCE, tmp_path, progress=seen.append)
+    first = fetch_model(SOURCE, tmp_path, progress=seen.append, origins=origin.everywhere)
     weights = [name.endswith(".safetensors") for name in origin.brought]
     assert weights == sorted(weights)
     assert [each.stage for each in seen][-1] is Stage.VERIFYING
     origin.brought.clear()
-    assert fetch_model(SOURCE, tmp_path) == first
+    assert fetch_model(SOURCE, tmp_path, origins=origin.everywhere) == first
     assert not origin.brought
 
 
@@ -95,7 +93,7 @@ def test_small_files_come_before_weights_and_a_second_fetch_downloads_nothing(
 def test_a_model_that_was_damaged_in_the_cache_is_fetched_again(
     origin: FolderOrigin, tmp_path: Path, damage: str
 ) -> None:
-    first = fetch_model(SOURCE, tmp_path)
+    first = fetch_model(SOURCE, tmp_path, origins=origin.everywhere)
     match damage:
         case "truncated":
             (first.path / "tokenizer.json").write_bytes(b"")
@@ -104,7 +102,7 @@ def test_a_model_that_was_damaged_in_the_cache_is_fetched_again(
         case "record":
             (first.path / ".evalrun.json").write_bytes(b"{")
     origin.brought.clear()
-    assert fetch_model(SOURCE, tmp_path) == first
+    assert fetch_model(SOURCE, tmp_path, origins=origin.everywhere) == first
     assert set(origin.brought) == set(origin.content)
 
 
@@ -113,7 +111,7 @@ def test_lack_of_space_is_reported_before_anything_is_fetched(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9 - 1000, 1000))
     with pytest.raises(InputError, match=rf"0\.27 GB needed .*, 0\.00 GB free in {tmp_path}/models"):
-        fetch_model(SOURCE, tmp_path)
+        fetch_model(SOURCE, tmp_path, origins=origin.everywhere)
     assert not origin.brought
 
 
@@ -125,25 +123,24 @@ def test_existing_files_need_no_space(tmp_path: Path, monkeypatch: pytest.Monkey
         check_space({"a": 8192 * 2}, tmp_path)
 
 
-def test_a_full_disk_in_mid_download_is_an_input_error(
-    origin: FolderOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(files: Sequence[RemoteFile], into: Path, transfer: Transfer) -> None:
-        raise OSError(28, "No space left on device")
+def test_a_full_disk_in_mid_download_is_an_input_error(tmp_path: Path) -> None:
+    class Full(FolderOrigin):
+        def download(self, files: Sequence[RemoteFile], into: Path, transfer: Transfer) -> None:
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(origin, "download", full)
+    origin = Full(model_content())
     with pytest.raises(InputError, match=f"No space left in {tmp_path} while hf://org/model"):
-        fetch_model(SOURCE, tmp_path)
+        fetch_model(SOURCE, tmp_path, origins=origin.everywhere)
 
 
 def test_a_cache_that_is_not_a_directory_is_reported(origin: FolderOrigin, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"")
     with pytest.raises(InputError, match=r"cache.*a directory that you may write"):
-        fetch_model(SOURCE, tmp_path / "cache")
+        fetch_model(SOURCE, tmp_path / "cache", origins=origin.everywhere)
 
 
 def test_the_cache_records_where_the_model_is_from(origin: FolderOrigin, tmp_path: Path) -> None:
-    model = fetch_model(SOURCE, tmp_path)
+    model = fetch_model(SOURCE, tmp_path, origins=origin.everywhere)
     record = json.loads((model.path / ".evalrun.json").read_bytes())
     assert record["uri"] == "hf://org/model"
     assert record["revision"] == "1"

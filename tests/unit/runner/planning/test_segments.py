@@ -10,9 +10,8 @@ from evalrun_runner.errors import InputError, LedgerCorrupt
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import hash_item
-from evalrun_runner.planning import segments as planner
 from evalrun_runner.planning.chunks import ChunkSizing
-from evalrun_runner.planning.segments import plan_task
+from evalrun_runner.planning.segments import LIMITS, SegmentLimits, plan_task
 from evalrun_runner.records.plan import Item, Request, RequestType
 from evalrun_runner.store.memory import MemoryStore
 
@@ -69,13 +68,13 @@ def test_chunks_are_numbered_consecutively_and_cover_their_segments(ledger: Ledg
 def test_the_first_segment_is_small_and_the_next_ones_grow(ledger: Ledger) -> None:
     sizes = [segment.items for segment in plan_task("sums", make_items(2500), ledger, SIZING)]
 
-    assert sizes[0] <= planner.FIRST_SEGMENT_ITEMS < sizes[1] <= 2 * planner.FIRST_SEGMENT_ITEMS < sizes[2]
+    assert sizes[0] <= LIMITS.first_items < sizes[1] <= 2 * LIMITS.first_items < sizes[2]
 
 
-def test_a_segment_is_also_limited_by_its_text(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planner, "SEGMENT_CHARACTERS", 1000)
+def test_a_segment_is_also_limited_by_its_text(ledger: Ledger) -> None:
+    limits = SegmentLimits(characters=1000)
 
-    segments = list(plan_task("sums", make_items(100, text="x" * 100), ledger, SIZING))
+    segments = list(plan_task("sums", make_items(100, text="x" * 100), ledger, SIZING, limits))
 
     assert len(segments) > 10
     assert sum(segment.items for segment in segments) == 100

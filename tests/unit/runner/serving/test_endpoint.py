@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -29,9 +30,9 @@ from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
 from evalrun_runner.errors import InputError
 from evalrun_runner.records.messages import Report, StoreStats
 from evalrun_runner.records.results import Counts, Tally
-from evalrun_runner.serving import endpoint as module
-from evalrun_runner.serving.endpoint import Endpoint
+from evalrun_runner.serving.endpoint import STALE_SECONDS, Endpoint
 from evalrun_runner.serving.head import HeadBoard
+from support.engines import Clock
 from support.seaweed import wait_until
 
 CONFIG = RunConfig(
@@ -83,8 +84,10 @@ def view(**fields: Any) -> View:
 
 
 @contextmanager
-def serving(board: HeadBoard | None = None) -> Iterator[tuple[Endpoint, str]]:
-    endpoint = Endpoint(CONFIG, 0, board=board)
+def serving(
+    board: HeadBoard | None = None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[tuple[Endpoint, str]]:
+    endpoint = Endpoint(CONFIG, 0, board=board, clock=clock)
     url = endpoint.start()
     try:
         yield endpoint, url
@@ -243,14 +246,15 @@ def test_many_may_scrape_at_once_while_views_come() -> None:
     assert all(0 <= page["evalrun_engine_tokens_total", None] <= tokens for page in pages)
 
 
-def test_a_running_driver_without_new_views_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving() as (endpoint, url):
+def test_a_running_driver_without_new_views_is_not_healthy() -> None:
+    clock = Clock()
+    with serving(clock=clock) as (endpoint, url):
         assert get(f"{url}/healthz")[::2] == (200, "ok\n")
         endpoint.update(view())
         assert get(f"{url}/healthz")[0] == 200
-        monkeypatch.setattr(module, "STALE_SECONDS", 0.0)
+        clock.now += STALE_SECONDS
         status, _, body = get(f"{url}/healthz")
-        assert (status, body) == (503, "no progress was shown for 0 s\n")
+        assert (status, body) == (503, "no progress was shown for 120 s\n")
 
 
 def test_other_pages_list_the_existing_ones() -> None:
