@@ -14,7 +14,7 @@ from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import AlreadyExists, ChildRefused, Conflict, Forbidden, Invalid, NotFound
 from evalrun_operator.kube.objects import EVALRUNS, EVENTS, SECRETS, Change, Create, Delete, Event, Patch
 from evalrun_operator.names import FIELD_MANAGER, ObservedRun, run_labels, stem
-from evalrun_operator.plan import Plan
+from evalrun_operator.plan import ReconcilePlan
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ EVENT_MESSAGE_LENGTH = 1024
 """Characters of an event's message: Kubernetes' limit."""
 
 
-async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: Plan, now: datetime) -> None:
+async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: ReconcilePlan, now: datetime) -> None:
     """Write what differs, in this order; events only after everything else succeeded.
 
     Raises:
@@ -110,7 +110,7 @@ async def _delete(client: Client, run: ObservedRun, change: Delete) -> None:
         return
 
 
-async def _write_status(client: Client, run: EvalRun, plan: Plan) -> None:
+async def _write_status(client: Client, run: EvalRun, plan: ReconcilePlan) -> None:
     """Write the status by server-side apply, so that omitted fields are removed.
 
     The resource version is a fence: no decision is written that was made on an older object. That also separates two

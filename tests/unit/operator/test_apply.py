@@ -25,7 +25,7 @@ from evalrun_operator.kube.objects import (
     Kind,
     Patch,
 )
-from evalrun_operator.plan import Plan
+from evalrun_operator.plan import ReconcilePlan
 from support.evalruns import NOON, make_run
 from support.fake_api import FakeApi, conflict
 
@@ -40,8 +40,8 @@ def manifest(name: str) -> dict[str, Any]:
     return {"metadata": {"name": name}}
 
 
-def do(api: FakeApi, *changes: Change, plan: Plan | None = None) -> list[str]:
-    asyncio.run(apply(api, RUN, changes, plan or Plan(None, RUNNING, TELL), NOON))  # type: ignore[arg-type]
+def do(api: FakeApi, *changes: Change, plan: ReconcilePlan | None = None) -> list[str]:
+    asyncio.run(apply(api, RUN, changes, plan or ReconcilePlan(None, RUNNING, TELL), NOON))  # type: ignore[arg-type]
     return api.log
 
 
@@ -63,7 +63,7 @@ def test_children_come_first_then_the_status_then_events() -> None:
 
 
 def test_a_status_that_is_there_is_not_written_again() -> None:
-    assert do(FakeApi(), plan=Plan(None, EvalRunStatus(phase=Phase.STARTING))) == []
+    assert do(FakeApi(), plan=ReconcilePlan(None, EvalRunStatus(phase=Phase.STARTING))) == []
 
 
 def test_a_status_that_meets_a_newer_object_is_decided_anew_and_tells_nothing() -> None:
@@ -74,7 +74,7 @@ def test_a_status_that_meets_a_newer_object_is_decided_anew_and_tells_nothing() 
 
 
 def test_a_run_whose_time_is_over_is_deleted_and_gets_no_status() -> None:
-    assert do(FakeApi(), plan=Plan(None, RUNNING, delete_run=True)) == [f"delete EvalRun x {UID} None"]
+    assert do(FakeApi(), plan=ReconcilePlan(None, RUNNING, delete_run=True)) == [f"delete EvalRun x {UID} None"]
 
 
 def child(kind: Kind, uid: str, **metadata: Any) -> FakeApi:

@@ -21,7 +21,7 @@ from evalrun_api import (
     Score,
     Verdict,
 )
-from evalrun_operator.plan import Plan, plan
+from evalrun_operator.plan import ReconcilePlan, plan
 from evalrun_operator.plan.ending import wait_before
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.desired import Desired, DesiredState
@@ -64,11 +64,11 @@ def gate(verdict: Verdict, message: str = "0.61 is below 0.62") -> RunResult:
     return GOOD.model_copy(update={"verdict": verdict, "gates": (result,)})
 
 
-def decide(run: Builder, now: datetime = NOON, **observed: Any) -> Plan:
+def decide(run: Builder, now: datetime = NOON, **observed: Any) -> ReconcilePlan:
     return plan(Observed(run.build(), **observed), SETTINGS, now)
 
 
-def after(run: Builder, number: int = 1, now: datetime = NOON, **attempt: Any) -> Plan:
+def after(run: Builder, number: int = 1, now: datetime = NOON, **attempt: Any) -> ReconcilePlan:
     """The plan with one attempt there."""
     return decide(run, now, attempts={number: Attempt(**attempt)}, references=References())
 

@@ -37,7 +37,7 @@ WORKING = {Phase.STARTING, Phase.RUNNING}
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReconcilePlan:
     """The desired children, the new status, the events, and when to reconcile again."""
 
     desired: DesiredState | None
@@ -50,7 +50,7 @@ class Plan:
     """Seconds until the run is reconciled again without an event, at most."""
 
 
-def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
+def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> ReconcilePlan:
     """Decide about a run."""
     status = observed.run.status or EvalRunStatus()
     situation = situation_of(observed, settings, status, now)
@@ -61,7 +61,7 @@ def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Plan:
     requeue_after = decision.requeue_after
     if situation.deadline is not None and decision.running:
         requeue_after = max(0.0, min(requeue_after, situation.deadline - situation.spent))
-    return Plan(decision.desired, after, events(status, after), requeue_after=requeue_after)
+    return ReconcilePlan(decision.desired, after, events(status, after), requeue_after=requeue_after)
 
 
 def _decide(situation: Situation) -> Decision:
@@ -117,24 +117,24 @@ def _failed(situation: Situation, phase: Phase, reason: Reason, message: str, ch
     )
 
 
-def _after_the_end(situation: Situation) -> Plan:
+def _after_the_end(situation: Situation) -> ReconcilePlan:
     """Handle a finished run: it is never started again; children that hold resources go, and finally the run."""
     status = situation.status
     since = timedelta(0) if status.finished_at is None else situation.now - status.finished_at
     passed = since / timedelta(seconds=1)
     lives = situation.observed.run.spec.policy.ttl_seconds_after_finished
     if lives is not None and passed >= lives:
-        return Plan(None, status, delete_run=True)
+        return ReconcilePlan(None, status, delete_run=True)
     requeue_after = 3600.0 if lives is None else lives - passed
     driver, replicas = situation.attempt.driver, situation.attempt.replicas
     stray = driver is not None and not driver.phase.ended
     holding = replicas is not None and not replicas.ended
     if not stray and not holding:
-        return Plan(None, status, requeue_after=requeue_after)
+        return ReconcilePlan(None, status, requeue_after=requeue_after)
     if not stray and passed < LEAVING_SECONDS:
-        return Plan(None, status, requeue_after=min(requeue_after, LEAVING_SECONDS - passed))
+        return ReconcilePlan(None, status, requeue_after=min(requeue_after, LEAVING_SECONDS - passed))
     desired = situation.desired(Desired.ABSENT if stray else Desired.UNCHANGED, Desired.ABSENT)
-    return Plan(desired, status, requeue_after=min(requeue_after, LEAVING_SECONDS))
+    return ReconcilePlan(desired, status, requeue_after=min(requeue_after, LEAVING_SECONDS))
 
 
 # On the way -------------------------------------------------------------------------------------------------------
