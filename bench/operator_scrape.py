@@ -183,8 +183,7 @@ def _see(page: Exposition, numbers: range, scores: int) -> float:
 
 def _finished(number: int, scores: int) -> EvalRun:
     """A checkpoint's evaluation, with names as long as they are in practice."""
-    from evalrun_api import EvalRun, EvalRunStatus, GateResult, Phase, Reason, Score, Verdict
-    from evalrun_api.status.status import Progress
+    from evalrun_api import EvalRun, EvalRunStatus, GateResult, Phase, Progress, Reason, Score, Verdict
 
     tasks = [f"mmlu_college_computer_science_{task}" for task in range(scores)]
     body = {

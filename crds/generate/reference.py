@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from evalrun_api import ConditionType, Phase, Reason
 from evalrun_api.schema.crd import crd
 from evalrun_api.schema.structural import structural
-from evalrun_api.status.conditions import ConditionType, Phase, Reason
 from evalrun_api.wire.outputs import DOCUMENTS, Document
 
 Schema = dict[str, Any]

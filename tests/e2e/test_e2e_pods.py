@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evalrun_api import Phase, Reason, RunConfig, RunLocation, StorageAccess
-from evalrun_api.spec.storage import AddressingStyle
-from evalrun_api.status.outcomes import Work
+from evalrun_api import AddressingStyle, Phase, Reason, RunConfig, RunLocation, StorageAccess, Work
 from evalrun_api.wire.pods import ExitCode
 from evalrun_runner.cli.files import parse
 from evalrun_runner.cli.localize import LocalResolver

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evalrun_api.status.outcomes import Work
+from evalrun_api import Work
 from support.runs import CHOICES, Ground, Run, damage, make_ground, parts, write_run
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalrun_api import EvalRun, RunLocation
-from evalrun_api.spec.replicas import Resources
+from evalrun_api import EvalRun, Resources, RunLocation
 from evalrun_operator.backend.jobs import JobsBackend
 from evalrun_operator.kube.objects import JOBS, PODS, Change, Create
 from evalrun_operator.settings import (

@@ -30,9 +30,8 @@ from typing import Any, Self
 
 import pytest
 
-from evalrun_api import RunConfig, RunResult
+from evalrun_api import RunConfig, RunProgress, RunResult
 from evalrun_api.wire.pods import CONFIG_KEY, HTTP_PORT, Environment
-from evalrun_api.wire.runprogress import RunProgress
 from support.seaweed import wait_until
 
 _NUMBERS = itertools.count()

@@ -26,7 +26,7 @@ from typing import Any, Self
 import pytest
 import yaml
 
-from evalrun_api.wire.runprogress import RunProgress
+from evalrun_api import RunProgress
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.store.directory import DirectoryStore
 from support.seaweed import wait_until

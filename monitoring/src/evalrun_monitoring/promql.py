@@ -6,8 +6,7 @@ replaces another one is another pod, and its counters start at zero.
 
 from __future__ import annotations
 
-from evalrun_api import Phase
-from evalrun_api.status.outcomes import Verdict
+from evalrun_api import Phase, Verdict
 
 RUN_LABELS = ("run_namespace", "run")
 SCORE_LABELS = (*RUN_LABELS, "model", "task", "metric", "filter")

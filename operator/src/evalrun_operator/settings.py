@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from evalrun_api import Resources, Toleration
 from evalrun_api.rules import camel
-from evalrun_api.spec.replicas import Resources, Toleration
 
 SETTINGS_VARIABLE = "EVALRUN_SETTINGS"
 """Environment variable with the path of the file."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evalrun_api.status.conditions import Reason
+from evalrun_api import Reason
 
 
 class EvalRunError(Exception):

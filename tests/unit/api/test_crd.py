@@ -10,12 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from evalrun_api import ConditionType, EvalRunSpec, Phase, Policy, Reason, Replicas
 from evalrun_api.schema.crd import COLUMNS, MUTABLE, crd, to_yaml
 from evalrun_api.schema.structural import structural, structural_problems
-from evalrun_api.spec.policy import Policy
-from evalrun_api.spec.replicas import Replicas
-from evalrun_api.spec.spec import EvalRunSpec
-from evalrun_api.status.conditions import ConditionType, Phase, Reason
 
 FILE = Path(__file__).parents[3] / "crds" / "evalrun.dev_evalruns.yaml"
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from evalrun_api import (
     Counts,
+    EngineArgs,
     EvalRunSpec,
     Failure,
     Gate,
@@ -32,10 +33,10 @@ from evalrun_api import (
     SuiteLocation,
     Verdict,
     Work,
-    parse_evalrun,
 )
 from evalrun_api.reading.engine_refusals import REFUSED, why_refused
-from evalrun_api.spec.engine_args import OTHERS, EngineArgs
+from evalrun_api.reading.parse import parse_evalrun
+from evalrun_api.spec.engine_args import OTHERS
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 SHARES = st.floats(min_value=0, max_value=1)

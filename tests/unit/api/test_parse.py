@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from evalrun_api import InvalidInput, cluster_problems, parse_evalrun, parse_file
+from evalrun_api.reading.parse import cluster_problems, parse_evalrun, parse_file
+from evalrun_api.reading.problems import InvalidInput
 
 SPEC: dict[str, Any] = {
     "model": {"uri": "s3://checkpoints/llama-3-8b/step-4000/"},

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from evalrun_api import EvalRun, Reason, RunConfig, parse_file
+from evalrun_api import EvalRun, Reason, RunConfig
+from evalrun_api.reading.parse import parse_file
 from evalrun_api.rules import camel
 from evalrun_operator.backend.checks import spec_problems
 from evalrun_operator.backend.resources import gpus_per_replica, quantity

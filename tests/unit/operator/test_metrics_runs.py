@@ -20,13 +20,14 @@ from evalrun_api import (
     EvalRunStatus,
     GateResult,
     Phase,
+    Progress,
     Reason,
+    ReplicaStatus,
+    RunReference,
     Score,
     Verdict,
 )
 from evalrun_api.metrics import label_value
-from evalrun_api.spec.gates import RunReference
-from evalrun_api.status.status import Progress, ReplicaStatus
 from evalrun_operator.metrics.exposition import Exposition
 from evalrun_operator.metrics.runs import ObservedRuns
 from evalrun_operator.settings import MetricsSettings

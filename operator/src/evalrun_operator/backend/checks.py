@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from evalrun_api import EvalRun, EvalRunSpec, Reason
+from evalrun_api import EvalRun, EvalRunSpec, Reason, TaintEffect
 from evalrun_api.base import OBJECT_NAME
-from evalrun_api.spec.replicas import TaintEffect
 from evalrun_operator.backend.job_manifests import LABEL_PRIORITY
 from evalrun_operator.backend.resources import gpus_per_replica, is_gpu, quantity, replica_resources
 from evalrun_operator.names import LABEL_QUEUE

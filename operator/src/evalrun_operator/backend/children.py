@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from evalrun_api import KIND
+from evalrun_api.base import KIND
 from evalrun_api.wire.pods import LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_RUN, Component
 from evalrun_operator.backend import values as read
 from evalrun_operator.kube.objects import JOBS, PODS, Manifest

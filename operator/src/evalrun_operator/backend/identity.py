@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-from evalrun_api import API_VERSION, KIND, EvalRun
+from evalrun_api import EvalRun
+from evalrun_api.base import API_VERSION, KIND
 from evalrun_api.wire.pods import Component
 from evalrun_operator import names
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evalrun_api import EvalRun
-from evalrun_api.spec.replicas import Resources, TaintEffect, Toleration
+from evalrun_api import EvalRun, Resources, TaintEffect, Toleration
 from evalrun_api.wire.pods import (
     CACHE_DIR,
     CONFIG_DIR,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from evalrun_api import EvalRunSpec
-from evalrun_api.spec.replicas import Resources
+from evalrun_api import EvalRunSpec, Resources
 
 GPU = "nvidia.com/gpu"
 """Resource that is requested where a spec does not name any."""

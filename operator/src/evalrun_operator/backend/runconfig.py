@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from evalrun_api import EvalRun, ModelScheme, ModelSpec, RunConfig, RunReference
-from evalrun_api.spec.benchmark import SuiteSource
-from evalrun_api.spec.storage import ConfigMapKeyRef, SecretRef
+from evalrun_api import (
+    ConfigMapKeyRef,
+    EvalRun,
+    ModelScheme,
+    ModelSpec,
+    RunConfig,
+    RunReference,
+    SecretRef,
+    SuiteSource,
+)
 from evalrun_api.wire.pods import CA_DIR, CACHE_DIR, CREDENTIALS_DIR, MODELS_DIR, SUITES_DIR
 from evalrun_api.wire.resolve import Placement, resolve
 from evalrun_operator.backend.resources import gpus_per_replica

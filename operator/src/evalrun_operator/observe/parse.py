@@ -14,14 +14,13 @@ from evalrun_api import (
     EvalRun,
     EvalRunSpec,
     EvalRunStatus,
-    InvalidInput,
     MockEngineSpec,
     ModelSpec,
     ObjectMeta,
     OutputSpec,
-    cluster_problems,
-    parse_evalrun,
 )
+from evalrun_api.reading.parse import cluster_problems, parse_evalrun
+from evalrun_api.reading.problems import InvalidInput
 from evalrun_operator.kube.errors import UnreadableStatus
 
 _META = ("name", "namespace", "uid", "labels", "annotations", "resourceVersion", "generation", "creationTimestamp")

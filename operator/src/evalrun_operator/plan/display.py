@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from evalrun_api import Counts, GateResult, RunProgress, RunResult, Score
-from evalrun_api.status.status import DisplayColumns, EvalRunStatus
+from evalrun_api import Counts, DisplayColumns, EvalRunStatus, GateResult, RunProgress, RunResult, Score
 
 
 def progress_text(counts: Counts) -> str | None:

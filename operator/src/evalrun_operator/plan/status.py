@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from evalrun_api import Counts, EvalRunStatus, RunProgress, RunResult, Work
-from evalrun_api.status.status import MAX_SCORES, Progress, ReplicaStatus
+from evalrun_api import Counts, EvalRunStatus, Progress, ReplicaStatus, RunProgress, RunResult, Work
+from evalrun_api.status.status import MAX_SCORES
 from evalrun_operator.names import results_uri
 from evalrun_operator.plan.decision import Decision
 from evalrun_operator.plan.display import display

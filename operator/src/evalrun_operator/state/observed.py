@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from evalrun_api import EvalRun, Reason, RunProgress, RunResult
-from evalrun_api.wire.runconfig import RunLocation
+from evalrun_api import EvalRun, Reason, RunLocation, RunProgress, RunResult
 
 
 class DriverPhase(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evalrun_api import KIND
+from evalrun_api.base import KIND
 from evalrun_api.reading.documents import load_documents, load_value
 from evalrun_api.reading.parse import EvalRunFile, parse_documents
 from evalrun_runner.errors import InputError

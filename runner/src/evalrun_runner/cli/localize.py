@@ -11,10 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from evalrun_api import ModelScheme, ModelSpec, RunConfig, RunLocation, RunReference
+from evalrun_api import (
+    ConfigMapKeyRef,
+    ModelScheme,
+    ModelSpec,
+    RunConfig,
+    RunLocation,
+    RunReference,
+    SecretRef,
+    SuiteSource,
+)
 from evalrun_api.reading.parse import EvalRunFile, FileObject
-from evalrun_api.spec.benchmark import SuiteSource
-from evalrun_api.spec.storage import ConfigMapKeyRef, SecretRef
 from evalrun_api.wire.resolve import Placement, resolve, resolve_storage
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger import layout

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 
-from evalrun_api import API_VERSION
+from evalrun_api.base import API_VERSION
 from evalrun_api.wire.outputs import (
     RecordedAttempt,
     RecordedEngine,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evalrun_api.status.conditions import Reason
+from evalrun_api import Reason
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.errors import InputError, first_line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalrun_api.status.conditions import Reason
+from evalrun_api import Reason
 from evalrun_api.wire.outputs import FORMAT_VERSION
 from evalrun_runner.errors import OtherFormat
 

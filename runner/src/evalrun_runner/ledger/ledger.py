@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from evalrun_api.status.conditions import Reason
+from evalrun_api import Reason
 from evalrun_api.wire.outputs import CompletionMark
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
 from evalrun_runner.ledger import layout

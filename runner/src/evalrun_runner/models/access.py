@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalrun_api.wire.runconfig import ModelLocation
+from evalrun_api import ModelLocation
 from evalrun_runner.models.types import ModelSource
 from evalrun_runner.store.access import s3_settings, secret_file
 

@@ -13,9 +13,8 @@ import time
 import traceback
 from types import FrameType
 
-from evalrun_api import RunConfig, RunResult
+from evalrun_api import RunConfig, RunProgress, RunResult
 from evalrun_api.wire.pods import FLUSH_GRACE_SECONDS, HTTP_PORT, ExitCode, HeadState
-from evalrun_api.wire.runprogress import RunProgress
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.progress import View, line_of
 from evalrun_runner.errors import Interrupted, RunFailed

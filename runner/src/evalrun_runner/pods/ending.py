@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evalrun_api import Failure, Phase, Reason, RunConfig, RunResult
+from evalrun_api import Failure, Phase, Reason, RunConfig, RunProgress, RunResult
 from evalrun_api.wire.pods import ExitCode
-from evalrun_api.wire.runprogress import RunProgress
 from evalrun_runner.errors import EvalRunError, InputError, Interrupted, StoreDenied, Superseded
 
 FINAL = frozenset({Reason.TOO_MANY_FAILED_ITEMS, Reason.LEDGER_CORRUPT, Reason.STORAGE_UNSAFE, Reason.OUT_OF_MEMORY})

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlencode
 
+from evalrun_api import Head
 from evalrun_api.wire.pods import HTTP_PORT
-from evalrun_api.wire.runprogress import Head
 
 WAIT_SECONDS = 25
 """Seconds for which the driver may delay its answer."""

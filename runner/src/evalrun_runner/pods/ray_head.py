@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from evalrun_api.status.conditions import Reason
+from evalrun_api import Reason
 from evalrun_api.wire.pods import RAY_PORT, HeadState
 from evalrun_runner.driver.host import Host
 from evalrun_runner.errors import RunFailed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from evalrun_api import Head
 from evalrun_api.backoff import backoff
 from evalrun_api.wire.pods import NO_HEAD_SECONDS, HeadState
-from evalrun_api.wire.runprogress import Head
 
 MOST_STARTS = 5
 """Maximum number of Ray nodes in a row that end by themselves while their driver answers."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from evalrun_api.status.conditions import Reason
+from evalrun_api import Reason
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
 from evalrun_runner.engine.protocol import Engine
 from evalrun_runner.engine.requests import Forms

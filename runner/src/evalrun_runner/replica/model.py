@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from evalrun_api.status.conditions import Reason
+from evalrun_api import Reason
 from evalrun_runner.errors import RunFailed, StoreError, blaming
 from evalrun_runner.models.cache import default_cache
 from evalrun_runner.models.fetch import fetch_model

@@ -19,9 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
-from evalrun_api import Phase, RunConfig
-from evalrun_api.status.outcomes import Counts, Work
-from evalrun_api.wire.runprogress import RunProgress
+from evalrun_api import Counts, Phase, RunConfig, RunProgress, Work
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.progress import View
 from evalrun_runner.errors import InputError

@@ -6,8 +6,8 @@ import secrets
 import threading
 import time
 
+from evalrun_api import Head
 from evalrun_api.wire.pods import HeadState
-from evalrun_api.wire.runprogress import Head
 
 FOLLOWING_SECONDS = 60.0
 """Seconds without a request after which a pod is not waited for."""

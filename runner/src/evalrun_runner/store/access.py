@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalrun_api import Checksums, Reason
-from evalrun_api.wire.runconfig import RunLocation, StorageAccess
+from evalrun_api import Checksums, Reason, RunLocation, StorageAccess
 from evalrun_runner.errors import InputError
 from evalrun_runner.store.credentials import ACCESS_KEY, SECRET_KEY
 from evalrun_runner.store.open import StoreSpec

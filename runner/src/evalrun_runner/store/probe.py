@@ -6,7 +6,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from evalrun_api.status.conditions import Reason
+from evalrun_api import Reason
 from evalrun_runner.errors import ObjectMissing, StoreDenied
 from evalrun_runner.store.base import ObjectStore
 

@@ -6,10 +6,19 @@ import pickle
 
 import pytest
 
-from evalrun_api import EvalRunSpec, ModelLocation, Phase, Reason, RunConfig, RunLocation, RunResult
-from evalrun_api.status.outcomes import Counts, Work
+from evalrun_api import (
+    Counts,
+    EvalRunSpec,
+    ModelLocation,
+    Phase,
+    Reason,
+    RunConfig,
+    RunLocation,
+    RunProgress,
+    RunResult,
+    Work,
+)
 from evalrun_api.wire.pods import ExitCode
-from evalrun_api.wire.runprogress import RunProgress
 from evalrun_runner.errors import (
     InputError,
     Interrupted,

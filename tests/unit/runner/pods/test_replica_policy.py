@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from evalrun_api import Head
 from evalrun_api.wire.pods import NO_HEAD_SECONDS, HeadState
-from evalrun_api.wire.runprogress import Head
 from evalrun_runner.pods.replica_policy import LONGEST_PAUSE, MOST_STARTS, Act, Observation, decide, pause
 
 

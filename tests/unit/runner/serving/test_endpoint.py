@@ -19,11 +19,9 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation
-from evalrun_api.status.outcomes import Counts as CountsShown
-from evalrun_api.status.outcomes import Work
+from evalrun_api import Counts as CountsShown
+from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation, RunProgress, Work
 from evalrun_api.wire.pods import HeadState
-from evalrun_api.wire.runprogress import RunProgress
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot

@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from evalrun_api.status.conditions import Reason
-from evalrun_api.wire.runconfig import SuiteLocation
+from evalrun_api import Reason, SuiteLocation
 from evalrun_runner.errors import InputError, blaming
 from evalrun_runner.store.access import s3_settings
 from evalrun_runner.store.open import StoreSpec, open_store
