@@ -1,27 +1,26 @@
-"""Scoring in a process of its own, off the engine's loop.
+"""Scoring in a process of its own, outside the engine's loop.
 
-Metrics are other people's code: a regular expression may run for ever, a parser may crash. The process is killed when
-a chunk takes too long; its items are then scored one by one, and the one that hangs or crashes is ``failed``, by name.
-Building a task comes before that and is asked for by itself: what fails there is no item's fault, and fails the run.
+Metrics are other people's code: a regular expression may run forever, a parser may crash. If a chunk takes too long,
+the process is killed and the chunk's items are scored one by one; an item that hangs or crashes is ``failed``.
+Building a task is a separate request before that: a failure there is not the fault of an item, and fails the run.
 
-The protocol is length-prefixed pickles over the child's stdin and stdout; both ends are this module, on one machine.
-The child ends when its stdin closes, and with the thread that started it, so that it never outlives a replica, however
-that dies and whatever a metric is doing.
+The processes exchange pickles over a ``multiprocessing`` connection; both ends are this module, on one machine. The
+child ends when the connection closes, and with the thread that started it, so that it never outlives a replica, however
+that dies and whatever a metric does.
 """
 
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
-import pickle
-import select
 import signal
-import struct
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
 from evalrun_runner.errors import EvalRunError, RunFailed
 from evalrun_runner.records.plan import Item
@@ -30,36 +29,40 @@ from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 if TYPE_CHECKING:
     from evalrun_runner.benchmarks.recipe import TaskRecipe
 
-_HEADER = struct.Struct(">Q")
 START_SECONDS = 300.0
-"""For a child to import lm-eval and build a task, on a busy machine."""
+"""Maximum time for a child to import lm-eval and build a task on a busy machine, in seconds."""
 PASSED_ON = frozenset(
     {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "XDG_CACHE_HOME", "HF_HOME", "NLTK_DATA", "PYTHONPATH"}
 )
-"""What of the environment a metric may see."""
+"""Environment variables that a metric may see."""
 _PR_SET_PDEATHSIG = 1
 
 
 class ScoringDied(Exception):
-    """The child crashed or was killed for taking too long."""
+    """Death of the child, which crashed or was killed because it took too long."""
 
 
 class ScoringProcess:
-    """The parent's end; used by one thread, with which the child ends.
+    """Parent's end of the scoring process. Only one thread may use it, and the child ends with that thread.
 
-    ``timeout``: seconds for a chunk, or for one item when scored alone.
+    Args:
+        recipes: Recipes of the run's leaf tasks, by name.
+        timeout: Maximum time for a chunk, or for one item that is scored alone, in seconds.
     """
 
     def __init__(self, recipes: Mapping[str, TaskRecipe], *, timeout: float = 120.0) -> None:
         self._recipes = dict(recipes)
         self._timeout = timeout
         self._child: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
         self._built: set[str] = set()
 
     def score(self, task: str, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[ItemResult]:
-        """Rows of a part, one for each item.
+        """Score items, and return the rows of a part, one per item.
 
-        Raises ``RunFailed`` if scoring cannot work at all, ``InputError`` for a task that cannot be scored in chunks.
+        Raises:
+            RunFailed: Scoring cannot work at all.
+            InputError: The task cannot be scored in chunks.
         """
         try:
             return self._score(task, items, outcomes)
@@ -67,32 +70,45 @@ class ScoringProcess:
             return [self._alone(task, item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
 
     def start(self) -> None:
-        """Start the child now, so that it imports lm-eval while the engine loads. Raises ``RunFailed``."""
+        """Start the child, so that it imports lm-eval while the engine loads; does nothing if it was started.
+
+        Raises:
+            RunFailed: The child cannot be started.
+        """
         if self._child is not None:
             return
-        # -P: the child must not import from the working directory.
-        command = [sys.executable, "-P", "-m", "evalrun_runner.replica.scoring"]
         # Metrics are other people's code: they get no credentials, neither of stores nor of Ray.
         environment = {name: value for name, value in os.environ.items() if name in PASSED_ON}
         environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         self._built.clear()
-        self._child = subprocess.Popen(  # noqa: S603  our own interpreter and module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-        )
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs:
+            # -P: the child must not import from the working directory.
+            command = [sys.executable, "-P", "-m", "evalrun_runner.replica.scoring", str(theirs.fileno())]
+            self._child = subprocess.Popen(  # noqa: S603  our own interpreter and module
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # what a metric prints goes to the log
+                pass_fds=(theirs.fileno(),),
+                env=environment,
+            )
         try:
-            self._send(self._recipes)
-        except ScoringDied as error:
+            self._connection.send(self._recipes)
+        except OSError as error:
+            code = self._child.wait()
             self.close()
-            raise RunFailed(f"the scoring process cannot be started: {error}") from error
+            raise RunFailed(
+                f"the scoring process cannot be started: the scoring process ended with code {code}"
+            ) from error
 
     def close(self) -> None:
         """End the child."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         if self._child is not None:
             self._child.kill()
             self._child.wait()
-            for pipe in (self._child.stdin, self._child.stdout):
-                if pipe is not None:
-                    pipe.close()
             self._child = None
 
     def _alone(self, task: str, item: Item, outcome: Outcome) -> ItemResult:
@@ -109,14 +125,18 @@ class ScoringProcess:
         return results
 
     def _build(self, task: str) -> None:
-        """Have a child that has built the task. Raises ``RunFailed``."""
+        """Make sure that the child has built the task.
+
+        Raises:
+            RunFailed: The task cannot be built.
+        """
         self.start()
         if task in self._built:
             return
         try:
             self._ask(task, START_SECONDS)
         except ScoringDied:
-            # It may have been killed while it had nothing to do; a second one that dies over this is no accident.
+            # The child may have been killed while it was idle; if a second one dies, the task is the cause.
             try:
                 self.start()
                 self._ask(task, START_SECONDS)
@@ -125,71 +145,37 @@ class ScoringProcess:
         self._built.add(task)
 
     def _ask(self, message: Any, patience: float) -> Any:
+        child, connection = self._child, self._connection
+        assert child is not None and connection is not None
+        late = threading.Event()
+
+        def kill() -> None:
+            late.set()
+            child.kill()
+
+        # A watchdog instead of poll(): a child may also hang while half of a message is sent.
+        watchdog = threading.Timer(patience, kill)
+        watchdog.start()
         try:
-            self._send(message)
-            answer = self._receive(patience)
-        except ScoringDied:
+            connection.send(message)
+            answer = connection.recv()
+        except (EOFError, OSError) as error:
+            code = child.wait()
             self.close()
-            raise
+            if late.is_set():
+                raise ScoringDied(f"there was no answer within {patience:g} s") from error
+            raise ScoringDied(f"the scoring process ended with code {code}") from error
+        finally:
+            watchdog.cancel()
         if isinstance(answer, EvalRunError):
             raise answer
         return answer
 
-    def _send(self, message: Any) -> None:
-        assert self._child is not None and self._child.stdin is not None
-        try:
-            _write(self._child.stdin, message)
-        except BrokenPipeError as error:
-            raise ScoringDied(f"the scoring process ended with code {self._child.wait()}") from error
 
-    def _receive(self, patience: float) -> Any:
-        deadline = time.monotonic() + patience
-        try:
-            header = self._read(_HEADER.size, deadline)
-            return pickle.loads(self._read(_HEADER.unpack(header)[0], deadline))  # noqa: S301  from our own child
-        except TimeoutError as error:
-            raise ScoringDied(f"there was no answer within {patience:g} s") from error
-
-    def _read(self, size: int, deadline: float) -> bytes:
-        assert self._child is not None and self._child.stdout is not None
-        pipe = self._child.stdout.fileno()
-        parts = bytearray()
-        while len(parts) < size:
-            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise TimeoutError
-            block = os.read(pipe, min(1 << 20, size - len(parts)))
-            if not block:
-                raise ScoringDied(f"the scoring process ended with code {self._child.wait()}")
-            parts += block
-        return bytes(parts)
-
-
-def _write(pipe: IO[bytes], message: Any) -> None:
-    # Past the file's buffer: what a dead process did not take must not come up again when the pipe is closed.
-    data = pickle.dumps(message)
-    left = memoryview(_HEADER.pack(len(data)) + data)
-    while left:
-        left = left[os.write(pipe.fileno(), left) :]
-
-
-def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
-    data = pipe.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
-
-
-def _serve() -> None:
-    """The child: recipes first, then names of tasks to build and chunks to score, until stdin closes."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What a metric prints goes to the log, not into the protocol.
-    # A metric that never returns never looks at stdin: the kernel ends it with its parent.
+def _serve(connection: Connection) -> None:
+    """Serve as the child: receive the recipes, then names of tasks to build and chunks to score, until the end."""
+    # A metric that never returns never reads the connection, so the kernel must end the child with its parent.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    def receive() -> Any:
-        return pickle.loads(_read_exactly(requests, _HEADER.unpack(_read_exactly(requests, _HEADER.size))[0]))  # noqa: S301
-
     from evalrun_runner.benchmarks.score import Scorer
 
     scorers: dict[str, Scorer] = {}
@@ -206,17 +192,17 @@ def _serve() -> None:
         return None
 
     try:
-        recipes = receive()
+        recipes = connection.recv()
         while True:
-            request = receive()
+            request = connection.recv()
             try:
-                said = answer(request)
+                result = answer(request)
             except EvalRunError as error:
-                said = error
-            _write(answers, said)
-    except EOFError:
+                result = error
+            connection.send(result)
+    except (EOFError, ConnectionError):
         return
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(Connection(int(sys.argv[1])))
