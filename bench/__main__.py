@@ -1,4 +1,4 @@
-"""The command: ``python -m bench --model DIR --write docs/benchmarks.md [--only NAME] [--quick]``."""
+"""Command: ``python -m bench --model DIR --write docs/benchmarks.md [--only NAME] [--quick]``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evalrun_runner.engine.vllm import prepare_environment
 
 
 def main() -> int:
-    """Measure, print, write."""
+    """Measure, and print and write the document."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios side by side, with their spread.")
     parser.add_argument("--model", type=Path, required=True, help="folder of a model that vLLM runs")
     parser.add_argument("--write", type=Path, help="file for the document")
@@ -26,7 +26,7 @@ def main() -> int:
     model = given.model.resolve()
     if not (model / "config.json").is_file():
         parser.error(f"--model {model} is no model's folder: there is no config.json in it")
-    # So that a bench that is told to end leaves no scratch folder behind.
+    # Exit on SIGTERM, so that the scratch folder is deleted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
 
@@ -41,7 +41,7 @@ def main() -> int:
         say(f"warning: {warning}")
     with tempfile.TemporaryDirectory(prefix="evalrun-bench-") as scratch:
         bench = Bench(model, Path(scratch), QUICK if given.quick else FULL, say)
-        # Before any side starts: libraries read these when they are loaded.
+        # Set the environment before any side starts, because libraries read it when they are loaded.
         os.environ.update(prepare_environment(bench.settings(model, 1), os.cpu_count() or 1))
         sections = [section for name in given.only or MEASUREMENTS for section in MEASUREMENTS[name](bench)]
     surroundings["load after the run"] = " ".join(f"{load:.2f}" for load in os.getloadavg())

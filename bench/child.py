@@ -1,4 +1,4 @@
-"""A side of a comparison in a process of its own, so that sides share no interpreter, no engine and no threads."""
+"""Side of a comparison in a process of its own, so that sides share no interpreter, engine or threads."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ END_SECONDS = 60.0
 
 
 class ChildFailed(Exception):
-    """A side raised; the message is its traceback."""
+    """Error in a side; the message is its traceback."""
 
 
 class Child:
-    """An object that lives in another process: ``call("method", …)`` is ``object.method(…)`` there.
+    """Object in another process: ``call("method", …)`` calls ``object.method(…)`` there.
 
-    ``make`` is called there with ``arguments`` and imports what it needs itself; ``log`` takes what it prints.
+    Args:
+        make: Function that makes the object in that process, and imports what it needs.
+        arguments: Arguments of ``make``.
+        log: File for the process's output.
     """
 
     def __init__(self, make: Callable[..., Any], *arguments: Any, log: Path) -> None:
@@ -35,7 +38,11 @@ class Child:
         self._answer()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Raises ``ChildFailed``."""
+        """Call a method of the object and return its result.
+
+        Raises:
+            ChildFailed: The method raised an error, or the process ended.
+        """
         self._pipe.send((method, arguments))
         return self._answer()
 
@@ -65,7 +72,7 @@ class Child:
 
 
 def _end_with_parent() -> None:
-    """No side outlives the bench, however that ends: a side in mid-run would go on for minutes."""
+    """End this side when the bench ends in any way; otherwise, a side in mid-run would continue for minutes."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -91,7 +98,7 @@ def _serve(make: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connectio
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    # Engines leave threads and processes behind that an orderly exit would wait for.
+    # An orderly exit would wait for threads and processes that engines leave behind.
     for child in multiprocessing.active_children():
         child.terminate()
     os._exit(code)

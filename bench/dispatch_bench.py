@@ -48,12 +48,12 @@ ROUND_TRIP_S = 0.005
 REPORT_S = 1.0
 STORE_S = 0.05
 SEEDS = {8: 7, 32: 5, 128: 3}
-"""replicas -> how many seeds"""
+"""Map from number of replicas to number of seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The chunks, and how long each item really takes, in tokens."""
+    """Chunks, and the real work of each item in tokens."""
 
     chunks: list[Chunk]
     real: dict[tuple[str, int], list[float]]
@@ -61,7 +61,7 @@ class Work:
 
 
 def draw(rng: random.Random, speed: float) -> Work:
-    """Items enough for ``IDEAL_S`` seconds of replicas that do ``speed`` tokens/s together."""
+    """Draw enough items for ``IDEAL_S`` seconds of replicas with a total speed of ``speed`` tokens/s."""
     chunks: list[Chunk] = []
     real: dict[tuple[str, int], list[float]] = {}
     total, most = 0.0, CHUNK_S * SLOTS * TOKENS_PER_S
@@ -82,16 +82,16 @@ def draw(rng: random.Random, speed: float) -> Work:
 
 @dataclass(slots=True)
 class Engine:
-    """A replica: slots, a queue, and what is left of each lease."""
+    """Replica with slots, a queue, and the remaining items of each lease."""
 
     name: str
     speed: float
     free: int = SLOTS
     queue: deque[tuple[int, float]] = field(default_factory=deque)
     left: dict[int, int] = field(default_factory=dict)
-    """lease -> items not through"""
+    """Map from lease to number of unfinished items."""
     slots: dict[int, int] = field(default_factory=dict)
-    """lease -> its items in slots"""
+    """Map from lease to number of its items in slots."""
     chunks: dict[int, Chunk] = field(default_factory=dict)
     news: list[Committed] = field(default_factory=list)
     asked: bool = True
@@ -99,7 +99,7 @@ class Engine:
 
 
 class Efficiency:
-    """One run in virtual time."""
+    """Run in virtual time."""
 
     def __init__(self, speeds: list[float], seed: int, policy: DispatchPolicy | None = None) -> None:
         self.work = draw(random.Random(seed), sum(speeds) * SLOTS * TOKENS_PER_S)
@@ -113,12 +113,12 @@ class Efficiency:
         self.now = 0.0
 
     def at(self, delay: float, kind: str, engine: Engine, argument: int = 0) -> None:
-        """Something happens in ``delay`` seconds."""
+        """Schedule an event in ``delay`` seconds."""
         self.made += 1
         heapq.heappush(self.events, (self.now + delay, self.made, kind, engine, argument))
 
     def play(self) -> float:
-        """Run to the end; returns the makespan in seconds."""
+        """Run to the end, and return the makespan in seconds."""
         for engine in self.engines:
             self.dispatcher.join(engine.name, 0.0)
             self.answer(engine)
@@ -136,14 +136,14 @@ class Efficiency:
         return self.now
 
     def answer(self, engine: Engine) -> None:
-        """The replica answers the driver's call; the order is back a round trip later."""
+        """Answer the driver's call; the order arrives a round trip later."""
         if engine.asked:
             engine.asked = False
             engine.polls += 1
             self.at(ROUND_TRIP_S, "report", engine)
 
     def exchange(self, engine: Engine) -> None:
-        """Report in, order out (the round trip is counted on the way in)."""
+        """Send a report and process the order; the round trip was counted before the report."""
         inside = SLOTS - engine.free + len(engine.queue)
         news, engine.news = tuple(engine.news), []
         report = Report(committed=news, wants=max(0, CREDIT - inside), busy=inside > 0, tokens=int(1000 * self.now))
@@ -177,7 +177,7 @@ class Efficiency:
             self.at(tokens / (TOKENS_PER_S * engine.speed), "item", engine, lease_id)
 
     def item_done(self, engine: Engine, lease_id: int) -> None:
-        """An item is through, unless its lease was cancelled."""
+        """Finish an item, unless its lease was cancelled."""
         if lease_id not in engine.left:
             return
         engine.free += 1
@@ -191,14 +191,14 @@ class Efficiency:
             self.answer(engine)
 
     def stored(self, engine: Engine, lease_id: int) -> None:
-        """A part is in the store."""
+        """Record that a part is in the store."""
         chunk = engine.chunks.pop(lease_id)
         engine.news.append(Committed(lease_id, chunk.id, Counts(ok=chunk.items), True, 0, 0, STORE_S))
         self.answer(engine)
 
 
 def bound(run: Efficiency) -> float:
-    """The efficiency of one central list of items, without chunks, messages or reports."""
+    """Compute the efficiency of one central list of items, without chunks, messages or reports."""
     slots = [(0.0, engine.speed) for engine in run.engines for _ in range(SLOTS)]
     end = 0.0
     for chunk in sorted(run.work.chunks, key=lambda one: -one.cost):
@@ -211,7 +211,7 @@ def bound(run: Efficiency) -> float:
 
 
 def efficiencies(replicas: int, slow: float | None = None) -> dict[str, float]:
-    """Efficiency over the seeds; ``slow`` is the speed of the first replica, if it differs."""
+    """Measure the efficiency over the seeds; ``slow`` is the speed of the first replica, if it differs."""
     speeds = [1.0] * replicas
     if slow is not None:
         speeds[0] = slow
@@ -234,13 +234,13 @@ def efficiencies(replicas: int, slow: float | None = None) -> dict[str, float]:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process, now."""
+    """Return the resident memory of this process in bytes."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
 
 
 def planned(chunks: int, items: int) -> Iterator[Chunk]:
-    """A plan of 100 leaf tasks, streamed."""
+    """Stream a plan of 100 leaf tasks."""
     rng = random.Random(0)
     for number in range(chunks):
         digest = sha256(str(number).encode()).hexdigest()

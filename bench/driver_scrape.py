@@ -56,19 +56,19 @@ ACCEPT = {
     "Accept": "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3",
     "Accept-Encoding": "gzip",
 }
-"""What Prometheus asks for."""
+"""Headers of Prometheus's requests."""
 SCRAPE_S = 1.0
 USUAL_S = 15.0
 GOAL = Goal(at_least=0.995)
 WINDOW_S = 5.0
 DOCUMENT_BYTES = 600
-"""An item is this many log-probabilities, 5 to 20 ms of the mock engine's work."""
+"""Number of log-probabilities per item, 5 to 20 ms of the mock engine's work."""
 REPEATS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How far a run is. Seconds, and tokens answered."""
+    """Progress of a run: seconds, and tokens of answered requests."""
 
     clock: float
     cpu: float
@@ -76,7 +76,7 @@ class Reading:
 
 
 class _Watching:
-    """Shows a run on its endpoint, as a pod does."""
+    """Watcher that shows a run on its endpoint, as in a pod."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -92,7 +92,7 @@ class _Watching:
 
 
 class _Unclocked(_Clock):
-    """Only tokens count."""
+    """Clock that records nothing, because only tokens count."""
 
     def order(self, order: Order) -> None:
         pass
@@ -102,7 +102,7 @@ class _Unclocked(_Clock):
 
 
 class _TimedEndpoint(Endpoint):
-    """Knows what each scrape took of a core."""
+    """Endpoint that records the CPU time of each scrape."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config, 0)
@@ -116,7 +116,7 @@ class _TimedEndpoint(Endpoint):
 
 
 class ScrapedRun:
-    """A run of so many items that goes on in threads until its process is ended."""
+    """Run with so many items that it continues in threads until its process is ended."""
 
     def __init__(self, folder: Path, items: int) -> None:
         config = _config(folder, _suite(folder / "suite", items))
@@ -125,19 +125,19 @@ class ScrapedRun:
         self._watching = _Watching(self._endpoint)
         self._replica: Replica | None = None
         threading.Thread(target=self._run, args=(config,), name="run", daemon=True).start()
-        # From here on there is nothing but dispatch.
+        # From here on, the run only dispatches.
         assert self._watching.planned.wait(600), "the run was not planned in ten minutes"
 
     def url(self) -> str:
-        """Where it is scraped."""
+        """Return the URL to scrape."""
         return f"{self._url}/metrics"
 
     def scrapes(self) -> list[float]:
-        """Seconds of CPU that each scrape has taken, while the engine wanted the same interpreter."""
+        """Return the CPU seconds of each scrape, while the engine competed for the same interpreter."""
         return self._endpoint.scrapes
 
     def read(self) -> Reading:
-        """How far it is now."""
+        """Read the present progress."""
         assert self._replica is not None and self._replica._pump is not None
         return Reading(time.monotonic(), time.process_time(), self._replica._pump.tokens)
 
@@ -145,21 +145,21 @@ class ScrapedRun:
         run(config, DriverOptions(), self._watching, Adapters(start_fleet=self._fleet))
 
     def _fleet(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> _OneReplica:
-        # One at a time: tokens are answered evenly, and a window can be short.
+        # One request at a time makes the progress even, so that a window can be short.
         self._replica = build_replica("bench", replace(settings, engine=MockSettings(max_num_seqs=1)))
         self._replica.load()
         return _OneReplica(self._replica, _Unclocked())
 
 
 def measure(scratch: Path, windows: int, say: Callable[[str], None]) -> list[Section]:
-    """The sections of the document; ``windows``: pairs of them."""
+    """Measure, and return the sections of the document; ``windows`` is the number of pairs of windows."""
     assert __doc__ is not None
     _, scraped, alone = __doc__.strip().split("\n\n")
     return [_scraped_run(scratch, windows, say, scraped), _one_scrape(scratch, say, alone)]
 
 
 def _scraped_run(scratch: Path, windows: int, say: Callable[[str], None], how: str) -> Section:
-    # More than can be answered: the run is ended with its process.
+    # These are more items than can be answered; the run ends with its process.
     items = round(400 * WINDOW_S) * windows
     with Child(ScrapedRun, scratch / "scraped", items, log=scratch / "scraped.log") as side:
         url, read = side.call("url"), partial(side.call, "read")
@@ -203,7 +203,7 @@ def _one_scrape(scratch: Path, say: Callable[[str], None], how: str) -> Section:
 
 
 def window(read: Callable[[], Reading], url: str | None) -> tuple[float, float]:
-    """Tokens a second by the clock, and by CPU time, while ``url`` is scraped, or nothing is."""
+    """Measure tokens per second by the clock and by CPU time, while ``url`` is scraped (None: no scrapes)."""
     before = read()
     end = time.monotonic() + WINDOW_S
     while (left := end - time.monotonic()) > 0:
@@ -218,7 +218,10 @@ def window(read: Callable[[], Reading], url: str | None) -> tuple[float, float]:
 
 
 def one_scrape(replicas: int) -> dict[str, list[float]]:
-    """CPU milliseconds of a scrape, of its compression and of a view, and bytes of the page."""
+    """Measure CPU milliseconds of a scrape, its compression and a view, and bytes of the page.
+
+    ``_one_scrape`` calls this by name in a process of its own.
+    """
     telemetry = RunTelemetry({f"task{number}": {"acc": "higher"} for number in range(MOST_SCORES)})
     dispatcher = Dispatcher(on_commit=telemetry.committed)
     names = [f"e1-r{number}" for number in range(replicas)]
@@ -239,7 +242,7 @@ def one_scrape(replicas: int) -> dict[str, list[float]]:
         return answer
 
     def view() -> View:
-        # In a quarter of a second each replica has reported once, at most.
+        # Each replica reports at most once in a quarter of a second.
         for name, report in zip(names, reports, strict=True):
             telemetry.answered(name, report)
         progress = dispatcher.progress(1.0)

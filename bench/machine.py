@@ -1,4 +1,4 @@
-"""What a run of the bench ran on."""
+"""Machine and software of a run of the bench."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from evalrun_runner.driver.record import PACKAGES
 from evalrun_runner.machine import hardware
 
 QUIET_LOAD = 1.0
-"""Processes that want a core beside the bench, from which on its numbers are doubtful."""
+"""Load of other processes above which the bench's numbers are doubtful."""
 
 
 def surroundings(model: str, data: str) -> dict[str, str]:
-    """Machine, versions, date; ``data`` says what the workloads are made of."""
+    """Describe machine, versions and date; ``data`` describes the workloads."""
     machine = hardware()
     versions = []
     for name in PACKAGES:
@@ -35,7 +35,7 @@ def surroundings(model: str, data: str) -> dict[str, str]:
 
 
 def load_warnings() -> list[str]:
-    """What makes this machine a bad one to measure on, now."""
+    """Return reasons why measurements on this machine are doubtful now."""
     load = os.getloadavg()[0]
     if load <= QUIET_LOAD:
         return []

@@ -1,4 +1,4 @@
-"""What is compared with what. Every function gives sections of the document."""
+"""Measurements. Every function returns sections of the document."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ CACHE_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured."""
+    """Size of the measurements."""
 
     launches: int
-    """How often the sides are loaded anew: processes differ in speed by some per cent for as long as they live."""
+    """Number of times that the sides are loaded, because the speed of processes differs by a few percent."""
     rounds: int
-    """Rounds in each launch, but for multiple choice, which gets one."""
+    """Number of rounds in each launch, except for multiple choice, which has one."""
     toy_rounds: int
     real_items: Mapping[str, int]
     toy_items: Mapping[str, int]
     generated: int
-    """Tokens that an answer may have at most."""
+    """Maximum number of tokens of an answer."""
     driver_chunks: int
     dispatch_replicas: Sequence[int]
     scraped_windows: int
-    """Pairs of windows, one with scrapes and one without."""
+    """Number of pairs of windows, one with scrapes and one without."""
 
 
 FULL = Size(3, 2, 2, {GENERATE: 64, CHOICE: 10}, {GENERATE: 512}, 64, 200_000, (8, 32, 128), 24)
@@ -52,7 +52,7 @@ QUICK = Size(1, 1, 2, {GENERATE: 8, CHOICE: 2}, {GENERATE: 64}, 16, 5_000, (8,),
 
 @dataclass(frozen=True)
 class Bench:
-    """A run of the bench: the model, a scratch folder, how much, and where to say how far it is."""
+    """Run of the bench: the model, a scratch folder, the size, and a function to report progress."""
 
     model: Path
     scratch: Path
@@ -61,14 +61,14 @@ class Bench:
     shared: dict[str, Path] = field(default_factory=dict)
 
     def settings(self, model: Path, max_num_seqs: int) -> VllmSettings:
-        """The engine of all sides."""
+        """Return the engine's settings, equal for all sides."""
         args: dict[str, Any] = {"max_num_seqs": max_num_seqs}
         if not has_gpu():
             args["kv_cache_memory_bytes"] = CACHE_BYTES
         return VllmSettings(model=model, seed=SEED, max_model_len=MAX_MODEL_LEN, args=args)
 
     def toy(self) -> Path:
-        """The toy model, made when first asked for."""
+        """Return the toy model, which the first call makes."""
         if "toy" not in self.shared:
             self.shared["toy"] = self.scratch / "toy-model"
             Child(ToyMaker, self.model, self.shared["toy"], log=self.scratch / "toy.log").close()
@@ -76,7 +76,7 @@ class Bench:
 
     @contextmanager
     def sides(self, name: str, *made: tuple[Callable[..., Any], tuple[Any, ...]]) -> Iterator[list[Child]]:
-        """Children, loaded one after another so that none loads on another's time."""
+        """Start children one after another, so that none loads while another one runs."""
         with ExitStack() as stack:
             children = []
             for make, arguments in made:
@@ -86,9 +86,9 @@ class Bench:
             yield children
 
     def rounds(self, name: str, sides: Mapping[str, Callable[[], Run]], count: int) -> dict[str, list[Run]]:
-        """Runs in alternating order, said as they end."""
+        """Run the sides in alternating order, and report each run as it ends."""
 
-        def said(side: str, run: Callable[[], Run]) -> Callable[[], Run]:
+        def reported(side: str, run: Callable[[], Run]) -> Callable[[], Run]:
             def timed() -> Run:
                 done = run()
                 self.say(f"{name}: {side}: {done.whole:.2f} s, {done.output_tokens} tokens generated")
@@ -96,23 +96,23 @@ class Bench:
 
             return timed
 
-        return in_rounds({side: said(side, run) for side, run in sides.items()}, count)
+        return in_rounds({side: reported(side, run) for side, run in sides.items()}, count)
 
 
 class Runs:
-    """What was taken in several launches, by side, in the order of the rounds."""
+    """Measurements of several launches, by side, in the order of the rounds."""
 
     def __init__(self) -> None:
         self.taken: dict[str, list[Any]] = {}
 
     def add(self, taken: Mapping[str, Sequence[Any]]) -> None:
-        """Append a launch."""
+        """Append the measurements of a launch."""
         for side, listed in taken.items():
             self.taken.setdefault(side, []).extend(listed)
 
 
 def real_model(bench: Bench) -> list[Section]:
-    """Runner, ``LLM.generate`` and lm-eval's back end on the real model."""
+    """Measure runner, ``LLM.generate`` and lm-eval's back end on the real model."""
     work = write(bench.scratch / "real", bench.size.real_items, generated=bench.size.generated)
     settings = bench.settings(bench.model, 16)
     loads = {}
@@ -149,7 +149,7 @@ def real_model(bench: Bench) -> list[Section]:
 
 
 def toy_model(bench: Bench) -> list[Section]:
-    """Runner, ``LLM.generate`` and the cost of persistence where the engine is as fast as it gets."""
+    """Measure runner, ``LLM.generate`` and the cost of persistence with the fastest possible engine."""
     work = write(bench.scratch / "toy", bench.size.toy_items, generated=bench.size.generated)
     settings = bench.settings(bench.toy(), 64)
     runs = Runs()
@@ -171,7 +171,7 @@ def toy_model(bench: Bench) -> list[Section]:
 
 
 def entry_points(bench: Bench) -> list[Section]:
-    """``AsyncLLM`` ÷ ``LLM``: which of vLLM's engines a replica should use."""
+    """Measure ``AsyncLLM`` ÷ ``LLM``, which decides the engine that a replica should use."""
     rows, beside = [], {}
     for name, model, seqs in (("toy model", bench.toy(), 64), ("real model", bench.model, 16)):
         items = {GENERATE: (bench.size.toy_items if model != bench.model else bench.size.real_items)[GENERATE] // 2}
@@ -201,7 +201,7 @@ def entry_points(bench: Bench) -> list[Section]:
 
 
 def dispatch(bench: Bench) -> list[Section]:
-    """The dispatcher with simulated engines, and the driver at ten million items."""
+    """Measure the dispatcher with simulated engines, and the driver at ten million items."""
     rows = []
     goals = {8: Goal(at_least=0.97), 32: Goal(at_least=0.95), 128: Goal(at_least=0.90)}
     for replicas in bench.size.dispatch_replicas:
@@ -222,7 +222,7 @@ def dispatch(bench: Bench) -> list[Section]:
 def _driver(bench: Bench, how: str) -> Section:
     found = []
     for number in range(3):
-        # A fresh process each time: memory that was used once does not grow again.
+        # Use a fresh process each time, because memory that was used before does not grow again.
         with Child(import_module, "bench.dispatch_bench", log=bench.scratch / f"driver{number}.log") as fresh:
             found.append(fresh.call("driver", bench.size.driver_chunks))
     bench.say(f"driver: {found[0]['items_per_s']:,.0f} items/s")
@@ -240,12 +240,12 @@ def _driver(bench: Bench, how: str) -> Section:
 
 
 def driver_scrapes(bench: Bench) -> list[Section]:
-    """What scraping takes from a run, and what one scrape costs its driver."""
+    """Measure what scraping takes from a run, and what one scrape costs its driver."""
     return driver_scrape.measure(bench.scratch, bench.size.scraped_windows, bench.say)
 
 
 def operator_scrapes(bench: Bench) -> list[Section]:
-    """What a scrape of an operator costs that has seen many runs."""
+    """Measure the cost of scraping an operator that has seen many runs."""
     return [operator_scrape.measure(bench.scratch, bench.size.launches, bench.say)]
 
 

@@ -1,4 +1,4 @@
-"""What it costs to scrape an operator that has seen a thousand finished runs: over HTTP, from another process."""
+"""Cost of scraping an operator that has seen a thousand finished runs, over HTTP, from another process."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class OperatorSide:
-    """An operator's metrics in a process of their own, served as the operator serves them.
+    """Metrics of an operator in a process of their own, served as the operator serves them.
 
-    Memory is what the process grows by, from when everything is imported and one run was told: the runs' models, which
-    a reconcile drops as well, are not kept.
+    Memory is the growth of the process after everything is imported and one run was added. The runs' models are
+    dropped, as after a reconcile.
     """
 
     def __init__(self, scores: int) -> None:
@@ -49,11 +49,11 @@ class OperatorSide:
         ready.wait()
 
     def port(self) -> int:
-        """Of /metrics."""
+        """Return the port of /metrics."""
         return self._port
 
     def numbers(self) -> dict[str, float]:
-        """MB that the process has grown, now and at most; seconds that the event loop was not free, at most."""
+        """Return the process's growth in MB, now and at its peak, and the event loop's longest pause in seconds."""
         pause = self._pause
         gc.collect()
         return {
@@ -64,7 +64,7 @@ class OperatorSide:
         }
 
     def anew(self) -> float:
-        """Seconds to make the same text by the library alone, from all series: what is saved at each scrape."""
+        """Measure the seconds that the library alone needs to make the same text from all series."""
         from prometheus_client.parser import text_string_to_metric_families
 
         from evalrun_operator.metrics.text import page
@@ -90,7 +90,7 @@ class OperatorSide:
 
 
 def measure(scratch: Path, launches: int, say: Callable[[str], None]) -> Section:
-    """Scrape operators that are started anew so many times."""
+    """Measure operators that are started ``launches`` times, and return the section of the document."""
     rows: list[Row] = []
     beside: dict[str, str] = {}
     for scores, binding in ((10, True), (50, False)):
@@ -126,7 +126,7 @@ def measure(scratch: Path, launches: int, say: Callable[[str], None]) -> Section
 
 
 def _scrapes(port: int) -> Iterator[tuple[float, float]]:
-    """Seconds and bytes of each."""
+    """Scrape repeatedly, and yield the seconds and bytes of each scrape."""
     for _ in range(SCRAPES):
         connection = http.client.HTTPConnection("127.0.0.1", port)
         began = time.perf_counter()
@@ -141,7 +141,7 @@ def _spread(numbers: list[dict[str, float]], name: str) -> Spread:
 
 
 def _exposition() -> Exposition:
-    """The operator's page without its watches and its workers."""
+    """Make the operator's metrics page without its watches and workers."""
     from kubernetes.aio.client import Configuration
 
     from evalrun_operator.kube.client import Client
@@ -171,7 +171,7 @@ def _exposition() -> Exposition:
 
 
 def _see(page: Exposition, numbers: range, scores: int) -> float:
-    """Seconds that it took, without making the runs."""
+    """Add runs to the page, and return the seconds that it took, without the time to make the runs."""
     took = 0.0
     for number in numbers:
         run = _finished(number, scores)
@@ -182,7 +182,7 @@ def _see(page: Exposition, numbers: range, scores: int) -> float:
 
 
 def _finished(number: int, scores: int) -> EvalRun:
-    """A checkpoint's evaluation, with names as long as they are in practice."""
+    """Make a finished evaluation of a checkpoint, with names of realistic length."""
     from evalrun_api import EvalRun, EvalRunStatus, GateResult, Phase, Progress, Reason, Score, Verdict
 
     tasks = [f"mmlu_college_computer_science_{task}" for task in range(scores)]
@@ -237,6 +237,6 @@ def _free_port() -> int:
 
 
 def _resident(what: str) -> int:
-    """Bytes of this process: VmRSS, now; VmHWM, at most."""
+    """Return the memory of this process in bytes: VmRSS is the present value, VmHWM the peak."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:"))

@@ -1,4 +1,4 @@
-"""Ratios of pairs: two things measured one after the other, many times, in alternating order."""
+"""Ratios of pairs, measured one after the other many times in alternating order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The least, the middle and the greatest of some numbers."""
+    """Minimum, median and maximum of some numbers."""
 
     least: float
     median: float
@@ -22,7 +22,11 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """The spread of at least one number. Raises ValueError for none."""
+        """Compute the spread of at least one number.
+
+        Raises:
+            ValueError: There are no numbers.
+        """
         listed = sorted(values)
         if not listed:
             raise ValueError("a spread needs at least one value")
@@ -30,19 +34,19 @@ class Spread:
 
     @classmethod
     def of_ratios(cls, above: Sequence[float], below: Sequence[float]) -> Spread:
-        """The spread of ``above[n] / below[n]``: each pair was taken in one round."""
+        """Compute the spread of ``above[n] / below[n]``, where each pair was measured in one round."""
         return cls.of(a / b for a, b in zip(above, below, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound on a median, either way."""
+    """Bound on a median, from below or above."""
 
     at_least: float | None = None
     at_most: float | None = None
 
     def met(self, spread: Spread) -> bool:
-        """Whether the median keeps the bound."""
+        """Return whether the median is within the bound."""
         low = -math.inf if self.at_least is None else self.at_least
         high = math.inf if self.at_most is None else self.at_most
         return low <= spread.median <= high
@@ -54,7 +58,15 @@ class Goal:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile, ``share`` from 0 to 1. Raises ValueError for no values."""
+    """Compute the nearest-rank percentile.
+
+    Args:
+        values: The values.
+        share: The percentile as a share from 0 to 1.
+
+    Raises:
+        ValueError: There are no values.
+    """
     if not values:
         raise ValueError("a percentile needs at least one value")
     ordered = sorted(values)
@@ -62,9 +74,9 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def in_rounds(sides: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Run every side once a round, each round in the opposite order of the one before: A B, B A, A B, …
+    """Run every side once per round, each round in the reverse order of the previous one: A B, B A, A B, …
 
-    A machine that slowly gets hotter or busier then favours neither side.
+    A machine that slowly becomes hotter or busier then favors neither side.
     """
     taken: dict[str, list[T]] = {name: [] for name in sides}
     for number in range(rounds):

@@ -1,4 +1,4 @@
-"""The other sides: vLLM's own entry points, fed with everything at once, and lm-eval on top of one of them."""
+"""Reference sides: vLLM's own entry points with all requests at once, and lm-eval on top of one of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evalrun_runner.engine.vllm import VllmSettings
 
 
 class _Calls:
-    """A workload's engine calls, tokenized, as the runner makes them; made once."""
+    """Engine calls of a workload, tokenized as in the runner, made once."""
 
     def __init__(self, settings: VllmSettings) -> None:
         self._settings = settings
@@ -63,14 +63,14 @@ def _params(call: Call) -> Any:
 
 
 class ReferenceSide:
-    """lm-eval's vLLM back end, and the ``LLM`` inside it."""
+    """lm-eval's vLLM back end and the ``LLM`` inside it."""
 
     def __init__(self, settings: VllmSettings) -> None:
         started = time.monotonic()
         from vllm.platforms import current_platform
 
-        # lm-eval asks for the version of the distribution "vllm"; the one for CPUs has another name. vLLM itself goes
-        # by the name to find its platform, so that has to be done before.
+        # lm-eval asks for the version of the distribution "vllm", but the one for CPUs has another name. vLLM itself
+        # uses the name to find its platform, so it must do that first.
         assert current_platform.device_type
         with mock.patch("importlib.metadata.version", _version):
             from lm_eval.models.vllm_causallms import VLLM
@@ -86,16 +86,16 @@ class ReferenceSide:
         return self._lm.model
 
     def load_seconds(self) -> float:
-        """From the start of the process's work to an engine that can be asked."""
+        """Return the seconds from the start of the process's work to an engine that accepts requests."""
         return self._load_seconds
 
     def prompt_tokens(self, workload: Workload) -> float:
-        """Of an engine call, on average."""
+        """Return the mean number of prompt tokens of an engine call."""
         calls = self._calls.of(workload)
         return sum(len(call.prompt) for call in calls) / len(calls)
 
     def raw(self, workload: Workload) -> Run:
-        """``LLM.generate`` of all prompts of a generative workload in one call; tokenized before the clock starts."""
+        """Run ``LLM.generate`` for all prompts of a generative workload at once, tokenized before the clock starts."""
         from vllm import TokensPrompt
 
         calls = self._calls.of(workload)
@@ -110,7 +110,7 @@ class ReferenceSide:
         return Run(seconds, seconds, sum(len(call.prompt) for call in calls), output_tokens)
 
     def lm_eval(self, workload: Workload) -> Run:
-        """``simple_evaluate``, from loading the task to the results."""
+        """Run ``simple_evaluate``, from loading the task to the results."""
         import lm_eval
         from lm_eval.tasks import TaskManager
 
@@ -131,7 +131,7 @@ class ReferenceSide:
 
 
 class AsyncSide:
-    """vLLM's ``AsyncLLM``: the engine core in a process of its own."""
+    """vLLM's ``AsyncLLM``, with the engine core in a process of its own."""
 
     def __init__(self, settings: VllmSettings) -> None:
         started = time.monotonic()
@@ -143,7 +143,7 @@ class AsyncSide:
         self._loop = asyncio.new_event_loop()
 
         async def start() -> Any:
-            # The defaults of LLM, which are for throughput.
+            # Use the defaults of LLM, which favor throughput.
             return AsyncLLM.from_engine_args(AsyncEngineArgs(**args), usage_context=UsageContext.LLM_CLASS)
 
         self._engine = self._loop.run_until_complete(start())
@@ -152,11 +152,11 @@ class AsyncSide:
         self._asked = 0
 
     def load_seconds(self) -> float:
-        """From the start of the process's work to an engine that can be asked."""
+        """Return the seconds from the start of the process's work to an engine that accepts requests."""
         return self._load_seconds
 
     def raw(self, workload: Workload) -> Run:
-        """All prompts at once; tokenized before the clock starts."""
+        """Run all prompts at once, tokenized before the clock starts."""
         return self._loop.run_until_complete(self._raw(self._calls.of(workload)))
 
     async def _raw(self, calls: list[Call]) -> Run:

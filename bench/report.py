@@ -1,4 +1,4 @@
-"""The results as a document: every number with how it was taken, ratios with their spread."""
+"""Document of the results: every number with its method, ratios with their spread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.pairs import Goal, Spread
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number with its spread. ``unit`` is empty for a ratio."""
+    """Number with its spread. ``unit`` is empty for a ratio."""
 
     what: str
     spread: Spread
@@ -19,7 +19,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether the goal is met; empty where there is none."""
+        """Whether the goal is met, in words; empty if there is no goal."""
         if not str(self.goal):
             return ""
         return "met" if self.goal.met(self.spread) else "**missed**"
@@ -27,19 +27,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A measurement: what was done, what came out, what it was beside."""
+    """Measurement: its method, its numbers, and absolute numbers for orientation."""
 
     title: str
     how: str
     rows: Sequence[Row]
     beside: Mapping[str, str] = field(default_factory=dict)
-    """Absolute numbers of this machine, for orientation."""
+    """Absolute numbers of this machine."""
     header: tuple[str, str, str] = ("min", "median", "max")
-    """What the numbers of each spread are, where they are no least, middle and greatest."""
+    """Names of each spread's numbers, if they are not minimum, median and maximum."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are set right."""
+    """Format a Markdown table, whose first column is text and whose others are right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -50,7 +50,7 @@ def _number(value: float, unit: str) -> str:
 
 
 def render_section(section: Section) -> str:
-    """One section."""
+    """Render one section."""
     rows = [
         [
             row.what,
@@ -69,7 +69,7 @@ def render_section(section: Section) -> str:
 
 
 def render(sections: Sequence[Section], surroundings: Mapping[str, str], warnings: Sequence[str]) -> str:
-    """The whole document."""
+    """Render the whole document."""
     parts = [
         "# Benchmarks",
         "Written by `make bench`; do not edit. Every claim is a ratio of two things measured in turn in one run, in "

@@ -1,7 +1,7 @@
-"""The runner's side: one ``Replica``, driven by the driver's own code, in one process and without Ray.
+"""Side of the runner: one ``Replica``, driven by the driver's own code, in one process and without Ray.
 
-Everything that a run does is in it: planning into a manifest, dispatch, scoring in its process, commits, verification
-of the parts, aggregation. Only Ray is replaced, by a ``Fleet`` that calls the one replica in a thread.
+It includes everything that a run does: planning into a manifest, dispatch, scoring in its process, commits,
+verification of the parts, aggregation. Only Ray is replaced, by a ``Fleet`` that calls the replica in a thread.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ DIRECTORY, MEMORY = "directory", "memory"
 
 
 class _Redirect:
-    """An ``ObjectStore`` that stands for another one in each run: a replica opens its store once."""
+    """``ObjectStore`` that redirects to another store in each run, because a replica opens its store once."""
 
     uri = "redirected"
 
@@ -60,7 +60,7 @@ class _Redirect:
 
 
 class _GivenEngine(VllmEngine):
-    """The runner's engine around a vLLM that is loaded already."""
+    """Engine of the runner around a vLLM that is already loaded."""
 
     def __init__(self, llm_engine: Any) -> None:
         from vllm import SamplingParams
@@ -78,7 +78,7 @@ class _GivenEngine(VllmEngine):
 
 
 def _in_engine_thread(replica: Replica, job: Callable[[], T]) -> T:
-    """Do something while the replica idles, where its engine runs: threads differ in how OpenMP serves them."""
+    """Run a job in the idle replica's engine thread, because OpenMP treats threads differently."""
     answers: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
 
     def answered(_: Pump) -> None:
@@ -97,7 +97,7 @@ def _in_engine_thread(replica: Replica, job: Callable[[], T]) -> T:
 
 
 class _Clock:
-    """When items ended and chunks were committed."""
+    """Times at which items ended and chunks were committed."""
 
     def __init__(self) -> None:
         self.ended: dict[int, list[float]] = {}
@@ -124,7 +124,7 @@ class _Clock:
 
 
 class _OneReplica:
-    """A ``Fleet`` of one replica that is loaded already and outlives the run."""
+    """``Fleet`` of one replica that is already loaded and outlives the run."""
 
     replicas = 1
 
@@ -177,14 +177,14 @@ class _OneReplica:
 
 class _Silent:
     def show(self, view: View) -> None:
-        """Nobody looks."""
+        """Show nothing."""
 
     def log(self, line: str) -> None:
         print(line)
 
 
 class RunnerSide:
-    """A loaded replica and the runs on it. ``folder`` takes the runs' outputs."""
+    """Loaded replica and the runs on it, with their outputs in ``folder``."""
 
     def __init__(self, settings: VllmSettings, workloads: Mapping[str, Workload], folder: Path) -> None:
         started = time.monotonic()
@@ -207,7 +207,7 @@ class RunnerSide:
         self._load_seconds = time.monotonic() - started
 
     def _load_engine(self, settings: VllmSettings) -> VllmEngine:
-        """The replica's engine, made in its own thread; kept, to empty its prefix cache between runs."""
+        """Make the replica's engine in its own thread, and keep it to empty its prefix cache between runs."""
         self._engine = self._make_engine(settings)
         return self._engine
 
@@ -215,18 +215,18 @@ class RunnerSide:
         return VllmEngine(settings)
 
     def load_seconds(self) -> float:
-        """From the start of the process's work to an engine that can be asked."""
+        """Return the seconds from the start of the process's work to an engine that accepts requests."""
         return self._load_seconds
 
     def run(self, workload: Workload, store: str) -> Run:
-        """One run, from loading its tasks to its results."""
+        """Make one run, from loading its tasks to its results."""
         self._engine._engine.reset_prefix_cache()
         self._runs += 1
         setting = self._setting(workload)
         target = DirectoryStore(self._folder / f"run{self._runs}") if store == DIRECTORY else MemoryStore()
         self._store.to = target
         clock = _Clock()
-        # The driver as it is, but for preflight (done already), the store, and the replica, which is there.
+        # This is the real driver, except for preflight (already done), the store and the loaded replica.
         adapters = Adapters(
             preflight=lambda _: replace(setting, ledger=Ledger(target)),
             open_store=lambda _: target,

@@ -1,4 +1,4 @@
-"""What the sides of a comparison say of a run, and what they are given; picklable."""
+"""Picklable results and inputs of the sides of a comparison."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from evalrun_runner.engine.vllm import VllmSettings
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a workload. Times are seconds."""
+    """Run of a workload. Times are in seconds."""
 
     whole: float
-    """From an empty hand (tasks to be loaded) to the scores; the engine is loaded."""
+    """Time from loading the tasks to the scores; the engine is already loaded."""
     engine: float
-    """From the first request given to the engine to the last answer, for a runner to its last commit."""
+    """Time from the engine's first request to the last answer; for a runner, to its last commit."""
     prompt_tokens: int
     output_tokens: int
     results: dict[str, Any] = field(default_factory=dict)
-    """task -> metrics"""
+    """Map from task to its metrics."""
     commit_seconds: tuple[float, ...] = ()
-    """From the end of a chunk's last item to its part in the store, for each chunk."""
+    """For each chunk, time from the end of its last item until its part is in the store."""
     waits: tuple[float, ...] = ()
-    """From the end of an item to its part in the store, for each item."""
+    """For each item, time from its end until its part is in the store."""
 
     @property
     def output_rate(self) -> float:
-        """Generated tokens a second of the engine phase."""
+        """Generated tokens per second of engine time."""
         return self.output_tokens / self.engine
 
 
 def engine_of(settings: VllmSettings) -> dict[str, Any]:
-    """EngineArgs without those that lm-eval's back end names otherwise."""
+    """Return EngineArgs without those that lm-eval's back end calls by other names."""
     from evalrun_runner.engine.vllm import engine_args
 
     args = engine_args(settings)

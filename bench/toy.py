@@ -1,6 +1,6 @@
-"""A model of almost no weight: its engine answers as fast as Python lets it, as a GPU would with a small model.
+"""Tiny model whose engine answers as fast as Python allows, as a GPU would with a small model.
 
-What the runner costs beside the engine shows here, not on a CPU that spends all its time in matrices.
+It shows the runner's own cost, which is invisible on a CPU that spends all its time on matrix products.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 
 
 class ToyMaker:
-    """Makes the model in a process of its own, since it takes torch: random weights, the tokenizer of ``model``."""
+    """Maker of the model (random weights, tokenizer of ``model``), for a process of its own because it needs torch."""
 
     def __init__(self, model: Path, folder: Path) -> None:
         import torch

@@ -1,6 +1,6 @@
-"""What is asked: lm-eval's GSM8K and MMLU over local data, or the bundled suites where there is none.
+"""Workloads: lm-eval's GSM8K and MMLU over local data, or the bundled suites if there is none.
 
-All sides get the same folder with lm-eval YAML and absolute paths of data, so that each can load it by its own means.
+All sides get the same folder with lm-eval YAML and absolute paths of data, so that each side can load it its own way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 DATA_VARIABLE = "EVALRUN_BENCHMARK_DATA"
 BUNDLED = ROOT / "examples" / "suites" / "quickstart"
 SUBJECT = "international_law"
-"""Of MMLU: five examples of it are about 550 tokens."""
+"""Subject of MMLU, of which five examples are about 550 tokens."""
 WARM_ITEMS = 2
 
 GENERATE, CHOICE = "generate", "choice"
@@ -28,7 +28,7 @@ GENERATE, CHOICE = "generate", "choice"
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A task in a suite of its own."""
+    """Task in a suite of its own."""
 
     task: str
     suite: Path
@@ -36,23 +36,26 @@ class Workload:
 
 
 def data_folder() -> Path | None:
-    """The folder of public benchmark data, None where there is none."""
+    """Return the folder of public benchmark data, None if there is none."""
     folder = Path(os.environ.get(DATA_VARIABLE, ROOT.parent / "shared" / "data"))
     return folder if (folder / "gsm8k").is_dir() and (folder / "mmlu").is_dir() else None
 
 
 def describe() -> str:
-    """What the workloads are made of, for the document."""
+    """Describe the workloads for the document."""
     if data_folder() is None:
         return f"the bundled suites: there is no folder with GSM8K and MMLU ({DATA_VARIABLE} names it)"
     return f"GSM8K and MMLU ({SUBJECT}), as lm-eval 0.4.13 defines them"
 
 
 def write(folder: Path, items: Mapping[str, int], *, generated: int) -> dict[str, Workload]:
-    """Suites for ``GENERATE`` and ``CHOICE`` with so many items, and small ones to warm up with (``warm-…``).
+    """Write suites for ``GENERATE`` and ``CHOICE``, and small ones for warm-up (``warm-…``).
 
-    ``generated``: tokens that a generation may have at most. Generations get no examples, so that they are what takes
-    the time and not their prompts.
+    Args:
+        folder: The folder to write to.
+        items: Number of items by kind.
+        generated: Maximum number of tokens of a generation. Generations get no examples, so that they take the time
+            and not their prompts.
     """
     data = data_folder()
     made = {}
@@ -103,7 +106,7 @@ def _public(kind: str, data: Path) -> tuple[dict[str, Any], dict[str, list[Any]]
 
 
 def _own(path: str) -> dict[str, Any]:
-    """One of lm-eval's own tasks, by its YAML's path."""
+    """Define one of lm-eval's own tasks, by the path of its YAML."""
     from lm_eval import tasks
 
     config: dict[str, Any] = yaml.safe_load((Path(tasks.__file__).parent / path).read_text(encoding="utf-8"))
