@@ -15,7 +15,14 @@ from evalrun_api.reading import documents, parse
 from evalrun_runner.cli.app import app
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+    ROOT / "findings" / "README.md",
+    ROOT / "tests" / "cluster" / "README.md",
+]
+FINDINGS = sorted((ROOT / "findings").glob("*.sh"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 CLUSTER_EXAMPLES = sorted(
     file for file in (ROOT / "examples" / "kubernetes").glob("*.yaml") if "kind: EvalRun" in file.read_text()
@@ -163,3 +170,55 @@ def test_yaml_that_is_shown_is_yaml() -> None:
         for language, text in fences(page):
             if language == "yaml":
                 list(yaml.safe_load_all(text))
+
+
+MODULE = re.compile(r"^[a-z0-9_./…-]+\.(py|sh|md|yaml|json|toml)$")
+
+
+@pytest.mark.parametrize("page", [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "STYLE.md"], ids=name)
+def test_every_file_that_a_contributor_is_sent_to_exists(page: Path) -> None:
+    for match in _INLINE.finditer(_FENCE.sub("", page.read_text(encoding="utf-8"))):
+        path = match[1]
+        if "/" not in path or not (MODULE.match(path) or path.endswith("/")):
+            continue
+        pattern = path.strip("/").replace("…", "**")
+        roots = ("", "tests/", "*/src/", "*/src/*/")
+        assert any(any(ROOT.glob(f"{root}{pattern}")) for root in roots), f"{name(page)}: {path} is not there"
+
+
+def test_the_table_of_findings_lists_every_script() -> None:
+    text = (ROOT / "findings" / "README.md").read_text(encoding="utf-8")
+    assert FINDINGS
+    assert re.findall(r"\]\(([a-z0-9-]+\.sh)\)", text) == sorted(
+        (file.name for file in FINDINGS), key=lambda file: text.index(f"]({file})")
+    )
+
+
+@pytest.mark.parametrize("file", FINDINGS, ids=name)
+def test_a_finding_states_its_package_its_behaviour_the_guess_and_why_it_matters(file: Path) -> None:
+    head = "".join(line for line in file.read_text(encoding="utf-8").split("\nset -eu\n")[0].splitlines(keepends=True))
+    for part in (
+        r"^# Packages?: .*\d+\.\d+",
+        "^# Behaviour: ",
+        "^# What one would have guessed: ",
+        "^# Why it matters: ",
+    ):
+        assert re.search(part, head, re.MULTILINE), part
+    assert file.stat().st_mode & 0o111, "it can be run"
+
+
+@pytest.mark.parametrize("file", FINDINGS, ids=name)
+def test_a_finding_runs_none_of_our_code_in_a_folder_that_it_removes(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert "mktemp -d" in text
+    assert "trap 'rm -rf \"$work\"' EXIT" in text
+    assert "evalrun" not in text.lower()
+
+
+def test_every_decision_is_listed_and_names_the_ways_not_taken() -> None:
+    folder = ROOT / "docs" / "adr"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    for file in sorted(folder.glob("0*.md")):
+        assert f"]({file.name})" in listed
+        headings = re.findall(r"^## (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        assert headings == ["Context", "Decision", "Ways not taken", "Consequences"], file.name
