@@ -5,9 +5,8 @@
 # end `hf` and sampled at temperature 1.0 by the back end `vllm`. With the latter, the same run on the same engine
 # gives other answers each time.
 #
-# What one would have guessed: greedy everywhere. The guide to task files says that generation is greedy unless
-# asked for otherwise, and the function that normalises generation arguments says in its docstring that the
-# temperature is always 0.0 if do_sample is not given.
+# What one would have guessed: greedy everywhere. The function that both back ends normalise generation arguments with
+# states in its docstring that the temperature is always 0.0 if do_sample is not given.
 #
 # Cause: without a temperature that function sets do_sample to False and leaves the temperature out; the vLLM back
 # end drops do_sample, and vLLM's own default temperature is 1.0.
@@ -42,7 +41,7 @@ import sys
 from pathlib import Path
 
 distributions = importlib.metadata.version
-importlib.metadata.version = lambda name: "0.32.0" if name == "vllm" else distributions(name)
+importlib.metadata.version = lambda name: "0.32.0+cpu" if name == "vllm" else distributions(name)
 
 import lm_eval
 import torch
