@@ -29,8 +29,8 @@ helm install evalrun helm/evalrun --namespace evalrun-system --create-namespace 
   --set 'secrets.namespaces={{team-a,team-b}}'
 ```
 
-In some namespaces only, with Roles in each of them and no right in the whole cluster (the CustomResourceDefinition is
-applied by an administrator before):
+To watch some namespaces only, with Roles in each of them and no rights in the whole cluster (an administrator applies the
+CustomResourceDefinition first):
 
 ```
 helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{team-a}}' --set crds.install=false
@@ -38,26 +38,26 @@ helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{t
 
 ## What it installs
 
-- The operator: one pod, `Recreate`, uid 1000, read-only root file system, no privileges. While it is away runs go on.
-- Its rights: EvalRuns, Jobs, pods (never to create one), ConfigMaps, Services, NetworkPolicies, events; Secrets to
-  create, and to read only in `secrets.namespaces` or `watch.namespaces`. It may get nodes, to tell that one is lost.
+- The operator: one pod, `Recreate`, uid 1000, read-only root file system, no privileges. Runs continue while it is away.
+- Its rights: EvalRuns, Jobs, pods (but not to create them), ConfigMaps, Services, NetworkPolicies, events; to create
+  Secrets, and to read them only in `secrets.namespaces` or `watch.namespaces`. It may get nodes, to detect lost ones.
 - EvalRuns in Kubernetes' own roles `view`, `edit` and `admin`, by aggregation.
-- A NetworkPolicy for the operator. Those of runs are made by the operator, from `networkPolicy`.
-- On request monitors and rules of the Prometheus Operator, and dashboards for Grafana's sidecar (`metrics`): see
+- A NetworkPolicy for the operator. The operator creates those of runs, from `networkPolicy`.
+- Optionally monitors and rules of the Prometheus Operator, and dashboards for Grafana's sidecar (`metrics`): see
   docs/monitoring.md.
 
 ## Upgrades
 
-`helm upgrade` brings the CustomResourceDefinition along: it is a template, as Helm never upgrades what is in a chart's
-`crds/`. Versions of the API are only added; objects stay as they are. The operator is replaced by the new one
-(`Recreate`); running Jobs are not touched and go on with the image they began with.
+`helm upgrade` upgrades the CustomResourceDefinition too: it is a template, because Helm never upgrades the contents of a
+chart's `crds/`. Versions of the API are only added; objects stay as they are. The new operator replaces the old one
+(`Recreate`); running Jobs are not touched and keep the image they began with.
 
 `helm uninstall` leaves the CustomResourceDefinition, with all EvalRuns and their pods (`helm.sh/resource-policy:
-keep`). A release of the same name and namespace takes it up again; another one needs `--take-ownership`. To remove
-everything, results in the store excepted: `kubectl delete crd evalruns.evalrun.dev`.
+keep`). A release of the same name and namespace adopts it again; another one needs `--take-ownership`. To remove
+everything except results in the store: `kubectl delete crd evalruns.evalrun.dev`.
 
-Where somebody else may not install CustomResourceDefinitions by Helm: `crds.install=false`, and before each upgrade
-`kubectl apply --server-side -f crds/evalrun.dev_evalruns.yaml`.
+If you may not install CustomResourceDefinitions by Helm, set `crds.install=false`, and before each upgrade an
+administrator runs `kubectl apply --server-side -f crds/evalrun.dev_evalruns.yaml`.
 
 ## Values
 
