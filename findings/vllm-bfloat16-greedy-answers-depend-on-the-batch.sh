@@ -73,12 +73,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 (file,) = Path("weights").rglob("*.gguf")
-read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.bfloat16)
+read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
 options = read.config.to_dict()
 options.pop("quantization_config", None)
-model = LlamaForCausalLM(LlamaConfig(**options)).to(torch.bfloat16)
+model = LlamaForCausalLM(LlamaConfig(**options))
 model.load_state_dict(read.state_dict())
-model.save_pretrained("model")
+model.to(torch.bfloat16).save_pretrained("model")
 AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained("model")
 PYTHON
 python ask.py float32
