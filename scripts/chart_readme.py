@@ -29,8 +29,8 @@ helm install evalrun helm/evalrun --namespace evalrun-system --create-namespace 
   --set 'secrets.namespaces={{team-a,team-b}}'
 ```
 
-To watch some namespaces only, with Roles in each of them and no rights in the whole cluster (an administrator applies the
-CustomResourceDefinition first):
+To watch some namespaces only, with Roles in each of them and no rights in the whole cluster (an administrator applies
+the CustomResourceDefinition first):
 
 ```
 helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{team-a}}' --set crds.install=false
@@ -48,8 +48,8 @@ helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{t
 
 ## Upgrades
 
-`helm upgrade` upgrades the CustomResourceDefinition too: it is a template, because Helm never upgrades the contents of a
-chart's `crds/`. Versions of the API are only added; objects stay as they are. The new operator replaces the old one
+`helm upgrade` upgrades the CustomResourceDefinition too: it is a template, because Helm never upgrades the contents of
+a chart's `crds/`. Versions of the API are only added; objects stay as they are. The new operator replaces the old one
 (`Recreate`); running Jobs are not touched and keep the image they began with.
 
 `helm uninstall` leaves the CustomResourceDefinition, with all EvalRuns and their pods (`helm.sh/resource-policy:
