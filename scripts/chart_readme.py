@@ -38,7 +38,7 @@ helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{t
 
 ## What it installs
 
-- The operator: one pod, `Recreate`, uid 1000, read-only root file system, no privileges. Runs continue while it is away.
+- The operator: one pod, `Recreate`, uid 1000, read-only root file system, no privileges. Runs continue without it.
 - Its rights: EvalRuns, Jobs, pods (but not to create them), ConfigMaps, Services, NetworkPolicies, events; to create
   Secrets, and to read them only in `secrets.namespaces` or `watch.namespaces`. It may get nodes, to detect lost ones.
 - EvalRuns in Kubernetes' own roles `view`, `edit` and `admin`, by aggregation.
