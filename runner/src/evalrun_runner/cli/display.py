@@ -1,4 +1,4 @@
-"""What a person sees: a live bar on a terminal, a line every ten seconds elsewhere, a table at the end."""
+"""Output for people: a live bar on a terminal, otherwise a line every ten seconds, and tables at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE_SECONDS = 10.0
 
 
 class Display:
-    """A ``Watcher`` on stderr, and on a port if one is asked for."""
+    """``Watcher`` that shows the run on stderr and, optionally, serves it on a port."""
 
     def __init__(self, config: RunConfig, *, port: int | None) -> None:
         self._console = Console(stderr=True)
@@ -50,11 +50,11 @@ class Display:
             self._endpoint.stop()
 
     def log(self, line: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, view: View) -> None:
-        """The run as it is now."""
+        """Show the newest view of the run."""
         if self._endpoint is not None:
             self._endpoint.update(view)
         if self._live:
@@ -74,8 +74,8 @@ class Display:
 
 
 def print_results(result: RunResult) -> None:
-    """The scores, the gates, the account of items, and where everything lies."""
-    # Wide enough for long names where there is no terminal to fit into.
+    """Print the scores, the gates, the counts of items, and the location of the results."""
+    # Without a terminal, use a width that fits long names.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     if result.scores:
         console.print(_scores(result))

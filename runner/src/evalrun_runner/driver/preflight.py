@@ -28,7 +28,7 @@ from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.probe import probe_store
 
 MAX_NAME_BYTES = 200
-"""Of a task's name as a part of keys, where every store takes 255."""
+"""Maximum length of a task's name as part of keys, below the 255 bytes that every store accepts."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,11 @@ def prepare(config: RunConfig) -> Setting:
 
 
 def load_tasks(setting: Setting) -> LoadedBenchmarks:
-    """The run's leaf tasks. Raises ``InputError``."""
+    """Load the run's leaf tasks.
+
+    Raises:
+        InputError: A benchmark is wrong or unavailable.
+    """
     config = setting.config
     specs = []
     for benchmark in config.spec.benchmarks:
@@ -104,7 +108,11 @@ def load_tasks(setting: Setting) -> LoadedBenchmarks:
 
 
 def chat_template(setting: Setting) -> ChatTemplate | None:
-    """The model's chat template, if a benchmark wants one. Raises ``InputError`` if it has none."""
+    """Return the model's chat template if a benchmark applies one.
+
+    Raises:
+        InputError: A benchmark applies a chat template, and the model has none.
+    """
     wanting = [benchmark for benchmark in setting.config.spec.benchmarks if benchmark.apply_chat_template]
     if not wanting:
         return None

@@ -1,4 +1,4 @@
-"""Leases to work: read the chunk's items from the manifest, make their engine calls."""
+"""Intake of leases: reading a chunk's items from the manifest and planning their engine calls."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 from evalrun_runner.replica.work import ChunkWork, ItemWork
 
 SEGMENTS_KEPT = 4
-"""Segments kept in memory: consecutive chunks come from the same one."""
+"""Number of segments in memory; consecutive chunks come from the same segment."""
 
 
 class Intake:
-    """Reads leases. ``forms`` are those of the replica's engine."""
+    """Reader of leases.
+
+    Args:
+        ledger: The run's ledger.
+        forms: Planner of engine calls.
+        carried: Whether an earlier run's parts may contain items to reuse.
+    """
 
     def __init__(self, ledger: Ledger, forms: Forms, *, carried: bool = False) -> None:
         self._ledger = ledger
@@ -27,7 +33,7 @@ class Intake:
         self._segments: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
     def open(self, lease: Lease) -> ChunkWork:
-        """The lease's items with their calls; items that cannot be asked have their end already."""
+        """Read the lease's items and plan their calls; items that cannot run already have an outcome."""
         items = self._items(lease)
         work = ChunkWork(lease, items, [], carried=self._carried(lease))
         for row, item in enumerate(items):
@@ -47,7 +53,7 @@ class Intake:
         try:
             part = self._ledger.carried_part(lease.chunk) if self._look_for_carried else None
         except LedgerCorrupt:
-            part = None  # a damaged copy is no copy: its items are asked again
+            part = None  # a damaged copy is ignored: its items run again
         rows = () if part is None else part.rows
         return {row: result for row, result in enumerate(rows) if result.outcome.status is ItemStatus.OK}
 

@@ -21,7 +21,7 @@ class Fetch(Protocol):
     """Brings a model to this machine, as ``models.fetch_model`` does."""
 
     def __call__(self, source: ModelSource, cache: Path, *, progress: ProgressCallback) -> LocalModel:
-        """Returns the model, whole and verified."""
+        """Fetch the model, complete and verified."""
 
 
 def bring_model(source: ModelSource, cache_dir: str | None, fetch: Fetch = fetch_model) -> LocalModel:

@@ -1,4 +1,4 @@
-"""Work in a replica: a leased chunk on its way from items to outcomes."""
+"""Work in a replica: a leased chunk between items and outcomes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 
 @dataclass(slots=True, eq=False)
 class ItemWork:
-    """One item in the engine: its calls' outputs as they come."""
+    """Item in the engine, with the outputs of its calls so far."""
 
     row: int
     item: Item
@@ -30,7 +30,7 @@ class ItemWork:
         return len(self.outputs) == len(self.form.calls)
 
     def outcome(self) -> Outcome:
-        """The item's responses."""
+        """Assemble the item's outcome from the outputs of all calls."""
         order = range(len(self.outputs))
         outputs = [self.outputs[call] for call in order]
         return Outcome(ItemStatus.OK, self.form.responses(outputs, [self.seconds[call] for call in order]))
@@ -38,15 +38,15 @@ class ItemWork:
 
 @dataclass(slots=True, eq=False)
 class ChunkWork:
-    """A leased chunk: outcomes by row, until there is one for every item."""
+    """Leased chunk with outcomes by row, until every item has one."""
 
     lease: Lease
     items: Sequence[Item]
     ready: list[ItemWork]
-    """Items not yet given to the engine, in order."""
+    """Items that the engine has not received yet, in order."""
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     carried: Mapping[int, ItemResult] = field(default_factory=dict)
-    """Results of an earlier run, by row: kept as they are."""
+    """Results of an earlier run by row, reused without change."""
     last_item_at: float = field(default_factory=time.monotonic)
 
     def take(self, rows: Sequence[int]) -> list[ItemWork]:
@@ -57,11 +57,11 @@ class ChunkWork:
         return taken
 
     def settle(self, row: int, outcome: Outcome) -> None:
-        """Note how an item ended."""
+        """Record an item's outcome."""
         self.outcomes[row] = outcome
         self.last_item_at = time.monotonic()
 
     @property
     def complete(self) -> bool:
-        """Whether every item has its end."""
+        """Whether every item has an outcome."""
         return len(self.outcomes) == len(self.items)
