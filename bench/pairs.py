@@ -74,7 +74,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def in_rounds(sides: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Run every side once per round, each round in the reverse order of the previous one: A B, B A, A B, …
+    """Run every side once per round, each round in the reverse order of the previous one (A B, B A, …).
 
     A machine that slowly becomes hotter or busier then favors neither side.
     """

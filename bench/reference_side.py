@@ -82,7 +82,7 @@ class ReferenceSide:
 
     @property
     def llm(self) -> Any:
-        """vLLM's ``LLM`` inside lm-eval's model."""
+        """The ``LLM`` of vLLM inside lm-eval's model."""
         return self._lm.model
 
     def load_seconds(self) -> float:
