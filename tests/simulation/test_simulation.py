@@ -1,53 +1,61 @@
-"""Ten thousand seeded runs with faults, and the proof that the simulation can fail.
+"""Twenty thousand seeded runs with faults, and the proof that the simulation can fail.
 
-``EVALRUN_SIMULATION_SEEDS`` sets how many seeds are played (default 10,000, about 5 ms each);
+``EVALRUN_SIMULATION_SEEDS`` sets how many seeds are played (default 20,000, about 5 ms each);
 ``EVALRUN_SIMULATION_SEED=n`` plays that one alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from evalrun_runner.dispatch import Departure, Dispatcher
 from evalrun_runner.dispatch.leases import Holding
 from evalrun_runner.dispatch.replicas import ReplicaHealth
+from evalrun_runner.dispatch.restarts import RestartPolicy, Restarts
 from evalrun_runner.dispatch.suspects import Quarantine
 from evalrun_runner.dispatch.table import State
-from evalrun_runner.records.messages import Committed
-from support.simulation import MakeDispatcher, Run
+from evalrun_runner.records.messages import Committed, Report
+from evalrun_runner.replica.state import Action, ReplicaState, RunItems, Vitals
+from support.simulation import Classes, Run
 from support.simulation_real_ledger import RealLedger
 from support.simulation_world import InvariantBroken, MemoryLedger
 
-SEEDS = int(os.environ.get("EVALRUN_SIMULATION_SEEDS", "10000"))
+SEEDS = int(os.environ.get("EVALRUN_SIMULATION_SEEDS", "20000"))
 ONLY = os.environ.get("EVALRUN_SIMULATION_SEED")
-REAL_LEDGER_SEEDS = max(1, SEEDS // 50)
+BLOCKS = 8
+"""Tests that the seeds are dealt out to, for processes to share."""
+REAL_LEDGER_SEEDS = max(1, SEEDS // 100)
 """Parquet takes its time: fewer seeds over the project's own ledger than over the one in memory."""
 MUTANT_SEEDS = 400
 
 
-@pytest.mark.timeout(600)
-def test_every_seed_keeps_the_invariants() -> None:
-    for seed in [int(ONLY)] if ONLY else range(SEEDS):
+def play(seeds: Iterable[int], ledger: Callable[[], RealLedger | MemoryLedger]) -> None:
+    for seed in seeds:
         try:
-            Run(seed).play()
+            Run(seed, ledger=ledger()).play()
         except Exception as error:
             raise AssertionError(
-                f"seed {seed} fails: {error}\n"
+                f"seed {seed} fails over {ledger.__name__}: {error}\n"
                 f"replay: EVALRUN_SIMULATION_SEED={seed} pytest tests/simulation, or with a trace: "
                 f"PYTHONPATH=tests python tests/support/simulation.py {seed}"
             ) from error
 
 
 @pytest.mark.timeout(600)
-def test_the_real_ledger_keeps_the_invariants_too() -> None:
-    for seed in range(REAL_LEDGER_SEEDS):
-        try:
-            Run(seed, ledger=RealLedger()).play()
-        except Exception as error:
-            raise AssertionError(f"seed {seed} over the real ledger fails: {error}") from error
+@pytest.mark.parametrize("block", range(1 if ONLY else BLOCKS))
+def test_every_seed_keeps_the_invariants(block: int) -> None:
+    play([int(ONLY)] if ONLY else range(block, SEEDS, BLOCKS), MemoryLedger)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("block", range(1 if ONLY else 2))
+def test_the_real_ledger_keeps_the_invariants_too(block: int) -> None:
+    play([int(ONLY)] if ONLY else range(block, REAL_LEDGER_SEEDS, 2), RealLedger)
 
 
 def test_a_seed_replays_the_same_run() -> None:
@@ -57,9 +65,8 @@ def test_a_seed_replays_the_same_run() -> None:
 
 def test_the_seeds_reach_what_they_are_meant_to_reach() -> None:
     """Faults that never happen prove nothing: each kind of trouble occurs among the first seeds."""
-    seen: dict[str, int] = dict.fromkeys(("epochs", "kept", "redone", "quarantined", "duplicates", "hedged"), 0)
-    corrupt = 0
-    for seed in range(200):
+    seen: Counter[str] = Counter()
+    for seed in range(400):
         run = Run(seed).play()
         progress = [driver.dispatcher.progress(run.clock.now) for driver in run.drivers]
         seen["epochs"] += len(run.drivers) > 1
@@ -69,8 +76,16 @@ def test_the_seeds_reach_what_they_are_meant_to_reach() -> None:
         seen["duplicates"] += any(one.duplicate_commits for one in progress)
         seen["hedged"] += any(one.hedged for one in progress)
         assert isinstance(run.ledger, MemoryLedger)
-        corrupt += any(key.startswith("corrupt/") for key in run.ledger.objects)
-    assert min(*seen.values(), corrupt) >= 10, f"{seen}, corrupt parts {corrupt}"
+        seen["corrupt"] += any(key.startswith("corrupt/") for key in run.ledger.objects)
+        seen.update(run.seen)
+    rare = {what: seen[what] for what in REACHED if seen[what] < 10}
+    assert not rare, f"{rare} of {seen}"
+
+
+REACHED = (
+    "epochs", "kept", "redone", "quarantined", "duplicates", "hedged", "corrupt",
+    "cancelled", "isolated", "drained", "returned", "failed start", "stopped", "superseded", "gave up",
+)  # fmt: skip
 
 
 class ForgetsToQueueAgain(Dispatcher):
@@ -133,29 +148,69 @@ class CompletesAgain(MemoryLedger):
         return True
 
 
-MUTANTS: Mapping[type[Dispatcher], str] = {
-    ForgetsToQueueAgain: "termination",
-    CountsTwice: "I1",
-    FinishesEarly: "I2",
-    TakesTooMuchBack: "I4",
-    SuspectsNobody: "termination",
-    BlamesTheFirst: "I1: quarantined",
-}
+class GivesNothingBack(ReplicaState):
+    """A drained replica keeps what it could not commit to itself."""
+
+    def report(self, vitals: Vitals) -> Report:
+        return replace(super().report(vitals), returned=())
 
 
-def first_failure(make_dispatcher: MakeDispatcher = Dispatcher, ledger: type[MemoryLedger] = MemoryLedger) -> str:
+class StartsUnheard(ReplicaState):
+    """Starts a suspect's item when it is announced, not when the driver has heard of it."""
+
+    def _open(self, lease_id: int, rows: tuple[int, ...]) -> Iterator[Action]:
+        yield from super()._open(lease_id, rows)
+        if rows and lease_id in self._held and self._held[lease_id].lease.isolated:
+            yield RunItems(lease_id, rows[:1])
+
+
+class NeverReplaces(Restarts):
+    """Promises replicas that it never starts."""
+
+    def take_due(self, now: float) -> int:
+        return 0
+
+
+class GivesUpEarly(Restarts):
+    """Ends the run at the second failure in a row."""
+
+    def __init__(self) -> None:
+        super().__init__(RestartPolicy(most_failures=1))
+
+
+MUTANTS: tuple[tuple[Classes, str], ...] = (
+    (Classes(dispatcher=ForgetsToQueueAgain), "termination"),
+    (Classes(dispatcher=CountsTwice), "I1"),
+    (Classes(dispatcher=FinishesEarly), "I2"),
+    (Classes(dispatcher=TakesTooMuchBack), "I4"),
+    (Classes(dispatcher=SuspectsNobody), "termination"),
+    (Classes(dispatcher=BlamesTheFirst), "I1: quarantined"),
+    (Classes(replica_state=GivesNothingBack), "drain"),
+    (Classes(replica_state=StartsUnheard), "isolation"),
+    (Classes(restarts=NeverReplaces), "termination"),
+    (Classes(restarts=GivesUpEarly), "gave up without a reason"),
+)
+
+
+def mutant(classes: Classes) -> str:
+    """The name of the class that is wrong."""
+    wrong = [name for name, one in vars(classes).items() if one is not getattr(Classes(), name)]
+    return str(getattr(classes, wrong[0]).__name__)
+
+
+def first_failure(classes: Classes | None = None, ledger: type[MemoryLedger] = MemoryLedger) -> str:
     """What the first failing seed says; empty if none fails."""
     for seed in range(MUTANT_SEEDS):
         try:
-            Run(seed, make_dispatcher, ledger()).play()
+            Run(seed, classes, ledger()).play()
         except InvariantBroken as broken:
             return str(broken)
     return ""
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_a_wrong_dispatcher_is_caught(mutant: type[Dispatcher]) -> None:
-    assert first_failure(mutant).startswith(MUTANTS[mutant])
+@pytest.mark.parametrize(("classes", "says"), MUTANTS, ids=[mutant(classes) for classes, _ in MUTANTS])
+def test_a_wrong_class_is_caught(classes: Classes, says: str) -> None:
+    assert first_failure(classes).startswith(says)
 
 
 def test_a_store_that_lets_two_writers_win_is_caught() -> None:

@@ -45,7 +45,11 @@ class FaultKind(StrEnum):
     HANG_REPLICA = "hang-replica"
     DRAIN_REPLICA = "drain-replica"
     ADD_REPLICA = "add-replica"
+    FAIL_STARTS = "fail-starts"
+    """The next replicas crash before they are ready."""
     KILL_DRIVER = "kill-driver"
+    STOP_DRIVER = "stop-driver"
+    """It is asked to: what is complete is committed first."""
     SECOND_DRIVER = "second-driver"
 
 
@@ -53,7 +57,8 @@ class FaultKind(StrEnum):
 class Scenario:
     """All that a seed decides before the start. Times are virtual seconds."""
 
-    chunks: tuple[Chunk, ...]
+    by_id: Mapping[ChunkId, Chunk]
+    """The chunks by (task, number), in canonical order."""
     poison: Mapping[ChunkId, Mapping[int, Poison]]
     failing: Mapping[ChunkId, frozenset[int]]
     speeds: tuple[float, ...]
@@ -65,14 +70,9 @@ class Scenario:
 
     def counts(self, chunk: ChunkId) -> Counts:
         """How the items of a chunk must end."""
-        items = self.chunks_by_id[chunk].items
+        items = self.by_id[chunk].items
         poison, failing = len(self.poison.get(chunk, {})), len(self.failing.get(chunk, ()))
         return Counts(items - poison - failing, failing, poison)
-
-    @property
-    def chunks_by_id(self) -> Mapping[ChunkId, Chunk]:
-        """The chunks by (task, number)."""
-        return {chunk.id: chunk for chunk in self.chunks}
 
 
 def draw(rng: random.Random) -> Scenario:
@@ -95,7 +95,7 @@ def draw(rng: random.Random) -> Scenario:
             failing[victim.id] = frozenset({row})
     faults = sorted((rng.uniform(0, 40), rng.choice(tuple(FaultKind))) for _ in range(rng.randint(0, 8)))
     return Scenario(
-        chunks=tuple(chunks),
+        by_id={chunk.id: chunk for chunk in chunks},
         poison=poison,
         failing=failing,
         speeds=tuple(50 * rng.choice((1.0, 1.0, 0.7, 0.2)) for _ in range(rng.randint(1, 5))),
@@ -140,6 +140,8 @@ class MemoryLedger:
     """Objects under the run's real keys, created if absent: the semantics of the real stores, without Parquet."""
 
     objects: dict[str, Part | int] = field(default_factory=dict)
+    epoch: int = 0
+    """The highest one."""
 
     def create(self, key: str, value: Part | int) -> bool:
         """Create the object if the key is free."""
@@ -149,15 +151,12 @@ class MemoryLedger:
         return True
 
     def claim_epoch(self) -> int:
-        number = self.highest_epoch() + 1
-        while not self.create(layout.epoch(number), number):
-            number += 1
-        return number
+        self.epoch += 1
+        assert self.create(layout.epoch(self.epoch), self.epoch)
+        return self.epoch
 
     def highest_epoch(self) -> int:
-        return max(
-            (int(key.removeprefix(layout.EPOCHS)) for key in self.objects if key.startswith(layout.EPOCHS)), default=0
-        )
+        return self.epoch
 
     def commit(self, chunk: Chunk, part: Part) -> Part | None:
         key = layout.part(*chunk.id)
@@ -195,6 +194,9 @@ class Clock:
         self._limit = limit_s
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._made = 0
+
+    def __call__(self) -> float:
+        return self.now
 
     def after(self, delay: float, event: Callable[[], None]) -> None:
         """Run ``event`` in ``delay`` seconds."""

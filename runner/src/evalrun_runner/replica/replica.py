@@ -21,6 +21,7 @@ from evalrun_runner.replica.loading import EngineLoader, LoadedEngine
 from evalrun_runner.replica.pump import Pump
 from evalrun_runner.replica.state import (
     ChunkCommitted,
+    ChunkDropped,
     ChunkOpened,
     CommitChunk,
     DrainRequested,
@@ -150,7 +151,11 @@ class Replica:
         self._jobs.append(job)
 
     def _drop(self, lease: int) -> None:
-        self._jobs.append(lambda pump: pump.drop(lease))
+        def job(pump: Pump) -> None:
+            pump.drop(lease)
+            self._tell(ChunkDropped(lease))
+
+        self._jobs.append(job)
 
     def _fail(self, error: EvalRunError) -> None:
         self._tell(ReplicaFailed(error))

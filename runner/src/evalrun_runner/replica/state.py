@@ -4,7 +4,8 @@ A lease is received with an order, opened (its items are read), run, committed (
 It ends once: committed, cancelled by the driver, or returned with the last report of a replica that drains.
 
 An isolated lease runs its items one by one. An item is announced in a report, and starts when the next order arrives:
-then the driver has heard, and can blame the item if the engine dies.
+then the driver has heard, and can blame the item if the engine dies. Nothing is announced while the engine holds
+anything else: an engine that hangs with a cancelled lease must not be blamed on the item that waits behind it.
 
 Pure: no threads, no clock, no I/O. ``now`` is seconds on any clock that does not go back.
 """
@@ -73,6 +74,13 @@ class ItemsEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkDropped:
+    """Nothing of a cancelled lease is in the engine any more."""
+
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkCommitted:
     """A completed chunk is in the store."""
 
@@ -101,6 +109,7 @@ Event = (
     | OrderReceived
     | ChunkOpened
     | ItemsEnded
+    | ChunkDropped
     | ChunkCommitted
     | DrainRequested
     | EngineStopped
@@ -128,7 +137,7 @@ class RunItems:
 
 @dataclass(frozen=True, slots=True)
 class DropChunk:
-    """Abort and forget a lease's items, before anything that follows is started."""
+    """Abort and forget a lease's items, before anything that follows is started; comes back as ``ChunkDropped``."""
 
     lease: int
 
@@ -204,6 +213,8 @@ class ReplicaState:
     def __init__(self, policy: ReplicaPolicy | None = None) -> None:
         self.policy = policy or ReplicaPolicy()
         self._held: dict[int, _Held] = {}
+        self._dropping: dict[int, int] = {}
+        """Cancelled leases of which items are in the engine still, and how many."""
         self._committed: list[Committed] = []
         """To be reported."""
         self._committing = 0
@@ -258,7 +269,7 @@ class ReplicaState:
         isolating = any(one.lease.isolated and one.stage is not Stage.COMMITTING for one in self._held.values())
         if not self.loaded or self.leaving or isolating or self._committing >= self.policy.spool_chunks:
             return 0
-        held = sum(one.items_left for one in self._held.values())
+        held = sum(one.items_left for one in self._held.values()) + sum(self._dropping.values())
         return max(0, self._max_num_seqs + self.policy.backlog_items - held)
 
     def due(self, now: float) -> bool:
@@ -286,8 +297,11 @@ class ReplicaState:
 
     @property
     def _suspect(self) -> _Held | None:
-        """The opened isolated lease; its next item is the first of its rows."""
-        return next((one for one in self._held.values() if one.lease.isolated and one.stage is Stage.RUNNING), None)
+        """The isolated lease that has the engine to itself; its next item is the first of its rows."""
+        if self._dropping:
+            return None
+        running = [one for one in self._held.values() if one.stage is Stage.RUNNING]
+        return running[0] if running and all(one.lease.isolated for one in running) else None
 
     def report(self, vitals: Vitals) -> Report:
         """Answer the driver's call. The last report of a draining replica returns what it holds."""
@@ -326,6 +340,8 @@ class ReplicaState:
                 return tuple(self._open(lease, rows))
             case ItemsEnded(items):
                 return tuple(action for lease, row in items for action in self._end_item(lease, row))
+            case ChunkDropped(lease):
+                self._dropping.pop(lease, None)
             case ChunkCommitted(committed):
                 self._committing -= 1
                 self._held.pop(committed.lease, None)
@@ -346,7 +362,9 @@ class ReplicaState:
         self._report_by = now + wait
         self._fed = bool(order.leases)
         for lease_id in order.cancel:
-            if self._held.pop(lease_id, None) is not None:
+            if (held := self._held.pop(lease_id, None)) is not None:
+                if held.stage is Stage.RUNNING:
+                    self._dropping[lease_id] = held.items_left
                 yield DropChunk(lease_id)
         # Any order that follows the announcement proves that the driver has heard.
         suspect = self._suspect

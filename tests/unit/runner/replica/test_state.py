@@ -13,6 +13,7 @@ from evalrun_runner.records.results import Counts
 from evalrun_runner.replica.state import (
     Action,
     ChunkCommitted,
+    ChunkDropped,
     ChunkOpened,
     CommitChunk,
     DrainRequested,
@@ -133,7 +134,9 @@ def test_a_cancelled_lease_is_dropped_wherever_it_stands() -> None:
     opened(state, lease(2))
     assert order(state, cancel=(2,)) == (DropChunk(2),)
     assert state.handle(ItemsEnded(((2, 0), (2, 1))), 0.0) == (), "they ended in the step that was under way"
-    assert (state.held, state.wants) == ((), FULL_CREDIT)
+    assert (state.held, state.wants) == ((), FULL_CREDIT - 2), "the engine may hold them still"
+    state.handle(ChunkDropped(2), 0.0)
+    assert state.wants == FULL_CREDIT
 
 
 def test_what_is_cancelled_goes_before_what_is_new() -> None:
@@ -170,7 +173,22 @@ def test_an_isolated_lease_can_be_cancelled_at_any_time() -> None:
     opened(state, lease(2, isolated=True))
     assert state.report(Vitals()).announced == (2, 0)
     assert order(state, cancel=(2,)) == (DropChunk(2),), "its item is not started"
-    assert (state.report(Vitals()).announced, state.wants) == (None, FULL_CREDIT)
+    assert state.report(Vitals()).announced is None
+    state.handle(ChunkDropped(2), 0.0)
+    assert state.wants == FULL_CREDIT
+
+
+def test_nothing_is_announced_while_a_cancelled_lease_is_in_the_engine() -> None:
+    state = loaded()
+    opened(state, lease(1))
+    order(state, lease(2, isolated=True), cancel=(1,))
+    state.handle(ChunkOpened(2, (0,)), 0.0)
+    assert not state.due(0.0)
+    assert state.report(Vitals()).announced is None, "an engine that hangs with lease 1 would be blamed on it"
+    assert order(state) == ()
+    state.handle(ChunkDropped(1), 0.0)
+    assert state.due(0.0)
+    assert state.report(Vitals()).announced == (2, 0)
 
 
 def test_a_drained_replica_returns_what_it_could_not_commit() -> None:
@@ -242,6 +260,7 @@ class Conversation(RuleBasedStateMachine):
         self.leases: dict[int, Lease] = {}
         self.to_open: list[int] = []
         self.in_engine: dict[int, set[int]] = {}
+        self.to_drop: list[int] = []
         self.to_commit: list[int] = []
         self.reported: tuple[int, int] | None = None
         """The announcement of the last report."""
@@ -272,7 +291,7 @@ class Conversation(RuleBasedStateMachine):
                 case RunItems(number, rows):
                     self.run(number, set(rows))
                 case DropChunk(number):
-                    self.in_engine.pop(number, None)
+                    self.to_drop.append(number)
                 case CommitChunk(number):
                     assert not self.in_engine.pop(number, None), "items of it are in the engine"
                     self.to_commit.append(number)
@@ -354,6 +373,13 @@ class Conversation(RuleBasedStateMachine):
             self.in_engine[number].discard(row)
         self.happens(ItemsEnded(tuple(ended)))
 
+    @precondition(lambda self: self.to_drop)
+    @rule()
+    def chunk_is_dropped(self) -> None:
+        number = self.to_drop.pop(0)
+        self.in_engine.pop(number, None)
+        self.happens(ChunkDropped(number))
+
     @precondition(lambda self: self.to_commit)
     @rule()
     def chunk_is_committed(self) -> None:
@@ -392,7 +418,8 @@ class Conversation(RuleBasedStateMachine):
         if wants:
             opening = sum(self.leases[number].chunk.items for number in self.to_open if number in self.state.held)
             running = sum(len(rows) for rows in self.in_engine.values())
-            assert wants == max(0, SLOTS + 4 - opening - running)
+            ended = max(0, SLOTS + 4 - opening - running) - wants
+            assert ended == 0 or self.to_drop, "of what is being dropped, items may have ended"
 
     def teardown(self) -> None:
         """Whatever happened, what is left to do can be done, and every lease comes to its end."""
@@ -408,6 +435,8 @@ class Conversation(RuleBasedStateMachine):
                 self.chunk_is_opened(settled=0)
             while any(self.in_engine.values()) and not self.stopped:
                 self.items_end(which=0, many=3)
+            while self.to_drop:
+                self.chunk_is_dropped()
             while self.to_commit:
                 self.chunk_is_committed()
             if self.leaving and not self.stopped:
