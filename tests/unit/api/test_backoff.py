@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from evalrun_api.backoff import backoff
 
 
-def test_the_wait_doubles_up_to_its_limit() -> None:
+def test_wait_doubles_up_to_its_limit() -> None:
     assert [backoff(failures, 1.0, 10.0) for failures in range(7)] == [0.0, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
 
 

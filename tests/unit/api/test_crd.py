@@ -43,15 +43,15 @@ def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
             yield from nodes(schema[keyword], path + mark)
 
 
-def test_the_committed_file_is_the_generated_one() -> None:
+def test_committed_crd_equals_generated_crd() -> None:
     assert FILE.read_text() == to_yaml(crd()), "run `make generate` and commit the result"
 
 
-def test_kubectl_apply_can_hold_it_in_an_annotation() -> None:
+def test_crd_fits_into_the_annotation_of_kubectl_apply() -> None:
     assert len(FILE.read_bytes()) < 200_000
 
 
-def test_the_schema_is_structural(schema: dict[str, Any]) -> None:
+def test_schema_is_structural(schema: dict[str, Any]) -> None:
     assert structural_problems(schema) == []
 
 
@@ -73,13 +73,13 @@ def test_the_schema_is_structural(schema: dict[str, Any]) -> None:
         ({"type": "object", "x-kubernetes-preserve-unknown-fields": True}, "is not allowed"),
     ],
 )
-def test_what_is_not_structural_is_found(node: dict[str, Any], problem: str) -> None:
+def test_non_structural_schema_is_reported(node: dict[str, Any], problem: str) -> None:
     spec = {"type": "object", "description": "d", "properties": {"x": {"description": "d"} | node}}
     problems = structural_problems({"type": "object", "properties": {"spec": spec}})
     assert any(problem in each for each in problems), problems
 
 
-def test_a_choice_of_types_is_refused() -> None:
+def test_choice_of_types_is_rejected() -> None:
     class Choice(BaseModel):
         value: int | str
 
@@ -87,7 +87,7 @@ def test_a_choice_of_types_is_refused() -> None:
         structural(Choice.model_json_schema())
 
 
-def test_defaults_are_the_models(schema: dict[str, Any]) -> None:
+def test_crd_defaults_equal_model_defaults(schema: dict[str, Any]) -> None:
     assert at(schema, "spec.seed")["default"] == 1234
     assert at(schema, "spec.policy")["default"] == {"maxAttempts": 3, "maxFailedItems": 0, "suspend": False}
     assert at(schema, "spec.engine.vllm.args")["default"] == {}
@@ -97,7 +97,7 @@ def test_defaults_are_the_models(schema: dict[str, Any]) -> None:
     assert "default" not in at(schema, "spec.gates")
 
 
-def test_rules_point_at_fields_that_exist(schema: dict[str, Any]) -> None:
+def test_rules_point_at_existing_fields(schema: dict[str, Any]) -> None:
     for path, node in nodes(schema):
         for rule in node.get("x-kubernetes-validations", ()):
             field = rule.get("fieldPath", "").removeprefix(".")
@@ -109,9 +109,7 @@ def test_rules_point_at_fields_that_exist(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("model", "path"), [(EvalRunSpec, "spec"), (Replicas, "spec.replicas"), (Policy, "spec.policy")]
 )
-def test_exactly_the_mutable_fields_have_no_transition_rule(
-    schema: dict[str, Any], model: type[BaseModel], path: str
-) -> None:
+def test_only_mutable_fields_have_no_transition_rule(schema: dict[str, Any], model: type[BaseModel], path: str) -> None:
     node = at(schema, path)
     frozen = {
         rule["fieldPath"].removeprefix(".") for rule in node["x-kubernetes-validations"] if "oldSelf" in rule["rule"]
@@ -119,13 +117,13 @@ def test_exactly_the_mutable_fields_have_no_transition_rule(
     assert frozen == set(node["properties"]) - MUTABLE[model]
 
 
-def test_status_has_no_rules_and_names_its_words(schema: dict[str, Any]) -> None:
+def test_status_has_no_rules_and_lists_its_vocabulary(schema: dict[str, Any]) -> None:
     assert not any("x-kubernetes-validations" in node for _, node in nodes(schema["properties"]["status"]))
     assert at(schema, "status.phase")["enum"] == list(Phase)
     assert at(schema, "status.conditions")["x-kubernetes-list-map-keys"] == ["type"]
 
 
-def test_columns_read_fields_that_exist(schema: dict[str, Any]) -> None:
+def test_columns_read_existing_fields(schema: dict[str, Any]) -> None:
     for name, _, path, _ in COLUMNS:
         if path.startswith(".status"):
             assert at(schema, path.removeprefix(".")), name
@@ -142,6 +140,6 @@ def test_columns_read_fields_that_exist(schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("words", [Phase, ConditionType, Reason])
-def test_words_of_the_status_are_one_word_each(words: type[Phase | ConditionType | Reason]) -> None:
+def test_status_vocabulary_consists_of_single_words(words: type[Phase | ConditionType | Reason]) -> None:
     assert all(re.fullmatch(r"[A-Z][A-Za-z0-9]*", word) for word in words)
     assert len(set(words)) == len(words.__members__)

@@ -17,7 +17,7 @@ UNITS = ("_seconds", "_ratio", "_bytes", "_tokens")
 
 
 @pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
-def test_names_follow_the_conventions(metric: Metric) -> None:
+def test_metric_names_follow_conventions(metric: Metric) -> None:
     assert re.fullmatch(r"evalrun_[a-z0-9]+(_[a-z0-9]+)*", metric.name)
     assert metric.name.endswith("_total") == (metric.kind is MetricType.COUNTER)
     assert not metric.name.endswith(("_milliseconds", "_percent", "_kb"))
@@ -28,12 +28,12 @@ def test_names_follow_the_conventions(metric: Metric) -> None:
     assert not {"item", "doc_id", "chunk", "message", "error_message", "uri"} & set(metric.labels), "without bound"
 
 
-def test_no_name_is_used_twice() -> None:
+def test_metric_names_are_unique() -> None:
     names = [name for metric in ALL for name in metric.series]
     assert len(names) == len(set(names))
 
 
-def test_metrics_of_runs_name_their_run() -> None:
+def test_run_metrics_are_labelled_with_their_run() -> None:
     for metric in ALL:
         if metric.source is not Source.OPERATOR:
             assert metric.labels[:2] == ("run_namespace", "run"), metric.name
@@ -59,9 +59,9 @@ def test_any_name_survives_the_exposition(name: str) -> None:
     assert len([line for line in text.splitlines() if not line.startswith("#")]) == 1
 
 
-def test_plain_names_stay_as_they_are() -> None:
+def test_plain_names_are_unchanged() -> None:
     assert label_value('Llama-3 8B/Instrukt für "alle" \\ 🦙') == 'Llama-3 8B/Instrukt für "alle" \\ 🦙'
 
 
-def test_what_no_query_can_name_is_replaced() -> None:
+def test_characters_that_no_query_can_contain_are_replaced() -> None:
     assert label_value("a\nb\N{REPLACEMENT CHARACTER}c\N{LINE SEPARATOR}d\ud800") == "a_b_c_d_"

@@ -77,7 +77,7 @@ SPECS = st.fixed_dictionaries(
 
 
 @given(SPECS)
-def test_a_spec_survives_the_way_through_a_run_config(spec: dict[str, Any]) -> None:
+def test_spec_survives_run_config_round_trip(spec: dict[str, Any]) -> None:
     header = {"apiVersion": "evalrun.dev/v1alpha1", "kind": "EvalRun", "metadata": {"name": "x"}}
     run = parse_evalrun(header | {"spec": spec}, "generated")
     assert parse_evalrun(json.loads(run.to_json()), "again") == run
@@ -94,7 +94,7 @@ def test_a_spec_survives_the_way_through_a_run_config(spec: dict[str, Any]) -> N
     assert RunConfig.from_json(config.to_json()) == config
 
 
-def test_what_was_not_given_has_a_meaning() -> None:
+def test_unset_fields_have_defaults() -> None:
     spec = EvalRunSpec.model_validate(
         {
             "model": {"uri": "hf://org/name"},
@@ -120,18 +120,18 @@ def test_what_was_not_given_has_a_meaning() -> None:
         ("file:///models/llama", ModelScheme.FILE, "llama"),
     ],
 )
-def test_a_model_is_named_by_the_last_part_of_its_uri(uri: str, scheme: ModelScheme, name: str) -> None:
+def test_model_is_named_by_last_part_of_its_uri(uri: str, scheme: ModelScheme, name: str) -> None:
     model = ModelSpec(uri=uri)
     assert (model.scheme, model.resolved_name) == (scheme, name)
     assert ModelSpec(uri=uri, name="mine").resolved_name == "mine"
 
 
-def test_specs_cannot_be_changed() -> None:
+def test_specs_are_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         ModelSpec(uri="hf://org/name").uri = "hf://org/other"  # type: ignore[misc]  # refused is what it should be
 
 
-def test_engine_arguments_are_those_of_the_installed_vllm() -> None:
+def test_engine_arguments_match_installed_vllm() -> None:
     package = importlib.util.find_spec("vllm")
     if package is None or package.origin is None:
         pytest.skip("vLLM is not installed")
@@ -177,7 +177,7 @@ def result(gates: tuple[GateResult, ...] = (), scores: int = 0, failure: Failure
     )
 
 
-def test_a_small_result_is_said_whole() -> None:
+def test_small_result_is_not_truncated() -> None:
     small = result((verdict(0),), scores=3)
     assert RunResult.from_json(small.fit()) == small
 
@@ -188,7 +188,7 @@ def test_a_small_result_is_said_whole() -> None:
     st.none() | st.text(max_size=6000).map(lambda text: Failure(reason=Reason.TASK_INVALID, message=text)),
     st.text(max_size=300),
 )
-def test_a_result_of_any_size_fits(verdicts: list[Verdict], scores: int, failure: Failure | None, words: str) -> None:
+def test_result_of_any_size_fits(verdicts: list[Verdict], scores: int, failure: Failure | None, words: str) -> None:
     gates = tuple(verdict(number, outcome, words) for number, outcome in enumerate(verdicts))
     whole = result(gates, scores, failure)
     message = whole.fit()
@@ -198,7 +198,7 @@ def test_a_result_of_any_size_fits(verdicts: list[Verdict], scores: int, failure
     assert read.truncated == (len(whole.to_json().encode()) > 4096)
 
 
-def test_scores_give_way_before_gates_and_passed_gates_before_others() -> None:
+def test_scores_are_dropped_before_gates_and_passed_gates_before_others() -> None:
     few = RunResult.from_json(result((verdict(0), verdict(1)), scores=500).fit())
     assert few.truncated
     assert len(few.gates) == 2
@@ -215,12 +215,12 @@ def test_scores_give_way_before_gates_and_passed_gates_before_others() -> None:
     assert len(many.gates) < len(gates)
 
 
-def test_a_limit_below_the_least_is_refused() -> None:
+def test_too_small_limit_is_rejected() -> None:
     with pytest.raises(ValueError, match="does not fit into 10 bytes"):
         result().fit(limit=10)
 
 
-def test_the_overall_verdict_is_the_worst() -> None:
+def test_overall_verdict_is_the_worst() -> None:
     assert Verdict.overall([]) is None
     assert Verdict.overall([Verdict.PASSED]) is Verdict.PASSED
     assert Verdict.overall([Verdict.PASSED, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE

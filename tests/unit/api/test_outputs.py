@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parents[1] / "runner" / "ledger" / "golden" / "format-1"
 
 
 @pytest.mark.parametrize(("name", "kind"), DOCUMENTS.items())
-def test_a_document_of_an_earlier_version_is_read_and_written_byte_for_byte(name: str, kind: type[Document]) -> None:
+def test_earlier_version_document_round_trips_byte_for_byte(name: str, kind: type[Document]) -> None:
     data = (GOLDEN / name).read_bytes()
     assert kind.read(data).write() == data
 
@@ -55,12 +55,12 @@ def test_every_field_of_an_earlier_version_has_a_place_in_the_model(name: str, k
         ('{"epoch": "one", "results_sha256": "ab"}', "epoch: Input should be a valid integer"),
     ],
 )
-def test_a_damaged_document_says_what_is_wrong(text: str, message: str) -> None:
+def test_damaged_document_is_explained(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CompletionMark.read(text.encode())
 
 
-def test_what_was_not_given_is_not_written_and_what_is_null_is() -> None:
+def test_unset_fields_are_omitted_and_nulls_are_written() -> None:
     record = RunRecord.read((GOLDEN / "run.json").read_bytes())
     assert record.model.model_dump(by_alias=True, exclude_unset=True)["digest"] is None
     (attempt,) = record.attempts
@@ -73,11 +73,11 @@ def test_what_was_not_given_is_not_written_and_what_is_null_is() -> None:
 
 
 @pytest.mark.parametrize(("document", "version"), [({}, 1), ({"formatVersion": 1}, 1), ({"formatVersion": 7}, 7)])
-def test_a_document_without_a_format_version_is_of_version_1(document: object, version: int) -> None:
+def test_document_without_format_version_has_version_1(document: object, version: int) -> None:
     assert format_version_of(document) == version
 
 
 @pytest.mark.parametrize("document", [[], None, {"formatVersion": 0}, {"formatVersion": "2"}, {"formatVersion": None}])
-def test_what_is_no_format_version_is_refused(document: object) -> None:
+def test_invalid_format_version_is_rejected(document: object) -> None:
     with pytest.raises(ValueError, match=r"formatVersion|not a JSON object"):
         format_version_of(document)

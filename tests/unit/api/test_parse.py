@@ -143,7 +143,7 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("spec", "path", "words"), INVALID, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_wrong_value_is_named_by_field_and_reason(spec: dict[str, Any], path: str, words: str) -> None:
+def test_wrong_value_is_reported_with_field_and_reason(spec: dict[str, Any], path: str, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_evalrun(evalrun(**spec), "run.yaml")
     assert [problem.path for problem in caught.value.problems] == [path]
@@ -151,7 +151,7 @@ def test_a_wrong_value_is_named_by_field_and_reason(spec: dict[str, Any], path: 
     assert str(caught.value).startswith(f"run.yaml: {path}: ")
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     wrong = evalrun(seed=-1, replicas={"count": 0}, benchmarks=[{"task": "a"}, {"task": "b", "limt": 3}])
     with pytest.raises(InvalidInput) as caught:
         parse_evalrun(wrong, "run.yaml")
@@ -160,18 +160,18 @@ def test_all_problems_are_told_at_once() -> None:
     assert str(caught.value).splitlines()[0] == "run.yaml: 3 problems"
 
 
-def test_null_means_not_given_as_for_the_api_server() -> None:
+def test_null_means_unset_as_in_the_api_server() -> None:
     run = parse_evalrun(evalrun(policy=None, **benchmark(limit=None)), "run.yaml")
     assert run.spec.policy.max_attempts == 3
     assert run.spec.benchmarks[0].limit is None
 
 
-def test_an_unknown_field_that_is_null_is_still_unknown() -> None:
+def test_unknown_field_with_null_is_still_unknown() -> None:
     with pytest.raises(InvalidInput, match="unknown field"):
         parse_evalrun(evalrun(sead=None), "run.yaml")
 
 
-def test_an_object_as_the_api_server_gives_it_is_read() -> None:
+def test_object_of_the_api_server_is_parsed() -> None:
     mapping = evalrun()
     mapping["metadata"] |= {
         "uid": "0b0f",
@@ -189,7 +189,7 @@ def test_an_object_as_the_api_server_gives_it_is_read() -> None:
     assert run.status.progress.ok == 1
 
 
-def test_what_only_one_machine_can_do_is_told_apart() -> None:
+def test_cluster_problems_lists_what_only_local_runs_may_do() -> None:
     run = parse_evalrun(
         evalrun(output={"uri": "./out"}, resumeFrom={"uri": "./old"}, **benchmark(source={"path": "./suite"})),
         "run.yaml",
@@ -248,7 +248,7 @@ FILES: list[tuple[str | bytes, str]] = [
 
 
 @pytest.mark.parametrize(("text", "words"), FILES, ids=[words for _, words in FILES])
-def test_a_wrong_file_is_told_in_one_line(text: str | bytes, words: str) -> None:
+def test_wrong_file_is_reported_in_one_line(text: str | bytes, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_file(text, "run.yaml")
     assert str(caught.value).startswith("run.yaml: ")
@@ -256,7 +256,7 @@ def test_a_wrong_file_is_told_in_one_line(text: str | bytes, words: str) -> None
     assert words in str(caught.value)
 
 
-def test_a_file_may_hold_the_objects_it_names() -> None:
+def test_file_may_contain_the_objects_that_it_names() -> None:
     text = f"""{GOOD}---
 apiVersion: v1
 kind: ConfigMap
@@ -277,7 +277,7 @@ data: {{AWS_SECRET_ACCESS_KEY: c2VjcmV0}}
     assert "SECRET_ACCESS" not in repr(file)
 
 
-def test_scalars_are_read_as_kubernetes_reads_them() -> None:
+def test_scalars_are_read_like_kubernetes() -> None:
     text = GOOD.replace("metadata:\n", "metadata:\n  annotations: {day: 2026-11-01, time: 12:30}\n")
     run = parse_file(f"{text}  gates: [{{task: a, metric: b, max: 1e-3}}]\n", "run.yaml").evalrun
     assert run.metadata.annotations == {"day": "2026-11-01", "time": "12:30"}

@@ -107,19 +107,19 @@ OPERATOR, DRIVER = ("true", "8080", "/metrics"), ("true", str(HTTP_PORT), "/metr
         (metrics(**MONITORS, annotations=True), {"operator": OPERATOR, "driver": DRIVER}),
     ],
 )
-def test_pods_say_where_they_are_scraped_unless_a_monitor_does(
+def test_pods_have_scrape_annotations_unless_a_monitor_exists(
     values: dict[str, Any], expected: dict[str, tuple[str, ...]]
 ) -> None:
     assert scraped(values) == expected
 
 
-def test_annotations_of_ones_own_go_before() -> None:
+def test_custom_annotations_win() -> None:
     own = {"prometheus.io/path": "/federate"}
     values = {"operator": {"podAnnotations": own}, "runner": {"driver": {"annotations": own}}}
     assert scraped(values) == {"operator": (*OPERATOR[:2], "/federate"), "driver": (*DRIVER[:2], "/federate")}
 
 
-def test_a_plain_prometheus_takes_the_annotations_that_the_chart_makes() -> None:
+def test_plain_prometheus_scrapes_by_the_charts_annotations() -> None:
     (job,) = yaml.safe_load((ROOT / "examples" / "monitoring" / "prometheus.yaml").read_text())["scrape_configs"]
     read = {label for rule in job["relabel_configs"] for label in (*rule["source_labels"], rule.get("target_label"))}
     for annotation in SCRAPED:
@@ -133,11 +133,11 @@ def test_a_plain_prometheus_takes_the_annotations_that_the_chart_makes() -> None
 # Monitors ---------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_of_the_prometheus_operators_is_made_unasked() -> None:
+def test_prometheus_operator_objects_are_created_only_on_request() -> None:
     assert not of_kind(render({}), "PodMonitor", "ServiceMonitor", "PrometheusRule", "Service")
 
 
-def test_the_pod_monitor_finds_drivers_and_their_port() -> None:
+def test_pod_monitor_selects_drivers_and_their_port() -> None:
     monitor = the(render(metrics(**MONITORS)), "PodMonitor")
     assert monitor["metadata"]["namespace"] == NAMESPACE
     assert monitor["spec"]["namespaceSelector"] == {"any": True}
@@ -151,12 +151,12 @@ def test_the_pod_monitor_finds_drivers_and_their_port() -> None:
     assert _port(made["driver"], "http") == HTTP_PORT
 
 
-def test_the_pod_monitor_looks_where_the_operator_works() -> None:
+def test_pod_monitor_covers_the_watched_namespaces() -> None:
     monitor = the(render({"watch": {"namespaces": ["team-a", "team-b"]}, **metrics(**MONITORS)}), "PodMonitor")
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["team-a", "team-b"]}
 
 
-def test_the_service_monitor_finds_the_operator_through_its_service() -> None:
+def test_service_monitor_selects_the_operators_service() -> None:
     objects = render(metrics(serviceMonitor={"enabled": True, "namespace": "monitoring"}))
     monitor, service = the(objects, "ServiceMonitor"), the(objects, "Service")
     template = the(objects, "Deployment")["spec"]["template"]
@@ -172,7 +172,7 @@ def test_the_service_monitor_finds_the_operator_through_its_service() -> None:
     assert service["spec"]["publishNotReadyAddresses"] is True
 
 
-def test_the_service_may_be_made_alone() -> None:
+def test_service_may_be_created_alone() -> None:
     objects = render(metrics(service={"enabled": True, "annotations": {"a": "b"}}))
     assert the(objects, "Service")["metadata"]["annotations"] == {"a": "b"}
     assert not of_kind(objects, "ServiceMonitor")
@@ -184,7 +184,7 @@ def _port(template: dict[str, Any], name: str) -> int:
     return int(port)
 
 
-def test_the_notes_tell_that_policies_keep_prometheus_out() -> None:
+def test_notes_warn_that_policies_block_prometheus() -> None:
     def notes(*values: str) -> str:
         return helm("install", "evalrun", str(CHART), "--dry-run=client", *values).stdout.partition("NOTES:")[2]
 
@@ -204,7 +204,7 @@ def test_the_notes_tell_that_policies_keep_prometheus_out() -> None:
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["of this test", "of the chart"])
-def test_rules_are_the_file_s_and_name_their_runbooks(chart: Path, own: bool) -> None:
+def test_rules_equal_the_file_and_link_runbooks(chart: Path, own: bool) -> None:
     chart = chart if own else CHART
     rule = the(render(metrics(rules={"enabled": True}), chart), "PrometheusRule")
     expected = yaml.safe_load((chart / "files" / "rules.yaml").read_text())["groups"]
@@ -215,14 +215,14 @@ def test_rules_are_the_file_s_and_name_their_runbooks(chart: Path, own: bool) ->
     assert rule["spec"]["groups"] == expected
 
 
-def test_an_alert_may_be_left_out_and_its_group_with_the_last(chart: Path) -> None:
+def test_alert_may_be_disabled_and_empty_group_disappears(chart: Path) -> None:
     rule = the(render(metrics(rules={"enabled": True, "disabled": [GONE, ALONE]}), chart), "PrometheusRule")
     assert set(alerts(rule)) == {SLOW}
     assert [group["name"] for group in rule["spec"]["groups"]] == ["recorded", "runs"]
     assert rule["spec"]["groups"][0] == yaml.safe_load(RULES)["groups"][0]
 
 
-def test_time_and_severity_of_an_alert_may_be_others(chart: Path) -> None:
+def test_duration_and_severity_of_an_alert_may_be_overridden(chart: Path) -> None:
     before = alerts(the(render(metrics(rules={"enabled": True}), chart), "PrometheusRule"))
     overrides = {SLOW: {"severity": "critical"}, GONE: {"for": "1h30m", "severity": "info"}}
     after = alerts(the(render(metrics(rules={"enabled": True, "overrides": overrides}), chart), "PrometheusRule"))
@@ -234,12 +234,12 @@ def test_time_and_severity_of_an_alert_may_be_others(chart: Path) -> None:
 
 
 @pytest.mark.parametrize("values", [{"disabled": ["Slwo"]}, {"overrides": {"Slwo": {"for": "1h"}}}])
-def test_an_alert_that_there_is_not_is_refused_with_those_that_there_are(chart: Path, values: dict[str, Any]) -> None:
+def test_unknown_alert_is_rejected_with_the_known_ones(chart: Path, values: dict[str, Any]) -> None:
     said = refused(metrics(rules={"enabled": True, **values}), chart)
     assert "metrics.rules: there is no alert Slwo; there are Alone, Gone, Slow" in said
 
 
-def test_runbooks_may_lie_elsewhere(chart: Path) -> None:
+def test_runbook_url_may_be_changed(chart: Path) -> None:
     values = {"enabled": True, "runbookURL": "https://wiki.example.com/runbooks"}
     rule = the(render(metrics(rules=values), chart), "PrometheusRule")
     assert alerts(rule)[GONE]["annotations"] == {"runbook_url": f"https://wiki.example.com/runbooks/{GONE}.md"}
@@ -254,7 +254,7 @@ def dashboards(objects: Objects) -> dict[str, dict[str, Any]]:
     return {file: one for one in maps for file in one["data"]}
 
 
-def test_each_dashboard_is_a_config_map_that_the_sidecar_finds(chart: Path) -> None:
+def test_each_dashboard_is_a_labelled_config_map(chart: Path) -> None:
     made = dashboards(render(metrics(dashboards={"enabled": True}), chart))
     assert sorted(made) == ["evalrun-fleet.json", "evalrun-run.json"]
     assert {one["metadata"]["name"] for one in made.values()} == {"evalrun-dashboard-fleet", "evalrun-dashboard-run"}
@@ -266,7 +266,7 @@ def test_each_dashboard_is_a_config_map_that_the_sidecar_finds(chart: Path) -> N
     assert not dashboards(render({}, chart))
 
 
-def test_the_chart_s_dashboards_come_through_it_as_they_are() -> None:
+def test_dashboards_are_rendered_unchanged() -> None:
     made = dashboards(render(metrics(dashboards={"enabled": True})))
     files = {file.name: json.loads(file.read_text()) for file in (CHART / "files" / "dashboards").iterdir()}
     assert files
@@ -275,7 +275,7 @@ def test_the_chart_s_dashboards_come_through_it_as_they_are() -> None:
     assert all(len(json.dumps(one)) < 256 * 1024 for one in made.values())
 
 
-def test_a_sidecar_may_look_for_other_labels_and_elsewhere(chart: Path) -> None:
+def test_sidecar_label_and_namespace_may_be_changed(chart: Path) -> None:
     values = {
         **{"enabled": True, "namespace": "monitoring", "label": "example.com/dashboards", "labelValue": "yes"},
         **{"folder": "Models", "folderAnnotation": "k8s-sidecar-target-directory", "annotations": {"a": "b"}},

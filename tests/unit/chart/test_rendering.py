@@ -63,7 +63,7 @@ def golden(objects: Objects) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_renders_what_the_golden_file_says(case: str) -> None:
+def test_rendering_equals_golden_file(case: str) -> None:
     shown = list(golden(render(case)))
     text = yaml.dump_all(shown, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
     file = GOLDEN / f"{case}.yaml"
@@ -80,7 +80,7 @@ def test_lint_finds_nothing(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_objects_are_named_once_and_have_a_place(case: str) -> None:
+def test_objects_have_unique_names_and_namespaces(case: str) -> None:
     objects = render(case)
     names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
     assert len(set(names)) == len(names)
@@ -90,7 +90,7 @@ def test_objects_are_named_once_and_have_a_place(case: str) -> None:
         assert len(name) <= 63
 
 
-def test_the_notes_tell_of_secrets_that_the_operator_may_not_see() -> None:
+def test_notes_mention_unreadable_secrets() -> None:
     arguments = ("install", "evalrun", str(CHART), "-n", "evalrun-system", "--dry-run=client")
     before = helm(*arguments).stdout.partition("NOTES:")[2]
     assert f"--clusterrole={SECRET_READER} --serviceaccount=evalrun-system:evalrun-operator" in before
@@ -102,12 +102,12 @@ def test_the_notes_tell_of_secrets_that_the_operator_may_not_see() -> None:
 # The CustomResourceDefinition -------------------------------------------------------------------------------------
 
 
-def test_the_copy_of_the_crd_is_the_generated_one() -> None:
+def test_crd_copy_equals_generated_crd() -> None:
     copy = CHART / "files" / CRD.name
     assert copy.read_text() == CRD.read_text(), "run `make generate` and commit the result"
 
 
-def test_the_crd_is_upgraded_with_the_release_and_stays_without_it() -> None:
+def test_crd_is_upgraded_with_the_release_and_survives_it() -> None:
     rendered, generated = the(render("default"), "CustomResourceDefinition"), yaml.safe_load(CRD.read_text())
     assert rendered["spec"] == generated["spec"]
     assert rendered["metadata"]["name"] == generated["metadata"]["name"]
@@ -115,14 +115,14 @@ def test_the_crd_is_upgraded_with_the_release_and_stays_without_it() -> None:
     assert not (CHART / "crds").exists(), "Helm never upgrades what is there"
 
 
-def test_the_crd_may_be_somebody_elses() -> None:
+def test_crd_installation_may_be_disabled() -> None:
     assert of_kind(render({"crds": {"install": False}}), "CustomResourceDefinition") == []
 
 
 # Values and settings ----------------------------------------------------------------------------------------------
 
 
-def test_the_defaults_are_the_operators_own(tmp_path: Path) -> None:
+def test_chart_defaults_equal_operator_defaults(tmp_path: Path) -> None:
     settings = settings_of(render("default"), tmp_path)
     (operator,) = settings.network_policy.metrics_from
     template = the(render("default"), "Deployment")["spec"]["template"]
@@ -133,7 +133,7 @@ def test_the_defaults_are_the_operators_own(tmp_path: Path) -> None:
     assert settings.model_copy(update=same) == OperatorSettings()
 
 
-def test_every_setting_of_the_operator_is_a_value(tmp_path: Path) -> None:
+def test_every_operator_setting_is_a_value(tmp_path: Path) -> None:
     settings = settings_of(render("everything"), tmp_path)
     assert settings.model_fields_set == set(OperatorSettings.model_fields)
     for name in ("image", "driver", "pods", "network_policy", "metrics"):
@@ -144,7 +144,7 @@ def test_every_setting_of_the_operator_is_a_value(tmp_path: Path) -> None:
     assert len(settings.network_policy.metrics_from) == 2
 
 
-def test_changed_settings_replace_the_operator() -> None:
+def test_changed_settings_restart_the_operator() -> None:
     def stamp(values: Mapping[str, Any]) -> str:
         template = the(render(values), "Deployment")["spec"]["template"]
         return str(template["metadata"]["annotations"]["evalrun.dev/settings"])
@@ -175,7 +175,7 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
     ],
     ids=lambda path: ".".join(path) or "top",
 )
-def test_a_value_that_nobody_knows_is_refused(path: tuple[str, ...]) -> None:
+def test_unknown_value_is_rejected(path: tuple[str, ...]) -> None:
     name = ".".join((*path, "typo"))
     done = helm("template", "evalrun", str(CHART), "--set", f"{name}=1")
     assert done.returncode != 0
@@ -206,7 +206,7 @@ def test_a_value_that_nobody_knows_is_refused(path: tuple[str, ...]) -> None:
         "metrics.dashboards.labelValue=-",
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_by_name(value: str) -> None:
+def test_value_of_wrong_type_is_rejected_by_name(value: str) -> None:
     done = helm("template", "evalrun", str(CHART), "--set", value)
     assert done.returncode != 0
     assert value.split("=", maxsplit=1)[0].replace(".", "/") in done.stderr
@@ -224,10 +224,10 @@ def page() -> ModuleType:
     return module
 
 
-def test_every_value_says_what_it_is_for(page: ModuleType) -> None:
+def test_every_value_is_documented(page: ModuleType) -> None:
     described = {value.path for value in page.documented((CHART / "values.yaml").read_text())}
     assert described == set(paths(VALUES))
 
 
-def test_the_readme_is_the_generated_one(page: ModuleType) -> None:
+def test_readme_equals_generated_readme(page: ModuleType) -> None:
     assert (CHART / "README.md").read_text() == page.readme(), "run `make generate` and commit the result"

@@ -87,7 +87,7 @@ def test_no_rule_has_a_wildcard(objects: Objects) -> None:
             assert not any("*" in value for key in rule for value in rule[key])
 
 
-def test_nothing_gives_more_rights_or_other_pods(objects: Objects) -> None:
+def test_no_rule_escalates_privileges_or_creates_pods(objects: Objects) -> None:
     for role in of_kind(objects, "Role", "ClusterRole"):
         for _, resource, verb in rights(role):
             assert verb not in {"bind", "escalate", "impersonate", "approve", "sign"}
@@ -95,7 +95,7 @@ def test_nothing_gives_more_rights_or_other_pods(objects: Objects) -> None:
             assert (resource, verb) != ("pods", "create"), "only Jobs make pods"
 
 
-def test_secrets_are_never_read_in_the_whole_cluster(objects: Objects) -> None:
+def test_secrets_are_never_readable_cluster_wide(objects: Objects) -> None:
     for namespace, what in bound(objects):
         verbs = {verb for _, resource, verb in what if resource == "secrets"}
         if namespace is None:
@@ -103,13 +103,13 @@ def test_secrets_are_never_read_in_the_whole_cluster(objects: Objects) -> None:
         assert not verbs & {"list", "watch", "update", "patch", "delete"}
 
 
-def test_in_the_whole_cluster_it_may_do_this_and_no_more() -> None:
+def test_cluster_role_has_exactly_these_permissions() -> None:
     everywhere = [what for namespace, what in bound(load("default")) if namespace is None]
     assert everywhere == [OPERATOR | {READ_NODES}]
     assert [namespace for namespace, _ in bound(load("default")) if namespace] == []
 
 
-def test_secrets_are_read_where_an_administrator_says_so() -> None:
+def test_secrets_are_readable_only_in_listed_namespaces() -> None:
     objects = load("everything")
     (reader,) = [one for one in of_kind(objects, "ClusterRole") if one["metadata"]["name"] == SECRET_READER]
     assert rights(reader) == {READ_SECRETS}
@@ -117,7 +117,7 @@ def test_secrets_are_read_where_an_administrator_says_so() -> None:
     assert within == {"team-a": {READ_SECRETS}, "team-b": {READ_SECRETS}}
 
 
-def test_in_some_namespaces_there_is_no_right_in_the_cluster() -> None:
+def test_namespaced_installation_has_no_cluster_permissions() -> None:
     objects = load("namespaced")
     assert of_kind(objects, "ClusterRole", "ClusterRoleBinding") == []
     assert dict(bound(objects)) == {
@@ -126,7 +126,7 @@ def test_in_some_namespaces_there_is_no_right_in_the_cluster() -> None:
     }
 
 
-def test_users_get_evalruns_with_the_roles_of_kubernetes() -> None:
+def test_user_roles_are_aggregated_into_kubernetes_roles() -> None:
     given: dict[str, set[Right]] = {"view": set(), "edit": set(), "admin": set()}
     for role in of_kind(load("default"), "ClusterRole"):
         for name in given:
@@ -143,7 +143,7 @@ def test_users_get_evalruns_with_the_roles_of_kubernetes() -> None:
 # The pod ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_operators_pod_is_restricted(objects: Objects) -> None:
+def test_operator_pod_is_restricted(objects: Objects) -> None:
     (deployment,) = of_kind(objects, "Deployment")
     spec = deployment["spec"]["template"]["spec"]
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -160,13 +160,13 @@ def test_the_operators_pod_is_restricted(objects: Objects) -> None:
     assert container["resources"]["limits"]["memory"]
 
 
-def test_there_is_one_operator_at_most(objects: Objects) -> None:
+def test_at_most_one_operator_runs(objects: Objects) -> None:
     (deployment,) = of_kind(objects, "Deployment")
     assert deployment["spec"]["replicas"] == 1
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
 
 
-def test_probes_ask_whether_it_works(objects: Objects) -> None:
+def test_probes_use_health_endpoints(objects: Objects) -> None:
     (deployment,) = of_kind(objects, "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     ports = {port["containerPort"]: port["name"] for port in container["ports"]}
@@ -176,7 +176,7 @@ def test_probes_ask_whether_it_works(objects: Objects) -> None:
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": health}
 
 
-def test_the_operator_reaches_drivers_and_nobody_reaches_more_than_its_health(objects: Objects) -> None:
+def test_operator_reaches_drivers_and_exposes_only_health(objects: Objects) -> None:
     (policy,) = of_kind(objects, "NetworkPolicy")
     (deployment,) = of_kind(objects, "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -195,7 +195,7 @@ def test_the_operator_reaches_drivers_and_nobody_reaches_more_than_its_health(ob
     assert to_drivers["ports"] == [{"port": HTTP_PORT, "protocol": "TCP"}]
 
 
-def test_the_selector_never_changes(objects: Objects) -> None:
+def test_selector_never_changes(objects: Objects) -> None:
     (deployment,) = of_kind(objects, "Deployment")
     assert deployment["spec"]["selector"]["matchLabels"] == {
         "app.kubernetes.io/name": "evalrun-operator",

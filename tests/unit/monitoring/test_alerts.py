@@ -76,7 +76,7 @@ def asked_in_annotations(alert: dict[str, Any]) -> Iterator[str]:
         ("evalrun_request_seconds_sum{le='5'}", "evalrun_request_seconds_sum has no label le"),
     ],
 )
-def test_what_is_not_in_the_catalogue_is_found(expression: str, problem: str) -> None:
+def test_unknown_metrics_and_labels_are_reported(expression: str, problem: str) -> None:
     assert promql.problems(expression, {}) == [problem]
 
 
@@ -88,11 +88,11 @@ def test_what_is_not_in_the_catalogue_is_found(expression: str, problem: str) ->
         'count_values("finished", evalrun:x) unless on (finished, instance) up',
     ],
 )
-def test_what_is_in_the_catalogue_is_right(expression: str) -> None:
+def test_known_metrics_and_labels_pass(expression: str) -> None:
     assert promql.problems(expression, {"evalrun:x": "max by (run) (evalrun_eta_seconds)"}) == []
 
 
-def test_every_metric_of_the_catalogue_is_known_by_its_series() -> None:
+def test_every_catalogue_metric_is_known_by_its_series() -> None:
     for metric in ALL:
         for series in metric.series:
             assert promql.problems(f"sum by ({', '.join(metric.labels) or 'job'}) ({series})", {}) == []
@@ -101,7 +101,7 @@ def test_every_metric_of_the_catalogue_is_known_by_its_series() -> None:
 # -- rules -----------------------------------------------------------------------------------------------------------
 
 
-def test_groups_and_rules_have_names_of_their_own() -> None:
+def test_groups_and_rules_have_unique_names() -> None:
     names = [group["name"] for group in GROUPS]
     rules = [rule.get("alert") or rule["record"] for rule in RULES]
     assert sorted(set(names)) == sorted(names)
@@ -121,14 +121,14 @@ def test_every_metric_and_label_of_a_rule_is_in_the_catalogue(rule: dict[str, An
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.get("alert") or rule["record"] for rule in RULES])
-def test_no_rule_goes_by_the_pod_that_was_scraped(rule: dict[str, Any]) -> None:
+def test_no_rule_uses_the_scraped_pod(rule: dict[str, Any]) -> None:
     names = promql.names_in(rule["expr"])
     matched = {label for selector in names.selectors for label, _, _ in selector.matchers}
     assert not {"pod", "instance", "job"} & (names.grouping | matched)
 
 
 @each_alert
-def test_every_alert_says_how_grave_it_is_and_what_it_is_about(alert: dict[str, Any]) -> None:
+def test_every_alert_has_severity_and_subject(alert: dict[str, Any]) -> None:
     assert set(alert["labels"]) == {"severity"}
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
     assert set(alert["annotations"]) == {"summary", "description"}
@@ -138,7 +138,7 @@ def test_every_alert_says_how_grave_it_is_and_what_it_is_about(alert: dict[str, 
     assert named <= made
 
 
-def test_a_name_that_a_user_chose_comes_into_a_query_as_a_string_only() -> None:
+def test_user_chosen_names_enter_queries_only_as_strings() -> None:
     for alert in ALERTS.values():
         for text in alert["annotations"].values():
             for form, arguments in re.findall(r'printf "((?:\\.|[^"\\])*)"((?: \$[\w.]+)*)', re.sub(r"\s+", " ", text)):
@@ -159,16 +159,16 @@ def cases() -> Iterator[tuple[str, bool]]:
 
 
 @each_alert
-def test_every_alert_is_shown_to_fire_and_not_to_fire(alert: dict[str, Any]) -> None:
+def test_every_alert_has_tests_for_firing_and_not_firing(alert: dict[str, Any]) -> None:
     assert {fires for name, fires in cases() if name == alert["alert"]} == {True, False}
 
 
 @pytest.mark.parametrize("file", PROMTOOL, ids=[file.stem for file in PROMTOOL])
-def test_promtool_evaluates_groups_in_the_order_that_they_are_written_in(file: Path) -> None:
+def test_promtool_evaluates_groups_in_file_order(file: Path) -> None:
     assert yaml.safe_load(file.read_text())["group_eval_order"] == [group["name"] for group in GROUPS]
 
 
-def test_no_test_is_about_an_alert_that_is_gone() -> None:
+def test_every_alert_test_is_about_an_existing_alert() -> None:
     assert {name for name, _ in cases()} == set(ALERTS)
 
 
@@ -180,7 +180,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
 
 
 @each_page
-def test_a_runbook_says_what_somebody_needs_at_night(page: Path) -> None:
+def test_runbook_has_the_required_sections(page: Path) -> None:
     headings = re.findall(r"^(#+ .*)$", text_of(page), re.MULTILINE)
     assert headings[0] == f"# {page.stem}"
     wanted = ["## What it means", "## What it costs", "## Look", "## Causes, and what to do", "## Resolves"]
@@ -192,18 +192,18 @@ def test_a_runbook_says_what_somebody_needs_at_night(page: Path) -> None:
     assert fences(page, "promql"), "no query to look with"
 
 
-def test_the_index_has_every_alert_with_its_severity() -> None:
+def test_index_lists_every_alert_with_its_severity() -> None:
     rows = re.findall(r"^\| \[(\w+)\]\(\1\.md\) \| (\w+) \|", text_of(RUNBOOKS / "README.md"), re.MULTILINE)
     assert dict(rows) == {name: alert["labels"]["severity"] for name, alert in ALERTS.items()}
 
 
 @pytest.mark.parametrize(("page", "query"), list(shown_queries()))
-def test_every_query_of_a_runbook_names_what_there_is(page: str, query: str) -> None:
+def test_runbook_queries_use_existing_metrics(page: str, query: str) -> None:
     assert promql.problems(query, RECORDED) == []
 
 
 @each_page
-def test_a_runbook_names_dashboards_values_and_fields_that_there_are(page: Path) -> None:
+def test_runbooks_name_existing_dashboards_values_and_fields(page: Path) -> None:
     values = yaml.safe_load((ROOT / "helm" / "evalrun" / "values.yaml").read_text())
     crd = yaml.safe_load((ROOT / "helm" / "evalrun" / "files" / "evalrun.dev_evalruns.yaml").read_text())
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]

@@ -71,24 +71,24 @@ def links(of: object) -> list[str]:
 # -- the files -------------------------------------------------------------------------------------------------------
 
 
-def test_the_files_are_generated_from_the_code(tmp_path: Path) -> None:
+def test_dashboard_files_equal_generated_dashboards(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "evalrun_monitoring", tmp_path], check=True)
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {path.name: path.read_bytes() for path in FOLDER.iterdir()} == made, "run `make generate`"
 
 
-def test_a_dashboard_that_is_no_more_leaves_no_file(tmp_path: Path) -> None:
+def test_file_of_a_removed_dashboard_is_deleted(tmp_path: Path) -> None:
     (tmp_path / "evalrun-old.json").write_text("{}")
     subprocess.run([sys.executable, "-m", "evalrun_monitoring", tmp_path], check=True)
     assert {path.stem for path in tmp_path.iterdir()} == UIDS
 
 
-def test_files_are_named_by_the_uids() -> None:
+def test_files_are_named_by_uid() -> None:
     assert {uid: board["uid"] for uid, board in BOARDS.items()} == {uid: uid for uid in UIDS}
 
 
 @each_board
-def test_grafana_s_own_model_reads_a_file_and_loses_nothing(board: dict[str, Any]) -> None:
+def test_grafana_model_round_trips_a_file(board: dict[str, Any]) -> None:
     register_default_plugins()
     again = json.loads(json.dumps(Dashboard.from_json(board), cls=JSONEncoder))
     for panel in again["panels"]:
@@ -101,11 +101,11 @@ def test_grafana_s_own_model_reads_a_file_and_loses_nothing(board: dict[str, Any
 # -- queries ---------------------------------------------------------------------------------------------------------
 
 
-def test_queries_name_what_the_catalogue_has() -> None:
+def test_queries_use_catalogue_metrics() -> None:
     assert not {query: wrong for query in QUERIES if (wrong := problems(query.expr, {}))}
 
 
-def test_legends_name_labels_that_the_queries_keep() -> None:
+def test_legends_use_labels_that_queries_keep() -> None:
     for query in QUERIES:
         names = names_in(query.expr)
         raw = {label for metric in names.metrics for label in labels_of(metric, {}) or ()} | {"job", "instance"}
@@ -117,7 +117,7 @@ def test_every_metric_is_on_a_dashboard() -> None:
     assert not [metric.name for metric in ALL if not asked & set(metric.series)]
 
 
-def test_prometheus_understands_every_query(tmp_path: Path) -> None:
+def test_prometheus_parses_every_query(tmp_path: Path) -> None:
     rules = [
         {"record": f"query:number_{number}", "expr": fill(query.expr, VALUES)} for number, query in enumerate(QUERIES)
     ]
@@ -126,7 +126,7 @@ def test_prometheus_understands_every_query(tmp_path: Path) -> None:
     assert f"SUCCESS: {len(QUERIES)} rules found" in promtool("check", "rules", file)
 
 
-def test_counters_are_read_by_what_they_grow() -> None:
+def test_counters_are_queried_by_growth() -> None:
     """Or by their first value, where they have begun since the last step."""
     counter = re.compile(r"(\w*\(?)\b(evalrun_\w+(?:_total|_bucket|_count))\b")
     begun = re.compile(r"\((evalrun_\w+(?:{[^}]*})?) unless \1 offset \$__interval\)")
@@ -135,7 +135,7 @@ def test_counters_are_read_by_what_they_grow() -> None:
             assert before in {"rate(", "increase("}, f"{name} in {query}"
 
 
-def test_names_that_users_chose_stand_where_they_cannot_end_a_text() -> None:
+def test_user_chosen_names_cannot_terminate_a_string() -> None:
     """In backticks, where nothing but a backtick ends it; in double quotes Grafana does not escape double quotes."""
     for query in QUERIES:
         for name in ("model", "task", "metric"):
@@ -147,7 +147,7 @@ def test_names_that_users_chose_stand_where_they_cannot_end_a_text() -> None:
 
 
 @each_panel
-def test_a_panel_asks_a_question_and_says_how_to_read_it(panel: dict[str, Any]) -> None:
+def test_panel_title_is_a_question_and_description_answers_it(panel: dict[str, Any]) -> None:
     assert panel["title"].endswith("?")
     assert panel["title"][0].isupper()
     assert len(panel["title"]) <= 60
@@ -156,13 +156,13 @@ def test_a_panel_asks_a_question_and_says_how_to_read_it(panel: dict[str, Any]) 
 
 
 @each_panel
-def test_a_title_is_not_cut(panel: dict[str, Any]) -> None:
+def test_titles_fit_their_panels(panel: dict[str, Any]) -> None:
     """Seen at 1440 pixels: a column is 58 wide, a letter 7.5, and the sign for the description takes its room."""
     assert len(panel["title"]) * 7.5 <= panel["gridPos"]["w"] * 58 - 70
 
 
 @each_panel
-def test_a_table_s_columns_fit_on_the_page(panel: dict[str, Any]) -> None:
+def test_table_columns_fit_on_the_page(panel: dict[str, Any]) -> None:
     """Of 1440 pixels; columns of names share what the others leave."""
     if panel["type"] == "table":
         width = dict.fromkeys(shown(panel).values(), 0)
@@ -193,7 +193,7 @@ def shown(panel: dict[str, Any]) -> dict[str, str]:
 
 
 @each_panel
-def test_a_table_s_columns_come_from_its_queries(panel: dict[str, Any]) -> None:
+def test_table_columns_come_from_its_queries(panel: dict[str, Any]) -> None:
     if panel["type"] == "table":
         kept = {label for target in panel["targets"] for label in names_in(target["expr"]).grouping}
         numbers = {f"Value #{target['refId']}" for target in panel["targets"]}
@@ -226,7 +226,7 @@ def test_rows_are_full(board: dict[str, Any]) -> None:
 
 
 @each_board
-def test_panels_are_told_apart(board: dict[str, Any]) -> None:
+def test_panels_have_unique_ids(board: dict[str, Any]) -> None:
     for key in ("id", "title"):
         values = [panel[key] for panel in board["panels"]]
         assert len(values) == len(set(values))
@@ -236,7 +236,7 @@ def test_panels_are_told_apart(board: dict[str, Any]) -> None:
 
 
 @each_board
-def test_links_lead_to_dashboards_and_variables_that_there_are(board: dict[str, Any]) -> None:
+def test_links_lead_to_existing_dashboards_and_variables(board: dict[str, Any]) -> None:
     found = links(board["panels"]) + [link["url"] for link in board["links"]]
     assert found
     for link in found:
@@ -249,25 +249,25 @@ def test_links_lead_to_dashboards_and_variables_that_there_are(board: dict[str, 
 
 
 @each_board
-def test_each_dashboard_leads_to_all_others(board: dict[str, Any]) -> None:
+def test_each_dashboard_links_to_all_others(board: dict[str, Any]) -> None:
     assert {link["url"] for link in board["links"]} == {f"/d/{uid}" for uid in UIDS - {board["uid"]}}
 
 
 @each_board
-def test_weeks_of_scores_are_not_asked_of_the_others(board: dict[str, Any]) -> None:
+def test_time_range_of_scores_is_not_passed_to_other_dashboards(board: dict[str, Any]) -> None:
     for link in board["links"]:
         assert link["keepTime"] == ("evalrun-scores" not in {board["uid"], link["url"].removeprefix("/d/")})
     assert not [link for link in links(board["panels"]) if "evalrun-scores" in link and "__url_time_range" in link]
 
 
-def test_runs_are_a_click_away_from_where_they_are_listed() -> None:
+def test_listed_runs_link_to_their_dashboards() -> None:
     for uid, panel in PANELS:
         if panel["type"] == "table" and "run" in shown(panel):
             assert any(link.startswith("/d/evalrun-run?") for link in links(panel)), f"{uid}: {panel['title']}"
 
 
 @each_board
-def test_what_stands_in_a_link_is_encoded(board: dict[str, Any]) -> None:
+def test_link_values_are_encoded(board: dict[str, Any]) -> None:
     """A name may hold what an address reads as its own: & or #, or a slash."""
     for link in links(board):
         for found in re.findall(r"\$\{([^}]*)\}", link):
@@ -289,7 +289,7 @@ def test_names_are_shown_as_plain_text(panel: dict[str, Any]) -> None:
 
 
 @each_board
-def test_the_data_source_is_chosen_by_who_looks(board: dict[str, Any]) -> None:
+def test_viewer_chooses_the_data_source(board: dict[str, Any]) -> None:
     assert variables(board)["datasource"]["type"] == "datasource"
     sources = [panel["datasource"] for panel in board["panels"] if panel["type"] != "row"]
     sources += [target["datasource"] for panel in board["panels"] for target in panel.get("targets", [])]
@@ -298,13 +298,13 @@ def test_the_data_source_is_chosen_by_who_looks(board: dict[str, Any]) -> None:
 
 
 @each_board
-def test_variables_are_used_and_there(board: dict[str, Any]) -> None:
+def test_variables_are_defined_and_used(board: dict[str, Any]) -> None:
     used = {name for text in texts(board) for name in re.findall(r"\$\{?([a-z]\w*)", text)}
     assert used == set(variables(board))
 
 
 @each_board
-def test_values_of_variables_are_asked_from_the_catalogue(board: dict[str, Any]) -> None:
+def test_variable_values_come_from_catalogue_metrics(board: dict[str, Any]) -> None:
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
             selector, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]).groups()  # type: ignore[union-attr]

@@ -137,7 +137,7 @@ def told(metric: Metric) -> Iterator[Series]:
                 yield series(f"{metric.name}_sum", f"0+1x{STEPS}", labels)
 
 
-def test_every_query_finds_what_is_exported(tmp_path: Path) -> None:
+def test_every_query_finds_exported_series(tmp_path: Path) -> None:
     """None asks for a label's value, or joins by labels, that no series has."""
     process = ("up", "process_start_time_seconds", "process_resident_memory_bytes", "process_open_fds")
     counted = ("process_cpu_seconds_total", "process_max_fds")
@@ -152,7 +152,7 @@ def test_every_query_finds_what_is_exported(tmp_path: Path) -> None:
 # -- runs ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_whose_driver_is_replaced_goes_on_in_the_same_line(tmp_path: Path) -> None:
+def test_run_with_a_replaced_driver_stays_one_line(tmp_path: Path) -> None:
     """The next driver's counters begin at 0; for a moment both are there."""
     half, name = STEPS // 2, "evalrun_items_committed_total"
     before = series(name, f"0+30x{half}", of("busy", status="ok", **DRIVER))
@@ -179,7 +179,7 @@ def test_two_drivers_of_a_run_count_once(tmp_path: Path) -> None:
     )
 
 
-def test_a_finished_run_still_says_how_far_it_came(tmp_path: Path) -> None:
+def test_finished_run_shows_its_final_progress(tmp_path: Path) -> None:
     """Its driver is gone; of items that are lost with a failed run the operator knows nothing."""
     half = STEPS // 2
     gone = [
@@ -200,7 +200,7 @@ def test_a_finished_run_still_says_how_far_it_came(tmp_path: Path) -> None:
     )
 
 
-def test_money_is_gpu_hours_times_the_price_of_one(tmp_path: Path) -> None:
+def test_cost_is_gpu_hours_times_price(tmp_path: Path) -> None:
     """Four GPUs for an hour, at first loading."""
     held = [
         series(
@@ -228,7 +228,7 @@ def test_money_is_gpu_hours_times_the_price_of_one(tmp_path: Path) -> None:
     )
 
 
-def test_the_queue_is_what_has_not_begun(tmp_path: Path) -> None:
+def test_queue_contains_runs_that_have_not_started(tmp_path: Path) -> None:
     phases = {"first": "Queued", "second": "Pending", "busy": "Running", "done": "Succeeded"}
     known = [constant("evalrun_run_phase", 1, of(run, phase=phase, **OPERATOR)) for run, phase in phases.items()]
     born = {"first": 600, "second": 3000, "busy": 0, "done": 0}
@@ -248,7 +248,7 @@ def test_the_queue_is_what_has_not_begun(tmp_path: Path) -> None:
     [(["Passed"], 0), (["Passed", "Inconclusive"], 1), (["Inconclusive", "Failed", "Passed"], 2)],
     ids=str,
 )
-def test_the_worst_verdict_of_all_gates_counts(said: list[str], worst: int, tmp_path: Path) -> None:
+def test_worst_verdict_of_all_gates_counts(said: list[str], worst: int, tmp_path: Path) -> None:
     gates = [
         constant(
             "evalrun_gate", 1, of("busy", **SCORE | {"task": f"task-{number}"}, gate="min", verdict=one, **OPERATOR)
@@ -258,7 +258,7 @@ def test_the_worst_verdict_of_all_gates_counts(said: list[str], worst: int, tmp_
     Hour(tmp_path, *gates).answers((asked("evalrun-run", "Do its gates pass?"), [({}, worst)]))
 
 
-def test_a_suspended_run_asks_for_no_gpus(tmp_path: Path) -> None:
+def test_suspended_run_requests_no_gpus(tmp_path: Path) -> None:
     phases = {"busy": "Running", "first": "Queued", "resting": "Suspended"}
     known = [constant("evalrun_run_phase", 1, of(run, phase=phase, **OPERATOR)) for run, phase in phases.items()]
     gpus = [constant("evalrun_run_gpus", 8, of(run, **OPERATOR)) for run in phases]
@@ -282,7 +282,7 @@ def newest(labels: dict[str, str]) -> dict[str, str]:
     return {"run_namespace": "team-a", **labels}
 
 
-def test_a_score_is_that_of_the_run_that_finished_last(tmp_path: Path) -> None:
+def test_newest_score_is_of_the_run_that_finished_last(tmp_path: Path) -> None:
     """Not that of the better one, nor of the one with the greater name; each model and task for itself."""
     other = SCORE | {"model": "qwen"}
     runs = [*finished("z-old", 900, 0.9), *finished("a-new", 1800, 0.5), *finished("b", 600, 0.25, model="qwen")]
@@ -297,7 +297,7 @@ def test_a_score_is_that_of_the_run_that_finished_last(tmp_path: Path) -> None:
     hour.answers((asked("evalrun-scores", question, 0), [(newest(SCORE), 0.9), (newest(other), 0.25)]), at=1200)
 
 
-def test_the_interval_of_a_single_score_has_the_names_that_it_is_filled_by(tmp_path: Path) -> None:
+def test_interval_of_a_single_score_has_the_names_for_its_band(tmp_path: Path) -> None:
     runs = [*finished("a", 900, 0.5), *finished("b", 600, 0.25, model="qwen")]
     question = "Does ${task} get better?"
     Hour(tmp_path, *runs).answers(
@@ -308,7 +308,7 @@ def test_the_interval_of_a_single_score_has_the_names_that_it_is_filled_by(tmp_p
     )
 
 
-def test_a_gate_is_marked_when_the_newest_run_failed_it(tmp_path: Path) -> None:
+def test_gate_is_marked_when_the_newest_run_fails_it(tmp_path: Path) -> None:
     """Once: points at every step would run together."""
     old, new = of("old", **SCORE, gate="min", **OPERATOR), of("new", **SCORE, gate="min", **OPERATOR)
     ended = 1800 // STEP_S
@@ -327,7 +327,7 @@ def test_a_gate_is_marked_when_the_newest_run_failed_it(tmp_path: Path) -> None:
     hour.answers((bound, bounds), (marks, []), (asked("evalrun-scores", "How many of them failed a gate?"), [({}, 1)]))
 
 
-def test_an_operator_that_is_replaced_marks_no_gate_again(tmp_path: Path) -> None:
+def test_replaced_operator_does_not_mark_gates_again(tmp_path: Path) -> None:
     half = STEPS // 2
     gate = of("busy", **SCORE, gate="min", verdict="Failed")
     replaced = [
@@ -339,7 +339,7 @@ def test_an_operator_that_is_replaced_marks_no_gate_again(tmp_path: Path) -> Non
     hour.answers((marks, []), at=(half + 1) * STEP_S)
 
 
-def test_each_event_is_counted_in_one_step_the_first_as_well(tmp_path: Path) -> None:
+def test_each_event_including_the_first_is_counted_in_one_step(tmp_path: Path) -> None:
     """A counter of errors begins with the first: at 1, from nothing. Bars are five minutes each."""
     label = {"error": "ApiError"}
     begun = 600 + STEP_S
@@ -354,7 +354,7 @@ def test_each_event_is_counted_in_one_step_the_first_as_well(tmp_path: Path) -> 
         hour.answers((failed, [(label, counted)]), at=at)
 
 
-def test_a_final_score_takes_the_place_of_the_running_one(tmp_path: Path) -> None:
+def test_final_score_replaces_the_running_one(tmp_path: Path) -> None:
     running = series("evalrun_score", f"0.7x{STEPS}", of("busy", **SCORE, final="false", better="higher", **DRIVER))
     labels = {"task": "arc", "metric": "acc", "filter": "none"}
     hour = Hour(tmp_path, running, *finished("busy", 1800, 0.5))
@@ -363,7 +363,7 @@ def test_a_final_score_takes_the_place_of_the_running_one(tmp_path: Path) -> Non
     hour.answers((asked("evalrun-run", question), [(labels, 0.5)]))
 
 
-def test_the_row_of_a_finished_run_leads_to_its_own_time(tmp_path: Path) -> None:
+def test_row_of_a_finished_run_links_to_its_time_range(tmp_path: Path) -> None:
     created = constant("evalrun_run_created_timestamp_seconds", 600.25, of("done", **OPERATOR))
     columns = asked_columns("Which runs ended, and how?")
     Hour(tmp_path, created, *finished("done", 1800, 0.5)).answers(
@@ -372,7 +372,7 @@ def test_the_row_of_a_finished_run_leads_to_its_own_time(tmp_path: Path) -> None
     )
 
 
-def test_a_run_that_ended_before_the_time_shown_is_not_in_its_table(tmp_path: Path) -> None:
+def test_run_that_ended_before_the_time_range_is_not_listed(tmp_path: Path) -> None:
     ended = [
         *(constant("evalrun_run_phase", 1, of(run, phase="Succeeded", **OPERATOR)) for run in ("early", "late")),
         *finished("early", 600, 0.5),
@@ -399,7 +399,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_whatever_a_model_is_called_its_scores_are_found_and_no_others(name: str, tmp_path: Path) -> None:
+def test_scores_are_found_for_any_model_name(name: str, tmp_path: Path) -> None:
     name = label_value(name)
     runs = [*finished("a", 900, 0.5, model=name), *finished("b", 900, 0.25, model="aXb"), *finished("c", 900, 0.75)]
     score = asked("evalrun-scores", "Does ${task} get better?", 0, model=name)

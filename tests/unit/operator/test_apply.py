@@ -45,7 +45,7 @@ def do(api: FakeApi, *changes: Change, plan: ReconcilePlan | None = None) -> lis
     return api.log
 
 
-def test_children_come_first_then_the_status_then_events() -> None:
+def test_children_are_written_first_then_status_then_events() -> None:
     changes = (
         Create(CONFIG_MAPS, manifest("config")),
         Create(JOBS, manifest("driver")),
@@ -62,18 +62,18 @@ def test_children_come_first_then_the_status_then_events() -> None:
     ]
 
 
-def test_a_status_that_is_there_is_not_written_again() -> None:
+def test_unchanged_status_is_not_written() -> None:
     assert do(FakeApi(), plan=ReconcilePlan(None, EvalRunStatus(phase=Phase.STARTING))) == []
 
 
-def test_a_status_that_meets_a_newer_object_is_decided_anew_and_tells_nothing() -> None:
+def test_status_conflict_is_retried_without_events() -> None:
     api = FakeApi().failing("apply", EVALRUNS, conflict())
     with pytest.raises(Conflict):
         do(api, Create(JOBS, manifest("driver")))
     assert api.log == ["create Job driver"]
 
 
-def test_a_run_whose_time_is_over_is_deleted_and_gets_no_status() -> None:
+def test_expired_run_is_deleted_without_a_status() -> None:
     assert do(FakeApi(), plan=ReconcilePlan(None, RUNNING, delete_run=True)) == [f"delete EvalRun x {UID} None"]
 
 
@@ -81,40 +81,40 @@ def child(kind: Kind, uid: str, **metadata: Any) -> FakeApi:
     return FakeApi().having(kind, "driver", metadata={"labels": names.run_labels(uid), **metadata})
 
 
-def test_a_child_that_is_there_is_left_as_it_is() -> None:
+def test_existing_child_is_left_alone() -> None:
     assert do(child(JOBS, UID), Create(JOBS, manifest("driver"))) == ["status Running at 7", "event Running"]
 
 
-def test_a_child_on_its_way_out_is_waited_for() -> None:
+def test_terminating_child_is_awaited() -> None:
     with pytest.raises(Conflict, match="being deleted"):
         do(child(JOBS, UID, deletionTimestamp="2026-01-01T12:00:00Z"), Create(JOBS, manifest("driver")))
 
 
-def test_a_child_of_an_earlier_run_of_the_same_name_is_waited_for() -> None:
+def test_child_of_an_earlier_run_of_the_same_name_is_awaited() -> None:
     with pytest.raises(Conflict, match="earlier run"):
         do(child(JOBS, "another"), Create(JOBS, manifest("driver")))
 
 
-def test_a_stranger_of_a_childs_name_is_not_taken_for_one() -> None:
+def test_foreign_object_with_a_childs_name_is_refused() -> None:
     with pytest.raises(
         ChildRefused, match="does not belong to this run; hint: delete it, or give the run another name"
     ):
         do(FakeApi().having(JOBS, "driver"), Create(JOBS, manifest("driver")))
 
 
-def test_the_runs_secret_needs_no_right_to_read_secrets() -> None:
+def test_creating_the_secret_needs_no_permission_to_read_secrets() -> None:
     api = child(SECRETS, UID).failing("metadata", SECRETS, Forbidden("get", "no", status=403))
     assert do(api, Create(SECRETS, manifest("driver"))) == ["status Running at 7", "event Running"]
 
 
-def test_a_child_that_was_there_and_is_gone_is_made_at_the_next_look() -> None:
+def test_child_deleted_meanwhile_is_created_at_the_next_reconcile() -> None:
     api = child(JOBS, UID).failing("metadata", JOBS, NotFound("get", "gone", status=404))
     with pytest.raises(Conflict, match="retrying"):
         do(api, Create(JOBS, manifest("driver")))
 
 
 @pytest.mark.parametrize("error", [Invalid("create", "spec.template: too bad"), Forbidden("create", "exceeded quota")])
-def test_a_refused_child_is_named_with_the_reason_and_nothing_after_it_is_written(error: Invalid | Forbidden) -> None:
+def test_refused_child_is_reported_and_stops_further_writes(error: Invalid | Forbidden) -> None:
     api = FakeApi().failing("create", JOBS, error)
     with pytest.raises(ChildRefused, match=f"the Job driver was refused: {error.message}"):
         do(api, Create(CONFIG_MAPS, manifest("config")), Create(JOBS, manifest("driver")))
@@ -122,12 +122,12 @@ def test_a_refused_child_is_named_with_the_reason_and_nothing_after_it_is_writte
 
 
 @pytest.mark.parametrize("error", [NotFound("x", "gone"), Conflict("x", "another uid")])
-def test_what_is_to_go_and_is_gone_is_fine(error: NotFound | Conflict) -> None:
+def test_deleting_a_deleted_object_succeeds(error: NotFound | Conflict) -> None:
     api = FakeApi().failing("delete", JOBS, error)
     assert do(api, Delete(JOBS, "driver", "u-1")) == ["status Running at 7", "event Running"]
 
 
-def test_an_event_says_what_about_whom_and_is_not_repeated() -> None:
+def test_event_names_its_run_and_is_not_repeated() -> None:
     api = FakeApi()
     do(api)
     do(api)
@@ -138,5 +138,5 @@ def test_an_event_says_what_about_whom_and_is_not_repeated() -> None:
     assert len(event["metadata"]["name"]) <= 63
 
 
-def test_nobody_to_tell_is_no_failure() -> None:
+def test_unwritable_event_is_not_a_failure() -> None:
     do(FakeApi().failing("create", EVENTS, Forbidden("create", "namespace is being terminated", status=403)))

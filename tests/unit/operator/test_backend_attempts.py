@@ -52,7 +52,7 @@ def replicas(*manifests: dict[str, Any]) -> ObservedReplicas:
         ([("Running", {"exit_code": 0})], DriverPhase.SUCCEEDED),
     ],
 )
-def test_the_pod_tells_how_far_a_driver_is(there: list[tuple[str, dict[str, Any]]], phase: DriverPhase) -> None:
+def test_driver_phase_follows_its_pod(there: list[tuple[str, dict[str, Any]]], phase: DriverPhase) -> None:
     of = job()
     assert driver(of, *(pod(of, kind, **changes) for kind, changes in there)).phase is phase
 
@@ -66,16 +66,16 @@ def test_the_pod_tells_how_far_a_driver_is(there: list[tuple[str, dict[str, Any]
         ("FailureTarget", DriverPhase.FAILED),
     ],
 )
-def test_the_job_tells_that_it_ended_even_if_its_pods_are_gone(condition: str, phase: DriverPhase) -> None:
+def test_ended_job_decides_without_its_pods(condition: str, phase: DriverPhase) -> None:
     assert driver(job(conditions=[(condition, "x")])).phase is phase
 
 
-def test_a_driver_that_is_being_deleted_is_leaving_whatever_else() -> None:
+def test_driver_being_deleted_is_leaving() -> None:
     of = job(deleting=True, conditions=[("Complete", "x")])
     assert driver(of, pod(of, true=["Ready"])).phase is DriverPhase.LEAVING
 
 
-def test_a_driver_past_its_deadline_still_says_its_last_words() -> None:
+def test_driver_past_its_deadline_still_reports_its_result() -> None:
     failing = job(conditions=[("FailureTarget", "DeadlineExceeded")])
     assert driver(failing, pod(failing, deleted="2026-01-01T12:30:00Z")).phase is DriverPhase.WAITING
     stopped = WORDS.model_copy(update={"phase": Phase.SUSPENDED})
@@ -83,7 +83,7 @@ def test_a_driver_past_its_deadline_still_says_its_last_words() -> None:
     assert (end.phase, end.reason, end.result) == (DriverPhase.FAILED, Reason.DEADLINE_EXCEEDED, stopped)
 
 
-def test_of_several_pods_the_newest_counts() -> None:
+def test_newest_of_several_pods_counts() -> None:
     of = job()
     old = pod(of, "Failed", name="old", exit_code=143, created="2026-01-01T12:00:00Z")
     new = pod(of, name="new", true=["Ready"], created="2026-01-01T12:05:00Z")
@@ -91,7 +91,7 @@ def test_of_several_pods_the_newest_counts() -> None:
     assert (seen.phase, seen.address, seen.exit_code) == (DriverPhase.READY, "10.1.2.3", 143)
 
 
-def test_nobody_is_asked_at_the_address_of_a_pod_that_leaves() -> None:
+def test_terminating_pod_has_no_address() -> None:
     of = job()
     assert driver(of, pod(of, deleted="2026-01-01T12:10:00Z")).address is None
     assert driver(of, pod(of, "Pending")).address is None
@@ -100,7 +100,7 @@ def test_nobody_is_asked_at_the_address_of_a_pod_that_leaves() -> None:
 # How it ended -----------------------------------------------------------------------------------------------------
 
 
-def test_a_driver_that_succeeded_says_what_the_run_came_to() -> None:
+def test_succeeded_driver_reports_the_result() -> None:
     of = job(conditions=[("Complete", "CompletionsReached")], status={"completionTime": "2026-01-01T12:31:00Z"})
     end = driver(of, pod(of, "Succeeded", exit_code=0, message=WORDS.fit().decode()))
     assert end == ObservedDriver(
@@ -108,7 +108,7 @@ def test_a_driver_that_succeeded_says_what_the_run_came_to() -> None:
     )
 
 
-def test_the_last_pod_to_end_decides_and_of_a_success_the_one_that_succeeded() -> None:
+def test_last_pod_decides_unless_another_succeeded() -> None:
     failed = job(conditions=[("Failed", "PodFailurePolicy")])
     first = pod(failed, "Failed", name="first", exit_code=143, finished="2026-01-01T12:01:00Z")
     second = pod(failed, "Failed", name="second", exit_code=2, finished="2026-01-01T12:02:00Z")
@@ -120,34 +120,34 @@ def test_the_last_pod_to_end_decides_and_of_a_success_the_one_that_succeeded() -
 
 
 @pytest.mark.parametrize("message", ["", "Traceback: boom", "{}", '{"phase": "Dancing"}', '{"phase":', "null", "[1]"])
-def test_a_driver_that_died_without_words_shows_the_end_of_its_log(message: str) -> None:
+def test_driver_without_a_result_shows_the_end_of_its_log(message: str) -> None:
     of = job(conditions=[("Failed", "BackoffLimitExceeded")])
     end = driver(of, pod(of, "Failed", exit_code=1, message=message))
     assert end.result is None
     assert end.detail == (f"exit code 1: {message}" if message else "exit code 1")
 
 
-def test_of_a_long_log_the_end_is_shown() -> None:
+def test_long_log_is_cut_to_its_end() -> None:
     of = job(conditions=[("Failed", "BackoffLimitExceeded")])
     detail = driver(of, pod(of, "Failed", exit_code=1, message="x" * 4000 + "the reason")).detail
     assert detail.endswith("the reason")
     assert len(detail) < 700
 
 
-def test_words_of_a_pod_that_was_replaced_are_no_result() -> None:
+def test_message_of_a_replaced_pod_is_not_a_result() -> None:
     of = job()
     old = pod(of, "Failed", name="old", exit_code=143, message=WORDS.to_json(), created="2026-01-01T11:00:00Z")
     assert driver(of, old, pod(of)).result is None
 
 
-def test_a_driver_without_memory_is_told_apart() -> None:
+def test_oom_killed_driver_has_reason_out_of_memory() -> None:
     of = job(conditions=[("Failed", "BackoffLimitExceeded")])
     end = driver(of, pod(of, "Failed", exit_code=137, reason="OOMKilled"))
     assert (end.reason, end.exit_code) == (Reason.OUT_OF_MEMORY, 137)
     assert "memory" in end.detail
 
 
-def test_a_driver_whose_pod_is_gone_is_told_by_its_job() -> None:
+def test_driver_without_a_pod_is_described_by_its_job() -> None:
     end = driver(job(conditions=[("Failed", "BackoffLimitExceeded")]))
     assert (end.detail, end.exit_code) == ("Job said BackoffLimitExceeded", None)
     assert end.ended_at == datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
@@ -177,20 +177,20 @@ def test_a_driver_whose_pod_is_gone_is_told_by_its_job() -> None:
         ),
     ],
 )
-def test_people_are_told_why_a_pod_does_not_start(changes: dict[str, Any], detail: str) -> None:
+def test_detail_says_why_a_pod_does_not_start(changes: dict[str, Any], detail: str) -> None:
     of, many = job(), job("replica")
     assert driver(of, pod(of, "Pending", **changes)).detail == detail
     waiting = replicas(many, *(pod(many, "Pending", index=index, **changes) for index in range(2)))
     assert waiting.detail == (f"2 of 3 cannot start: {detail}" if detail else "")
 
 
-def test_people_are_told_that_a_driver_is_being_replaced() -> None:
+def test_detail_says_that_a_driver_is_being_replaced() -> None:
     of = job()
     detail = driver(of, pod(of, "Failed", exit_code=143, true=["DisruptionTarget"])).detail
     assert detail.startswith("its pod is being replaced: disrupted")
 
 
-def test_a_driver_that_a_queue_holds_back_says_so() -> None:
+def test_detail_says_that_a_queue_suspends_a_driver() -> None:
     of = job(spec={"suspend": True}, labels={"kueue.x-k8s.io/queue-name": "default"})
     assert driver(of).detail == "its Job is suspended by the queue default"
 
@@ -198,7 +198,7 @@ def test_a_driver_that_a_queue_holds_back_says_so() -> None:
 # Replicas ---------------------------------------------------------------------------------------------------------
 
 
-def test_replicas_are_counted_by_what_they_hold_and_by_what_runs() -> None:
+def test_replicas_are_counted_by_active_and_running_pods() -> None:
     of = job("replica")
     seen = replicas(
         of,
@@ -211,12 +211,12 @@ def test_replicas_are_counted_by_what_they_hold_and_by_what_runs() -> None:
     assert (seen.count, seen.active, seen.running, seen.ended, seen.queued) == (3, 3, 1, False, False)
 
 
-def test_indexes_that_are_closed_are_no_replicas() -> None:
+def test_completed_indexes_are_not_replicas() -> None:
     of = job("replica", status={"completedIndexes": "0"}, spec={"parallelism": 4, "completions": 4})
     assert replicas(of, pod(of, index=1)).count == 3
 
 
-def test_replicas_wait_in_a_queue_while_it_holds_them_back() -> None:
+def test_suspended_replicas_are_queued() -> None:
     queue = {"kueue.x-k8s.io/queue-name": "q"}
     waiting = replicas(job("replica", labels=queue, spec={"suspend": True}))
     assert waiting.queued
@@ -229,19 +229,19 @@ def test_replicas_end_all_together(condition: str) -> None:
     assert replicas(job("replica", conditions=[(condition, "x")])).ended
 
 
-def test_people_are_told_what_the_last_replica_died_of_until_the_next_one_runs() -> None:
+def test_detail_says_what_the_last_replica_died_of_until_it_is_replaced() -> None:
     of = job("replica")
     dead = pod(of, "Failed", index=1, name="r-1", exit_code=1, message="CUDA error")
     assert replicas(of, pod(of, index=0), dead).detail == "r-1: exit code 1: CUDA error"
     assert replicas(of, pod(of, index=0), dead, pod(of, index=1)).detail == ""
 
 
-def test_people_are_told_which_replicas_were_given_up() -> None:
+def test_detail_names_replicas_that_are_not_replaced() -> None:
     of = job("replica", status={"failedIndexes": "1,3-5"})
     assert replicas(of).detail == "replicas that failed too often are not replaced: 1,3-5"
 
 
-def test_attempts_are_told_apart_and_strangers_left_out() -> None:
+def test_attempts_are_separated_and_foreign_jobs_ignored() -> None:
     stranger = job(attempt=7)
     stranger["metadata"]["ownerReferences"] = []
     first, second = job(attempt=1, conditions=[("Failed", "x")]), job(attempt=2)
@@ -292,13 +292,13 @@ def survives(there: Objects) -> None:
 
 @UNHURRIED
 @given(st.lists(st.dictionaries(KEYS, ANYTHING), max_size=3), st.lists(st.dictionaries(KEYS, ANYTHING), max_size=3))
-def test_children_of_any_shape_are_survived(jobs: list[dict[str, Any]], pods: list[dict[str, Any]]) -> None:
+def test_arbitrary_children_do_not_raise(jobs: list[dict[str, Any]], pods: list[dict[str, Any]]) -> None:
     survives(Objects({JOBS: jobs, PODS: pods}, frozenset({"node-1"})))
 
 
 @UNHURRIED
 @given(st.data())
-def test_children_of_which_any_part_is_something_else_are_survived(data: st.DataObject) -> None:
+def test_children_with_any_malformed_part_do_not_raise(data: st.DataObject) -> None:
     of = job(
         data.draw(st.sampled_from(["driver", "replica", "other"])),
         data.draw(st.text(max_size=5) | st.sampled_from(["1", "2", "01", "²", "1e3"])),
@@ -317,7 +317,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return [(value, key) for key in keys] + [place for key in keys for place in _places(value[key])]
 
 
-def test_labels_that_say_nothing_make_no_attempt() -> None:
+def test_invalid_labels_make_no_attempt() -> None:
     odd = [job(attempt=word) for word in ("0", "-1", "", "one", "²", "9" * 30)]
     assert backend().attempts(objects(*odd, job("cook"))) == {}
     assert LABELS["evalrun.dev/run"] == UID

@@ -30,21 +30,21 @@ def deleted(some: tuple[Change, ...]) -> set[str]:
 # Made once --------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_there_is_not_made_again() -> None:
+def test_existing_children_are_not_created_again() -> None:
     desired = DesiredState(1, Desired.RUNNING, Desired.RUNNING, count=3)
     assert changes(desired, objects(job(), job("replica"))) == ()
 
 
-def test_what_is_kept_is_left_alone_there_or_not() -> None:
+def test_unchanged_children_are_left_alone() -> None:
     assert changes(DesiredState(1)) == ()
     assert changes(DesiredState(1), objects(job(), job("replica", conditions=[("Failed", "x")]))) == ()
 
 
-def test_a_driver_that_failed_is_not_made_again_under_its_number() -> None:
+def test_failed_driver_is_not_created_again_in_its_attempt() -> None:
     assert changes(DesiredState(1, Desired.RUNNING), objects(job(conditions=[("Failed", "PodFailurePolicy")]))) == ()
 
 
-def test_replicas_need_no_other_run_to_be_looked_up() -> None:
+def test_replicas_need_no_references() -> None:
     (made,) = backend().changes(
         vllm_s3(), DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=8), Objects(), None
     )
@@ -52,7 +52,7 @@ def test_replicas_need_no_other_run_to_be_looked_up() -> None:
     assert made.manifest["metadata"]["name"] == "llama-step-4000-a1-replicas"
 
 
-def test_all_pods_of_a_run_are_of_the_image_that_it_began_with() -> None:
+def test_all_pods_of_a_run_use_its_first_image() -> None:
     begun = make_run().with_status(EvalRunStatus(attempt=1, runner_image="runner@sha256:old")).build()
     for desired in (DesiredState(2, Desired.RUNNING), DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=1)):
         job = backend().changes(begun, desired, Objects(), None)[-1]
@@ -62,7 +62,7 @@ def test_all_pods_of_a_run_are_of_the_image_that_it_began_with() -> None:
         assert {"name": "EVALRUN_IMAGE", "value": "runner@sha256:old"} in container["env"]
 
 
-def test_a_driver_is_never_made_without_a_run_that_it_compares_with() -> None:
+def test_driver_is_not_created_without_its_baseline_run() -> None:
     with pytest.raises(KeyError, match="llama-step-3000"):
         backend().changes(vllm_s3(), DesiredState(1, Desired.RUNNING), Objects(), None)
     assert backend().changes(vllm_s3(), DesiredState(1, Desired.RUNNING), Objects(), REFERENCES)
@@ -83,7 +83,7 @@ def test_replicas_grow_and_shrink_in_both_numbers_at_once(count: int) -> None:
     ("closed", "count", "size"),
     [("1", 3, 4), ("0-1", 3, 5), ("0,2", 1, 3), ("", 3, 3), ("7", 3, 3), ("x,-,1-,²", 3, 4), ("0-9", 3, 6)],
 )
-def test_a_replica_that_found_no_driver_and_left_has_another_in_its_stead(closed: str, count: int, size: int) -> None:
+def test_replica_that_left_without_a_driver_is_replaced(closed: str, count: int, size: int) -> None:
     there = job("replica", status={"completedIndexes": closed})
     some = changes(DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=count), objects(there))
     assert [change.body for change in some if isinstance(change, Patch)] == (
@@ -92,13 +92,13 @@ def test_a_replica_that_found_no_driver_and_left_has_another_in_its_stead(closed
     assert changes(DesiredState(1), objects(there)) == ()
 
 
-def test_kueue_alone_sets_the_size_of_what_it_queues() -> None:
+def test_only_kueue_sets_the_size_of_a_queued_job() -> None:
     there = job("replica", labels={"kueue.x-k8s.io/queue-name": "q"})
     assert changes(DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=5), objects(there)) == ()
 
 
 @pytest.mark.parametrize("condition", ["Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"])
-def test_replicas_that_ended_too_early_make_room_and_are_made_anew(condition: str) -> None:
+def test_ended_replicas_job_is_deleted_and_created_again(condition: str) -> None:
     there = job("replica", conditions=[(condition, "x")])
     desired = DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=3)
     assert changes(desired, objects(there)) == (Delete(JOBS, there["metadata"]["name"], there["metadata"]["uid"]),)
@@ -107,7 +107,7 @@ def test_replicas_that_ended_too_early_make_room_and_are_made_anew(condition: st
 
 
 @pytest.mark.parametrize("desired", [Desired.RUNNING, Desired.ABSENT])
-def test_what_is_being_deleted_is_waited_for(desired: Desired) -> None:
+def test_terminating_children_are_awaited(desired: Desired) -> None:
     there = objects(job(deleting=True), job("replica", deleting=True, conditions=[("Failed", "x")]))
     assert changes(DesiredState(1, desired, desired, count=9), there) == ()
 
@@ -115,14 +115,14 @@ def test_what_is_being_deleted_is_waited_for(desired: Desired) -> None:
 # Taken away -------------------------------------------------------------------------------------------------------
 
 
-def test_what_has_to_be_gone_is_deleted_by_its_uid() -> None:
+def test_absent_children_are_deleted_by_uid() -> None:
     there = (job(), job("replica"))
     assert changes(DesiredState(1, Desired.ABSENT, Desired.ABSENT), objects(*there)) == tuple(
         Delete(JOBS, each["metadata"]["name"], each["metadata"]["uid"]) for each in there
     )
 
 
-def test_of_former_attempts_only_drivers_that_ended_stay() -> None:
+def test_only_ended_drivers_of_earlier_attempts_stay() -> None:
     there = objects(
         job(attempt=1, conditions=[("Failed", "x")]),
         job("replica", 1),
@@ -137,7 +137,7 @@ def test_of_former_attempts_only_drivers_that_ended_stay() -> None:
     }
 
 
-def test_jobs_of_strangers_are_not_touched_whatever_their_labels_say() -> None:
+def test_foreign_jobs_are_not_touched_whatever_their_labels() -> None:
     stranger, other_owner = job(attempt=1), job("replica", 1)
     stranger["metadata"]["ownerReferences"] = []
     other_owner["metadata"]["ownerReferences"][0]["uid"] = "somebody"
@@ -151,7 +151,7 @@ def ago(seconds: float) -> str:
     return (NOW - timedelta(seconds=seconds)).isoformat()
 
 
-def test_a_pod_that_its_lost_node_will_never_end_is_freed_of_its_job_and_deleted() -> None:
+def test_stuck_pod_on_a_lost_node_is_released_and_deleted() -> None:
     of = job("replica")
     stuck = pod(of, deleted=ago(61), finalizers=["mine", FINALIZER])
     name, uid = stuck["metadata"]["name"], stuck["metadata"]["uid"]
@@ -161,7 +161,7 @@ def test_a_pod_that_its_lost_node_will_never_end_is_freed_of_its_job_and_deleted
     )
 
 
-def test_a_repair_that_was_cut_short_goes_on() -> None:
+def test_interrupted_repair_continues() -> None:
     of = job()
     stuck = pod(of, deleted=ago(300), finalizers=[])
     (change,) = backend().repairs(objects(of, stuck, lost=frozenset({"node-1"})), NOW)
@@ -174,13 +174,13 @@ def test_a_repair_that_was_cut_short_goes_on() -> None:
     [("node-1", {"deleted": ago(59)}), ("node-2", {"deleted": ago(600)}), ("node-1", {})],
     ids=["within its time", "its node lives", "not deleted"],
 )
-def test_a_pod_that_may_still_end_by_itself_is_left_alone(lost: str, changed: dict[str, Any]) -> None:
+def test_pod_that_may_still_end_is_left_alone(lost: str, changed: dict[str, Any]) -> None:
     of = job("replica")
     repairs = backend().repairs(objects(of, pod(of, **changed), lost=frozenset({lost})), NOW)
     assert not any(isinstance(change, Delete) for change in repairs)
 
 
-def test_pods_of_a_job_that_is_gone_are_freed_as_well() -> None:
+def test_stuck_pods_of_a_deleted_job_are_released_too() -> None:
     stuck = pod(job("replica"), deleted=ago(61))
     assert len(backend().repairs(objects(stuck, lost=frozenset({"node-1"})), NOW)) == 2
 
@@ -199,7 +199,7 @@ def test_pods_of_a_job_that_is_gone_are_freed_as_well() -> None:
     ],
     ids=["preempted", "drained", "gone with its node", "being deleted"],
 )
-def test_a_disruption_is_not_held_against_the_next_pod(component: str, how: dict[str, Any]) -> None:
+def test_disruption_does_not_delay_the_replacement(component: str, how: dict[str, Any]) -> None:
     of = job(component)
     ended = pod(of, finalizers=["mine", FINALIZER], **how)
     (patch,) = backend().repairs(objects(of, ended), NOW)
@@ -218,7 +218,7 @@ def test_a_disruption_is_not_held_against_the_next_pod(component: str, how: dict
     ],
     ids=["it crashed", "done already", "not needed any more", "it has done its work"],
 )
-def test_other_pods_are_counted_as_kubernetes_does(changed: dict[str, Any]) -> None:
+def test_other_pods_are_left_to_kubernetes_counting(changed: dict[str, Any]) -> None:
     of = job("replica")
     assert backend().repairs(objects(of, pod(of, **{"phase": "Failed", **changed})), NOW) == ()
 
@@ -226,7 +226,7 @@ def test_other_pods_are_counted_as_kubernetes_does(changed: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     "changed", [{"spec": {"suspend": True}}, {"deleting": True}, {"conditions": [("Failed", "x")]}]
 )
-def test_a_job_that_makes_no_pods_needs_no_mending(changed: dict[str, Any]) -> None:
+def test_job_without_new_pods_needs_no_repair(changed: dict[str, Any]) -> None:
     of = job("replica", **changed)
     ended = pod(of, "Failed", exit_code=143)
     assert backend().repairs(objects(of, ended), NOW) == ()

@@ -39,7 +39,7 @@ def case(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_manifests_are_those_in_the_files(name: str) -> None:
+def test_manifests_equal_golden_files(name: str) -> None:
     make, settings = CASES[name]
     text = yaml.dump_all(created(make(), settings).values(), Dumper=_Plain, sort_keys=False, width=120)
     file = GOLDEN / f"{name}.yaml"
@@ -77,14 +77,14 @@ def test_no_pod_reaches_its_host_or_the_api_server(case: dict[str, dict[str, Any
         assert not any("hostPort" in port for port in spec["containers"][0].get("ports", ()))
 
 
-def test_only_what_is_meant_to_be_written_can_be(case: dict[str, dict[str, Any]]) -> None:
+def test_only_intended_mounts_are_writable(case: dict[str, dict[str, Any]]) -> None:
     for component in JOBS:
         mounts = case[component]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
         assert {mount["mountPath"] for mount in mounts if not mount["readOnly"]} == {"/cache", "/tmp", "/dev/shm"}
         assert len({mount["mountPath"] for mount in mounts}) == len(mounts)
 
 
-def test_pods_see_the_secrets_of_their_run_and_no_other() -> None:
+def test_pods_mount_only_the_secrets_of_their_run() -> None:
     for component in JOBS:
         spec = created(vllm_s3())[component]["spec"]["template"]["spec"]
         secrets = [volume["secret"] for volume in spec["volumes"] if "secret" in volume]
@@ -100,13 +100,13 @@ def _from_secret(variable: dict[str, Any]) -> bool:
     return "secretKeyRef" in variable.get("valueFrom", {})
 
 
-def test_only_the_runs_own_pods_reach_its_pods() -> None:
+def test_network_policy_admits_only_the_runs_own_pods() -> None:
     policy = created(mock())["NetworkPolicy"]["spec"]
     own = {"matchLabels": {"evalrun.dev/run": "0f3c9a52-7c7a-4a55-9d5e-6f2f1a9b8c7d"}}
     assert policy == {"podSelector": own, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": own}]}]}
 
 
-def test_no_rule_of_a_policy_is_open_to_everybody_by_being_empty() -> None:
+def test_no_policy_rule_is_open_by_being_empty() -> None:
     make, settings = CASES["administrators"]
     policy = created(make(), settings)["NetworkPolicy"]["spec"]
     assert all(rule["from"] for rule in policy["ingress"])
@@ -116,7 +116,7 @@ def test_no_rule_of_a_policy_is_open_to_everybody_by_being_empty() -> None:
     assert dns in policy["egress"]
 
 
-def test_a_policy_is_made_unless_the_administrator_says_no() -> None:
+def test_network_policy_is_created_unless_disabled() -> None:
     settings = OperatorSettings(network_policy=NetworkPolicySettings(enabled=False))
     assert "NetworkPolicy" not in created(mock(), settings)
 
@@ -124,7 +124,7 @@ def test_a_policy_is_made_unless_the_administrator_says_no() -> None:
 # Belonging --------------------------------------------------------------------------------------------------------
 
 
-def test_everything_belongs_to_its_run_and_holds_nothing_up(case: dict[str, dict[str, Any]]) -> None:
+def test_children_are_owned_by_their_run_and_never_block_its_deletion(case: dict[str, dict[str, Any]]) -> None:
     for manifest in case.values():
         metadata = manifest["metadata"]
         (owner,) = metadata["ownerReferences"]
@@ -137,13 +137,13 @@ def test_everything_belongs_to_its_run_and_holds_nothing_up(case: dict[str, dict
         assert len(metadata["name"]) <= 63
 
 
-def test_the_driver_is_made_last_after_all_that_it_needs() -> None:
+def test_driver_job_is_created_last() -> None:
     changes = backend().changes(mock(), DesiredState(1, Desired.RUNNING), Objects(), REFERENCES)
     kinds = [change.kind.kind for change in changes if isinstance(change, Create)]
     assert kinds == ["Secret", "ConfigMap", "Service", "NetworkPolicy", "Job"]
 
 
-def test_what_pods_read_is_never_that_of_an_earlier_run_of_the_same_name() -> None:
+def test_names_of_what_pods_read_are_unique_to_the_run() -> None:
     builder = make_run("again")
     first = created(builder.build())
     builder.uid = "ffffffff-7c7a-4a55-9d5e-6f2f1a9b8c7d"
@@ -153,7 +153,7 @@ def test_what_pods_read_is_never_that_of_an_earlier_run_of_the_same_name() -> No
     assert first["driver"]["metadata"]["name"] == second["driver"]["metadata"]["name"] == "again-a1-driver"
 
 
-def test_the_token_is_one_for_all_attempts_and_made_by_chance() -> None:
+def test_token_is_random_and_shared_by_all_attempts() -> None:
     def secret(attempt: int) -> dict[str, Any]:
         changes = backend().changes(mock(), DesiredState(attempt, Desired.RUNNING), Objects(), REFERENCES)
         return dict(changes[0].manifest) if isinstance(changes[0], Create) else {}
@@ -162,7 +162,7 @@ def test_the_token_is_one_for_all_attempts_and_made_by_chance() -> None:
     assert secret(1)["stringData"] == {"token": "0" * 64}
 
 
-def test_long_names_with_dots_still_make_names_of_hosts() -> None:
+def test_long_names_with_dots_become_valid_host_names() -> None:
     run = make_run("a.very.long.name." * 14 + "x").build()
     for manifest in created(run).values():
         assert len(manifest["metadata"]["name"]) <= 63
@@ -172,7 +172,7 @@ def test_long_names_with_dots_still_make_names_of_hosts() -> None:
 # Jobs -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_driver_is_tried_once_and_disruptions_are_no_try() -> None:
+def test_driver_job_has_one_try_and_ignores_disruptions() -> None:
     spec = created(mock())["driver"]["spec"]
     assert (spec["backoffLimit"], spec["completions"], spec["parallelism"]) == (0, 1, 1)
     assert spec["podReplacementPolicy"] == "Failed"
@@ -185,13 +185,13 @@ def test_a_driver_is_tried_once_and_disruptions_are_no_try() -> None:
     ]
 
 
-def test_without_a_deadline_a_driver_has_none() -> None:
+def test_driver_has_no_deadline_unless_set() -> None:
     (*_, made) = backend().changes(mock(), DesiredState(1, Desired.RUNNING), Objects(), REFERENCES)
     assert isinstance(made, Create)
     assert "activeDeadlineSeconds" not in made.manifest["spec"]
 
 
-def test_replicas_are_indexes_that_may_fail_without_each_other() -> None:
+def test_replicas_are_indexes_that_fail_independently() -> None:
     spec = created(vllm_s3())["replica"]["spec"]
     assert spec["completionMode"] == "Indexed"
     assert spec["completions"] == spec["parallelism"] == 8
@@ -200,7 +200,7 @@ def test_replicas_are_indexes_that_may_fail_without_each_other() -> None:
     assert "suspend" not in spec
 
 
-def test_only_replicas_are_queued_and_kueue_is_told_with_how_many_they_can_start() -> None:
+def test_only_replicas_are_queued_with_their_minimum() -> None:
     made = created(kueue())
     replicas = made["replica"]
     assert replicas["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpu-eval"
@@ -216,7 +216,7 @@ def _labels(manifest: dict[str, Any]) -> Iterator[str]:
     yield from manifest["metadata"]["annotations"]
 
 
-def test_kueue_refuses_a_least_number_that_is_the_whole_so_it_is_not_told() -> None:
+def test_minimum_equal_to_count_is_not_passed_to_kueue() -> None:
     made = created(make_run().with_replicas(4, minCount=4).in_queue("q").build())
     assert not any("kueue" in key for key in made["replica"]["metadata"]["annotations"])
 
@@ -224,7 +224,7 @@ def test_kueue_refuses_a_least_number_that_is_the_whole_so_it_is_not_told() -> N
 # Pods -------------------------------------------------------------------------------------------------------------
 
 
-def test_nobody_waits_five_minutes_for_a_node_that_is_gone() -> None:
+def test_pods_tolerate_lost_nodes_only_briefly() -> None:
     spec = created(mock())["replica"]["spec"]["template"]["spec"]
     assert {(each["key"], each["tolerationSeconds"]) for each in spec["tolerations"]} == {
         ("node.kubernetes.io/not-ready", 30),
@@ -241,7 +241,7 @@ def test_nobody_waits_five_minutes_for_a_node_that_is_gone() -> None:
         ({"key": "other", "operator": "Exists"}, {"not-ready", "unreachable"}),
     ],
 )
-def test_the_users_own_tolerations_win(toleration: dict[str, Any], ours: set[str]) -> None:
+def test_tolerations_of_the_user_win(toleration: dict[str, Any], ours: set[str]) -> None:
     run = make_run().with_replicas(1, tolerations=[toleration]).build()
     for component in JOBS:
         given, *added = created(run)[component]["spec"]["template"]["spec"]["tolerations"]
@@ -249,19 +249,19 @@ def test_the_users_own_tolerations_win(toleration: dict[str, Any], ours: set[str
         assert {each["key"].rpartition("/")[2] for each in added} == ours
 
 
-def test_a_replica_asks_for_what_the_spec_says_and_at_least_for_its_limits() -> None:
+def test_replica_requests_default_to_its_limits() -> None:
     resources = created(vllm_s3())["replica"]["spec"]["template"]["spec"]["containers"][0]["resources"]
     assert resources["limits"] == {"nvidia.com/gpu": "2", "memory": "64Gi"}
     assert resources["requests"] == {"nvidia.com/gpu": "2", "memory": "64Gi", "cpu": "8"}
 
 
-def test_a_replica_asks_for_its_gpus_where_the_spec_says_nothing() -> None:
+def test_replica_requests_its_gpus_by_default() -> None:
     run = make_run().with_spec(engine={"vllm": {"tensorParallelSize": 4}}).build()
     resources = created(run)["replica"]["spec"]["template"]["spec"]["containers"][0]["resources"]
     assert resources["limits"] == {"nvidia.com/gpu": "4"}
 
 
-def test_the_driver_has_no_gpu_and_goes_where_the_administrator_says() -> None:
+def test_driver_has_no_gpu_and_follows_the_administrators_placement() -> None:
     make, settings = CASES["administrators"]
     spec = created(make(), settings)["driver"]["spec"]["template"]["spec"]
     assert spec["nodeSelector"] == {"pool": "cpu"}
@@ -270,14 +270,14 @@ def test_the_driver_has_no_gpu_and_goes_where_the_administrator_says() -> None:
     assert "nvidia.com/gpu" not in spec["containers"][0]["resources"].get("limits", {})
 
 
-def test_the_administrators_labels_never_replace_ours() -> None:
+def test_administrators_labels_never_replace_required_ones() -> None:
     settings = OperatorSettings(pods=PodSettings(labels={"evalrun.dev/run": "other", "team": "a"}))
     labels = created(mock(), settings)["replica"]["spec"]["template"]["metadata"]["labels"]
     assert labels["evalrun.dev/run"].startswith("0f3c9a52")
     assert labels["team"] == "a"
 
 
-def test_a_claim_that_is_model_and_cache_is_one_volume_written_to_as_cache_only() -> None:
+def test_claim_for_model_and_cache_is_one_volume_writable_only_as_cache() -> None:
     spec = created(pvc_and_suite())["replica"]["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     claims = [volume["persistentVolumeClaim"] for volume in volumes.values() if "persistentVolumeClaim" in volume]
@@ -287,7 +287,7 @@ def test_a_claim_that_is_model_and_cache_is_one_volume_written_to_as_cache_only(
     assert mounts["/models/models"]["readOnly"] is True
 
 
-def test_every_file_that_the_config_names_is_under_a_mount(case: dict[str, dict[str, Any]]) -> None:
+def test_every_file_in_the_config_is_under_a_mount(case: dict[str, dict[str, Any]]) -> None:
     config = RunConfig.from_json(case["ConfigMap"]["data"]["run.json"])
     stores = [(config.model.uri, config.model.storage), (config.results.uri, config.results.storage)]
     stores += [(suite.uri, suite.storage) for suite in config.suites.values()]
@@ -303,7 +303,7 @@ def test_every_file_that_the_config_names_is_under_a_mount(case: dict[str, dict[
             assert any(f"{path}/".startswith(f"{mount['mountPath']}/") for mount in mounts), path
 
 
-def test_a_pod_has_the_environment_of_the_contract() -> None:
+def test_pod_environment_follows_the_contract() -> None:
     made = created(mock())
     for component in Component:
         variables = {
@@ -319,14 +319,14 @@ def test_a_pod_has_the_environment_of_the_contract() -> None:
     assert variables["EVALRUN_HEAD"] == f"{made['Service']['metadata']['name']}.team.svc"
 
 
-def test_pods_have_the_time_to_commit_what_they_have() -> None:
+def test_pods_have_grace_time_to_commit() -> None:
     spec = created(mock())["driver"]["spec"]["template"]["spec"]
     assert 30 < spec["terminationGracePeriodSeconds"] < NO_HEAD_SECONDS
     assert spec["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert all(port not in RAY_PORTS.values() for port in (8080, 6379))
 
 
-def test_the_service_answers_before_the_driver_is_ready_and_for_this_attempt_alone() -> None:
+def test_service_selects_the_unready_driver_of_this_attempt_only() -> None:
     spec = created(mock())["Service"]["spec"]
     assert spec["publishNotReadyAddresses"] is True
     assert spec["clusterIP"] == "None"

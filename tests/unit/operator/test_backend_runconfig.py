@@ -25,20 +25,20 @@ def config_of(run: EvalRun, settings: OperatorSettings | None = None) -> RunConf
     return runconfig(run, 2, settings or OperatorSettings(), REFERENCES)
 
 
-def test_results_lie_under_namespace_name_and_uid_with_or_without_a_slash() -> None:
+def test_results_uri_contains_namespace_name_and_uid() -> None:
     assert results_uri(make_run("r").build()) == "s3://evals/team/r-0f3c9a52/"
     run = make_run("r").with_spec(output={"uri": "s3://evals/deep/er"}).build()
     assert results_uri(run) == config_of(run).results.uri == "s3://evals/deep/er/team/r-0f3c9a52/"
 
 
-def test_stores_are_reached_with_what_is_mounted() -> None:
+def test_storage_access_uses_mounted_files() -> None:
     storage = config_of(pvc_and_suite()).results.storage
     assert storage.ca_bundle_file == "/etc/evalrun/ca/company-ca/root.pem"
     assert storage.credentials_dir is None
     assert config_of(vllm_s3()).model.storage.credentials_dir == "/etc/evalrun/credentials/s3-read"
 
 
-def test_volumes_come_as_files() -> None:
+def test_volumes_become_file_uris() -> None:
     config = config_of(pvc_and_suite())
     assert config.model.uri == "file:///models/models/llama/step%204000"
     assert config.model.cache_dir == "/cache"
@@ -50,11 +50,11 @@ def test_volumes_come_as_files() -> None:
 
 
 @pytest.mark.parametrize("uri", ["pvc://models", "pvc://models/"])
-def test_a_model_may_be_a_whole_volume(uri: str) -> None:
+def test_model_may_be_a_whole_volume(uri: str) -> None:
     assert config_of(make_run().with_spec(model={"uri": uri}).build()).model.uri == "file:///models/models"
 
 
-def test_other_runs_are_read_with_this_runs_own_access() -> None:
+def test_other_runs_are_read_with_this_runs_access() -> None:
     config = config_of(vllm_s3())
     none, baseline = config.baselines
     assert none is None
@@ -64,14 +64,14 @@ def test_other_runs_are_read_with_this_runs_own_access() -> None:
     assert baseline.storage == config.resume_from.storage == config.results.storage
 
 
-def test_gpus_code_and_attempt_are_told() -> None:
+def test_config_contains_gpus_code_permission_and_attempt() -> None:
     config = config_of(vllm_s3(), ADMINISTRATORS)
     assert (config.attempt, config.gpus_per_replica, config.allow_code) == (2, 2, True)
     assert not config_of(vllm_s3()).allow_code
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_runner_reads_what_the_operator_writes(case: str) -> None:
+def test_runner_parses_the_operators_config(case: str) -> None:
     make, settings = CASES[case]
     config = config_of(make(), settings)
     assert RunConfig.from_json(config.to_json()) == config
@@ -125,7 +125,7 @@ def test_command_line_and_operator_agree_on_every_field(both_configs: tuple[RunC
     assert here[field] is not None, "the file has everything that a RunConfig can hold"
 
 
-def test_what_differs_between_command_line_and_operator_is_a_matter_of_place(
+def test_command_line_and_operator_differ_only_in_locations(
     both_configs: tuple[RunConfig, RunConfig],
 ) -> None:
     here, there = both_configs
@@ -173,7 +173,7 @@ def problems(**replicas: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_right_has_no_problems(case: str) -> None:
+def test_valid_spec_has_no_problems(case: str) -> None:
     assert spec_problems(CASES[case][0]()) == ()
 
 
@@ -189,14 +189,14 @@ def test_what_is_right_has_no_problems(case: str) -> None:
         ({"cpu": 8}, 2, True),
     ],
 )
-def test_a_replica_has_as_many_gpus_as_its_model_is_spread_over(limits: dict[str, Any], size: int, wrong: bool) -> None:
+def test_gpu_limit_must_equal_tensor_parallel_size(limits: dict[str, Any], size: int, wrong: bool) -> None:
     run = make_run().with_replicas(1, resources={"limits": limits})
     found = spec_problems(run.with_spec(engine={"vllm": {"tensorParallelSize": size}}).build())
     assert [problem.field for problem in found] == (["spec.replicas.resources.limits"] if wrong else [])
     assert all("tensorParallelSize" in problem.message for problem in found)
 
 
-def test_an_engine_for_tests_may_hold_any_gpus_as_a_load_test_does() -> None:
+def test_mock_engine_may_request_any_gpus() -> None:
     run = make_run().with_replicas(1, resources={"limits": {"nvidia.com/gpu": 3}}).build()
     assert spec_problems(run) == ()
     assert gpus_per_replica(run.spec) == 3
@@ -232,17 +232,17 @@ def test_an_engine_for_tests_may_hold_any_gpus_as_a_load_test_does() -> None:
         ),
     ],
 )
-def test_what_the_api_server_would_refuse_is_said_before(replicas: dict[str, Any], field: str, word: str) -> None:
+def test_values_that_the_api_server_would_reject_are_reported(replicas: dict[str, Any], field: str, word: str) -> None:
     found = problems(**replicas)
     assert word in found[f"spec.replicas.{field}"]
 
 
-def test_a_queue_is_the_name_of_an_object() -> None:
+def test_queue_must_be_an_object_name() -> None:
     (problem,) = spec_problems(make_run().in_queue("GPU_Queue").build())
     assert problem.field == "metadata.labels[kueue.x-k8s.io/queue-name]"
 
 
-def test_a_spec_that_no_config_map_holds_is_refused() -> None:
+def test_spec_too_large_for_a_config_map_is_rejected() -> None:
     long = [{"task": f"t{number}", "systemInstruction": "x" * 16000} for number in range(60)]
     (problem,) = spec_problems(make_run().with_spec(benchmarks=long).build())
     assert "ConfigMap" in problem.message
@@ -256,5 +256,5 @@ def test_quantities_are_numbers(text: int | str, value: float) -> None:
     assert float(quantity(text)) == value
 
 
-def test_quantities_beyond_reason_are_numbers_too() -> None:
+def test_extreme_quantities_are_parsed() -> None:
     assert quantity("1e999999999999") > quantity("1Ei") > quantity("1e-999999999999") > 0

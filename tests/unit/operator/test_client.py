@@ -90,7 +90,7 @@ def talk(
         (503, "ServiceUnavailable", errors.Unavailable),
     ],
 )
-def test_answers_become_errors_in_our_own_words(status: int, reason: str, expected: type[errors.ApiError]) -> None:
+def test_http_errors_become_api_errors(status: int, reason: str, expected: type[errors.ApiError]) -> None:
     server = Server().will(status, {"kind": "Status", "reason": reason, "message": "because"})
     with pytest.raises(expected) as caught:
         talk(server, lambda client: client.get(JOBS, "team", "x"))
@@ -98,7 +98,7 @@ def test_answers_become_errors_in_our_own_words(status: int, reason: str, expect
     assert str(caught.value) == f"get /apis/batch/v1/namespaces/team/jobs/x ({status}): because"
 
 
-def test_when_to_come_back_is_read_from_the_header_or_the_status() -> None:
+def test_retry_after_is_read_from_header_or_status() -> None:
     for server in (
         Server().will(429, {}, **{"Retry-After": "7"}),
         Server().will(429, {"details": {"retryAfterSeconds": 7}}),
@@ -108,7 +108,7 @@ def test_when_to_come_back_is_read_from_the_header_or_the_status() -> None:
         assert caught.value.retry_after == 7.0
 
 
-def test_a_proxys_page_is_an_error_too() -> None:
+def test_page_of_a_proxy_is_an_error() -> None:
     server = Server(answers=[web.Response(status=502, text="<html>Bad Gateway</html>")])
     with pytest.raises(errors.Unavailable, match="Bad Gateway"):
         talk(server, lambda client: client.get(JOBS, "team", "x"))
@@ -116,12 +116,12 @@ def test_a_proxys_page_is_an_error_too() -> None:
         talk(Server(answers=[web.Response(text="<html>")]), lambda client: client.get(JOBS, "team", "x"))
 
 
-def test_a_server_that_hangs_is_unavailable() -> None:
+def test_hanging_server_is_unavailable() -> None:
     with pytest.raises(errors.Unavailable, match=r"no answer in 0\.2 s"):
         talk(Server(hangs=True), lambda client: client.get(JOBS, "team", "x"), request_seconds=0.2)
 
 
-def test_a_server_that_is_not_there_is_unavailable() -> None:
+def test_missing_server_is_unavailable() -> None:
     async def ask() -> None:
         async with Client(Configuration(host="http://127.0.0.1:1")) as client:
             await client.get(JOBS, "team", "x")
@@ -130,7 +130,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         asyncio.run(ask())
 
 
-def test_a_list_is_read_page_by_page() -> None:
+def test_list_is_read_page_by_page() -> None:
     server = Server()
     server.will(200, {"items": [{"a": 1}], "metadata": {"continue": "more"}}).will(200, {"items": [{"a": 2}]})
     assert talk(server, lambda client: client.list_objects(PODS, None, "app=x")) == [{"a": 1}, {"a": 2}]
@@ -141,14 +141,14 @@ def test_a_list_is_read_page_by_page() -> None:
     assert server.asked[0]["path"] == "/api/v1/pods"
 
 
-def test_of_a_secret_only_metadata_is_asked_for() -> None:
+def test_secrets_are_read_as_metadata_only() -> None:
     server = Server().will(200, {"metadata": {}})
     talk(server, lambda client: client.get_metadata(SECRETS, "team", "keys"))
     assert server.asked[0]["accept"] == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
     assert server.asked[0]["authorization"] == "bearer of-the-account"
 
 
-def test_a_status_is_applied_to_exactly_this_object_at_this_version() -> None:
+def test_status_is_applied_to_this_object_at_this_version() -> None:
     server = Server().will(200)
     body = {"status": {"phase": "Running"}, "metadata": {"resourceVersion": "5"}}
     talk(server, lambda client: client.apply_status(EVALRUNS, "team", "x", "u-1", body))
@@ -164,7 +164,7 @@ def test_a_status_is_applied_to_exactly_this_object_at_this_version() -> None:
     }
 
 
-def test_a_patch_and_a_deletion_name_the_uid() -> None:
+def test_patch_and_deletion_have_a_uid_precondition() -> None:
     server = Server().will(200).will(200)
 
     async def both(client: Client) -> None:
@@ -183,7 +183,7 @@ def test_a_patch_and_a_deletion_name_the_uid() -> None:
     }
 
 
-def test_calls_are_counted_by_verb_and_kind_and_how_they_ended() -> None:
+def test_calls_are_counted_by_verb_kind_and_status() -> None:
     server = Server().will(201).will(200).will(404)
 
     async def some(client: Client) -> None:
@@ -209,12 +209,12 @@ def test_calls_are_counted_by_verb_and_kind_and_how_they_ended() -> None:
     assert took["create"] < 0.2 <= took["get"]
 
 
-def test_addresses() -> None:
+def test_paths_of_objects() -> None:
     assert path_of(PODS, "team") == "/api/v1/namespaces/team/pods"
     assert path_of(EVALRUNS, None) == "/apis/evalrun.dev/v1alpha1/evalruns"
 
 
-def test_no_segment_of_a_path_leads_to_another_folder() -> None:
+def test_path_segments_cannot_leave_their_folder() -> None:
     server = Server().will(200)
     talk(server, lambda client: client.get(EVALRUNS, "a/b", "../../tenant-b/evalruns/nightly?x#y"))
     assert server.asked[0]["raw_path"] == (

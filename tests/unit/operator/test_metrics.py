@@ -152,7 +152,7 @@ def page() -> str:
     return asyncio.run(scene())
 
 
-def test_what_the_catalogue_promises_is_exported_with_its_labels_and_nothing_else(page: str) -> None:
+def test_exported_metrics_equal_the_catalogue(page: str) -> None:
     promised = {metric.name.removesuffix("_total"): metric for metric in ALL if metric.source is not Source.DRIVER}
     families = {family.name: family for family in text_string_to_metric_families(page)}
     ours = {name for name in families if not name.startswith("process_")}
@@ -172,14 +172,14 @@ def test_scores_of_the_operator_are_final(page: str) -> None:
         assert {labels[2] for labels in told(page.encode())[name]} == {"true"}
 
 
-def test_looks_are_timed_by_how_they_end_and_errors_counted_by_kind(page: str) -> None:
+def test_reconciles_are_timed_by_outcome_and_errors_counted_by_kind(page: str) -> None:
     says = told(page.encode())
     assert says["evalrun_operator_reconcile_seconds_count"] == {("ok",): 3, ("gone",): 1, ("failed",): 1}
     assert says["evalrun_operator_reconcile_errors_total"] == {("Unavailable",): 1}
     assert says["evalrun_operator_api_requests_total"] == {("Pod", "none", "get"): 1}
 
 
-def test_a_finished_runs_scores_are_back_after_a_restart() -> None:
+def test_scores_of_finished_runs_return_after_a_restart() -> None:
     async def scene() -> None:
         first = Life(backend=FakeBackend(DONE))
         first.has(make_run("nightly"))
@@ -199,7 +199,7 @@ def test_a_finished_runs_scores_are_back_after_a_restart() -> None:
     play(scene)
 
 
-def test_a_deleted_run_is_gone_from_the_page() -> None:
+def test_deleted_run_disappears_from_the_page() -> None:
     async def scene() -> None:
         life = Life(backend=FakeBackend(DONE))
         life.has(make_run("nightly"))
@@ -213,7 +213,7 @@ def test_a_deleted_run_is_gone_from_the_page() -> None:
     play(scene)
 
 
-def test_a_status_that_could_not_be_written_is_not_told() -> None:
+def test_unwritten_status_is_not_exported() -> None:
     async def scene() -> None:
         life = Life(backend=FakeBackend(DONE))
         life.has(make_run("nightly"))
@@ -227,7 +227,7 @@ def test_a_status_that_could_not_be_written_is_not_told() -> None:
     play(scene)
 
 
-def test_the_queue_tells_how_deep_it_is_how_long_runs_wait_and_for_how_long_nothing_ended() -> None:
+def test_queue_exports_depth_waits_and_stall() -> None:
     async def scene() -> None:
         life = Life()
         life.queue.add(Key("team", "x"))
@@ -247,7 +247,7 @@ def test_the_queue_tells_how_deep_it_is_how_long_runs_wait_and_for_how_long_noth
     play(scene)
 
 
-def test_a_page_is_of_one_moment_however_slowly_it_is_read() -> None:
+def test_page_is_consistent_however_slowly_it_is_read() -> None:
     async def scene() -> None:
         life = Life(backend=FakeBackend(DONE))
         life.has(make_run("a"), make_run("b"))
@@ -263,7 +263,7 @@ def test_a_page_is_of_one_moment_however_slowly_it_is_read() -> None:
     play(scene)
 
 
-def test_a_scrape_that_is_broken_off_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_aborted_scrape_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         ended = asyncio.Event()
 
@@ -286,7 +286,7 @@ def test_a_scrape_that_is_broken_off_is_no_error(caplog: pytest.LogCaptureFixtur
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-def test_ages_are_those_of_the_clock_of_the_page() -> None:
+def test_ages_use_the_clock_of_the_page() -> None:
     """A run that is older than it may be loses its series by the time of the scrape, not of its last look."""
 
     async def scene() -> None:

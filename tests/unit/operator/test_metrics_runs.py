@@ -113,7 +113,7 @@ def conditions(**statuses: tuple[str, str]) -> dict[str, Any]:
 # One run ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_on_its_way() -> None:
+def test_unfinished_run_has_its_series() -> None:
     started = NOON + MINUTE
     spec = make_run("nightly").with_replicas(3).with_spec(engine={"vllm": {"tensorParallelSize": 4}})
     status = EvalRunStatus(
@@ -132,14 +132,14 @@ def test_a_run_on_its_way() -> None:
     assert says["evalrun_runs"]["Running", "team"] == 1 and says["evalrun_runs"]["Failed", "team"] == 0
 
 
-def test_what_changes_is_told_anew() -> None:
+def test_changed_run_has_new_series() -> None:
     book = Book()
     for ready in (0, 2, 1):
         book.sees(run(replicas=ReplicaStatus(desired=2, ready=ready)))
         assert book.says()["evalrun_run_replicas"]["nightly", "team", "ready"] == ready
 
 
-def test_a_run_of_which_nothing_was_written_yet_is_pending() -> None:
+def test_run_without_a_status_is_pending() -> None:
     says = Book().sees(make_run("nightly").build()).says()
     assert says["evalrun_run_phase"] == {("Pending", "nightly", "team"): 1}
     assert says["evalrun_run_replicas"]["nightly", "team", "ready"] == 0
@@ -148,12 +148,12 @@ def test_a_run_of_which_nothing_was_written_yet_is_pending() -> None:
     assert "evalrun_run_attempt" not in says
 
 
-def test_the_engine_of_a_spec_that_may_be_a_stand_in_is_unknown() -> None:
+def test_engine_of_an_invalid_spec_is_unknown() -> None:
     says = Book().sees(run(phase=Phase.INVALID, finished_at=NOON), invalid=True).says()
     assert says["evalrun_run_info"] == {("unknown", "tiny", "nightly", "team"): 1}
 
 
-def test_a_finished_run_has_its_items_and_scores_and_no_replicas() -> None:
+def test_finished_run_has_items_and_scores_but_no_replicas() -> None:
     book = Book().sees(run())
     counts = Progress(planned=20, ok=17, failed=2, quarantined=1)
     scores = (score(stderr=0.1), score(task="wiki", metric="ppl", value=7.5, lower_is_better=True))
@@ -174,17 +174,17 @@ def test_a_finished_run_has_its_items_and_scores_and_no_replicas() -> None:
     assert not {"evalrun_run_replicas", "evalrun_run_gpus"} & says.keys()
 
 
-def test_a_score_that_is_not_defined_has_no_series() -> None:
+def test_undefined_score_has_no_series() -> None:
     says = Book().sees(finished(scores=(score(value=None, stderr=0.1),))).says()
     assert not {"evalrun_score", "evalrun_score_stderr", "evalrun_score_items"} & says.keys()
 
 
-def test_a_score_that_is_told_twice_is_one_series() -> None:
+def test_duplicate_score_is_one_series() -> None:
     says = Book().sees(finished(scores=(score(value=0.25), score(value=0.75)))).says()
     assert list(says["evalrun_score"].values()) == [0.25]
 
 
-def test_a_gate_has_a_verdict_for_each_of_its_criteria_and_its_bounds() -> None:
+def test_gate_has_a_verdict_per_criterion_and_its_bounds() -> None:
     gates = (gate(Verdict.FAILED, min=0.5, max=0.9, baseline=RunReference(run_name="last"), max_regression=0.1),)
     says = Book().sees(finished(gates=gates)).says()
     # filter, gate, metric, model, run, run_namespace, task, verdict
@@ -196,7 +196,7 @@ def test_a_gate_has_a_verdict_for_each_of_its_criteria_and_its_bounds() -> None:
     assert {labels[1]: bound for labels, bound in says["evalrun_gate_bound"].items()} == {"min": 0.5, "max": 0.9}
 
 
-def test_of_gates_alike_the_worst_verdict_and_the_strictest_bound_count() -> None:
+def test_worst_verdict_and_strictest_bound_of_equal_gates_count() -> None:
     gates = (
         gate(Verdict.PASSED, min=0.5, max=0.9),
         gate(Verdict.INCONCLUSIVE, min=0.7),
@@ -238,12 +238,12 @@ def test_the_newest_finished_runs_and_all_unfinished_ones_have_series_of_their_o
     assert book.left_out() == {"number": 2, "age": 0}
 
 
-def test_a_thousand_runs_are_all_told() -> None:
+def test_thousand_runs_are_all_exported() -> None:
     names = {f"r{number}" for number in range(1000)}
     assert Book().sees(*map(run, names)).named() == names
 
 
-def test_a_finished_run_that_becomes_too_old_loses_its_series() -> None:
+def test_too_old_finished_run_loses_its_series() -> None:
     book = Book(MetricsSettings(finished_days=2))
     book.sees(finished("first", NOON), finished("second", NOON + DAY))
     assert book.named() == {"first", "second"}
@@ -258,7 +258,7 @@ def test_without_room_for_finished_runs_they_are_counted() -> None:
     assert book.named() == {"a"} and book.left_out() == {"number": 1, "age": 0}
 
 
-def test_a_run_that_had_to_give_way_comes_back_when_there_is_room() -> None:
+def test_displaced_run_returns_when_there_is_room() -> None:
     book = Book(MetricsSettings(finished_runs=1)).sees(finished("old", NOON), finished("new", NOON + MINUTE))
     assert book.named() == {"new"}
     book.runs.forget(("team", "new"))
@@ -266,7 +266,7 @@ def test_a_run_that_had_to_give_way_comes_back_when_there_is_room() -> None:
     assert book.sees(finished("old", NOON)).named() == {"old"} and book.left_out() == {"number": 0, "age": 0}
 
 
-def test_a_run_that_is_gone_is_gone_from_the_page() -> None:
+def test_forgotten_run_disappears_from_the_page() -> None:
     book = Book().sees(finished("x", scores=(score(),)), run("a"))
     for name in ("x", "a", "never-seen"):
         book.runs.forget(("team", name))
@@ -275,7 +275,7 @@ def test_a_run_that_is_gone_is_gone_from_the_page() -> None:
 
 
 @pytest.mark.parametrize("forgotten", [True, False])
-def test_of_a_run_that_is_made_again_only_the_new_one_is_told(forgotten: bool) -> None:
+def test_recreated_run_replaces_the_former_one(forgotten: bool) -> None:
     book = Book().sees(finished(scores=(score(),), uid="first"))
     if forgotten:
         book.runs.forget(("team", "nightly"))
@@ -289,7 +289,7 @@ def test_of_a_run_that_is_made_again_only_the_new_one_is_told(forgotten: bool) -
 
 
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.RUNNING])
-def test_a_run_that_was_made_again_unseen_is_another_one(phase: Phase) -> None:
+def test_run_recreated_unobserved_is_another_run(phase: Phase) -> None:
     book = Book()
     for uid, value in (("first", 0.1), ("second", 0.2)):
         made = make_run("nightly")
@@ -311,7 +311,7 @@ def seconds(book: Book) -> dict[str, float]:
     return {phase: value for (phase,), value in book.says().get("evalrun_phase_seconds_sum", {}).items()}
 
 
-def test_a_phase_is_timed_when_it_is_left() -> None:
+def test_phase_is_timed_when_it_ends() -> None:
     book = Book(now=NOON + 2 * MINUTE).sees(make_run("nightly").build(), run(phase=Phase.STARTING))
     assert seconds(book) == {"Pending": 120}, "since it was made"
     book.after(MINUTE).sees(run(phase=Phase.STARTING)).after(MINUTE).sees(run())
@@ -320,7 +320,7 @@ def test_a_phase_is_timed_when_it_is_left() -> None:
     assert seconds(book) == {"Pending": 120, "Starting": 120, "Running": 60}
 
 
-def test_a_phase_that_began_unseen_is_not_timed() -> None:
+def test_phase_that_began_unobserved_is_not_timed() -> None:
     book = Book(now=NOON + MINUTE).sees(run()).after(MINUTE).sees(run(phase=Phase.FINISHING))
     assert seconds(book) == {}
     assert seconds(book.after(MINUTE).sees(finished())) == {"Finishing": 60}
@@ -341,7 +341,7 @@ def test_conditions_are_counted_when_their_status_changes() -> None:
     }
 
 
-def test_what_a_run_was_when_it_was_first_seen_is_no_change() -> None:
+def test_first_observation_is_not_a_transition() -> None:
     book = Book().sees(
         run(**conditions(Complete=("False", "Running"))),
         finished("other", **conditions(Complete=("True", "Succeeded"))),
@@ -349,7 +349,7 @@ def test_what_a_run_was_when_it_was_first_seen_is_no_change() -> None:
     assert "evalrun_condition_transitions_total" not in book.says()
 
 
-def test_other_peoples_conditions_and_words_make_no_series() -> None:
+def test_foreign_conditions_and_reasons_make_no_series() -> None:
     book = Book().sees(make_run("nightly").build())
     for number in range(20):
         status = "True" if number % 2 else "False"
@@ -374,7 +374,7 @@ STEPS = st.lists(
 
 @hypothesis_settings(max_examples=100, deadline=None)
 @given(STEPS, st.integers(0, 4))
-def test_whatever_is_seen_and_forgotten_the_page_is_right(
+def test_page_is_correct_after_any_sequence_of_events(
     steps: list[tuple[str, Phase | str | None, int]], most: int
 ) -> None:
     book = Book(MetricsSettings(finished_runs=most, finished_days=3))

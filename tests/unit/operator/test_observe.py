@@ -90,7 +90,7 @@ def test_body_of_another_object_is_dropped_unread(other: dict[str, str | None]) 
     assert look.api.read == ["get EvalRun x"]
 
 
-def test_a_run_that_is_gone_or_on_its_way_out_is_nothing_to_act_upon() -> None:
+def test_deleted_run_is_ignored() -> None:
     assert Look().at(None) is None
     look = Look()
     manifest = run().manifest()
@@ -100,7 +100,7 @@ def test_a_run_that_is_gone_or_on_its_way_out_is_nothing_to_act_upon() -> None:
     assert look.api.read == ["get EvalRun x"]
 
 
-def test_children_are_found_by_the_runs_uid() -> None:
+def test_children_are_selected_by_the_runs_uid() -> None:
     look = Look()
     observed = look.saw(run())
     uid = observed.run.metadata.uid
@@ -111,7 +111,7 @@ def lists(look: Look) -> int:
     return sum(one.startswith("list") for one in look.api.read)
 
 
-def test_children_are_read_again_only_when_there_may_be_news_of_them() -> None:
+def test_children_are_reread_only_when_they_may_have_changed() -> None:
     look = Look()
     look.api.objects["EvalRun", "x"] = run().manifest()
 
@@ -130,7 +130,7 @@ def test_children_are_read_again_only_when_there_may_be_news_of_them() -> None:
     asyncio.run(scene())
 
 
-def test_news_while_children_are_read_makes_them_read_again() -> None:
+def test_change_during_a_read_invalidates_it() -> None:
     look = Look()
     look.api.objects["EvalRun", "x"] = run().manifest()
     observer = look.observer()
@@ -150,7 +150,7 @@ def test_news_while_children_are_read_makes_them_read_again() -> None:
     assert lists(look) == 4
 
 
-def test_of_finished_runs_nothing_is_kept() -> None:
+def test_children_of_finished_runs_are_not_cached() -> None:
     look = Look()
     look.api.objects["EvalRun", "x"] = run().with_status(EvalRunStatus(phase=Phase.SUCCEEDED)).manifest()
 
@@ -163,7 +163,7 @@ def test_of_finished_runs_nothing_is_kept() -> None:
     assert lists(look) == 4
 
 
-def test_only_a_driver_that_is_ready_is_asked_how_far_it_is() -> None:
+def test_only_a_ready_driver_is_asked_for_progress() -> None:
     ready = Look(backend=OneDriver(ObservedDriver(DriverPhase.READY, address="10.0.0.5")))
     assert ready.saw(run()).progress is ANSWER and ready.asked == ["10.0.0.5"]
     for phase in set(DriverPhase) - {DriverPhase.READY}:
@@ -171,7 +171,7 @@ def test_only_a_driver_that_is_ready_is_asked_how_far_it_is() -> None:
         assert look.saw(run()).progress is None and not look.asked
 
 
-def test_what_the_spec_names_is_looked_up_only_when_an_attempt_may_have_to_be_made() -> None:
+def test_references_are_looked_up_only_before_an_attempt() -> None:
     spec = {"output": {"uri": "s3://evals/", "storage": {"credentialsSecretRef": {"name": "keys"}}}}
     named = run().with_spec(**spec)
     for driver, builder, expected in (
@@ -186,7 +186,7 @@ def test_what_the_spec_names_is_looked_up_only_when_an_attempt_may_have_to_be_ma
         assert ("metadata Secret keys" in look.api.read) is expected
 
 
-def test_what_the_cluster_would_refuse_is_found_before_anything_is_looked_up() -> None:
+def test_spec_problems_are_found_before_references_are_looked_up() -> None:
     refused = Missing("spec.replicas.resources", Reason.INVALID_SPEC, "a limit below its request")
     look = Look(backend=OneDriver(refused=(refused,)))
     references = look.saw(run().with_spec(resumeFrom={"runName": "old"})).references
@@ -194,7 +194,7 @@ def test_what_the_cluster_would_refuse_is_found_before_anything_is_looked_up() -
     assert "get EvalRun old" not in look.api.read
 
 
-def test_a_secret_needs_its_owners_word() -> None:
+def test_secret_needs_the_storage_label() -> None:
     spec = {"output": {"uri": "s3://evals/", "storage": {"credentialsSecretRef": {"name": "keys"}}}}
     where = "spec.output.storage.credentialsSecretRef.name"
     assert problems(Look(), **spec) == [(where, Reason.NOT_FOUND)]
@@ -206,7 +206,7 @@ def test_a_secret_needs_its_owners_word() -> None:
     assert "bind the ClusterRole evalrun-secret-reader there" in references.problems[0].message
 
 
-def test_a_bundle_needs_its_key_and_a_suite_and_a_claim_need_to_be_there() -> None:
+def test_missing_key_suite_and_claim_are_reported() -> None:
     spec = {
         "model": {"uri": "pvc://models/tiny"},
         "benchmarks": [{"task": "mine", "source": {"configMap": {"name": "suite"}}}],
@@ -230,7 +230,7 @@ def finished(phase: Phase, uri: str | None = "s3://evals/old/") -> FakeApi:
     return FakeApi().having(EVALRUNS, "old", status=status)
 
 
-def test_a_run_to_compare_with_must_have_succeeded_and_one_to_resume_from_must_have_ended() -> None:
+def test_baseline_run_must_have_succeeded_and_resumed_run_ended() -> None:
     gate = {"task": "gsm8k", "metric": "exact_match", "maxRegression": 0.01, "baseline": {"runName": "old"}}
     compare, resume = {"gates": [gate]}, {"resumeFrom": {"runName": "old"}}
     found = Look(finished(Phase.SUCCEEDED)).saw(run().with_spec(**compare)).references
@@ -243,7 +243,7 @@ def test_a_run_to_compare_with_must_have_succeeded_and_one_to_resume_from_must_h
     assert problems(Look(), **compare) == [(baseline, Reason.NOT_FOUND)]
 
 
-def test_nobody_can_tell_what_a_server_that_fails_has() -> None:
+def test_failing_api_server_raises() -> None:
     look = Look(FakeApi().failing("list", PODS, Unavailable("list", "etcd is away", status=503)))
     with pytest.raises(Unavailable):
         look.at(run())
@@ -259,7 +259,7 @@ def lost(look: Look) -> frozenset[str]:
     return seen[1].lost_nodes
 
 
-def test_a_node_is_asked_about_only_when_one_of_its_pods_should_be_gone() -> None:
+def test_node_is_read_only_for_an_overdue_pod() -> None:
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     unknown = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
     assert lost(Look(terminating("n"))) == {"n"}, "it is gone"
@@ -269,7 +269,7 @@ def test_a_node_is_asked_about_only_when_one_of_its_pods_should_be_gone() -> Non
     assert lost(look) == frozenset() and "get Node n" not in look.api.read
 
 
-def test_without_the_right_to_see_nodes_none_is_lost_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_permission_no_node_is_lost_and_one_warning_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     look = Look(terminating("n").failing("get", NODES, Forbidden("get", "no", status=403)))
     look.api.objects["EvalRun", "x"] = run().manifest()
 
@@ -283,7 +283,7 @@ def test_without_the_right_to_see_nodes_none_is_lost_and_it_is_said_once(caplog:
     assert caplog.text.count("not force-deleted") == 1
 
 
-def test_a_spec_that_breaks_a_rule_is_seen_with_its_problems_and_its_model() -> None:
+def test_invalid_spec_is_observed_with_its_problems_and_model() -> None:
     twice = run().with_spec(benchmarks=[{"task": "gsm8k"}, {"task": "gsm8k"}])
     observed = Look().saw(twice)
     assert observed.invalid is not None and "unique" in observed.invalid
@@ -293,7 +293,7 @@ def test_a_spec_that_breaks_a_rule_is_seen_with_its_problems_and_its_model() -> 
     assert local.invalid is not None and "go to S3" in local.invalid
 
 
-def test_a_newer_operators_status_is_left_alone() -> None:
+def test_unreadable_status_of_a_newer_operator_raises() -> None:
     look = Look()
     manifest = run().manifest() | {"status": {"phase": "Dreaming"}}
     look.api.objects["EvalRun", "x"] = manifest
@@ -301,7 +301,7 @@ def test_a_newer_operators_status_is_left_alone() -> None:
         asyncio.run(look.observer().observe(KEY))
 
 
-def test_what_a_newer_operator_added_to_a_status_is_passed_over() -> None:
+def test_unknown_status_fields_are_ignored() -> None:
     look = Look()
     look.api.objects["EvalRun", "x"] = run().manifest() | {"status": {"phase": "Running", "mood": "good"}}
     seen = asyncio.run(look.observer().observe(KEY))

@@ -88,7 +88,7 @@ def started(run: Builder, **fields: Any) -> Builder:
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 
-def test_a_new_run_gets_a_driver_and_no_replicas() -> None:
+def test_new_run_gets_a_driver_without_replicas() -> None:
     decided = decide(make_run().with_replicas(4), references=References())
     assert decided.desired == DesiredState(1, Desired.RUNNING, Desired.UNCHANGED, count=4)
     assert decided.status.phase is Phase.STARTING
@@ -98,14 +98,14 @@ def test_a_new_run_gets_a_driver_and_no_replicas() -> None:
     assert [event.reason for event in decided.events] == ["AttemptStarted"]
 
 
-def test_a_driver_in_preflight_holds_no_gpu() -> None:
+def test_driver_in_preflight_holds_no_gpu() -> None:
     for phase in (DriverPhase.WAITING, DriverPhase.STARTING):
         decided = after(started(make_run()), driver=ObservedDriver(phase, detail="0/3 nodes are available"))
         assert decided.desired is not None and decided.desired.replicas is Desired.UNCHANGED
         assert decided.status.phase is Phase.STARTING
 
 
-def test_a_ready_driver_gets_its_replicas() -> None:
+def test_ready_driver_gets_replicas() -> None:
     decided = after(started(make_run().with_replicas(4)), driver=ObservedDriver(DriverPhase.READY))
     assert decided.desired == DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=4)
     assert condition(decided.status, ConditionType.REPLICAS_READY) == (FALSE, "WaitingForReplicas")
@@ -146,7 +146,7 @@ def test_progress_is_shown() -> None:
     assert again.events == ()
 
 
-def test_count_may_change_while_it_runs() -> None:
+def test_count_may_change_during_a_run() -> None:
     ready = Attempt(ObservedDriver(DriverPhase.READY), ObservedReplicas(1, active=1))
     decided = decide(
         started(make_run().with_replicas(3)), attempts={1: ready}, progress=RunProgress(phase=Phase.RUNNING)
@@ -155,13 +155,13 @@ def test_count_may_change_while_it_runs() -> None:
 
 
 @pytest.mark.parametrize("progress", [None, RunProgress(phase=Phase.FINISHING), RunProgress(phase=Phase.SUCCEEDED)])
-def test_replicas_that_left_at_the_end_are_not_called_back(progress: RunProgress | None) -> None:
+def test_replicas_that_left_at_the_end_are_not_created_again(progress: RunProgress | None) -> None:
     left = Attempt(ObservedDriver(DriverPhase.READY), ObservedReplicas(2, ended=True))
     decided = decide(started(make_run().with_replicas(2)), attempts={1: left}, progress=progress)
     assert decided.desired is not None and decided.desired.replicas is Desired.UNCHANGED
 
 
-def test_a_driver_of_a_queued_run_waits_without_a_deadline() -> None:
+def test_driver_of_a_queued_run_has_no_deadline() -> None:
     run = started(make_run().in_queue("gpu-eval").with_policy(activeDeadlineSeconds=600))
     queued = Attempt(ObservedDriver(DriverPhase.READY), ObservedReplicas(1, queued=True))
     decided = decide(run, NOON + timedelta(seconds=60), attempts={1: queued})
@@ -188,7 +188,7 @@ def test_a_result_ends_the_run() -> None:
     assert status.active_since is None
 
 
-def test_a_result_counts_even_if_the_run_is_suspended_or_late() -> None:
+def test_result_counts_even_if_suspended_or_late() -> None:
     run = started(make_run().suspended().with_policy(activeDeadlineSeconds=1))
     decided = after(run, now=NOON + timedelta(hours=1), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0))
     assert decided.status.phase is Phase.SUCCEEDED
@@ -206,14 +206,14 @@ def test_gates_are_conditions(verdict: Verdict, status: ConditionStatus, stalled
     assert decided.status.display and decided.status.display.gate == verdict.value
 
 
-def test_made_up_answers_say_so() -> None:
+def test_mock_answers_are_marked() -> None:
     mock = GOOD.model_copy(update={"engine": "mock"})
     decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, mock, 0))
     complete = next(one for one in decided.status.conditions if one.type == "Complete")
     assert "MADE-UP" in complete.message
 
 
-def test_a_finished_run_is_never_started_again() -> None:
+def test_finished_run_is_never_started_again() -> None:
     finished = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0)).status
     for attempts in (
         {},
@@ -225,7 +225,7 @@ def test_a_finished_run_is_never_started_again() -> None:
         assert decided.status == finished
 
 
-def test_replicas_that_do_not_leave_are_deleted_after_a_while() -> None:
+def test_remaining_replicas_are_deleted_after_a_while() -> None:
     finished = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0)).status
     there = {1: Attempt(ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0), ObservedReplicas(2, active=2))}
     soon = decide(make_run().with_status(finished), NOON + timedelta(seconds=10), attempts=there)
@@ -249,7 +249,7 @@ def test_ttl_deletes_the_run() -> None:
 # Failure ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_driver_frees_the_gpus_and_the_next_attempt_follows_at_once() -> None:
+def test_failed_driver_frees_gpus_and_next_attempt_starts_at_once() -> None:
     failed = ObservedDriver(DriverPhase.FAILED, bad(Reason.REPLICAS_FAILED), 1, ended_at=NOON)
     decided = after(started(make_run().with_replicas(2)), driver=failed, replicas=ObservedReplicas(2, active=2))
     assert decided.desired == DesiredState(2, Desired.RUNNING, Desired.UNCHANGED, count=2)
@@ -269,7 +269,7 @@ def test_later_retries_wait_longer() -> None:
     assert late.desired is not None and late.desired.attempt == 3 and late.status.charged_attempts == 2
 
 
-def test_an_attempt_made_but_not_recorded_is_charged_once() -> None:
+def test_unrecorded_attempt_is_charged_once() -> None:
     run = started(make_run())
     attempts = {
         1: Attempt(ObservedDriver(DriverPhase.FAILED, bad(Reason.REPLICAS_FAILED), 1)),
@@ -305,7 +305,7 @@ def test_attempts_are_bounded() -> None:
         (ObservedDriver(DriverPhase.FAILED, bad(Reason.TOO_MANY_FAILED_ITEMS), 3), Phase.FAILED, "TooManyFailedItems"),
     ],
 )
-def test_what_no_retry_mends_ends_the_run(driver: ObservedDriver, phase: Phase, reason: str) -> None:
+def test_unrecoverable_failure_ends_the_run(driver: ObservedDriver, phase: Phase, reason: str) -> None:
     decided = after(started(make_run()), driver=driver, replicas=ObservedReplicas(1, active=1))
     assert decided.status.phase is phase
     assert condition(decided.status, ConditionType.FAILED) == (TRUE, reason)
@@ -318,13 +318,13 @@ def test_what_no_retry_mends_ends_the_run(driver: ObservedDriver, phase: Phase, 
 
 
 @pytest.mark.parametrize("code", [75, 143])
-def test_being_stopped_or_superseded_is_not_charged(code: int) -> None:
+def test_stopped_or_superseded_attempts_are_not_charged(code: int) -> None:
     decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.FAILED, None, code))
     assert decided.desired is not None and decided.desired.attempt == 2
     assert decided.status.charged_attempts == 0
 
 
-def test_lost_last_words_are_asked_for_again() -> None:
+def test_lost_result_is_read_by_another_attempt() -> None:
     decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED))
     assert decided.desired is not None and decided.desired.attempt == 2 and decided.status.charged_attempts == 0
     silent = after(
@@ -333,7 +333,7 @@ def test_lost_last_words_are_asked_for_again() -> None:
     assert silent.status.phase is Phase.FAILED  # it would say nothing again: no loop
 
 
-def test_children_taken_away_by_a_hand_come_back_uncharged() -> None:
+def test_manually_deleted_children_return_uncharged() -> None:
     decided = decide(started(make_run()), references=References())
     assert decided.desired is not None and decided.desired.attempt == 2
     assert decided.status.charged_attempts == 0
@@ -342,7 +342,7 @@ def test_children_taken_away_by_a_hand_come_back_uncharged() -> None:
 # Suspension and deadline ------------------------------------------------------------------------------------------
 
 
-def test_suspension_frees_everything_and_stops_the_clock() -> None:
+def test_suspension_frees_resources_and_stops_the_clock() -> None:
     run = started(make_run().suspended())
     there: dict[str, Any] = {"driver": ObservedDriver(DriverPhase.READY), "replicas": ObservedReplicas(1, active=1)}
     decided = after(run, now=NOON + timedelta(seconds=90), **there)
@@ -359,7 +359,7 @@ def test_suspension_frees_everything_and_stops_the_clock() -> None:
     assert resumed.status.active_seconds == 90
 
 
-def test_a_run_born_suspended_waits() -> None:
+def test_run_created_suspended_waits() -> None:
     decided = decide(make_run().suspended(), references=References())
     assert decided.status.phase is Phase.SUSPENDED and decided.status.attempt is None
 
@@ -375,7 +375,7 @@ def test_the_deadline_ends_the_run() -> None:
     assert late.desired is not None and (late.desired.driver, late.desired.replicas) == (Desired.ABSENT, Desired.ABSENT)
 
 
-def test_a_deadline_that_was_raised_makes_the_backstop_harmless() -> None:
+def test_raised_deadline_overrides_the_jobs_deadline() -> None:
     run = started(make_run().with_policy(activeDeadlineSeconds=1000))
     killed = ObservedDriver(DriverPhase.FAILED, reason=Reason.DEADLINE_EXCEEDED)
     decided = after(run, now=NOON + timedelta(seconds=100), driver=killed)
@@ -385,7 +385,7 @@ def test_a_deadline_that_was_raised_makes_the_backstop_harmless() -> None:
 # What the spec names ----------------------------------------------------------------------------------------------
 
 
-def test_objects_of_one_commit_may_arrive_in_any_order_but_not_for_ever() -> None:
+def test_missing_references_are_awaited_for_a_limited_time() -> None:
     missing = Missing("spec.output.storage.credentialsSecretRef.name", Reason.NOT_FOUND, "the Secret s3 is not there")
     refs = References(problems=(missing,))
     early = decide(make_run(), NOON + timedelta(seconds=30), references=refs)
@@ -397,13 +397,13 @@ def test_objects_of_one_commit_may_arrive_in_any_order_but_not_for_ever() -> Non
     assert condition(late.status, ConditionType.FAILED) == (TRUE, "NotFound")
 
 
-def test_a_broken_rule_is_invalid_at_once() -> None:
+def test_broken_rule_is_invalid_at_once() -> None:
     decided = decide(make_run(), invalid="spec.benchmarks: names are unique", references=References())
     assert decided.status.phase is Phase.INVALID
     assert decided.desired is not None and decided.desired.driver is Desired.UNCHANGED
 
 
-def test_a_run_keeps_its_image_and_says_where_its_results_lie_from_the_start() -> None:
+def test_run_keeps_its_image_and_reports_its_results_uri_from_the_start() -> None:
     first = decide(make_run(), references=References()).status
     assert first.runner_image == SETTINGS.image.reference
     assert first.results_uri == "s3://evals/team/nightly-0f3c9a52/"
@@ -412,7 +412,7 @@ def test_a_run_keeps_its_image_and_says_where_its_results_lie_from_the_start() -
     assert plan(there, upgraded, NOON).status.runner_image == SETTINGS.image.reference
 
 
-def test_status_stays_small_whatever_a_driver_says() -> None:
+def test_status_stays_small_whatever_a_driver_reports() -> None:
     scores = tuple(Score(task=f"t{n}", metric="acc", value=0.5, n=10) for n in range(500))
     loud = GOOD.model_copy(update={"scores": scores, "gates": gate(Verdict.PASSED, "x" * 1000).gates * 200})
     decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, loud, 0))

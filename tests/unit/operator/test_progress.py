@@ -35,7 +35,7 @@ def ask(answer: web.Response, seconds: float = 0.0, answer_seconds: float = 30.0
     return asyncio.run(run())
 
 
-def test_a_driver_that_answers_is_understood() -> None:
+def test_progress_of_an_answering_driver_is_parsed() -> None:
     assert ask(web.Response(text=GOOD.to_json())) == GOOD
 
 
@@ -50,11 +50,11 @@ def test_a_driver_that_answers_is_understood() -> None:
     ],
     ids=["an error", "no JSON", "an unknown phase", "a redirect", "too much"],
 )
-def test_any_other_answer_is_none(answer: web.Response) -> None:
+def test_invalid_answer_gives_none(answer: web.Response) -> None:
     assert ask(answer) is None
 
 
-def test_one_that_hangs_or_is_gone_is_none() -> None:
+def test_hanging_or_missing_driver_gives_none() -> None:
     assert ask(web.Response(text=GOOD.to_json()), seconds=1.0, answer_seconds=0.1) is None
 
     async def nobody() -> RunProgress | None:

@@ -52,11 +52,11 @@ class Scene:
         return sum(one.startswith("list Job") for one in self.api.read)
 
 
-def test_a_run_that_is_gone_is_not_looked_at_again() -> None:
+def test_deleted_run_is_not_requeued() -> None:
     assert Scene(FakeBackend()).look() is None
 
 
-def test_children_are_read_again_after_something_was_written() -> None:
+def test_children_are_reread_after_a_write() -> None:
     scene = Scene(FakeBackend(READY)).having(make_run("x"))
     scene.look()
     scene.look()
@@ -68,7 +68,7 @@ def test_children_are_read_again_after_something_was_written() -> None:
     assert scene.api.log.count("create Job x-a1-driver") == 1
 
 
-def test_of_very_many_runs_each_is_looked_at_less_often() -> None:
+def test_very_many_runs_are_reconciled_less_often() -> None:
     runs = [make_run(f"x{number}") for number in range(int(RECONCILES_PER_SECOND * SETTINGS.progress_seconds * 3))]
     scene = Scene(FakeBackend(READY)).having(*runs)
     assert scene.look("x0") == SETTINGS.progress_seconds
@@ -79,7 +79,7 @@ def test_of_very_many_runs_each_is_looked_at_less_often() -> None:
     assert rest is not None and rest < 3 * SETTINGS.progress_seconds, "a finished run is not among them"
 
 
-def test_a_refusal_is_told_to_the_owner_and_tried_again() -> None:
+def test_refused_child_is_reported_as_event_and_retried() -> None:
     scene = Scene(FakeBackend(writes=(DRIVER,))).having(make_run("x"))
     scene.api.failing("create", JOBS, Forbidden("create", "exceeded quota", status=403))
     with pytest.raises(ChildRefused):

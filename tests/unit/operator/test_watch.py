@@ -39,18 +39,18 @@ class Sight:
         return set(compared.behind), set(compared.overdue)
 
 
-def test_a_watch_that_delivers_owes_nothing() -> None:
+def test_delivering_watch_has_nothing_outstanding() -> None:
     sight = Sight().delivers(a="1", b="2")
     assert sight.lists(a="1", b="2") == (set(), set())
 
 
-def test_what_is_on_its_way_is_no_proof_against_a_watch() -> None:
+def test_change_on_its_way_does_not_prove_silence() -> None:
     sight = Sight().delivers(a="1")
     assert sight.lists(a="2") == ({"a"}, set())
     assert sight.delivers(a="2").lists(a="2") == (set(), set())
 
 
-def test_what_was_not_delivered_between_two_lists_is_overdue() -> None:
+def test_change_not_delivered_between_two_lists_is_overdue() -> None:
     sight = Sight().delivers(a="1")
     assert sight.lists(a="2") == ({"a"}, set())
     assert sight.lists(a="3") == ({"a"}, {"a"})
@@ -58,26 +58,26 @@ def test_what_was_not_delivered_between_two_lists_is_overdue() -> None:
     assert sight.delivers(a="3").deliveries.still_outstanding(PODS, frozenset("a")) == frozenset()
 
 
-def test_an_object_that_changes_all_the_time_is_never_overdue_with_a_watch_that_lags() -> None:
+def test_constantly_changing_object_is_not_overdue_in_a_lagging_watch() -> None:
     sight = Sight()
     for version in range(10):
         assert sight.lists(a=str(version + 1))[1] == set()
         sight.delivers(a=str(version))
 
 
-def test_a_watch_may_be_ahead_of_a_list() -> None:
+def test_watch_may_be_ahead_of_a_list() -> None:
     sight = Sight().delivers(a="2")
     assert sight.lists(a="1") == ({"a"}, set())
     assert sight.lists(a="2") == (set(), set())
 
 
-def test_a_new_object_that_is_never_delivered_is_overdue() -> None:
+def test_undelivered_new_object_is_overdue() -> None:
     sight = Sight().delivers(a="1")
     sight.lists(a="1", new="5")
     assert sight.lists(a="1", new="5") == ({"new"}, {"new"})
 
 
-def test_an_object_that_went_away_is_owed_no_more() -> None:
+def test_deleted_object_is_not_outstanding() -> None:
     sight = Sight()
     sight.lists(a="1")
     sight.deliveries.record_deletion(PODS, "a")
@@ -85,7 +85,7 @@ def test_an_object_that_went_away_is_owed_no_more() -> None:
     assert sight.lists() == (set(), set())
 
 
-def test_one_made_while_the_list_was_on_its_way_is_not_forgotten() -> None:
+def test_object_created_during_a_list_is_not_forgotten() -> None:
     deliveries = Deliveries()
     turn = deliveries.turn(PODS)
     deliveries.record(PODS, "new", "7")
@@ -155,7 +155,7 @@ def play(
     return worked
 
 
-def test_a_run_with_a_missed_event_is_looked_at_at_the_next_resync_and_the_others_are_not() -> None:
+def test_only_runs_with_missed_events_are_enqueued_by_the_resync() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         for name in ("x", "y"):
             server.change(EVALRUNS, name)
@@ -173,7 +173,7 @@ def test_a_run_with_a_missed_event_is_looked_at_at_the_next_resync_and_the_other
     assert not [when for key, when in worked if key.name == "y" and when > 1.0]
 
 
-def test_once_in_a_while_every_run_is_looked_at_whatever_was_heard() -> None:
+def test_every_run_is_enqueued_periodically() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         for name in ("x", "y"):
             server.change(EVALRUNS, name)
@@ -184,7 +184,7 @@ def test_once_in_a_while_every_run_is_looked_at_whatever_was_heard() -> None:
     assert all(540.0 <= when <= 600.0 for _, when in late)
 
 
-def test_a_silent_watch_is_found_within_three_minutes_of_its_first_missed_event() -> None:
+def test_silent_watch_is_found_within_three_minutes() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         server.change(EVALRUNS, "x")
         server.change(PODS, "p")
@@ -199,7 +199,7 @@ def test_a_silent_watch_is_found_within_three_minutes_of_its_first_missed_event(
     play(scene)
 
 
-def test_watches_that_work_are_never_called_silent() -> None:
+def test_working_watches_are_never_reported_silent() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         for step in range(2000):
             server.change(PODS, f"p{step % 7}")
@@ -211,7 +211,7 @@ def test_watches_that_work_are_never_called_silent() -> None:
     play(scene)
 
 
-def test_an_api_server_that_is_away_is_no_reason_to_restart_and_one_that_refuses_is() -> None:
+def test_unavailable_api_server_needs_no_restart_but_a_refusing_one_does() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         server.error = Unavailable("list", "connection refused")
         await asyncio.sleep(1000)
@@ -226,7 +226,7 @@ def test_an_api_server_that_is_away_is_no_reason_to_restart_and_one_that_refuses
     play(scene)
 
 
-def test_the_age_of_a_watch_is_that_of_the_last_list_that_came_through_it() -> None:
+def test_watch_age_counts_from_the_last_complete_list() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         server.change(EVALRUNS, "x")
         server.change(PODS, "p")
@@ -243,7 +243,7 @@ def test_the_age_of_a_watch_is_that_of_the_last_list_that_came_through_it() -> N
     play(scene)
 
 
-def test_what_is_on_its_way_makes_a_watch_no_older_once_it_is_there() -> None:
+def test_late_delivery_does_not_age_a_watch() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         server.change(PODS, "p")
         await asyncio.sleep(30)
@@ -258,7 +258,7 @@ def test_what_is_on_its_way_makes_a_watch_no_older_once_it_is_there() -> None:
     play(scene)
 
 
-def test_what_a_watch_delivers_while_a_list_is_on_its_way_makes_it_no_older() -> None:
+def test_delivery_during_a_list_does_not_age_a_watch() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         server.delay = 0.5
         server.change(PODS, "p")
@@ -282,7 +282,7 @@ def test_watches_of_a_busy_cluster_stay_young() -> None:
     play(scene)
 
 
-def test_the_resync_grows_old_while_it_fails_and_so_do_the_watches() -> None:
+def test_failing_resync_ages_itself_and_the_watches() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         server.error = Unavailable("list", "connection refused")
         await asyncio.sleep(90)
@@ -297,7 +297,7 @@ def test_the_resync_grows_old_while_it_fails_and_so_do_the_watches() -> None:
     play(scene)
 
 
-def test_readiness_comes_with_the_first_resync() -> None:
+def test_operator_is_ready_after_the_first_resync() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         server.error = Unavailable("list", "connection refused")
         await asyncio.sleep(1)
@@ -308,7 +308,7 @@ def test_readiness_comes_with_the_first_resync() -> None:
     play(scene)
 
 
-def test_without_the_crd_the_operator_says_so_and_ends() -> None:
+def test_missing_crd_ends_the_operator_with_a_message() -> None:
     async def scene(server: Server, resync: Resync, health: Health) -> None:
         server.error = NotFound("list", "the server could not find the requested resource", status=404)
         await asyncio.sleep(61)
@@ -317,7 +317,7 @@ def test_without_the_crd_the_operator_says_so_and_ends() -> None:
         play(scene)
 
 
-def test_only_children_of_runs_are_listed_and_only_where_the_operator_watches() -> None:
+def test_only_children_in_watched_namespaces_are_listed() -> None:
     seen: list[tuple[Kind, str | None, str]] = []
 
     async def scene(server: Server, resync: Resync, health: Health) -> None:
@@ -330,7 +330,7 @@ def test_only_children_of_runs_are_listed_and_only_where_the_operator_watches() 
     assert "managed-by=evalrun-operator" in CHILDREN
 
 
-def test_a_stranger_that_looks_like_a_child_belongs_to_no_run() -> None:
+def test_foreign_object_without_annotation_belongs_to_no_run() -> None:
     assert key_of(PODS, {"name": "p", "namespace": "team"}) is None
     assert key_of(PODS, {"name": "p", "namespace": "team", "annotations": None}) is None
     assert key_of(EVALRUNS, {"name": "x", "namespace": "team"}) == Key("team", "x")
@@ -358,18 +358,18 @@ def test_a_stranger_that_looks_like_a_child_belongs_to_no_run() -> None:
         ["x"],
     ],
 )
-def test_annotation_that_is_no_object_name_leads_to_no_run(name: object) -> None:
+def test_invalid_name_in_annotation_belongs_to_no_run(name: object) -> None:
     metadata = {"name": "p", "namespace": "team", "annotations": {ANNOTATION_RUN_NAME: name}}
     assert key_of(PODS, metadata) is None
 
 
-def test_annotation_with_an_object_name_leads_to_the_run_of_its_own_namespace() -> None:
+def test_valid_name_in_annotation_belongs_to_the_run_in_its_namespace() -> None:
     for name in ("nightly", "a.b-c.7", "x" * 253):
         metadata = {"name": "p", "namespace": "team", "annotations": {ANNOTATION_RUN_NAME: name}}
         assert key_of(PODS, metadata) == Key("team", name)
 
 
-def test_the_operators_own_status_is_no_news_and_what_a_user_wants_is() -> None:
+def test_own_status_writes_are_not_news_but_user_changes_are() -> None:
     added: list[Key] = []
 
     handler = EventHandler(added.append, Deliveries())

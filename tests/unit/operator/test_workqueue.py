@@ -66,7 +66,7 @@ def test_ten_events_cost_one_run() -> None:
     assert play(scene, Worker()) == [("x", 0.0)]
 
 
-def test_an_event_during_a_run_brings_the_key_back_afterwards_and_never_beside_it() -> None:
+def test_event_during_work_requeues_the_key_afterwards() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         queue.add("x")
         await asyncio.sleep(2)
@@ -76,7 +76,7 @@ def test_an_event_during_a_run_brings_the_key_back_afterwards_and_never_beside_i
     assert play(scene, Worker(seconds=5)) == [("x", 0.0), ("x", 6.0)]
 
 
-def test_events_in_a_swarm_wait_until_the_key_has_rested() -> None:
+def test_burst_of_events_waits_for_the_rest() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         for _ in range(40):
             queue.add("x")
@@ -87,7 +87,7 @@ def test_events_in_a_swarm_wait_until_the_key_has_rested() -> None:
     assert [when for _, when in play(scene, work)] == pytest.approx([0.0, 1.0, 2.0, 3.0, 4.0], abs=0.15)
 
 
-def test_a_run_says_when_it_wants_to_be_looked_at_again() -> None:
+def test_work_determines_when_its_key_returns() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         queue.add("x")
         await asyncio.sleep(100)
@@ -95,7 +95,7 @@ def test_a_run_says_when_it_wants_to_be_looked_at_again() -> None:
     assert play(scene, Worker(answers={"x": [7.0, 20.0, None]})) == [("x", 0.0), ("x", 7.0), ("x", 27.0)]
 
 
-def test_of_two_times_the_earlier_one_counts() -> None:
+def test_earlier_of_two_times_counts() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         queue.add_after("x", 30)
         queue.add_after("x", 10)
@@ -105,7 +105,7 @@ def test_of_two_times_the_earlier_one_counts() -> None:
     assert play(scene, Worker()) == [("x", 10.0)]
 
 
-def test_failures_come_back_later_each_time_up_to_a_minute() -> None:
+def test_failures_back_off_up_to_a_minute() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         queue.add("x")
         await asyncio.sleep(400)
@@ -116,7 +116,7 @@ def test_failures_come_back_later_each_time_up_to_a_minute() -> None:
     assert gaps == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60])
 
 
-def test_a_success_forgets_former_failures() -> None:
+def test_success_forgets_failures() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         queue.add("x")
         await asyncio.sleep(100)
@@ -126,7 +126,7 @@ def test_a_success_forgets_former_failures() -> None:
     assert times == pytest.approx([0, 1, 2, 12, 13])  # 0.5 s is less than the rest
 
 
-def test_an_unexpected_error_is_told_with_its_traceback_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_is_logged_with_traceback_and_retried(caplog: pytest.LogCaptureFixture) -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         queue.add("x")
         await asyncio.sleep(100)
@@ -135,7 +135,7 @@ def test_an_unexpected_error_is_told_with_its_traceback_and_tried_again(caplog: 
     assert caplog.records[0].exc_info and "a defect" in caplog.text
 
 
-def test_an_event_brings_a_failed_key_back_sooner() -> None:
+def test_event_requeues_a_failed_key_sooner() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         queue.add("x")
         await asyncio.sleep(20)
@@ -147,7 +147,7 @@ def test_an_event_brings_a_failed_key_back_sooner() -> None:
     assert times[-2:] == pytest.approx([16.0, 20.0])
 
 
-def test_a_busy_server_is_left_alone_for_as_long_as_it_asked_whatever_happens() -> None:
+def test_retry_after_of_a_busy_server_is_respected() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         for _ in range(50):
             queue.add("x")
@@ -157,7 +157,7 @@ def test_a_busy_server_is_left_alone_for_as_long_as_it_asked_whatever_happens() 
     assert times[:2] == pytest.approx([0.0, 30.0])
 
 
-def test_closing_ends_what_is_under_way_and_begins_nothing() -> None:
+def test_closing_finishes_running_work_and_begins_none() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         for key in "xyz":
             queue.add(key)
@@ -166,7 +166,7 @@ def test_closing_ends_what_is_under_way_and_begins_nothing() -> None:
     assert play(scene, Worker(seconds=5)) == [("x", 0.0), ("y", 0.0)]
 
 
-def test_a_worker_that_is_cancelled_hands_its_wake_up_on() -> None:
+def test_cancelled_worker_passes_its_wake_up_on() -> None:
     async def run() -> None:
         queue: WorkQueue[str] = WorkQueue()
         work = Worker()
@@ -182,7 +182,7 @@ def test_a_worker_that_is_cancelled_hands_its_wake_up_on() -> None:
     virtual_time.run(run())
 
 
-def test_stalled_tells_for_how_long_nothing_ended_although_keys_are_due() -> None:
+def test_stalled_counts_seconds_without_progress() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         assert queue.stalled() == 0.0
         await asyncio.sleep(50)
@@ -196,7 +196,7 @@ def test_stalled_tells_for_how_long_nothing_ended_although_keys_are_due() -> Non
     play(scene, Worker(seconds=10))
 
 
-def test_it_tells_for_how_long_keys_were_due_when_their_work_begins() -> None:
+def test_waits_are_reported_when_work_begins() -> None:
     waits: list[float] = []
 
     async def run() -> None:
@@ -220,7 +220,7 @@ STEPS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS, seconds=st.floats(0, 2), failing=st.lists(st.booleans(), max_size=20), workers=st.integers(1, 3))
-def test_every_event_is_followed_by_a_run_and_no_key_runs_twice_at_once(
+def test_every_event_is_followed_by_work_and_no_key_is_worked_on_twice_at_once(
     steps: list[tuple[str, float, str]], seconds: float, failing: list[bool], workers: int
 ) -> None:
     running: Counter[str] = Counter()

@@ -20,14 +20,14 @@ NUMBERS = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=30)
 
 
 @given(NUMBERS)
-def test_a_spread_is_ordered_and_lies_within_its_values(values: list[float]) -> None:
+def test_spread_is_ordered_and_within_its_values(values: list[float]) -> None:
     spread = Spread.of(values)
 
     assert spread.least == min(values) <= spread.median <= max(values) == spread.greatest
     assert spread.count == len(values)
 
 
-def test_ratios_are_taken_pair_by_pair() -> None:
+def test_ratios_are_computed_pair_by_pair() -> None:
     # The ratio of the medians would be 1: the pairs tell that one side is always slower.
     spread = Spread.of_ratios([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
 
@@ -39,7 +39,7 @@ def test_pairs_must_be_complete() -> None:
         Spread.of_ratios([1.0], [1.0, 2.0])
 
 
-def test_nothing_has_no_spread() -> None:
+def test_empty_sample_has_no_spread() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Spread.of([])
 
@@ -50,7 +50,7 @@ def test_percentiles_are_values_that_occurred(share: float, expected: float) -> 
 
 
 @given(NUMBERS, st.floats(0, 1))
-def test_so_many_values_lie_at_or_below_a_percentile(values: list[float], share: float) -> None:
+def test_percentile_share_of_values_is_at_or_below_it(values: list[float], share: float) -> None:
     found = percentile(values, share)
 
     assert sum(value <= found for value in values) >= share * len(values) - 1e-9
@@ -66,7 +66,7 @@ def test_so_many_values_lie_at_or_below_a_percentile(values: list[float], share:
         (Goal(), 7.0, True),
     ],
 )
-def test_a_goal_is_held_against_the_median(goal: Goal, median: float, met: bool) -> None:
+def test_goal_is_compared_with_the_median(goal: Goal, median: float, met: bool) -> None:
     assert goal.met(Spread(0.0, median, 9.0, 3)) is met
 
 
@@ -85,7 +85,7 @@ def test_rounds_alternate_their_order() -> None:
     assert taken == {"A": [1, 4, 5], "B": [2, 3, 6]}
 
 
-def test_a_section_shows_spread_goal_and_verdict() -> None:
+def test_section_shows_spread_goal_and_verdict() -> None:
     rows = [
         Row("tokens/s", Spread(0.9, 0.995, 1.1, 4), Goal(at_least=0.99)),
         Row("wall time", Spread(0.1, 0.2, 0.3, 4), Goal(at_most=0.1)),
@@ -101,7 +101,7 @@ def test_a_section_shows_spread_goal_and_verdict() -> None:
     assert text.endswith("On this machine: A 3 s.")
 
 
-def test_the_document_names_its_surroundings_and_warns() -> None:
+def test_document_describes_its_environment_and_warns() -> None:
     text = render([], {"machine": "2 cores"}, ["the machine was busy"])
 
     assert "| machine | 2 cores |" in text
@@ -109,7 +109,7 @@ def test_the_document_names_its_surroundings_and_warns() -> None:
     assert text.endswith("\n")
 
 
-def test_the_medians_of_a_document_are_read_back_and_compared() -> None:
+def test_medians_of_a_document_are_parsed_and_compared() -> None:
     def document(median: float, median_ms: float) -> str:
         rows = [Row("a ratio", Spread(0.5, median, 2.0, 3)), Row("a time", Spread(1, median_ms, 9000, 3), unit="ms")]
         return render([Section("First", "how", rows), Section("Second", "how", rows[:1])], {"date": "today"}, [])

@@ -34,7 +34,7 @@ def make_state(name: str = "one", **facts: Any) -> State:
 
 
 class TestAddresses:
-    def test_the_networks_of_a_cluster_are_its_own_and_apart(self) -> None:
+    def test_networks_of_a_cluster_are_separate(self) -> None:
         one = Addresses(5)
         parts = [one.fabric, one.link, one.services, *(one.pods(number) for number in range(MAX_NODES))]
         assert all(part.subnet_of(one.network) for part in parts)
@@ -51,14 +51,14 @@ class TestAddresses:
 
 
 class TestState:
-    def test_what_is_saved_is_loaded(self) -> None:
+    def test_saved_facts_are_loaded(self) -> None:
         state = make_state(options=NodeOptions(2, 1024), flags=Flags(scheduler=("--v=4",)), owner=this_process())
         state.save()
         assert State.load("one") == state
         assert known() == [state]
         assert State.load("other") is None
 
-    def test_a_cluster_is_abandoned_when_its_process_is_gone(self) -> None:
+    def test_cluster_is_abandoned_when_its_process_ends(self) -> None:
         ended = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         owner = Process.of(ended.pid)
         assert owner is not None
@@ -67,18 +67,18 @@ class TestState:
         ended.communicate(b"\n")
         assert state.abandoned
 
-    def test_one_that_lasts_is_never_abandoned(self) -> None:
+    def test_persistent_cluster_is_never_abandoned(self) -> None:
         assert not make_state(owner=None).abandoned
 
 
 class TestProcess:
-    def test_another_process_with_the_same_id_is_not_it(self) -> None:
+    def test_reused_process_id_is_not_the_owner(self) -> None:
         me = Process.of(os.getpid())
         assert me is not None
         assert me.alive
         assert not Process(me.pid, me.started - 1).alive
 
-    def test_a_daemon_is_found_by_its_file_and_outlives_its_starter(self, tmp_path: Path) -> None:
+    def test_daemon_is_found_by_its_file_and_outlives_its_starter(self, tmp_path: Path) -> None:
         def daemon() -> Daemon:
             return Daemon("sleeper", lambda: ["sleep", "1000"], tmp_path / "log", tmp_path / "pid")
 
@@ -91,7 +91,7 @@ class TestProcess:
         again.kill()
         assert not daemon().alive
 
-    def test_a_daemon_that_ends_at_once_says_why(self, tmp_path: Path) -> None:
+    def test_daemon_that_ends_at_once_is_explained(self, tmp_path: Path) -> None:
         program = ["sh", "-c", "echo no such luck; exit 3"]
         daemon = Daemon("unlucky", lambda: program, tmp_path / "log", tmp_path / "pid")
 
@@ -103,13 +103,13 @@ class TestProcess:
             start_and_wait()
         assert "no such luck" in daemon.tail()
 
-    def test_waiting_in_vain_names_what_was_waited_for(self) -> None:
+    def test_timeout_names_what_was_awaited(self) -> None:
         with pytest.raises(ClusterError, match=r"waited 0\.05 s in vain for the moon"):
             until(lambda: False, 0.05, lambda: "the moon")
 
 
 class TestImages:
-    def test_the_same_content_is_the_same_archive(self, tmp_path: Path) -> None:
+    def test_same_content_makes_the_same_archive(self, tmp_path: Path) -> None:
         (tmp_path / "tool").write_text("#!/bin/sh\n")
         content = images.Files({"bin/tool": tmp_path / "tool"}, {"bin/alias": "tool"}, ("tmp",), {"Cmd": ["tool"]})
         first = images.write_image("localhost/x:1", content)
@@ -124,7 +124,7 @@ class TestImages:
             names = tar.getnames()
         assert f"blobs/sha256/{entry['digest'].removeprefix('sha256:')}" in names
 
-    def test_a_file_that_is_no_image_is_refused_by_name(self, tmp_path: Path) -> None:
+    def test_file_that_is_not_an_image_is_rejected_by_name(self, tmp_path: Path) -> None:
         with tarfile.open(tmp_path / "other.tar", "w") as tar:
             tar.add(__file__, "test.py")
         with pytest.raises(ClusterError, match=r"other\.tar is neither an OCI nor a Docker image archive"):
@@ -148,36 +148,36 @@ class TestApi:
         with pytest.raises(ClusterError, match="knows no 'evr'"):
             api.resource("evr")
 
-    def test_a_server_that_is_away_is_an_error_of_its_own(self, tmp_path: Path) -> None:
+    def test_unavailable_server_raises_its_own_error(self, tmp_path: Path) -> None:
         api = Api("https://127.0.0.1:1", str(_some_certificate(tmp_path)))
         with pytest.raises(ApiUnreachable, match=r"127\.0\.0\.1:1/readyz"):
             api.request("GET", "/readyz")
 
-    def test_conditions_are_read_from_any_object(self) -> None:
+    def test_conditions_of_any_object_are_parsed(self) -> None:
         pod = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         assert is_ready(pod)
         assert condition(pod, "Other") is None
         assert not is_ready({"status": {}})
 
-    def test_empty_documents_are_none(self) -> None:
+    def test_empty_documents_are_skipped(self) -> None:
         assert documents("---\na: 1\n---\n---\nb: 2\n") == [{"a": 1}, {"b": 2}]
 
 
 class TestBuilds:
-    def test_every_program_has_its_pins(self) -> None:
+    def test_every_program_is_pinned(self) -> None:
         build = Path(images.__file__).parent / "build"
         for program in (*PROGRAMS, KWOK):
             assert (build / program.name / "go.mod").exists()
         assert kubernetes_version().startswith("v1.")
 
-    def test_without_go_the_message_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_go_is_reported_with_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shutil.which", lambda *_, **__: None)
         with pytest.raises(ClusterError, match="install Go"):
             binary(KUBE)
         assert cache().name == "cluster"
 
 
-def test_fake_pods_get_the_address_that_is_asked_for() -> None:
+def test_fake_pods_get_the_requested_address() -> None:
     assert 'podIP: "198.18.0.9"' in stages(FakeNodes(1, pod_address="198.18.0.9"))
     assert "podIP: {{ PodIPWith" in stages(FakeNodes(1))
 

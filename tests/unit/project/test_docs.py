@@ -51,12 +51,12 @@ SHOWN_RUNS = [(page, text) for page in PAGES for text in runs(page)]
 
 
 @pytest.mark.parametrize(("page", "text"), SHOWN_RUNS, ids=[name(page) for page, _ in SHOWN_RUNS])
-def test_every_evalrun_that_is_shown_is_valid(page: Path, text: str) -> None:
+def test_every_evalrun_in_the_docs_is_valid(page: Path, text: str) -> None:
     parse.parse_file(text, name(page))
 
 
 @pytest.mark.parametrize("file", CLUSTER_EXAMPLES, ids=name)
-def test_every_example_for_a_cluster_is_valid_there(file: Path) -> None:
+def test_every_cluster_example_is_valid_in_a_cluster(file: Path) -> None:
     assert not parse.cluster_problems(parse.parse_file(file.read_bytes(), name(file)).evalrun)
 
 
@@ -70,7 +70,7 @@ def test_every_example_is_valid(file: Path) -> None:
                 assert (file.parent / benchmark.source.path).is_dir(), benchmark.source.path
 
 
-def test_there_is_something_to_check() -> None:
+def test_docs_contain_examples() -> None:
     assert SHOWN_RUNS
     assert EXAMPLES
     assert COMMANDS
@@ -107,7 +107,7 @@ def walk(words: list[str]) -> tuple[Any, list[str]]:
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{name(page)}: {line}" for page, line in COMMANDS])
-def test_every_command_that_is_shown_is_understood(page: Path, line: str) -> None:
+def test_every_command_in_the_docs_is_parsed(page: Path, line: str) -> None:
     words = shlex.split(line.partition(" | ")[0].partition(" > ")[0])[1:]
     # FILE… and [PATTERN] stand for what a person would write.
     words = [word.strip("[]…") or "x" for word in words]
@@ -119,7 +119,7 @@ def test_every_command_that_is_shown_is_understood(page: Path, line: str) -> Non
     command.make_context(command.name, arguments)
 
 
-def test_every_option_that_the_table_of_commands_names_exists() -> None:
+def test_every_documented_option_exists() -> None:
     rows = [line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
     for row in rows:
         match = re.match(r"\| `evalrun ([a-z ]+?)(?: [A-Z\[].*?)?` \|(.*)\|$", row)
@@ -140,13 +140,13 @@ TARGETS = [
 
 
 @pytest.mark.parametrize(("page", "target"), TARGETS, ids=[f"{name(page)}: {target}" for page, target in TARGETS])
-def test_every_target_of_make_that_is_named_exists(page: Path, target: str) -> None:
+def test_every_documented_make_target_exists(page: Path, target: str) -> None:
     makefiles = (ROOT / "Makefile", ROOT / "tests" / "cluster" / "cluster.mk")
     assert any(re.search(rf"^{target}:", file.read_text(), re.MULTILINE) for file in makefiles)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_relative_links_lead_somewhere(page: Path) -> None:
+def test_relative_links_resolve(page: Path) -> None:
     text = _FENCE.sub("", page.read_text(encoding="utf-8"))
     links = [match[1] or match[2] for match in _LINK.finditer(text)]
     for link in links:
@@ -165,7 +165,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_yaml_that_is_shown_is_yaml() -> None:
+def test_yaml_in_the_docs_is_valid() -> None:
     for page in PAGES:
         for language, text in fences(page):
             if language == "yaml":

@@ -16,20 +16,20 @@ SHOWN = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 VALUES = [values for values in map(yaml.safe_load, SHOWN) if "metrics" in values]
 
 
-def test_the_scrape_configuration_is_the_example_s() -> None:
+def test_documented_scrape_configuration_equals_the_example() -> None:
     text = (EXAMPLES / "prometheus.yaml").read_text()
     assert text[text.index("scrape_configs:") :] in SHOWN
 
 
-def test_the_values_are_the_example_s() -> None:
+def test_documented_values_equal_the_example() -> None:
     assert (EXAMPLES / "prometheus-operator-values.yaml").read_text() in SHOWN
 
 
 @pytest.mark.parametrize("values", VALUES, ids=str)
-def test_the_chart_takes_the_values(values: dict[str, Any]) -> None:
+def test_chart_accepts_the_example_values(values: dict[str, Any]) -> None:
     assert render(values)
 
 
-def test_the_values_make_all_that_there_is() -> None:
+def test_example_values_enable_everything() -> None:
     objects = render(yaml.safe_load((EXAMPLES / "prometheus-operator-values.yaml").read_text()))
     assert len(of_kind(objects, "PodMonitor", "ServiceMonitor", "PrometheusRule", "Service")) == 4

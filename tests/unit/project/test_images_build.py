@@ -102,21 +102,21 @@ def project(tmp_path: Path) -> Project:
     return Project(root, tmp_path)
 
 
-def test_an_image_becomes_a_layout_that_containerd_names(project: Project) -> None:
+def test_image_becomes_a_layout_for_containerd(project: Project) -> None:
     layout = project.layout()
     (entry,) = json.loads((layout / "index.json").read_text())["manifests"]
     assert entry["annotations"]["io.containerd.image.name"] == "localhost/evalrun-operator:dev"
     assert len(list((layout / "blobs" / "sha256").iterdir())) == 3
 
 
-def test_nothing_changed_nothing_done(project: Project) -> None:
+def test_unchanged_inputs_build_nothing(project: Project) -> None:
     first = project.layout()
     called = project.calls
     assert project.layout() == first
     assert project.calls == called
 
 
-def test_a_change_of_code_keeps_the_blobs_that_did_not_change(project: Project) -> None:
+def test_code_change_keeps_unchanged_blobs(project: Project) -> None:
     first = project.layout()
     (project.root / "operator" / "src" / "code.py").write_text("pass")
     second = project.layout()
@@ -126,7 +126,7 @@ def test_a_change_of_code_keeps_the_blobs_that_did_not_change(project: Project) 
 
 
 @pytest.mark.parametrize("changed", ["crds/src/code.py", "uv.lock", "runner/pyproject.toml", "Dockerfile.operator"])
-def test_what_goes_in_is_in_the_key(project: Project, changed: str) -> None:
+def test_inputs_are_in_the_key(project: Project, changed: str) -> None:
     first = project.layout()
     with (project.root / changed).open("a") as file:
         file.write("# changed\n")
@@ -134,7 +134,7 @@ def test_what_goes_in_is_in_the_key(project: Project, changed: str) -> None:
 
 
 @pytest.mark.parametrize("changed", ["runner/src/code.py", "operator/src/__pycache__/code.pyc", "Dockerfile.runner"])
-def test_what_does_not_go_in_is_not(project: Project, changed: str) -> None:
+def test_unrelated_files_are_not_in_the_key(project: Project, changed: str) -> None:
     first = project.layout()
     (project.root / changed).parent.mkdir(exist_ok=True)
     with (project.root / changed).open("a") as file:
@@ -142,7 +142,7 @@ def test_what_does_not_go_in_is_not(project: Project, changed: str) -> None:
     assert project.layout() == first
 
 
-def test_the_engine_is_in_the_key_of_the_runner(project: Project) -> None:
+def test_runner_key_contains_the_engine(project: Project) -> None:
     assert project.layout("runner") != project.layout("runner", IMAGES_EXTRA="cuda")
     assert "EXTRA=cpu" in project.builds()[0]
     assert "EXTRA=cuda" in project.builds()[1]
@@ -156,7 +156,7 @@ def test_only_the_two_newest_layouts_are_kept(project: Project) -> None:
     assert [layout.exists() for layout in layouts] == [False, True, True]
 
 
-def test_docker_keeps_its_images_itself(project: Project) -> None:
+def test_docker_images_have_no_layout(project: Project) -> None:
     done = project.images("operator")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["operator", "localhost/evalrun-operator:dev", "-"]
@@ -166,7 +166,7 @@ def test_docker_keeps_its_images_itself(project: Project) -> None:
 
 
 @pytest.mark.parametrize("tool", ["docker", "buildah"])
-def test_the_machines_index_and_certificates_are_mounted_and_never_arguments(project: Project, tool: str) -> None:
+def test_index_and_certificates_are_mounted_and_never_arguments(project: Project, tool: str) -> None:
     certificates = project.folder / "own.crt"
     certificates.write_text("CERTIFICATE")
     done = project.images(
@@ -180,12 +180,12 @@ def test_the_machines_index_and_certificates_are_mounted_and_never_arguments(pro
     assert (project.folder / "secrets" / "ca.crt").read_text() == "CERTIFICATE"
 
 
-def test_a_machine_that_reaches_the_public_index_mounts_nothing(project: Project) -> None:
+def test_public_index_needs_no_mounts(project: Project) -> None:
     project.layout()
     assert (project.folder / "secrets" / "registry.sh").read_text() == ""
 
 
-def test_a_build_that_fails_says_why_and_leaves_nothing(project: Project) -> None:
+def test_failed_build_is_explained_and_leaves_nothing(project: Project) -> None:
     done = project.images("operator", IMAGES_TOOL="buildah", BUILD_FAILS="left-pad")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -201,7 +201,7 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(project: Project) -> Non
         (("operator",), {"IMAGES_TOOL": "podman"}, "IMAGES_TOOL is docker or buildah, not podman"),
     ],
 )
-def test_wrong_input_is_named(
+def test_wrong_input_is_reported(
     project: Project, arguments: tuple[str, ...], environment: dict[str, str], said: str
 ) -> None:
     done = project.images(*arguments, **environment)
@@ -213,7 +213,7 @@ def test_wrong_input_is_named(
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_images_run_as_nobody_in_particular(file: Path) -> None:
+def test_images_run_as_an_unprivileged_user(file: Path) -> None:
     final = file.read_text().rpartition("\nFROM ")[2]
     assert re.findall(r"^USER (.*)$", final, re.MULTILINE) == ["1000:1000"]
     assert "HOME=/tmp/home" in final
@@ -222,7 +222,7 @@ def test_images_run_as_nobody_in_particular(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_what_is_installed_is_locked(file: Path) -> None:
+def test_installed_packages_are_locked(file: Path) -> None:
     text = file.read_text()
     assert "uv export --locked" in text
     assert "--require-hashes" in text
@@ -230,5 +230,5 @@ def test_what_is_installed_is_locked(file: Path) -> None:
     assert f"UV_VERSION := {pinned}\n" in (ROOT / "Makefile").read_text()
 
 
-def test_the_operators_image_has_nothing_of_the_runner() -> None:
+def test_operator_image_contains_nothing_of_the_runner() -> None:
     assert not re.search(r"^COPY runner runner|package evalrun-runner", DOCKERFILES[0].read_text(), re.MULTILINE)

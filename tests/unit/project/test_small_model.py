@@ -29,7 +29,7 @@ def script() -> Iterator[ModuleType]:
     del sys.modules["small_model"]
 
 
-def test_a_model_that_is_there_is_verified_and_kept(script: ModuleType, tmp_path: Path) -> None:
+def test_existing_model_is_verified_and_kept(script: ModuleType, tmp_path: Path) -> None:
     directory = write_files(tmp_path / "model", model_content())
     recipe = replace(script.SMALL, digest=model_digest(directory))
     assert script.provide(recipe, directory) == directory
@@ -38,7 +38,7 @@ def test_a_model_that_is_there_is_verified_and_kept(script: ModuleType, tmp_path
         script.provide(recipe, directory)
 
 
-def test_a_model_appears_whole_or_not_at_all(script: ModuleType, tmp_path: Path) -> None:
+def test_model_appears_completely_or_not_at_all(script: ModuleType, tmp_path: Path) -> None:
     content = model_content()
     recipe = replace(script.TINY, digest=model_digest(write_files(tmp_path / "copy", content)))
     output = tmp_path / "cache" / "model"
@@ -49,7 +49,7 @@ def test_a_model_appears_whole_or_not_at_all(script: ModuleType, tmp_path: Path)
     assert [each.name for each in output.parent.iterdir()] == ["model"]
 
 
-def test_a_package_with_other_content_is_refused(
+def test_package_with_other_content_is_rejected(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uv = tmp_path / "uv"
@@ -60,6 +60,6 @@ def test_a_package_with_other_content_is_refused(
         script.unpack(tmp_path / "p")
 
 
-def test_the_default_place_is_in_the_users_cache(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_is_in_the_users_cache(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert script.default_cache() == Path("/somewhere/evalrun/models")
