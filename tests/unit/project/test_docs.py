@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,27 @@ def test_every_decision_is_listed_and_names_the_ways_not_taken() -> None:
         assert f"]({file.name})" in listed
         headings = re.findall(r"^## (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
         assert headings == ["Context", "Decision", "Ways not taken", "Consequences"], file.name
+
+
+def test_the_architecture_lists_the_floors_that_import_linter_holds() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    held = [
+        [{room.strip() for room in layer.split("|")} for layer in contract["layers"]]
+        for contract in contracts
+        if contract["type"] == "layers"
+    ]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = text.partition("### Rooms and floors")[2].partition("## The children")[0]
+    shown: list[list[set[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("| floor |"):
+            shown.append([])
+        elif match := re.match(r"\| (\d*) ?\| ((?:`\w+/?`(?:, )?)+) \|", line):
+            rooms = {room.strip("`/") for room in match[2].split(", ")}
+            if match[1]:
+                shown[-1].append(rooms)
+            else:
+                shown[-1][-1] |= rooms
+    assert shown == held
