@@ -50,7 +50,7 @@ def test_a_replica_that_crashes_each_time_is_replaced_later_each_time_until_the_
     )
 
 
-def test_a_commit_starts_the_count_anew() -> None:
+def test_a_commit_resets_the_count_of_failures() -> None:
     scene = Scene()
     for _ in range(3 * MOST):
         assert scene.pause() == 0
@@ -81,20 +81,20 @@ class TestFailedStarts:
         assert scene.leaves(starting=True, working=2) == StopReplacing(2)
         assert scene.restarts.failures == 0
 
-    def test_commits_do_not_start_their_count_anew(self) -> None:
+    def test_commits_do_not_reset_their_count(self) -> None:
         scene = Scene()
         for _ in range(MOST):
             scene.leaves(starting=True, working=1)
             scene.restarts.committed()
         assert scene.leaves(starting=True, working=1) == StopReplacing(1)
 
-    def test_one_that_works_is_still_replaced_when_it_leaves(self) -> None:
+    def test_a_working_replica_is_still_replaced_when_it_leaves(self) -> None:
         scene = Scene()
         for _ in range(MOST + 1):
             scene.leaves(starting=True, working=1)
         assert scene.pause() == POLICY.longest_pause
 
-    def test_without_one_that_works_they_are_failures(self) -> None:
+    def test_without_a_working_replica_they_are_failures(self) -> None:
         scene = Scene()
         for _ in range(MOST):
             assert isinstance(scene.leaves(starting=True), Replace)
@@ -113,7 +113,7 @@ class TestDue:
         assert scene.restarts.take_due(200) == 2
         assert scene.restarts.take_due(300) == 0
 
-    def test_nothing_is_due_where_nothing_left(self) -> None:
+    def test_nothing_is_due_if_nothing_left(self) -> None:
         assert Restarts().take_due(1e9) == 0
 
 

@@ -1,4 +1,4 @@
-"""The dispatch loop: a scripted fleet, a clock of the test's, no waiting."""
+"""The dispatch loop with a scripted fleet and a manual clock; nothing waits."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Plans:
 
 @dataclass
 class Watched:
-    """What people see."""
+    """A ``Watcher`` that keeps everything."""
 
     lines: list[str] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
@@ -176,7 +176,7 @@ class Scene:
 
 
 def works(replica: str, order: Order) -> Report:
-    """Commits at once whatever it is given."""
+    """Commit every lease at once."""
     return Report(committed=tuple(map(committed, order.leases)), wants=64, tokens=1)
 
 
@@ -188,14 +188,14 @@ def test_every_chunk_is_leased_and_committed() -> None:
     assert scene.watched.views[-1].phase in (Phase.STARTING, Phase.RUNNING)
 
 
-def test_what_is_all_kept_starts_no_fleet() -> None:
+def test_no_fleet_is_started_if_every_part_is_reused() -> None:
     kept = {chunk(n).id: Counts(ok=ITEMS) for n in range(3)}
     scene = Scene(works, kept=kept, set_aside=0)
     scene.loop.run()
     assert (scene.exchange.fleet, scene.dispatcher.progress(0).kept) == (None, 30)
 
 
-def test_damaged_parts_are_told_and_redone() -> None:
+def test_damaged_parts_are_reported_and_redone() -> None:
     scene = Scene(works, kept={chunk(0).id: Counts(ok=ITEMS)}, set_aside=2)
     scene.loop.run()
     assert any(line.startswith("2 damaged parts were set aside") for line in scene.watched.lines)
@@ -203,7 +203,7 @@ def test_damaged_parts_are_told_and_redone() -> None:
 
 
 @pytest.mark.parametrize("members", [1, 3])
-def test_a_chunk_reopened_at_the_end_is_done_by_those_who_are_there(members: int) -> None:
+def test_a_chunk_reopened_at_the_end_is_run_by_the_present_replicas(members: int) -> None:
     scene = Scene(works, members=members)
     scene.loop.run()
     # Nobody was told to leave: a part may yet be found damaged.
@@ -231,7 +231,7 @@ def test_a_replica_that_dies_is_replaced_and_its_chunk_leased_again() -> None:
     assert scene.watched.lines == ["replica r0 is gone (crashed): exit code 137"]
 
 
-def test_what_a_drained_replica_gives_back_is_done_by_another_and_charged_to_nobody() -> None:
+def test_leases_returned_by_a_drained_replica_are_run_by_another_and_count_as_no_failure() -> None:
     def does(replica: str, order: Order) -> Report | FleetEvent:
         if replica == "r0" and order.leases:
             return Report(returned=tuple(lease.id for lease in order.leases), leaving=True)
@@ -248,7 +248,7 @@ def test_what_a_drained_replica_gives_back_is_done_by_another_and_charged_to_nob
 
 
 def test_a_run_without_replicas_waits_and_says_so() -> None:
-    """Nodes go for a long time, one after the other, and come back: nobody's fault."""
+    """Nodes leave one after the other and return after a long time, which counts as no failure."""
     left: list[str] = []
 
     def does(replica: str, order: Order) -> Report | FleetEvent:
@@ -286,7 +286,7 @@ def test_a_run_without_replicas_waits_and_says_so() -> None:
     assert phases[phases.index(Phase.RUNNING) :].count(Phase.STARTING) == 0, "a run that waits has not begun anew"
 
 
-def test_what_ends_the_run_from_outside_is_heard() -> None:
+def test_a_failing_check_ends_the_run() -> None:
     scene = Scene(lambda replica, order: Report())
 
     def check() -> None:
@@ -308,7 +308,7 @@ def test_replicas_that_die_in_a_row_end_the_run() -> None:
     assert "before it was ready" in scene.watched.lines[0]
 
 
-def test_one_that_cannot_be_started_beside_those_that_work_is_given_up_and_the_run_goes_on() -> None:
+def test_a_replica_that_never_starts_is_given_up_and_the_run_goes_on_with_the_others() -> None:
     def does(replica: str, order: Order) -> Report | FleetEvent:
         # The one that works leaves once, long after the last try to start another: it is replaced all the same.
         if replica == "r0" and scene.clock.now > 1_000:
@@ -338,7 +338,7 @@ def test_a_replacement_waits_longer_each_time() -> None:
     assert pauses == [0, 5, 10, 20, 40]
 
 
-def test_preempted_replicas_are_nobodys_fault_however_often() -> None:
+def test_preemptions_never_count_as_failures() -> None:
     lives = iter(range(100))
 
     def does(replica: str, order: Order) -> Report | FleetEvent:
@@ -351,7 +351,7 @@ def test_preempted_replicas_are_nobodys_fault_however_often() -> None:
     assert scene.script.started == 21
 
 
-def test_a_commit_in_between_starts_the_count_anew() -> None:
+def test_a_commit_resets_the_count_of_failures() -> None:
     crashes = {n: 3 for n in range(3)}
 
     def does(replica: str, order: Order) -> Report | FleetEvent:
@@ -374,13 +374,13 @@ def test_a_silent_replica_is_killed_and_replaced() -> None:
     assert scene.watched.lines[0].startswith("replica r0 is killed: it has not reported for ")
 
 
-def test_what_a_replica_refuses_is_the_runs_error() -> None:
+def test_a_replicas_refusal_is_the_runs_error() -> None:
     scene = Scene(lambda replica, order: Refused(replica, InputError("spec.model.uri: no such model")))
     with pytest.raises(InputError, match="no such model"):
         scene.loop.run()
 
 
-def test_a_driver_that_was_overtaken_leaves() -> None:
+def test_a_superseded_driver_leaves() -> None:
     scene = Scene(lambda replica, order: Report())
     scene.leads.lost = Superseded("epoch 2")
     with pytest.raises(Superseded):
@@ -403,7 +403,7 @@ def test_a_run_that_mostly_fails_is_given_up_early(failed: int, gives_up: bool) 
         assert scene.dispatcher.over_cap
 
 
-def test_one_that_fails_within_its_cap_goes_on() -> None:
+def test_a_run_with_failures_within_its_cap_goes_on() -> None:
     scene = Scene(
         lambda replica, order: Report(committed=tuple(committed(x, failed=ITEMS) for x in order.leases), wants=1),
         chunks=8,
@@ -432,7 +432,7 @@ class TestStop:
             scene.loop.run()
         assert sorted(replica for replica, order in scene.script.sent if order.done) == ["r0", "r1"]
 
-    def test_one_that_dies_or_refuses_in_the_flush_is_not_waited_for(self) -> None:
+    def test_a_replica_that_dies_or_refuses_during_the_flush_is_not_waited_for(self) -> None:
         def does(replica: str, order: Order) -> Report | FleetEvent:
             scene.cancellation.request()
             if not order.done:
@@ -446,7 +446,7 @@ class TestStop:
             scene.loop.run()
         assert scene.clock.now < 100 + 5
 
-    def test_one_that_says_nothing_is_waited_for_so_long_and_no_longer(self) -> None:
+    def test_a_silent_replica_is_waited_for_until_the_flush_is_over(self) -> None:
         def does(replica: str, order: Order) -> Report | None:
             scene.cancellation.request()
             return None if order.done else Report(wants=1)
@@ -456,7 +456,7 @@ class TestStop:
             scene.loop.run()
         assert FLUSH_SECONDS <= scene.clock.now - 100 <= FLUSH_SECONDS + 2
 
-    def test_before_there_is_a_fleet_it_is_at_once(self) -> None:
+    def test_without_a_fleet_the_run_stops_at_once(self) -> None:
         scene = Scene(works, chunks=0)
         scene.cancellation.request()
         scene.plans.waiting = []
@@ -482,7 +482,7 @@ def test_trouble_with_the_store_is_shown_while_any_replica_has_it() -> None:
 
 
 class TestTelemetry:
-    """What those who watch are told beside the dispatcher's progress."""
+    """What observers see besides the dispatcher's progress."""
 
     @staticmethod
     def last(scene: Scene) -> TelemetrySnapshot:
@@ -519,7 +519,7 @@ class TestTelemetry:
         assert shown.progress.counts.total == self.last(scene).items.total == ITEMS * len(held) > 0
         assert sum(slot.tokens for slot in self.last(scene).slots) == 9
 
-    def test_kept_parts_count_in_scores(self) -> None:
+    def test_reused_parts_count_in_scores(self) -> None:
         scene = Scene(works, kept={chunk(0).id: Counts(ok=ITEMS)})
         (planned,) = scene.plans.waiting
         tallies = {("acc", "none"): Tally(ITEMS, 5.0, 5.0)}
@@ -527,7 +527,7 @@ class TestTelemetry:
         scene.loop.run()
         assert self.last(scene).scores == {"t": tallies}
 
-    def test_replicas_are_there_from_their_start_to_their_end(self) -> None:
+    def test_replicas_are_counted_from_their_start_to_their_end(self) -> None:
         """Two start and are ready a poll later; one is lost and replaced; all end with the fleet."""
 
         def does(replica: str, order: Order) -> Report | FleetEvent:
@@ -565,7 +565,7 @@ class TestTelemetry:
         assert telemetry.slots[0].tokens == 4
         assert telemetry.ready == 1
 
-    def test_what_ends_in_an_error_is_shown_as_far_as_it_came(self) -> None:
+    def test_a_run_that_ends_in_an_error_shows_how_far_it_came(self) -> None:
         scene = Scene(lambda replica, order: Report())
         scene.leads.lost = Superseded("epoch 2")
         with pytest.raises(Superseded):
