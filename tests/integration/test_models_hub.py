@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evalrun_runner.errors import InputError, StoreUnavailable
-from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, inspect_model, model_digest
+from evalrun_runner.models import FetchProgress, FetchStage, ModelSource, fetch_model, inspect_model, model_digest
 from support.model_files import Fetcher, model_content, write_files
 from support.model_hub import HubServer, Repo
 
@@ -45,7 +45,7 @@ def test_a_branch_is_resolved_to_a_commit_and_only_model_files_are_fetched(hub: 
     assert {p.name for p in model.path.iterdir()} == {*content, ".evalrun.json"}
     assert model.digest == model_digest(write_files(tmp_path / "copy", content))
     assert set(hub.gets) == set(content)
-    downloading = [each for each in seen if each.stage is Stage.DOWNLOADING]
+    downloading = [each for each in seen if each.stage is FetchStage.DOWNLOADING]
     assert downloading[-1].done == downloading[-1].total == sum(map(len, content.values()))
     assert all(a.done <= b.done for a, b in itertools.pairwise(downloading))
 

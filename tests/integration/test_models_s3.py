@@ -12,7 +12,7 @@ import pytest
 from mypy_boto3_s3.client import S3Client
 
 from evalrun_runner.errors import InputError, StoreUnavailable
-from evalrun_runner.models import FetchProgress, LocalModel, ModelSource, Stage, inspect_model, model_digest
+from evalrun_runner.models import FetchProgress, FetchStage, LocalModel, ModelSource, inspect_model, model_digest
 from evalrun_runner.models import fetch_model as fetch
 from evalrun_runner.models.origins import Origins
 from evalrun_runner.models.s3 import THREADS, S3Origin
@@ -78,7 +78,7 @@ def test_a_complete_model_is_fetched_and_nothing_else(client: S3Client, source: 
         *(name.partition("/")[0] for name in content),
         ".evalrun.json",
     }
-    downloading = [each for each in seen if each.stage is Stage.DOWNLOADING]
+    downloading = [each for each in seen if each.stage is FetchStage.DOWNLOADING]
     assert downloading[-1].done == downloading[-1].total == sum(map(len, content.values()))
     assert fetch_model(replace(source, uri=source.uri.rstrip("/"), digest=model.digest), tmp_path / "cache").digest
 

@@ -12,12 +12,12 @@ from evalrun_runner.models.files import is_weights, model_files
 from evalrun_runner.models.origins import ORIGINS, PATIENCE_S, Origins, check_directory, explained, files_at, find
 from evalrun_runner.models.types import (
     FetchProgress,
+    FetchStage,
     LocalModel,
     ModelSource,
     Origin,
     ProgressCallback,
     RemoteFile,
-    Stage,
     Transfer,
 )
 
@@ -50,7 +50,7 @@ def fetch_model(
     try:
         path, revision = _bring(find(source, patience_s, origins), source, cache, progress)
         if progress:
-            progress(FetchProgress(Stage.VERIFYING))
+            progress(FetchProgress(FetchStage.VERIFYING))
         names = model_files(names_in(path), str(path))
         digest = combine(file_hashes(path, cache=cache))
     except OSError as error:
@@ -75,7 +75,7 @@ def _bring(
         )
     entry = Entry(cache, MODELS, source.uri, revision or fingerprint(files or ()))
     if entry.record() is None:
-        with entry.locked(lambda: progress(FetchProgress(Stage.WAITING)) if progress else None):
+        with entry.locked(lambda: progress(FetchProgress(FetchStage.WAITING)) if progress else None):
             if entry.record() is None:  # otherwise, the process that held the lock has fetched it
                 files = files or files_at(origin)
                 _download(origin, files, entry, cache, progress)
@@ -100,7 +100,7 @@ def _download(
         entry.discard()
         raise
     if progress:
-        progress(FetchProgress(Stage.VERIFYING))
+        progress(FetchProgress(FetchStage.VERIFYING))
     hashes = file_hashes(into, cache=cache, becomes=entry.path)
     for file in files:
         if file.sha256 not in {None, hashes[file.name]}:

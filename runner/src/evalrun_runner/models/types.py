@@ -57,8 +57,8 @@ class InspectedModel:
     """Relative names of the model's files, sorted."""
 
 
-class Stage(StrEnum):
-    """Stage of a fetch."""
+class FetchStage(StrEnum):
+    """FetchStage of a fetch."""
 
     WAITING = "waiting"
     """Waiting for another process that fetches the same model."""
@@ -70,7 +70,7 @@ class Stage(StrEnum):
 class FetchProgress:
     """Progress of a fetch in bytes; ``total`` is 0 if it is unknown."""
 
-    stage: Stage
+    stage: FetchStage
     done: int = 0
     total: int = 0
 
@@ -141,7 +141,7 @@ class Transfer:
             # A file that starts again after an interruption counts twice, so limit the count to the total.
             self._done = min(self._done + size, self._total)
             if self._progress:
-                self._progress(FetchProgress(Stage.DOWNLOADING, self._done, self._total))
+                self._progress(FetchProgress(FetchStage.DOWNLOADING, self._done, self._total))
 
     def stop(self) -> None:
         """Make every thread of the transfer stop at its next block."""

@@ -12,7 +12,7 @@ from evalrun_runner.errors import RunFailed, StoreError, blaming
 from evalrun_runner.models.cache import default_cache
 from evalrun_runner.models.fetch import fetch_model
 from evalrun_runner.models.hub import stay_offline
-from evalrun_runner.models.types import FetchProgress, LocalModel, ModelSource, ProgressCallback, Stage
+from evalrun_runner.models.types import FetchProgress, FetchStage, LocalModel, ModelSource, ProgressCallback
 
 _log = logging.getLogger(__name__)
 
@@ -47,9 +47,9 @@ def _shown() -> Callable[[FetchProgress], None]:
 
     def show(progress: FetchProgress) -> None:
         nonlocal said
-        if progress.stage is Stage.WAITING:
+        if progress.stage is FetchStage.WAITING:
             _log.info("waiting for another process, which brings the same model")
-        elif progress.stage is Stage.DOWNLOADING and (part := 10 * progress.done // max(1, progress.total)) > said:
+        elif progress.stage is FetchStage.DOWNLOADING and (part := 10 * progress.done // max(1, progress.total)) > said:
             said = part
             _log.info("model: %.0f of %.0f MB brought", progress.done / 1e6, progress.total / 1e6)
 

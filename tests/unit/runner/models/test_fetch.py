@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from evalrun_runner.errors import InputError
-from evalrun_runner.models import FetchProgress, ModelSource, Stage, fetch_model, model_digest
+from evalrun_runner.models import FetchProgress, FetchStage, ModelSource, fetch_model, model_digest
 from evalrun_runner.models.cache import MODELS, Entry, check_space
 from evalrun_runner.models.types import RemoteFile, Transfer
 from support.model_files import FolderOrigin, model_content, write_files
@@ -83,7 +83,7 @@ def test_small_files_come_before_weights_and_a_second_fetch_downloads_nothing(
     first = fetch_model(SOURCE, tmp_path, progress=seen.append, origins=origin.everywhere)
     weights = [name.endswith(".safetensors") for name in origin.brought]
     assert weights == sorted(weights)
-    assert [each.stage for each in seen][-1] is Stage.VERIFYING
+    assert [each.stage for each in seen][-1] is FetchStage.VERIFYING
     origin.brought.clear()
     assert fetch_model(SOURCE, tmp_path, origins=origin.everywhere) == first
     assert not origin.brought
