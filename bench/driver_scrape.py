@@ -44,7 +44,7 @@ from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.engine.mock import MockSettings
 from evalrun_runner.fleet.ray_fleet import RaySettings
 from evalrun_runner.records.messages import EngineStats, Latencies, Order, Report, StoreStats, Telemetry
-from evalrun_runner.records.results import Tally
+from evalrun_runner.records.results import MeanTally
 from evalrun_runner.replica.assembly import build_replica
 from evalrun_runner.replica.replica import Replica
 from evalrun_runner.replica.settings import ReplicaSettings
@@ -229,7 +229,7 @@ def one_scrape(replicas: int) -> dict[str, list[float]]:
         dispatcher.join(name, 0.0)
         telemetry.joined(name, f"a-run-of-mine-a1-replicas-{name}")
     telemetry.count(0, replicas, 0.0)
-    telemetry.kept({f"task{number}": {("acc", "none"): Tally(100, 40.0, 40.0)} for number in range(MOST_SCORES)})
+    telemetry.kept({f"task{number}": {("acc", "none"): MeanTally(100, 40.0, 40.0)} for number in range(MOST_SCORES)})
     reports = [Report(tokens=1000 + number, telemetry=_told(number)) for number in range(replicas)]
     metrics = RunMetrics(_config(Path("/"), Path("/")))
     encode, _ = choose_encoder(ACCEPT["Accept"])

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from evalrun_runner.benchmarks import values
-from evalrun_runner.records.results import ItemResult, ItemStatus, Tallies, Tally
+from evalrun_runner.records.results import ItemResult, ItemStatus, MeanTally, Tallies
 
 
 def tally(rows: Iterable[ItemResult]) -> Tallies:
-    """Tally the metric values of the rows' ok items; values that are not plain finite numbers are skipped."""
+    """MeanTally the metric values of the rows' ok items; values that are not plain finite numbers are skipped."""
     # Most items have the same scores as others, right or wrong: decode equal texts once.
     texts = Counter(row.scores for row in rows if row.outcome.status is ItemStatus.OK and row.scores is not None)
     return add(_tally(text, times) for text, times in texts.items())
@@ -22,14 +22,14 @@ def tally(rows: Iterable[ItemResult]) -> Tallies:
 
 def add(tallies: Iterable[Tallies]) -> Tallies:
     """Sum the tallies by metric and filter."""
-    sums: dict[tuple[str, str], Tally] = {}
+    sums: dict[tuple[str, str], MeanTally] = {}
     for one in tallies:
         for key, more in one.items():
-            sums[key] = sums.get(key, Tally()) + more
+            sums[key] = sums.get(key, MeanTally()) + more
     return sums
 
 
-def mean_and_stderr(tally: Tally) -> tuple[float, float | None]:
+def mean_and_stderr(tally: MeanTally) -> tuple[float, float | None]:
     """Compute the mean of at least one value and its standard error, as lm-eval's ``mean`` and ``mean_stderr`` do.
 
     Returns:
@@ -50,7 +50,7 @@ def _tally(scores: str, times: int) -> Tallies:
         for metric, value in metrics.items()
     }
     return {
-        key: Tally(times, times * number, times * number * number)
+        key: MeanTally(times, times * number, times * number * number)
         for key, number in numbers.items()
         if number is not None
     }

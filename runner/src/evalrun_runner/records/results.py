@@ -72,7 +72,7 @@ class ItemResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class MeanTally:
     """Sums from which a mean and its standard error are computed."""
 
     n: int = 0
@@ -82,9 +82,9 @@ class Tally:
     squares: float = 0.0
     """Sum of the squared values."""
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(self.n + other.n, self.total + other.total, self.squares + other.squares)
+    def __add__(self, other: MeanTally) -> MeanTally:
+        return MeanTally(self.n + other.n, self.total + other.total, self.squares + other.squares)
 
 
-Tallies = Mapping[tuple[str, str], Tally]
+Tallies = Mapping[tuple[str, str], MeanTally]
 """Map from (metric, filter) to the tally of the ok items' values, for metrics with plain numbers."""

@@ -16,7 +16,7 @@ from lm_eval.api.metrics import mean, mean_stderr
 
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.running_scores import add, mean_and_stderr, tally
-from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, Tally
+from evalrun_runner.records.results import ItemResult, ItemStatus, MeanTally, Outcome
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 
@@ -25,16 +25,16 @@ def row(scores: Any, status: ItemStatus = ItemStatus.OK) -> ItemResult:
     return ItemResult(0, "h", Outcome(status), None if scores is None else values.encode(scores))
 
 
-def tally_of(numbers: list[float]) -> Tally:
-    return tally(row({"none": {"m": number}}) for number in numbers).get(("m", "none"), Tally())
+def tally_of(numbers: list[float]) -> MeanTally:
+    return tally(row({"none": {"m": number}}) for number in numbers).get(("m", "none"), MeanTally())
 
 
 def test_metrics_and_filters_are_separated() -> None:
     rows = [row({"strict": {"acc": 1, "f1": 0.5}, "loose": {"acc": number}}) for number in (0, 1, 1)]
     assert tally(rows) == {
-        ("acc", "strict"): Tally(3, 3.0, 3.0),
-        ("f1", "strict"): Tally(3, 1.5, 0.75),
-        ("acc", "loose"): Tally(3, 2.0, 2.0),
+        ("acc", "strict"): MeanTally(3, 3.0, 3.0),
+        ("f1", "strict"): MeanTally(3, 1.5, 0.75),
+        ("acc", "loose"): MeanTally(3, 2.0, 2.0),
     }
 
 
@@ -44,7 +44,7 @@ def test_metrics_and_filters_are_separated() -> None:
      (np.bool_(True), 1.0)],
 )  # fmt: skip
 def test_plain_numbers_of_any_type_count(value: Any, number: float) -> None:
-    assert tally([row({"none": {"m": value}})]) == {("m", "none"): Tally(1, number, number * number)}
+    assert tally([row({"none": {"m": value}})]) == {("m", "none"): MeanTally(1, number, number * number)}
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_plain_numbers_of_any_type_count(value: Any, number: float) -> None:
     ids=repr,
 )
 def test_other_values_are_skipped_but_their_neighbors_are_not(value: Any) -> None:
-    assert tally([row({"none": {"odd": value, "m": 2}})]) == {("m", "none"): Tally(1, 2.0, 4.0)}
+    assert tally([row({"none": {"odd": value, "m": 2}})]) == {("m", "none"): MeanTally(1, 2.0, 4.0)}
 
 
 def test_only_ok_items_count() -> None:
     scored = {"none": {"m": 1}}
     rows = [row(scored), row(None), row(scored, ItemStatus.FAILED), row(None, ItemStatus.QUARANTINED)]
-    assert tally(rows) == {("m", "none"): Tally(1, 1.0, 1.0)}
+    assert tally(rows) == {("m", "none"): MeanTally(1, 1.0, 1.0)}
     assert tally([]) == {}
 
 

@@ -27,7 +27,7 @@ from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined, Re
 from evalrun_runner.planning.planning import Planned
 from evalrun_runner.records.messages import Committed, Lease, Order, Report, StoreStats
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, Tally
+from evalrun_runner.records.results import Counts, MeanTally
 from support.engines import Clock
 
 ITEMS = 10
@@ -522,7 +522,7 @@ class TestTelemetry:
     def test_reused_parts_count_in_scores(self) -> None:
         scene = Scene(works, kept={chunk(0).id: Counts(ok=ITEMS)})
         (planned,) = scene.plans.waiting
-        tallies = {("acc", "none"): Tally(ITEMS, 5.0, 5.0)}
+        tallies = {("acc", "none"): MeanTally(ITEMS, 5.0, 5.0)}
         scene.plans.waiting = [replace(planned, scores={"t": tallies})]
         scene.loop.run()
         assert self.last(scene).scores == {"t": tallies}

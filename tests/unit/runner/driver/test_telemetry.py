@@ -22,7 +22,7 @@ from evalrun_runner.records.messages import (
     Telemetry,
 )
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, Tally
+from evalrun_runner.records.results import Counts, MeanTally
 
 CHUNKS = 12
 REPLICAS = 4
@@ -39,9 +39,9 @@ def counts(number: int) -> Counts:
     return Counts(ok=number + 1 - number // 3, failed=number // 3)
 
 
-def tally(number: int) -> Tally:
+def tally(number: int) -> MeanTally:
     """Whole numbers, so that sums are exact in any order."""
-    return Tally(counts(number).ok, float(number), float(number * number))
+    return MeanTally(counts(number).ok, float(number), float(number * number))
 
 
 def commit(number: int, *, won: bool = True) -> Committed:
@@ -190,12 +190,12 @@ class Model:
         self.scene.now += seconds
         self.ready_seconds += seconds * len(self.lives)
 
-    def tallies(self) -> dict[str, Tally]:
+    def tallies(self) -> dict[str, MeanTally]:
         """A chunk that was done again counts once in its running score: its items are the same."""
-        expected: dict[str, Tally] = {}
+        expected: dict[str, MeanTally] = {}
         for number in dict.fromkeys(self.committed):
             task = chunk(number).task
-            expected[task] = expected.get(task, Tally()) + tally(number)
+            expected[task] = expected.get(task, MeanTally()) + tally(number)
         return expected
 
 
@@ -277,10 +277,10 @@ def test_a_departure_counts_only_while_there_is_work() -> None:
 
 def test_what_is_kept_counts_in_scores_alone() -> None:
     scene = Scene()
-    scene.telemetry.kept({"task0": {ACC: Tally(4, 3.0, 3.0)}, "task1": {}})
+    scene.telemetry.kept({"task0": {ACC: MeanTally(4, 3.0, 3.0)}, "task1": {}})
     scene.report("a", committed=(commit(2),))
     snapshot = scene.snapshot()
-    assert snapshot.scores == {"task0": {ACC: Tally(4, 3.0, 3.0) + tally(2)}}
+    assert snapshot.scores == {"task0": {ACC: MeanTally(4, 3.0, 3.0) + tally(2)}}
     assert (snapshot.chunks, snapshot.items.total) == (1, 3)
 
 

@@ -16,7 +16,7 @@ from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.planning import Planned, Planning
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response, Tally
+from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, MeanTally, Outcome, Response
 from evalrun_runner.store.memory import MemoryStore
 from support.suites import Suite
 
@@ -108,7 +108,7 @@ def test_reused_parts_contribute_their_scores(benchmarks: LoadedBenchmarks) -> N
     commit(store, second, 1)
     commit(store, fourth, 0, 1, 2, 3)
     assert [one.scores for one in plan(benchmarks, store)] == [
-        {"one": {("acc", "none"): Tally(4 + 3, 2.0 + 1.0, 2.0 + 1.0)}},
+        {"one": {("acc", "none"): MeanTally(4 + 3, 2.0 + 1.0, 2.0 + 1.0)}},
         {"two": {}},
     ]
 

@@ -16,7 +16,7 @@ from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.identity import Plan, claim_plan
 from evalrun_runner.planning.resume import EarlierRun
 from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
-from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, Response, Tally
+from evalrun_runner.records.results import ItemResult, ItemStatus, MeanTally, Outcome, Response
 from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
 
@@ -65,7 +65,7 @@ def test_reused_parts_count_in_the_running_scores(tmp_path: Path) -> None:
     location = earlier(tmp_path, ONE, digest=ONE)
     taken = EarlierRun(location, identity(digest=ONE), Ledger(MemoryStore()), 1.0).take_over(CHUNK)
     assert taken is not None
-    assert taken.scores == {("acc", "none"): Tally(2, 1.0, 1.0)}
+    assert taken.scores == {("acc", "none"): MeanTally(2, 1.0, 1.0)}
 
 
 def test_a_run_whose_replicas_have_claimed_another_model_reuses_nothing(tmp_path: Path) -> None:

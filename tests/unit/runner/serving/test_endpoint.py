@@ -27,7 +27,7 @@ from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
 from evalrun_runner.errors import InputError
 from evalrun_runner.records.messages import Report, StoreStats
-from evalrun_runner.records.results import Counts, Tally
+from evalrun_runner.records.results import Counts, MeanTally
 from evalrun_runner.serving.endpoint import STALE_SECONDS, Endpoint
 from evalrun_runner.serving.head import HeadBoard
 from support.engines import Clock
@@ -181,7 +181,7 @@ def telemetry(at: float = 0.0, tokens: int = 0) -> TelemetrySnapshot:
     gathered.count(0, 1, at)
     gathered.joined("e1-r0", "pod")
     gathered.answered("e1-r0", Report(tokens=tokens))
-    gathered.kept({"a": {("acc", "none"): Tally(4, 1.0, 1.0)}})
+    gathered.kept({"a": {("acc", "none"): MeanTally(4, 1.0, 1.0)}})
     return gathered.snapshot(at, StoreStats(), {})
 
 

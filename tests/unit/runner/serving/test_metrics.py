@@ -22,7 +22,7 @@ from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.telemetry import RunningMetrics, RunTelemetry
 from evalrun_runner.records.messages import Committed, EngineStats, Latencies, Lease, Report, StoreStats, Telemetry
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, Tally
+from evalrun_runner.records.results import Counts, MeanTally
 from evalrun_runner.serving.metrics import RunMetrics
 from evalrun_runner.serving.metrics.replicas import MOST_SLOTS
 from evalrun_runner.serving.metrics.scores import MOST_SCORES
@@ -62,7 +62,11 @@ def chunk(number: int) -> Chunk:
 
 
 def committed(lease: Lease, **counts: int) -> Committed:
-    tallies = {("acc", "none"): Tally(8, 6.0, 6.0), ("loss", "none"): Tally(8, 16.0, 40.0), ("bleu", "none"): Tally(8)}
+    tallies = {
+        ("acc", "none"): MeanTally(8, 6.0, 6.0),
+        ("loss", "none"): MeanTally(8, 16.0, 40.0),
+        ("bleu", "none"): MeanTally(8),
+    }
     return Committed(lease.id, lease.chunk.id, Counts(**(counts or {"ok": ITEMS})), True, 100, 50, 0.2, tallies)
 
 
@@ -257,7 +261,7 @@ def test_running_scores_are_means_over_the_answers_so_far() -> None:
 
 def test_one_answer_has_no_standard_error() -> None:
     scene = Scene()
-    scene.telemetry.kept({"t": {("acc", "none"): Tally(1, 1.0, 1.0)}})
+    scene.telemetry.kept({"t": {("acc", "none"): MeanTally(1, 1.0, 1.0)}})
     scene.show()
     assert scene.by(scores.SCORE, "metric") == {"acc": 1}
     assert scene.by(scores.SCORE_STDERR, "metric") == {}
@@ -385,7 +389,7 @@ def test_no_counter_falls_between_scrapes_as_replicas_come_and_go(steps: list[tu
 def test_scores_are_limited_and_dropped_ones_are_counted() -> None:
     running = {f"task{number}": {"acc": "higher", "f1": "higher"} for number in range(MOST_SCORES)}
     scene = Scene(running=running)
-    tallies = {("f1", "none"): Tally(2, 1.0, 1.0), ("acc", "none"): Tally(2, 1.0, 1.0)}
+    tallies = {("f1", "none"): MeanTally(2, 1.0, 1.0), ("acc", "none"): MeanTally(2, 1.0, 1.0)}
     for number in reversed(range(MOST_SCORES)):
         scene.telemetry.kept({f"task{number}": tallies})
     scene.show()
@@ -414,7 +418,9 @@ NASTY = 'a"} 1\n# TYPE x counter\nx{y="\\\r\u2028\ud800🦙'
 def test_no_name_breaks_the_exposition(run: str, model: str, task: str, metric: str, filter_name: str) -> None:
     scene = Scene(config(run, model), {task: {metric: "higher"}, f"{task}\n": {metric: "higher"}})
     for name in (task, f"{task}\n"):
-        scene.telemetry.kept({name: {(metric, filter_name): Tally(4, 3.0, 3.0), (metric, NASTY): Tally(4, 3.0, 3.0)}})
+        scene.telemetry.kept(
+            {name: {(metric, filter_name): MeanTally(4, 3.0, 3.0), (metric, NASTY): MeanTally(4, 3.0, 3.0)}}
+        )
     scene.show()
     plain, opened = expose(scene.metrics), expose(scene.metrics, OPEN_METRICS)
     for families in (text_string_to_metric_families(plain), open_metrics_families(opened)):
@@ -435,7 +441,7 @@ def test_names_that_are_truncated_to_the_same_one_are_reported_once() -> None:
     long = "x" * 400
     scene = Scene(running={f"{long}1": {"acc": "higher"}, f"{long}2": {"acc": "higher"}})
     for number in (1, 2):
-        scene.telemetry.kept({f"{long}{number}": {("acc", "none"): Tally(number + 1, 1.0, 1.0)}})
+        scene.telemetry.kept({f"{long}{number}": {("acc", "none"): MeanTally(number + 1, 1.0, 1.0)}})
     scene.show()
     assert list(scene.by(scores.SCORE_ITEMS, "metric").values()) == [2]
     assert scene.by(driver.SERIES_DROPPED, "of")["scores"] == 1

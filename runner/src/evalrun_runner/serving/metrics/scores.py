@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from evalrun_api.metrics import driver, label_value, scores
 from evalrun_runner.benchmarks.running_scores import mean_and_stderr
 from evalrun_runner.driver.telemetry import TelemetrySnapshot
-from evalrun_runner.records.results import Tally
+from evalrun_runner.records.results import MeanTally
 from evalrun_runner.serving.metrics.families import Families
 
 MOST_SCORES = 300
@@ -38,7 +38,7 @@ def add_scores(families: Families, telemetry: TelemetrySnapshot, model: str) -> 
     families.add(driver.SERIES_DROPPED, dropped, "scores")
 
 
-def _rows(telemetry: TelemetrySnapshot) -> Iterator[tuple[Row, Tally]]:
+def _rows(telemetry: TelemetrySnapshot) -> Iterator[tuple[Row, MeanTally]]:
     for task, metrics in telemetry.running.items():
         tallies = telemetry.scores.get(task, {})
         for metric, filter_name in sorted(tallies):
