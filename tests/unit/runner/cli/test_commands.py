@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import yaml
 from typer.testing import CliRunner
 
 from evalrun_api import Failure, Phase, Reason, RunResult, Verdict
-from evalrun_runner.cli import main
+from evalrun_runner.cli import commands, main
 from evalrun_runner.cli.app import app
 from evalrun_runner.cli.commands import exit_code
+from evalrun_runner.errors import Interrupted
 
 VALID = {
     "apiVersion": "evalrun.dev/v1alpha1",
@@ -162,3 +164,25 @@ def test_every_parameter_has_its_help() -> None:
         assert command.help, command.name
         for parameter in command.params:
             assert getattr(parameter, "help", None), f"{command.name} {parameter.name}"
+
+
+class TestSignals:
+    """Ctrl-C and SIGTERM while a run goes on."""
+
+    def test_a_run_that_does_not_look_is_interrupted(self) -> None:
+        with commands._signals() as cancellation:
+            with pytest.raises(Interrupted, match="stopped; what is committed stays"):
+                signal.raise_signal(signal.SIGINT)
+            assert cancellation.requested
+
+    def test_a_graceful_run_is_left_to_stop_by_itself(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with commands._signals() as cancellation, cancellation.graceful():
+            signal.raise_signal(signal.SIGTERM)
+            assert cancellation.requested
+        assert "stopping; what is complete is committed first" in capsys.readouterr().err
+
+    def test_the_handlers_of_before_come_back(self) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        with commands._signals():
+            assert signal.getsignal(signal.SIGINT) is not before
+        assert signal.getsignal(signal.SIGINT) is before
