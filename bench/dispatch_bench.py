@@ -3,21 +3,21 @@
 Two measurements, both of the real ``Dispatcher``:
 
 *Efficiency*, in virtual time. ideal = all work / the speed of all replicas together; efficiency = ideal / makespan.
-What is modelled: replicas with 32 slots (sequences in the engine); an item occupies one slot for its work / 50 tokens/s
+Included: replicas with 32 slots (sequences in the engine); an item occupies one slot for its work / 50 tokens/s
 whatever the other slots do (decoding bound by memory: an empty slot is lost, nothing gets faster in the tail, which is
 the hard case); items start in the order of their leases; the driver knows an estimate of an item's work (lognormal,
 median 170 tokens, sigma 0.6), the engine needs that times a lognormal error (sigma 0.3, mean 1); chunks of at most 32
 items and 4 s of one replica's work; credit for the slots and 64 items in reserve; 5 ms from a report to its order; a
 report at once when a chunk is committed or 32 items are wanted, else every second; 50 ms to store a part; the plan is
-known at the start; the ideal run is 600 s long. What is not: loading, prefill and prefix caches, failures.
+known at the start; the ideal run is 600 s long. It leaves out loading, prefill, prefix caches and failures.
 
-*bound* is what a scheduler without any of this would reach on the same items: each slot takes the next item, in the
-order costliest chunk first, in no time. The rest is lost to long items that start late, whoever schedules.
-That loss is a time, so a shorter run loses a larger share of itself: with an ideal of 300 s the medians are
-0.958 for 8 and 0.941 for 32 replicas (bounds about 0.957 and 0.955).
+*bound* is what a scheduler without any of these costs would reach on the same items: each slot takes the next item
+without delay, from the costliest chunk first. Long items that start late cost the rest, with any scheduler. That cost
+is a fixed time, so a shorter run loses a larger share: with an ideal of 300 s the medians are 0.958 for 8 and 0.941 for
+32 replicas (bounds about 0.957 and 0.955).
 
 *Driver at 10 million items*, in real time: 200,000 chunks of 50 items, 128 replicas that report as fast as they are
-answered. Chunks leased and committed a second, and how much memory the driver's process grows.
+answered. The values are chunks leased and committed a second, and the growth of the driver's memory.
 """
 
 from __future__ import annotations

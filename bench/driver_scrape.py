@@ -1,15 +1,15 @@
 """What it costs a runner that Prometheus scrapes it.
 
-*Scraped against not*: one process with all of a run but Ray: the driver with its endpoint, and a replica whose mock
-engine answers as fast as Python can, so that whatever a scrape takes is taken from the run; on a cluster the engine is
-elsewhere and loses nothing. Another process scrapes it every second, fifteen times as often as is usual, or leaves it
-alone, in windows that follow each other within one run. Counted are the tokens that the engine answered, by the clock
-and by the CPU time of the run's process; and, as these two are no quieter than the machine, the CPU time of the threads
-that answer the scrapes.
+*Scraped against not*: one process holds a whole run except Ray: the driver with its endpoint, and a replica whose mock
+engine answers as fast as Python can, so that every scrape slows the run. On a cluster the engine runs elsewhere and
+loses nothing. Another process scrapes it every second, fifteen times as often as usual, or does not scrape it, in
+alternating windows within one run. The measured values are the tokens that the engine answered, per second of wall time
+and per CPU second of the run's process, and, because these two vary with the load of the machine, the CPU time of the
+threads that answer the scrapes.
 
-*One scrape*: the CPU time of a page, and its size, for a run of 300 scores, the most that there are; and what the
-driver's loop does for it, each quarter of a second, whether it is scraped or not. With a thousand replicas the page has
-eight thousand lines and the driver a core to itself, of which a hundredth is allowed.
+*One scrape*: the CPU time and the size of a page, for a run with 300 scores, the maximum; and the CPU time that the
+driver's loop spends on it every quarter of a second, scraped or not. With a thousand replicas the page has eight
+thousand lines; the driver then has a core of its own, and the goal is a hundredth of it.
 """
 
 from __future__ import annotations
