@@ -1,36 +1,12 @@
-"""Items by hand, an engine whose every answer the test gives, and a clock that the test moves."""
+"""An engine whose every answer the test gives, and a clock that the test moves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
-from evalrun_runner.ledger.manifest import hash_item
 from evalrun_runner.records.messages import EngineStats
-from evalrun_runner.records.plan import Item, Request, RequestType
-
-
-def generate(context: str, *, repeats: int = 1, **arguments: Any) -> Request:
-    """A generation."""
-    return Request(RequestType.GENERATE_UNTIL, 0, (context, arguments), repeats)
-
-
-def likelihood(context: str, continuation: str, *, repeats: int = 1) -> Request:
-    """A choice of a multiple-choice item."""
-    return Request(RequestType.LOGLIKELIHOOD, 0, (context, continuation), repeats)
-
-
-def rolling(text: str, *, repeats: int = 1) -> Request:
-    """A whole text's likelihood."""
-    return Request(RequestType.LOGLIKELIHOOD_ROLLING, 0, (text,), repeats)
-
-
-def make_item(*requests: Request, doc_id: int = 0, task: str = "t") -> Item:
-    """An item of these requests."""
-    doc = {"n": doc_id}
-    return Item(task, doc_id, doc, requests, hash_item(task, doc_id, doc, requests), 1.0)
 
 
 @dataclass

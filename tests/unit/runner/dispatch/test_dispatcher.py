@@ -13,17 +13,19 @@ from evalrun_runner.errors import RunFailed
 from evalrun_runner.records.messages import Committed, Lease, Order, Report
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import Counts
+from support.builders import make_chunk, make_committed
 
 ITEMS = 4
 
 
 def chunk(number: int, task: str = "t", cost: float = 100.0, items: int = ITEMS) -> Chunk:
-    return Chunk(task, number, 0, number * items, items, cost, sha256(f"{task}{number}".encode()).hexdigest())
+    digest = sha256(f"{task}{number}".encode()).hexdigest()
+    return make_chunk(number, task=task, first_row=number * items, items=items, cost=cost, digest=digest)
 
 
 def committed(lease: Lease, won: bool = True, failed: int = 0, quarantined: int = 0) -> Committed:
     counts = Counts(lease.chunk.items - failed - quarantined, failed, quarantined)
-    return Committed(lease.id, lease.chunk.id, counts, won, 10, 20, 0.1)
+    return make_committed(lease, counts, won=won, tokens=(10, 20))
 
 
 def numbers(leases: Iterable[Lease]) -> list[int]:
@@ -163,7 +165,7 @@ class TestCommits:
     def test_counts_must_cover_the_chunk(self) -> None:
         scene = Scene(*plan(1)).join("a")
         lease = scene.takes("a")[0]
-        short = Committed(lease.id, lease.chunk.id, Counts(ok=1), True, 0, 0, 0.0)
+        short = make_committed(lease, Counts(ok=1))
         with pytest.raises(RunFailed, match="1 results for 4 items"):
             scene.asks("a", committed=(short,))
 
@@ -432,7 +434,7 @@ def test_a_chunk_takes_less_than_a_hundred_bytes() -> None:
 
 
 def test_a_chunk_is_returned_as_it_was_planned() -> None:
-    planned = [chunk(0), Chunk("ü/t", 7, 3, 96, 32, 0.5, "not a sha256")]
+    planned = [chunk(0), make_chunk(7, task="ü/t", segment=3, first_row=96, items=32, cost=0.5, digest="not a sha256")]
     scene = Scene(*planned).join("a")
     got = scene.takes("a", wants=100) + scene.takes("a", wants=100)
     assert sorted((lease.chunk for lease in got), key=lambda one: one.task) == planned

@@ -18,19 +18,14 @@ from evalrun_runner.driver import results as written
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing, OtherFormat, RunFailed
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.ledger.manifest import chunk_digest
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.records.results import Counts, Outcome
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
-from support.engines import generate, make_item
+from support.builders import FAILED, OK, QUARANTINED, cut, generate, make_item, make_rows
 from support.outputs import make_results
-
-OK = Outcome(ItemStatus.OK, ((Response("x", "stop", 1, 1),),))
-FAILED = Outcome(ItemStatus.FAILED, error="too long")
-QUARANTINED = Outcome(ItemStatus.QUARANTINED, error="it killed two engines")
 
 
 class Scene:
@@ -44,9 +39,8 @@ class Scene:
     def commit(self, *outcomes: Outcome) -> Chunk:
         number = len(self.chunks)
         items = [make_item(generate("q"), doc_id=10 * number + row) for row in range(len(outcomes))]
-        chunk = Chunk("t", number, 0, 0, len(items), 1.0, chunk_digest(item.hash for item in items))
-        rows = [ItemResult(item.doc_id, item.hash, one) for item, one in zip(items, outcomes, strict=True)]
-        self.ledger.commit_part(chunk, rows, Writer("r", "mock"))
+        (chunk,) = cut(items, number=number)
+        self.ledger.commit_part(chunk, make_rows(items, outcomes), Writer("r", "mock"))
         self.chunks.append(chunk)
         return chunk
 

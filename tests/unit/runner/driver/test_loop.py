@@ -28,6 +28,7 @@ from evalrun_runner.planning.planning import Planned
 from evalrun_runner.records.messages import Committed, Lease, Order, Report, StoreStats
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import Counts, MeanTally
+from support.builders import make_chunk, make_committed
 from support.engines import Clock
 
 ITEMS = 10
@@ -35,11 +36,11 @@ CRASHES_IN_A_ROW = RestartPolicy().most_failures
 
 
 def chunk(number: int) -> Chunk:
-    return Chunk("t", number, 0, number * ITEMS, ITEMS, 100.0, "d")
+    return make_chunk(number, first_row=number * ITEMS, items=ITEMS, cost=100.0)
 
 
 def committed(lease: Lease, **counts: int) -> Committed:
-    return Committed(lease.id, lease.chunk.id, Counts(**(counts or {"ok": ITEMS})), True, 1, 1, 0.5)
+    return make_committed(lease, Counts(**counts) if counts else None, seconds=0.5)
 
 
 @dataclass

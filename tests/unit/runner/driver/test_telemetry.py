@@ -23,6 +23,7 @@ from evalrun_runner.records.messages import (
 )
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import Counts, MeanTally
+from support.builders import make_chunk, make_committed
 
 CHUNKS = 12
 REPLICAS = 4
@@ -31,7 +32,7 @@ NOTHING = StoreStats()
 
 
 def chunk(number: int) -> Chunk:
-    return Chunk(f"task{number % 2}", number, 0, 0, number + 1, 1.0, "d")
+    return make_chunk(number, task=f"task{number % 2}", items=number + 1)
 
 
 def counts(number: int) -> Counts:
@@ -45,7 +46,10 @@ def tally(number: int) -> MeanTally:
 
 
 def commit(number: int, *, won: bool = True) -> Committed:
-    return Committed(1, chunk(number).id, counts(number), won, 10, 20, number / 4, {ACC: tally(number)})
+    lease = Lease(1, chunk(number))
+    return make_committed(
+        lease, counts(number), won=won, tokens=(10, 20), seconds=number / 4, scores={ACC: tally(number)}
+    )
 
 
 def told(amount: int) -> Telemetry:
@@ -313,7 +317,7 @@ def test_time_goes_on_after_a_snapshot_while_replicas_are_there() -> None:
 @pytest.mark.parametrize(("seconds", "bucket"), [(0.0, 0), (0.01, 0), (0.011, 1), (600.0, 12), (601.0, 13)])
 def test_a_bound_is_within_its_bucket(seconds: float, bucket: int) -> None:
     telemetry = RunTelemetry()
-    telemetry.committed("a", Committed(1, ("t", 0), Counts(1), True, 0, 0, seconds))
+    telemetry.committed("a", make_committed(Lease(1, make_chunk(items=1)), seconds=seconds))
     assert [*telemetry.snapshot(0.0, NOTHING, {}).commits.buckets].index(1) == bucket
 
 

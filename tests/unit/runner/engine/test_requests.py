@@ -12,7 +12,8 @@ from evalrun_runner.engine.requests import Forms, ItemForm, ItemRefused
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import Response
-from support.engines import answer_to, generate, likelihood, make_item, rolling
+from support.builders import generate, likelihood, make_item, rolling
+from support.engines import answer_to
 
 CODEC = TextCodec(ByteTokenizer())
 

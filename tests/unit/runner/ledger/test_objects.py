@@ -28,6 +28,8 @@ from evalrun_runner.ledger.manifest import (
 from evalrun_runner.ledger.parts import Part, Writer, decode_part, encode_part
 from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
 from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
+from support import builders
+from support.builders import cut, likelihood, make_chunk
 
 WRITER = Writer(replica="replica-3", engine="mock")
 # Every code point, lone surrogates included; and the texts that look like what the codec itself writes.
@@ -80,24 +82,15 @@ rows = st.builds(
 def make_item(doc_id: int, task: str = "t", **fields: object) -> Item:
     """A multiple-choice item whose four choices share a long context."""
     context = f"Question {doc_id}. " + "An example of some length. " * 20
-    asked = tuple(Request(RequestType.LOGLIKELIHOOD, n, (context, f" {letter}")) for n, letter in enumerate("ABCD"))
+    asked = (likelihood(context, f" {letter}", index=n) for n, letter in enumerate("ABCD"))
     doc = {"question": f"q{doc_id}", "choices": list("ABCD"), **fields}
-    return Item(task, doc_id, doc, asked, hash_item(task, doc_id, doc, asked), cost=0.1 * doc_id)
-
-
-def make_chunks(items: list[Item], size: int = 50, segment: int = 0) -> list[Chunk]:
-    """The items in chunks of ``size``."""
-    made = []
-    for number, first in enumerate(range(0, len(items), size)):
-        mine = items[first : first + size]
-        digest = chunk_digest(item.hash for item in mine)
-        made.append(Chunk(mine[0].task, number, segment, first, len(mine), sum(i.cost for i in mine), digest))
-    return made
+    return builders.make_item(*asked, doc_id=doc_id, task=task, doc=doc, cost=0.1 * doc_id)
 
 
 def chunk_of(results: list[ItemResult]) -> Chunk:
     """The chunk that these are the results of."""
-    return Chunk("t", 7, 0, 0, len(results), 1.0, chunk_digest(row.item_hash for row in results))
+    digest = chunk_digest(row.item_hash for row in results)
+    return make_chunk(7, items=len(results), digest=digest)
 
 
 def make_part(number: int = 5) -> tuple[Chunk, list[ItemResult]]:
@@ -133,7 +126,7 @@ class TestSegments:
             Item("t", n, doc, tuple(asked), hash_item("t", n, doc, asked), cost=n / 3)
             for n, (doc, asked) in enumerate(drawn)
         ]
-        chunks = make_chunks(items, size=2)
+        chunks = cut(items, 2)
         data = encode_segment(items, chunks)
         # By repr: NaN is unequal to itself, 1 equals 1.0 equals True, and tuples must not come back as lists.
         assert repr(decode_segment(data)) == repr(Segment(tuple(items), tuple(chunks)))
@@ -141,7 +134,7 @@ class TestSegments:
 
     def test_only_the_rows_of_a_lease_are_decoded(self) -> None:
         items = [make_item(n) for n in range(300)]
-        chunks = make_chunks(items, size=50)
+        chunks = cut(items, 50)
         data = encode_segment(items, chunks)
         assert decode_chunks(data) == tuple(chunks)
         for first, count in ((0, 50), (100, 50), (127, 2), (299, 1), (0, 300), (5, 0)):
@@ -155,13 +148,13 @@ class TestSegments:
 
     def test_a_shared_context_is_stored_once(self) -> None:
         items = [make_item(n) for n in range(50)]
-        rows = pq.read_table(io.BytesIO(encode_segment(items, make_chunks(items)))).to_pylist()
+        rows = pq.read_table(io.BytesIO(encode_segment(items, cut(items, 50)))).to_pylist()
         assert rows[3]["requests"].count("An example") == 0
         assert rows[3]["texts"].count("Question 3.") == 1
 
     def test_chunks_that_do_not_fit_are_not_written(self) -> None:
         items = [make_item(n) for n in range(4)]
-        chunks = make_chunks(items, size=2)
+        chunks = cut(items, 2)
         wrong = [chunks[:1], chunks[1:], [], [chunks[1], chunks[0]], [replace(chunks[0], digest="0"), chunks[1]]]
         wrong.append([replace(chunk, task="u") for chunk in chunks])
         for bad in wrong:
@@ -253,7 +246,7 @@ class TestDamage:
     @given(data=st.data())
     def test_any_damage_to_a_segment_is_detected(self, data: st.DataObject) -> None:
         items = [make_item(n) for n in range(3)]
-        whole = encode_segment(items, make_chunks(items))
+        whole = encode_segment(items, cut(items, 50))
         first, last = sorted((data.draw(st.integers(0, len(whole))), data.draw(st.integers(0, len(whole)))))
         damaged = whole[:first] + data.draw(st.binary(max_size=20)) + whole[last:]
         if damaged != whole:
@@ -265,7 +258,7 @@ class TestDamage:
         mark = "evalrun.sealed-sha256:" + "0" * 64
         items = [make_item(n, quoted=mark) for n in range(3)]
         items = [replace(i, task=mark, hash=hash_item(mark, i.doc_id, i.doc, i.requests)) for i in items]
-        chunks = make_chunks(items)
+        chunks = cut(items, 50)
         data = encode_segment(items, chunks)
         assert decode_segment(data) == Segment(tuple(items), tuple(chunks))
 

@@ -15,23 +15,22 @@ import pytest
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
-from evalrun_runner.ledger.manifest import TaskIndex, chunk_digest, hash_item
+from evalrun_runner.ledger.manifest import TaskIndex
 from evalrun_runner.ledger.parts import Writer
-from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
+from evalrun_runner.records.plan import Chunk, Item
 from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
 from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
+from support.builders import cut, generate, make_item
 
 ONE, TWO = Writer("replica-1", "mock"), Writer("replica-2", "mock")
 
 
 def plan(task: str = "t/1", items: int = 6, size: int = 3) -> tuple[list[Item], list[Chunk]]:
     """A small plan of one segment."""
-    asked = (Request(RequestType.GENERATE_UNTIL, 0, ("say", {"until": ["\n"]})),)
-    made = [Item(task, n, {"n": n}, asked, hash_item(task, n, {"n": n}, asked), 1.0) for n in range(items)]
-    starts = range(0, items, size)
-    digests = [chunk_digest(item.hash for item in made[first : first + size]) for first in starts]
-    return made, [Chunk(task, n, 0, first, size, 3.0, digests[n]) for n, first in enumerate(starts)]
+    asked = (generate("say", until=["\n"]),)
+    made = [make_item(*asked, doc_id=n, task=task) for n in range(items)]
+    return made, cut(made, size)
 
 
 def results(chunk: Chunk, items: list[Item], *, failed: int = 0, text: str = "x") -> list[ItemResult]:

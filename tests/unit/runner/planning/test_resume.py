@@ -10,20 +10,18 @@ from evalrun_api import RunLocation
 from evalrun_api.wire.outputs import PlanIdentity, PlannedModel
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.ledger.manifest import chunk_digest, hash_item
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.identity import Plan, claim_plan
 from evalrun_runner.planning.resume import EarlierRun
-from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
 from evalrun_runner.records.results import ItemResult, ItemStatus, MeanTally, Outcome, Response
 from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
+from support.builders import cut, generate, make_item
 
 ONE, TWO = "sha256:1", "sha256:2"
-ASKED = (Request(RequestType.GENERATE_UNTIL, 0, ("say", {"until": ["\n"]})),)
-ITEMS = [Item("t", n, {"n": n}, ASKED, hash_item("t", n, {"n": n}, ASKED), 1.0) for n in range(2)]
-CHUNK = Chunk("t", 0, 0, 0, 2, 2.0, chunk_digest(item.hash for item in ITEMS))
+ITEMS = [make_item(generate("say", until=["\n"]), doc_id=n) for n in range(2)]
+(CHUNK,) = cut(ITEMS)
 
 
 def identity(**model: str | None) -> PlanIdentity:

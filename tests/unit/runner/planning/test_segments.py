@@ -9,11 +9,11 @@ import pytest
 from evalrun_runner.errors import InputError, LedgerCorrupt
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.ledger.manifest import hash_item
 from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.segments import LIMITS, SegmentLimits, plan_task
-from evalrun_runner.records.plan import Item, Request, RequestType
+from evalrun_runner.records.plan import Item
 from evalrun_runner.store.memory import MemoryStore
+from support.builders import generate, make_item
 
 SIZING = ChunkSizing(target_cost=10, max_items=7)
 
@@ -21,8 +21,8 @@ SIZING = ChunkSizing(target_cost=10, max_items=7)
 def make_items(count: int, text: str = "what is") -> Iterator[Item]:
     for doc_id in range(count):
         doc = {"question": f"{text} {doc_id}?"}
-        requests = (Request(RequestType.GENERATE_UNTIL, 0, (doc["question"], {"until": ["\n"]})),)
-        yield Item("sums", doc_id, doc, requests, hash_item("sums", doc_id, doc, requests), cost=1.0 + doc_id % 3)
+        asked = generate(doc["question"], until=["\n"])
+        yield make_item(asked, doc_id=doc_id, task="sums", doc=doc, cost=1.0 + doc_id % 3)
 
 
 def no_items() -> Iterator[Item]:

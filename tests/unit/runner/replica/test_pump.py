@@ -9,11 +9,12 @@ from evalrun_runner.engine.mock import ByteTokenizer
 from evalrun_runner.engine.requests import Forms
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.records.messages import Latencies, Lease
-from evalrun_runner.records.plan import Chunk, Item
+from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemStatus, Outcome
 from evalrun_runner.replica.pump import Pump
 from evalrun_runner.replica.work import ChunkWork, ItemWork
-from support.engines import Clock, ScriptedEngine, generate, likelihood, make_item, rolling
+from support.builders import generate, likelihood, make_chunk, make_item, rolling
+from support.engines import Clock, ScriptedEngine
 
 FORMS = Forms(TextCodec(ByteTokenizer()), max_model_len=1000, fast=False, seed=1)
 DEADLINE = 60.0
@@ -28,7 +29,7 @@ class Scene:
 
     def put(self, lease: int, *items: Item) -> ChunkWork:
         """A chunk of these items, all of them given to the pump."""
-        work = ChunkWork(Lease(lease, Chunk("t", lease, 0, 0, len(items), 1.0, "d")), items, [])
+        work = ChunkWork(Lease(lease, make_chunk(lease, items=len(items))), items, [])
         for row, item in enumerate(items):
             self.pump.put(work, ItemWork(row, item, FORMS.of(item)))
         return work

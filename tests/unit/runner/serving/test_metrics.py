@@ -26,6 +26,7 @@ from evalrun_runner.records.results import Counts, MeanTally
 from evalrun_runner.serving.metrics import RunMetrics
 from evalrun_runner.serving.metrics.replicas import MOST_SLOTS
 from evalrun_runner.serving.metrics.scores import MOST_SCORES
+from support.builders import make_chunk, make_committed
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3"
 """What Prometheus asks for."""
@@ -58,7 +59,7 @@ def config(name: str = "my-run", model: str = "llama", **spec: Any) -> RunConfig
 
 
 def chunk(number: int) -> Chunk:
-    return Chunk("t", number, 0, number * ITEMS, ITEMS, 100.0, "d")
+    return make_chunk(number, first_row=number * ITEMS, items=ITEMS, cost=100.0)
 
 
 def committed(lease: Lease, **counts: int) -> Committed:
@@ -67,7 +68,7 @@ def committed(lease: Lease, **counts: int) -> Committed:
         ("loss", "none"): MeanTally(8, 16.0, 40.0),
         ("bleu", "none"): MeanTally(8),
     }
-    return Committed(lease.id, lease.chunk.id, Counts(**(counts or {"ok": ITEMS})), True, 100, 50, 0.2, tallies)
+    return make_committed(lease, Counts(**counts) if counts else None, tokens=(100, 50), seconds=0.2, scores=tallies)
 
 
 def told(amount: int) -> Telemetry:
