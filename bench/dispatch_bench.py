@@ -35,7 +35,7 @@ from pathlib import Path
 from evalrun_runner.dispatch import Dispatcher, DispatchPolicy
 from evalrun_runner.records.messages import Committed, Lease, Report
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 
 SLOTS = 32
 TOKENS_PER_S = 50.0
@@ -193,7 +193,7 @@ class Efficiency:
     def stored(self, engine: Engine, lease_id: int) -> None:
         """Record that a part is in the store."""
         chunk = engine.chunks.pop(lease_id)
-        engine.news.append(Committed(lease_id, chunk.id, Counts(ok=chunk.items), True, 0, 0, STORE_S))
+        engine.news.append(Committed(lease_id, chunk.id, ItemCounts(ok=chunk.items), True, 0, 0, STORE_S))
         self.answer(engine)
 
 
@@ -263,7 +263,7 @@ def driver(chunks: int = 200_000, items: int = 50, replicas: int = 128) -> dict[
     while not dispatcher.finished:
         now += 0.01
         for name, leases in held.items():
-            done = tuple(Committed(one.id, one.chunk.id, Counts(ok=items), True, 0, 0, 0.0) for one in leases)
+            done = tuple(Committed(one.id, one.chunk.id, ItemCounts(ok=items), True, 0, 0, 0.0) for one in leases)
             asked = time.perf_counter()
             held[name] = dispatcher.report(
                 name, Report(committed=done, wants=4 * items, busy=True, tokens=1), now

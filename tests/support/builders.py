@@ -8,7 +8,7 @@ from typing import Any
 from evalrun_runner.ledger.manifest import chunk_digest, hash_item
 from evalrun_runner.records.messages import Committed, Lease
 from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
-from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response, Tallies
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response, Tallies
 
 OK = Outcome(ItemStatus.OK, ((Response("x", "stop", 1, 1),),))
 FAILED = Outcome(ItemStatus.FAILED, error="too long")
@@ -79,7 +79,7 @@ def make_rows(items: Iterable[Item], outcomes: Iterable[Outcome]) -> list[ItemRe
 
 def make_committed(
     lease: Lease,
-    counts: Counts | None = None,
+    counts: ItemCounts | None = None,
     *,
     won: bool = True,
     tokens: tuple[int, int] = (1, 1),
@@ -96,5 +96,5 @@ def make_committed(
         seconds: From the end of the chunk's last item to its part in the store.
         scores: Tallies of the part.
     """
-    found = Counts(ok=lease.chunk.items) if counts is None else counts
+    found = ItemCounts(ok=lease.chunk.items) if counts is None else counts
     return Committed(lease.id, lease.chunk.id, found, won, *tokens, seconds, scores or {})

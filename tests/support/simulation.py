@@ -47,7 +47,7 @@ from evalrun_runner.errors import Interrupted, RunFailed, Superseded
 from evalrun_runner.planning.planning import Planned
 from evalrun_runner.records.messages import Report
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 from evalrun_runner.replica.state import ReplicaState
 from support.simulation_book import Book
 from support.simulation_fleet import SimulatedFleet
@@ -171,7 +171,7 @@ class Run:
         parts, planned = dict(self.ledger.parts()), self.scenario.by_id
         if parts.keys() != planned.keys():
             raise InvariantBroken(f"I2: COMPLETE with {len(parts)} parts of {len(planned)}")
-        total = Counts()
+        total = ItemCounts()
         for chunk, part in parts.items():
             if not part.sound:
                 raise InvariantBroken(f"I2: COMPLETE with a corrupt part of {chunk}")
@@ -196,7 +196,7 @@ class Run:
 class SlowPlan:
     """A ``PlanSource`` that has the next few chunks every second or so."""
 
-    def __init__(self, run: Run, kept: dict[ChunkId, Counts]) -> None:
+    def __init__(self, run: Run, kept: dict[ChunkId, ItemCounts]) -> None:
         self._run = run
         self._chunks: list[Chunk] = list(run.scenario.by_id.values())
         self._kept = kept
@@ -260,7 +260,7 @@ class DriverProcess:
         self.concluding = False
         run.say(f"epoch {self.epoch} starts")
 
-    def parts_of_earlier_drivers(self) -> dict[ChunkId, Counts]:
+    def parts_of_earlier_drivers(self) -> dict[ChunkId, ItemCounts]:
         """Look for parts that are there already; damaged ones are set aside."""
         kept = {}
         for chunk, part in list(self.run.ledger.parts()):

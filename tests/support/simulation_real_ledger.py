@@ -10,7 +10,7 @@ from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer, encode_part
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome
 from evalrun_runner.store.memory import MemoryStore
 from support.simulation_world import ChunkId, Part, item_hash
 
@@ -63,7 +63,7 @@ class RealLedger:
             try:
                 yield chunk_id, Part(self.ledger.read_part(chunk).counts, chunk.digest)
             except LedgerCorrupt:
-                yield chunk_id, Part(Counts(), chunk.digest, sound=False)
+                yield chunk_id, Part(ItemCounts(), chunk.digest, sound=False)
 
     def set_aside(self, chunk: ChunkId) -> None:
         """Set a damaged part aside, as the highest epoch."""

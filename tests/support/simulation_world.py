@@ -12,7 +12,7 @@ from typing import Protocol
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.manifest import chunk_digest
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 
 ChunkId = tuple[str, int]
 
@@ -68,11 +68,11 @@ class Scenario:
     """How many parts are written damaged, at most."""
     latency_s: float
 
-    def counts(self, chunk: ChunkId) -> Counts:
+    def counts(self, chunk: ChunkId) -> ItemCounts:
         """How the items of a chunk must end."""
         items = self.by_id[chunk].items
         poison, failing = len(self.poison.get(chunk, {})), len(self.failing.get(chunk, ()))
-        return Counts(items - poison - failing, failing, poison)
+        return ItemCounts(items - poison - failing, failing, poison)
 
 
 def draw(rng: random.Random) -> Scenario:
@@ -109,7 +109,7 @@ def draw(rng: random.Random) -> Scenario:
 class Part:
     """A committed chunk as the ledger reads it."""
 
-    counts: Counts
+    counts: ItemCounts
     digest: str
     sound: bool = True
     """False where its checksum fails."""

@@ -29,9 +29,9 @@ from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.records.messages import Committed, Lease, Order, Report
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 
-_NONE_COMMITTED: Mapping[tuple[str, int], Counts] = {}
+_NONE_COMMITTED: Mapping[tuple[str, int], ItemCounts] = {}
 
 
 class Dispatcher:
@@ -64,7 +64,7 @@ class Dispatcher:
     # -- the plan ------------------------------------------------------------------------------------------------
 
     def add_chunks(
-        self, chunks: Iterable[Chunk], committed: Mapping[tuple[str, int], Counts] = _NONE_COMMITTED
+        self, chunks: Iterable[Chunk], committed: Mapping[tuple[str, int], ItemCounts] = _NONE_COMMITTED
     ) -> None:
         """Add planned chunks in canonical order; may be called while replicas work.
 
@@ -166,7 +166,7 @@ class Dispatcher:
         return self._planning_done and self._table.chunks_in(State.COMMITTED, State.KEPT) == len(self._table)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> ItemCounts:
         """Counts of how committed items ended, including reused ones."""
         return self._counters.counts
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from evalrun_runner.dispatch.replica_registry import ReplicaProgress, ReplicaRegistry
 from evalrun_runner.dispatch.table import OPEN, ChunkTable, State
 from evalrun_runner.records.messages import Committed
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 
 _SAMPLE_S = 1.0
 
@@ -20,7 +20,7 @@ class ProgressSnapshot:
 
     planned: int
     planning_done: bool
-    counts: Counts
+    counts: ItemCounts
     """Counts of how committed items ended, including reused ones."""
     kept: int
     """Items that were committed before this driver started."""
@@ -55,7 +55,7 @@ class RunCounters:
     """Counters that the dispatcher updates during the run."""
 
     def __init__(self, rate_window_s: float) -> None:
-        self.counts = Counts()
+        self.counts = ItemCounts()
         self.kept = 0
         self.redone = 0
         self.duplicates = 0
@@ -71,9 +71,9 @@ class RunCounters:
         self._output_tokens += committed.output_tokens
         self._meter.add(now, items=committed.counts.total, output=committed.output_tokens, cost=cost)
 
-    def undo(self, counts: Counts, *, kept: bool) -> None:
+    def undo(self, counts: ItemCounts, *, kept: bool) -> None:
         """Subtract the counts of a part that was set aside, whose items must be done again."""
-        self.counts = Counts(
+        self.counts = ItemCounts(
             self.counts.ok - counts.ok,
             self.counts.failed - counts.failed,
             self.counts.quarantined - counts.quarantined,

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 
 _DIGEST_BYTES = 32
 
@@ -140,7 +140,7 @@ class ChunkTable:
         self._state[index] = state
         self._count(index, state, 1)
 
-    def settle(self, index: int, counts: Counts) -> None:
+    def settle(self, index: int, counts: ItemCounts) -> None:
         """Record how the items of a committed chunk ended.
 
         Raises:
@@ -155,10 +155,10 @@ class ChunkTable:
         if counts.failed or counts.quarantined:
             self._losses[index] = (counts.failed, counts.quarantined)
 
-    def unsettle(self, index: int) -> Counts:
+    def unsettle(self, index: int) -> ItemCounts:
         """Remove and return the record of how the items of a chunk ended."""
         failed, quarantined = self._losses.pop(index, (0, 0))
-        return Counts(self._items[index] - failed - quarantined, failed, quarantined)
+        return ItemCounts(self._items[index] - failed - quarantined, failed, quarantined)
 
     def chunks_in(self, *states: State) -> int:
         """Return the number of chunks in these states."""

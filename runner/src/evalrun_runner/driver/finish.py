@@ -20,7 +20,7 @@ from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import decode_chunk
 from evalrun_runner.records.plan import Chunk, Item
-from evalrun_runner.records.results import Counts, ItemResult
+from evalrun_runner.records.results import ItemCounts, ItemResult
 from evalrun_runner.store.base import ObjectStore
 
 READERS = 16
@@ -39,7 +39,7 @@ PlanOf = Mapping[str, tuple[Chunk, ...]]
 class Verified:
     """What reading every part showed."""
 
-    counts: Mapping[str, Counts]
+    counts: Mapping[str, ItemCounts]
     """How the items of each leaf task ended, of its sound parts."""
     damaged: tuple[Chunk, ...]
     """Chunks whose part is missing or fails its checks."""
@@ -52,11 +52,11 @@ def verify(plan: PlanOf, ledger: Ledger) -> Verified:
 
     Raises ``RunFailed`` if nothing is damaged and still not every planned item has exactly one end.
     """
-    counts: dict[str, Counts] = {}
+    counts: dict[str, ItemCounts] = {}
     damaged: list[Chunk] = []
     examples: list[str] = []
     for task, chunks in plan.items():
-        total = Counts()
+        total = ItemCounts()
         for chunk, found in zip(chunks, in_order(chunks, lambda chunk: _look_at(chunk, ledger)), strict=True):
             if found is None:
                 damaged.append(chunk)
@@ -83,7 +83,7 @@ def in_order(items: Iterable[T], read: Callable[[T], R]) -> Iterator[R]:
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    counts: Counts
+    counts: ItemCounts
     examples: tuple[str, ...]
 
 
@@ -97,7 +97,7 @@ def _look_at(chunk: Chunk, ledger: Ledger) -> _Sound | None:
     return _Sound(part.counts, tuple(lines))
 
 
-def _check_account(plan: PlanOf, counts: Mapping[str, Counts]) -> None:
+def _check_account(plan: PlanOf, counts: Mapping[str, ItemCounts]) -> None:
     for task, chunks in plan.items():
         planned, total = sum(chunk.items for chunk in chunks), counts[task]
         if total.total != planned:
@@ -113,7 +113,7 @@ def make_results(
     benchmarks: LoadedBenchmarks,
     plan: PlanOf,
     ledger: Ledger,
-    counts: Mapping[str, Counts],
+    counts: Mapping[str, ItemCounts],
 ) -> Results:
     """Make the results of plan and parts alone, so that any driver makes the same."""
 
@@ -127,7 +127,7 @@ def make_results(
         for leaf in benchmarks.leaves
         if leaf.name in results["configs"]
     }
-    total, engine = sum(counts.values(), Counts()), config.spec.engine
+    total, engine = sum(counts.values(), ItemCounts()), config.spec.engine
     evalrun = ScoredBy(
         engine="mock" if engine.mock is not None else "vllm",
         numerics=engine.numerics,
@@ -165,5 +165,5 @@ def write_samples(benchmarks: LoadedBenchmarks, plan: PlanOf, ledger: Ledger, st
         store.put(layout.samples(leaf.name), "".join(f"{line}\n" for line in sample_lines(leaf, pairs)).encode())
 
 
-def _account(counts: Counts) -> ItemAccount:
+def _account(counts: ItemCounts) -> ItemAccount:
     return ItemAccount(ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined)

@@ -24,7 +24,7 @@ from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, Stor
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.planning.identity import check_format
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
@@ -53,7 +53,7 @@ def succeeded(config: RunConfig, results: Results, work: Work) -> RunResult:
     return _result(results, config.spec.gates, baselines, work, config.results.uri)
 
 
-def too_many_failed(config: RunConfig, total: Counts, examples: Sequence[str], work: Work) -> RunResult:
+def too_many_failed(config: RunConfig, total: ItemCounts, examples: Sequence[str], work: Work) -> RunResult:
     """Make the result of a run with more items without a score than its policy allows."""
     cap = config.spec.policy.max_failed_items
     message = (

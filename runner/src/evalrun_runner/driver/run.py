@@ -17,7 +17,7 @@ from evalrun_runner.ledger import layout
 from evalrun_runner.planning.identity import Plan, check_may_resume, claim_plan, read_plan
 from evalrun_runner.planning.resume import EarlierRun
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 from evalrun_runner.store.base import ObjectStore
 
 REPAIRS = 3
@@ -168,7 +168,7 @@ class _Run:
         progress = self._driver.dispatcher.progress(0.0)
         carried = 0 if self._earlier is None else self._earlier.carried
         work = Work(kept=progress.kept + carried, redone=progress.redone)
-        total = sum(verified.counts.values(), Counts())
+        total = sum(verified.counts.values(), ItemCounts())
         if total.failed + total.quarantined > self._config.spec.policy.max_failed_items:
             return too_many_failed(self._config, total, verified.examples, work)
         results = finish.make_results(self._config, self._benchmarks, plan, self._ledger, verified.counts)

@@ -22,7 +22,7 @@ from evalrun_runner.benchmarks.running_scores import add
 from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.dispatch.replica_registry import ReplicaProgress
 from evalrun_runner.records.messages import Committed, EngineStats, Latencies, Report, StoreStats, Telemetry
-from evalrun_runner.records.results import Counts, Tallies
+from evalrun_runner.records.results import ItemCounts, Tallies
 
 RunningMetrics = Mapping[str, Mapping[str, str]]
 """Metrics with running scores: leaf task to metric to ``higher`` or ``lower`` (is better), in the plan's order."""
@@ -65,7 +65,7 @@ class TelemetrySnapshot:
     """Number of replicas that departed while there was work, by cause."""
     chunks: int
     """Number of committed chunks."""
-    items: Counts
+    items: ItemCounts
     """Counts of how the items of these chunks ended."""
     commits: Latencies
     """Times to commit of these chunks."""
@@ -114,7 +114,7 @@ class RunTelemetry:
         self._departed = _NOTHING
         self._departures = dict.fromkeys(Departure, 0)
         self._chunks = 0
-        self._items = Counts()
+        self._items = ItemCounts()
         self._commit_buckets = [0] * (len(driver.COMMIT_SECONDS.buckets) + 1)
         self._commit_seconds = 0.0
         self._scores: dict[str, Tallies] = {}

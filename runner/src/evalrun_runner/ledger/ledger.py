@@ -34,7 +34,7 @@ from evalrun_runner.ledger.manifest import (
 )
 from evalrun_runner.ledger.parts import Part, Writer, count, decode_part, encode_part
 from evalrun_runner.records.plan import Chunk, Item
-from evalrun_runner.records.results import Counts, ItemResult
+from evalrun_runner.records.results import ItemCounts, ItemResult
 from evalrun_runner.store.base import ObjectStore
 
 _COMMIT_ATTEMPTS = 5
@@ -46,7 +46,7 @@ class CommitOutcome:
 
     won: bool
     """Whether this writer's part is the one in the store."""
-    counts: Counts
+    counts: ItemCounts
     """Counts of the part in the store."""
 
 

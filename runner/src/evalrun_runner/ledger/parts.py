@@ -17,7 +17,7 @@ from evalrun_runner.ledger.codec import escaped, to_json
 from evalrun_runner.ledger.manifest import chunk_digest
 from evalrun_runner.ledger.sealed import FLOAT, INT, TEXT, Column, SealedFile, write_sealed
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response
 
 _KIND = "part"
 
@@ -41,15 +41,15 @@ class Part:
     writer: Writer
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> ItemCounts:
         """Counts of how its items ended."""
         return count(self.rows)
 
 
-def count(rows: Sequence[ItemResult]) -> Counts:
+def count(rows: Sequence[ItemResult]) -> ItemCounts:
     """Count items by status."""
     by_status = Counter(row.outcome.status for row in rows)
-    return Counts(
+    return ItemCounts(
         ok=by_status[ItemStatus.OK],
         failed=by_status[ItemStatus.FAILED],
         quarantined=by_status[ItemStatus.QUARANTINED],

@@ -20,7 +20,7 @@ from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.resume import EarlierRun, Kept
 from evalrun_runner.planning.segments import Manifest, PlannedSegment, plan_task
 from evalrun_runner.records.plan import Chunk, Item
-from evalrun_runner.records.results import Counts, Tallies
+from evalrun_runner.records.results import ItemCounts, Tallies
 
 SEGMENTS_AHEAD = 64
 """Maximum number of planned segments that the dispatcher has not taken yet; they contain chunks only, no items."""
@@ -33,7 +33,7 @@ class Planned:
     """Chunks whose segment is durable."""
 
     chunks: tuple[Chunk, ...]
-    committed: Mapping[tuple[str, int], Counts]
+    committed: Mapping[tuple[str, int], ItemCounts]
     """Counts by chunk id of the chunks for which the store contains a sound part."""
     set_aside: int
     """Number of damaged parts."""

@@ -13,7 +13,7 @@ from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.planning.identity import check_may_resume, read_plan
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, ItemResult, Tallies
+from evalrun_runner.records.results import ItemCounts, ItemResult, Tallies
 from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.open import open_store
 from evalrun_runner.store.patient import PatientStore
@@ -28,11 +28,11 @@ NO_NUMBERS = frozenset(
 class Kept:
     """Counts and scores of an existing part that is reused."""
 
-    counts: Counts
+    counts: ItemCounts
     scores: Tallies
 
     @classmethod
-    def of(cls, counts: Counts, rows: Sequence[ItemResult]) -> Kept:
+    def of(cls, counts: ItemCounts, rows: Sequence[ItemResult]) -> Kept:
         """Summarize a part with these rows."""
         return cls(counts, tally(rows))
 

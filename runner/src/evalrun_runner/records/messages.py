@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, Tallies
+from evalrun_runner.records.results import ItemCounts, Tallies
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Committed:
 
     lease: int
     chunk: tuple[str, int]
-    counts: Counts
+    counts: ItemCounts
     """Counts of the part in the store, which may be another writer's."""
     won: bool
     """Whether this replica's part is in the store; False if another writer was first."""

@@ -16,7 +16,7 @@ class ItemStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ItemCounts:
     """Number of items by final status."""
 
     ok: int = 0
@@ -28,8 +28,8 @@ class Counts:
         """Number of all items with a final status."""
         return self.ok + self.failed + self.quarantined
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.ok + other.ok, self.failed + other.failed, self.quarantined + other.quarantined)
+    def __add__(self, other: ItemCounts) -> ItemCounts:
+        return ItemCounts(self.ok + other.ok, self.failed + other.failed, self.quarantined + other.quarantined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from evalrun_runner.dispatch import Departure, Dispatcher, DispatchPolicy
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.records.messages import Committed, Lease, Order, Report
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 from support.builders import make_chunk, make_committed
 
 ITEMS = 4
@@ -24,7 +24,7 @@ def chunk(number: int, task: str = "t", cost: float = 100.0, items: int = ITEMS)
 
 
 def committed(lease: Lease, won: bool = True, failed: int = 0, quarantined: int = 0) -> Committed:
-    counts = Counts(lease.chunk.items - failed - quarantined, failed, quarantined)
+    counts = ItemCounts(lease.chunk.items - failed - quarantined, failed, quarantined)
     return make_committed(lease, counts, won=won, tokens=(10, 20))
 
 
@@ -65,7 +65,7 @@ class Scene:
         self.dispatcher.leave(replica, cause, self.now)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> ItemCounts:
         return self.dispatcher.progress(self.now).counts
 
     @property
@@ -147,7 +147,7 @@ class TestCommits:
         lease = scene.takes("a")[0]
         scene.commits("a", lease)
         scene.commits("a", lease)
-        assert scene.counts == Counts(ok=ITEMS)
+        assert scene.counts == ItemCounts(ok=ITEMS)
         assert scene.dispatcher.progress(0.0).duplicate_commits == 1
 
     def test_a_commit_from_a_replica_that_was_given_up_counts_and_it_is_ordered_to_leave(self) -> None:
@@ -156,7 +156,7 @@ class TestCommits:
         scene.leaves("a", Departure.LOST)
         order = scene.commits("a", lease)
         assert order.done
-        assert scene.counts == Counts(ok=ITEMS)
+        assert scene.counts == ItemCounts(ok=ITEMS)
         assert scene.takes("b") == ()
 
     def test_a_replica_that_never_joined_is_ordered_to_leave(self) -> None:
@@ -165,7 +165,7 @@ class TestCommits:
     def test_counts_must_cover_the_chunk(self) -> None:
         scene = Scene(*plan(1)).join("a")
         lease = scene.takes("a")[0]
-        short = make_committed(lease, Counts(ok=1))
+        short = make_committed(lease, ItemCounts(ok=1))
         with pytest.raises(RunFailed, match="1 results for 4 items"):
             scene.asks("a", committed=(short,))
 
@@ -190,10 +190,10 @@ class TestCommits:
 class TestResume:
     def test_committed_chunks_are_reused(self) -> None:
         dispatcher = Dispatcher()
-        dispatcher.add_chunks(plan(2), {("t", 0): Counts(3, 1)})
+        dispatcher.add_chunks(plan(2), {("t", 0): ItemCounts(3, 1)})
         dispatcher.planning_done()
         progress = dispatcher.progress(0.0)
-        assert (progress.kept, progress.planned, progress.counts) == (ITEMS, 2 * ITEMS, Counts(3, 1))
+        assert (progress.kept, progress.planned, progress.counts) == (ITEMS, 2 * ITEMS, ItemCounts(3, 1))
         dispatcher.join("a", 0.0)
         assert numbers(dispatcher.report("a", Report(wants=100), 0.0).leases) == [1]
 
@@ -207,15 +207,15 @@ class TestResume:
         assert not scene.dispatcher.finished
         scene.commits("a", *scene.takes("a"))
         assert scene.dispatcher.finished
-        assert scene.counts == Counts(ok=ITEMS)
+        assert scene.counts == ItemCounts(ok=ITEMS)
         assert scene.told == [("a", ("t", 0))] * 2, "the one that was set aside, and the one that counts"
 
     def test_a_reused_part_that_is_corrupt_is_no_longer_reused(self) -> None:
         dispatcher = Dispatcher()
-        dispatcher.add_chunks(plan(1), {("t", 0): Counts(2, 1, 1)})
+        dispatcher.add_chunks(plan(1), {("t", 0): ItemCounts(2, 1, 1)})
         dispatcher.reopen(chunk(0))
         progress = dispatcher.progress(0.0)
-        assert (progress.kept, progress.counts, progress.pending) == (0, Counts(), ITEMS)
+        assert (progress.kept, progress.counts, progress.pending) == (0, ItemCounts(), ITEMS)
 
 
 class TestHedging:
@@ -237,7 +237,7 @@ class TestHedging:
         assert scene.commits("a", copy).done
         assert scene.asks("b").cancel == (late.id,)
         assert scene.commits("b", late).cancel == ()
-        assert scene.counts == Counts(ok=4 * ITEMS)
+        assert scene.counts == ItemCounts(ok=4 * ITEMS)
 
     def test_there_is_no_third_copy(self) -> None:
         scene, _ = self.two_with_one_straggler()
@@ -313,7 +313,7 @@ class TestSuspects:
         assert dict(again.quarantined) == {2: "killed the engine twice, alone the second time"}
         assert [(one.chunk, one.row) for one in scene.dispatcher.quarantined] == [(("t", 0), 2)]
         scene.asks("c", committed=(committed(again, quarantined=1),))
-        assert scene.counts == Counts(ok=3, quarantined=1)
+        assert scene.counts == ItemCounts(ok=3, quarantined=1)
         assert scene.dispatcher.finished
 
     def test_an_item_is_innocent_when_its_replica_is_lost(self) -> None:

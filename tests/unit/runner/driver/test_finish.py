@@ -20,7 +20,7 @@ from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, Outcome
+from evalrun_runner.records.results import ItemCounts, Outcome
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
@@ -54,7 +54,7 @@ def test_every_item_is_counted_once_and_a_few_errors_are_told() -> None:
     scene.commit(QUARANTINED, OK)
     scene.commit(FAILED, FAILED)
     verified = scene.verify()
-    assert verified.counts == {"t": Counts(ok=3, failed=3, quarantined=1)}
+    assert verified.counts == {"t": ItemCounts(ok=3, failed=3, quarantined=1)}
     assert verified.damaged == ()
     assert verified.examples == (
         "t document 2: failed: too long",

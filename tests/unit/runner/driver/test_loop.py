@@ -27,7 +27,7 @@ from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined, Re
 from evalrun_runner.planning.planning import Planned
 from evalrun_runner.records.messages import Committed, Lease, Order, Report, StoreStats
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, MeanTally
+from evalrun_runner.records.results import ItemCounts, MeanTally
 from support.builders import make_chunk, make_committed
 from support.engines import Clock
 
@@ -40,7 +40,7 @@ def chunk(number: int) -> Chunk:
 
 
 def committed(lease: Lease, **counts: int) -> Committed:
-    return make_committed(lease, Counts(**counts) if counts else None, seconds=0.5)
+    return make_committed(lease, ItemCounts(**counts) if counts else None, seconds=0.5)
 
 
 @dataclass
@@ -156,7 +156,7 @@ class Scene:
         *,
         chunks: int = 3,
         members: int = 1,
-        kept: Mapping[tuple[str, int], Counts] | None = None,
+        kept: Mapping[tuple[str, int], ItemCounts] | None = None,
         set_aside: int = 0,
         **policy: Any,
     ) -> None:
@@ -184,20 +184,20 @@ def works(replica: str, order: Order) -> Report:
 def test_every_chunk_is_leased_and_committed() -> None:
     scene = Scene(works)
     scene.loop.run()
-    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.dispatcher.counts == ItemCounts(ok=30)
     assert scene.exchange.facts == {"r0": {"pid": 1}}
     assert scene.watched.views[-1].phase in (Phase.STARTING, Phase.RUNNING)
 
 
 def test_no_fleet_is_started_if_every_part_is_reused() -> None:
-    kept = {chunk(n).id: Counts(ok=ITEMS) for n in range(3)}
+    kept = {chunk(n).id: ItemCounts(ok=ITEMS) for n in range(3)}
     scene = Scene(works, kept=kept, set_aside=0)
     scene.loop.run()
     assert (scene.exchange.fleet, scene.dispatcher.progress(0).kept) == (None, 30)
 
 
 def test_damaged_parts_are_reported_and_redone() -> None:
-    scene = Scene(works, kept={chunk(0).id: Counts(ok=ITEMS)}, set_aside=2)
+    scene = Scene(works, kept={chunk(0).id: ItemCounts(ok=ITEMS)}, set_aside=2)
     scene.loop.run()
     assert any(line.startswith("2 damaged parts were set aside") for line in scene.watched.lines)
     assert scene.dispatcher.progress(0).kept == 10
@@ -212,7 +212,7 @@ def test_a_chunk_reopened_at_the_end_is_run_by_the_present_replicas(members: int
     scene.clock.now += 1_000
     scene.loop.reopen([chunk(1)])
     scene.loop.run()
-    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.dispatcher.counts == ItemCounts(ok=30)
     assert (scene.script.started, scene.script.killed) == (members, [])
 
 
@@ -227,7 +227,7 @@ def test_a_replica_that_dies_is_replaced_and_its_chunk_leased_again() -> None:
 
     scene = Scene(does)
     scene.loop.run()
-    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.dispatcher.counts == ItemCounts(ok=30)
     assert scene.script.started == 2
     assert scene.watched.lines == ["replica r0 is gone (crashed): exit code 137"]
 
@@ -240,7 +240,7 @@ def test_leases_returned_by_a_drained_replica_are_run_by_another_and_count_as_no
 
     scene = Scene(does, members=2)
     scene.loop.run()
-    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.dispatcher.counts == ItemCounts(ok=30)
     assert (scene.script.released, scene.script.started, scene.script.killed) == (["r0"], 2, [])
     assert scene.dispatcher.progress(0).redone == 0, "nothing was lost that had been answered"
     assert scene.watched.lines[0].startswith("replica r0 was asked to leave by its machine")
@@ -279,7 +279,7 @@ def test_a_run_without_replicas_waits_and_says_so() -> None:
     script.poll = polled  # type: ignore[method-assign]  # nodes come by themselves
     script.most_polls = 10**6
     scene.loop.run()
-    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.dispatcher.counts == ItemCounts(ok=30)
     assert scene.clock.now > 300 * 2 * CRASHES_IN_A_ROW
     notes = [view.note for view in scene.watched.views if not view.replicas_ready]
     assert notes.count(WAITING) > 1_000
@@ -322,7 +322,7 @@ def test_a_replica_that_never_starts_is_given_up_and_the_run_goes_on_with_the_ot
     scene.loop.run()
     assert "no more replicas are started: the run goes on with 1" in scene.watched.lines
     assert scene.script.started == CRASHES_IN_A_ROW + 3
-    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.dispatcher.counts == ItemCounts(ok=30)
 
 
 def test_a_replacement_waits_longer_each_time() -> None:
@@ -365,7 +365,7 @@ def test_a_commit_resets_the_count_of_failures() -> None:
 
     scene = Scene(does)
     scene.loop.run()
-    assert scene.dispatcher.counts == Counts(ok=30)
+    assert scene.dispatcher.counts == ItemCounts(ok=30)
 
 
 def test_a_silent_replica_is_killed_and_replaced() -> None:
@@ -495,9 +495,9 @@ class TestTelemetry:
         scene = Scene(works, members=2)
         scene.loop.run()
         shown = scene.watched.views[-1]
-        assert shown.progress is not None and shown.progress.counts == Counts(ok=30)
+        assert shown.progress is not None and shown.progress.counts == ItemCounts(ok=30)
         telemetry = self.last(scene)
-        assert (telemetry.chunks, telemetry.items, telemetry.commits.total) == (3, Counts(ok=30), 1.5)
+        assert (telemetry.chunks, telemetry.items, telemetry.commits.total) == (3, ItemCounts(ok=30), 1.5)
         assert sum(slot.items for slot in telemetry.slots) == 30
         assert telemetry.store.requests == {"get": 3}
 
@@ -521,7 +521,7 @@ class TestTelemetry:
         assert sum(slot.tokens for slot in self.last(scene).slots) == 9
 
     def test_reused_parts_count_in_scores(self) -> None:
-        scene = Scene(works, kept={chunk(0).id: Counts(ok=ITEMS)})
+        scene = Scene(works, kept={chunk(0).id: ItemCounts(ok=ITEMS)})
         (planned,) = scene.plans.waiting
         tallies = {("acc", "none"): MeanTally(ITEMS, 5.0, 5.0)}
         scene.plans.waiting = [replace(planned, scores={"t": tallies})]

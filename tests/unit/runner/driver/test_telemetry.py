@@ -22,7 +22,7 @@ from evalrun_runner.records.messages import (
     Telemetry,
 )
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, MeanTally
+from evalrun_runner.records.results import ItemCounts, MeanTally
 from support.builders import make_chunk, make_committed
 
 CHUNKS = 12
@@ -35,9 +35,9 @@ def chunk(number: int) -> Chunk:
     return make_chunk(number, task=f"task{number % 2}", items=number + 1)
 
 
-def counts(number: int) -> Counts:
+def counts(number: int) -> ItemCounts:
     """Of the chunk's ``number + 1`` items one in three failed."""
-    return Counts(ok=number + 1 - number // 3, failed=number // 3)
+    return ItemCounts(ok=number + 1 - number // 3, failed=number // 3)
 
 
 def tally(number: int) -> MeanTally:
@@ -223,7 +223,7 @@ def test_whatever_happens_totals_never_fall_and_equal_what_was_committed(steps: 
     snapshot = model.scene.snapshot()
     assert len(snapshot.slots) == model.most_at_once
     assert snapshot.chunks == len(model.committed) == sum(snapshot.commits.buckets)
-    assert snapshot.items == sum((counts(number) for number in model.committed), Counts())
+    assert snapshot.items == sum((counts(number) for number in model.committed), ItemCounts())
     assert snapshot.commits.total == sum(number / 4 for number in model.committed)
     assert sum(slot.items for slot in snapshot.slots) <= snapshot.items.total
     assert snapshot.departures == model.departures

@@ -27,7 +27,7 @@ from evalrun_runner.ledger.manifest import (
 )
 from evalrun_runner.ledger.parts import Part, Writer, decode_part, encode_part
 from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
-from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response
 from support import builders
 from support.builders import cut, likelihood, make_chunk
 
@@ -215,7 +215,7 @@ class TestParts:
         made[0] = replace(made[0], outcome=Outcome(ItemStatus.FAILED, error="bad \ud800 é"))
         part = decode_part(encode_part(chunk, made, WRITER), chunk)
         assert part.rows[0].outcome.error == "bad \\ud800 é"
-        assert part.counts == Counts(failed=1)
+        assert part.counts == ItemCounts(failed=1)
 
     def test_another_plans_part_is_refused(self) -> None:
         chunk, made = make_part()

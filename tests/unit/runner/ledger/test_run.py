@@ -18,7 +18,7 @@ from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
 from evalrun_runner.ledger.manifest import TaskIndex
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.records.plan import Chunk, Item
-from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response
 from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.memory import MemoryStore
 from support.builders import cut, generate, make_item
@@ -151,7 +151,7 @@ class TestCommits:
         assert list(ledger.committed_parts()) == []
         first = ledger.commit_part(chunk, results(chunk, items, failed=1), ONE)
         second = ledger.commit_part(chunk, results(chunk, items), TWO)
-        assert (first, second) == (CommitOutcome(True, Counts(2, 1)), CommitOutcome(False, Counts(2, 1)))
+        assert (first, second) == (CommitOutcome(True, ItemCounts(2, 1)), CommitOutcome(False, ItemCounts(2, 1)))
         assert ledger.commit_part(chunk, results(chunk, items, failed=1), ONE).won
         assert ledger.read_part(chunk).writer == ONE
         assert list(ledger.committed_parts()) == [("t/1", 0)]

@@ -16,7 +16,7 @@ from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.planning import Planned, Planning
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, MeanTally, Outcome, Response
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, MeanTally, Outcome, Response
 from evalrun_runner.store.memory import MemoryStore
 from support.suites import Suite
 
@@ -92,8 +92,8 @@ def test_sound_parts_are_reused_and_damaged_ones_set_aside(benchmarks: LoadedBen
     store.put(layout.part("nobody", 3), b"of no chunk of this plan")
     planned = plan(benchmarks, store)
     assert {key: counts for one in planned for key, counts in one.committed.items()} == {
-        first.id: Counts(ok=4),
-        fourth.id: Counts(ok=2, failed=2),
+        first.id: ItemCounts(ok=4),
+        fourth.id: ItemCounts(ok=2, failed=2),
     }
     assert [one.set_aside for one in planned] == [1, 1]
     assert sorted(store.list(layout.CORRUPT)) == [f"corrupt/000002/{layout.part(*c.id)}" for c in (second, last)]

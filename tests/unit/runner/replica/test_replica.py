@@ -25,7 +25,7 @@ from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.segments import plan_task
 from evalrun_runner.records.messages import Committed, EngineStats, Lease, Order, Report
 from evalrun_runner.records.plan import Chunk, Item
-from evalrun_runner.records.results import Counts, ItemResult, ItemStatus, Outcome
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome
 from evalrun_runner.replica.assembly import Parts, build_replica
 from evalrun_runner.replica.replica import Replica
 from evalrun_runner.replica.scoring import ScoringProcess
@@ -199,7 +199,7 @@ def test_leases_become_parts(scene: Callable[..., Scene]) -> None:
     assert replica.exchange(Order(), 0.0).wants == 8 + 64
     found = commits(replica, *(here.lease(n) for n in range(3)))
     assert [(one.chunk, one.counts, one.won) for one in found] == [
-        (chunk.id, Counts(ok=CHUNK_ITEMS), True) for chunk in here.chunks
+        (chunk.id, ItemCounts(ok=CHUNK_ITEMS), True) for chunk in here.chunks
     ]
     assert all(one.prompt_tokens > 0 and one.output_tokens > 0 and one.seconds_to_commit >= 0 for one in found)
     rows = here.rows(1)
@@ -260,7 +260,7 @@ def test_it_wants_less_while_it_holds_work_and_nothing_once_it_leaves(scene: Cal
 def test_items_that_cannot_be_asked_fail_and_the_others_are_answered(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     (committed,) = commits(here.replica(), here.lease(1))
-    assert committed.counts == Counts(ok=2, failed=2)
+    assert committed.counts == ItemCounts(ok=2, failed=2)
     errors = [row.outcome.error or "" for row in here.rows(1)]
     assert [error.partition(":")[0] for error in errors] == ["RefusedByEngine", "", "ContextTooLong", ""]
 
@@ -268,14 +268,14 @@ def test_items_that_cannot_be_asked_fail_and_the_others_are_answered(scene: Call
 def test_an_item_that_stalls_is_given_up_at_its_deadline(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     (committed,) = commits(here.replica(item_deadline=0.5), here.lease(0))
-    assert committed.counts == Counts(ok=3, failed=1)
+    assert committed.counts == ItemCounts(ok=3, failed=1)
     assert str(here.rows(0)[0].outcome.error).startswith("DeadlineExceeded")
 
 
 def test_quarantined_rows_are_not_run(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     (committed,) = commits(here.replica(), here.lease(0, quarantined={0: "it killed two engines"}))
-    assert committed.counts == Counts(ok=3, quarantined=1)
+    assert committed.counts == ItemCounts(ok=3, quarantined=1)
     outcome = here.rows(0)[0].outcome
     assert outcome == Outcome(ItemStatus.QUARANTINED, error="it killed two engines")
 
@@ -285,7 +285,7 @@ def test_a_chunk_with_nothing_to_run_is_committed(scene: Callable[..., Scene], i
     here = scene()
     rows = dict.fromkeys(range(CHUNK_ITEMS), "poison")
     (committed,) = commits(here.replica(), here.lease(0, quarantined=rows, isolated=isolated))
-    assert committed.counts == Counts(quarantined=CHUNK_ITEMS)
+    assert committed.counts == ItemCounts(quarantined=CHUNK_ITEMS)
 
 
 def goes_on(announced: tuple[int, int], report: Report) -> bool:
@@ -311,7 +311,7 @@ def test_an_isolated_item_starts_only_after_the_order_that_follows_its_announcem
         tokens = heard[-1].tokens
     if not heard[-1].committed:
         heard = reports(replica, until=lambda report: bool(report.committed))
-    assert heard[-1].committed[0].counts == Counts(ok=CHUNK_ITEMS)
+    assert heard[-1].committed[0].counts == ItemCounts(ok=CHUNK_ITEMS)
     assert reports(replica, until=lambda report: report.announced is None)[-1].wants == 72
 
 
@@ -390,7 +390,7 @@ def test_of_two_replicas_on_one_chunk_one_wins_and_both_agree(scene: Callable[..
     with ThreadPoolExecutor() as pool:
         found = [one[0] for one in pool.map(lambda replica: commits(replica, here.lease(0)), replicas)]
     assert sorted(one.won for one in found) == [False, True]
-    assert {one.counts for one in found} == {Counts(ok=CHUNK_ITEMS)}
+    assert {one.counts for one in found} == {ItemCounts(ok=CHUNK_ITEMS)}
     winner = next(n for n, one in enumerate(found) if one.won)
     assert here.ledger.read_part(here.chunks[0]).writer.replica == f"r{winner + 1}"
 
@@ -404,7 +404,7 @@ def test_rows_of_an_earlier_run_are_kept_as_they_are(scene: Callable[..., Scene]
     kept = replace(earlier.ledger.read_part(earlier.chunks[0]), rows=tuple(rows))
     here.ledger.carry(kept)
     (committed,) = commits(here.replica("new", carried=True), here.lease(0))
-    assert committed.counts == Counts(ok=CHUNK_ITEMS)
+    assert committed.counts == ItemCounts(ok=CHUNK_ITEMS)
     now = here.rows(0)
     assert [now[n] for n in (0, 2, 3)] == [rows[n] for n in (0, 2, 3)]
     assert now[1].outcome.status is ItemStatus.OK

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.records.messages import Committed, Lease, Order
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts
+from evalrun_runner.records.results import ItemCounts
 from evalrun_runner.replica.state import (
     Action,
     ChunkCommitted,
@@ -41,7 +41,7 @@ def lease(number: int, items: int = 2, *, isolated: bool = False) -> Lease:
 
 
 def committed(number: int) -> Committed:
-    return Committed(number, ("t", number), Counts(ok=2), True, 1, 1, 0.1)
+    return Committed(number, ("t", number), ItemCounts(ok=2), True, 1, 1, 0.1)
 
 
 def loaded(policy: ReplicaPolicy | None = None) -> ReplicaState:

@@ -19,15 +19,14 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from evalrun_api import Counts as CountsShown
-from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation, RunProgress, Work
+from evalrun_api import Counts, EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation, RunProgress, Work
 from evalrun_api.wire.pods import HeadState
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
 from evalrun_runner.errors import InputError
 from evalrun_runner.records.messages import Report, StoreStats
-from evalrun_runner.records.results import Counts, MeanTally
+from evalrun_runner.records.results import ItemCounts, MeanTally
 from evalrun_runner.serving.endpoint import STALE_SECONDS, Endpoint
 from evalrun_runner.serving.head import HeadBoard
 from support.engines import Clock
@@ -55,7 +54,7 @@ def progress(**fields: Any) -> ProgressSnapshot:
     usual: dict[str, Any] = {
         "planned": 200,
         "planning_done": True,
-        "counts": Counts(ok=90, failed=6, quarantined=4),
+        "counts": ItemCounts(ok=90, failed=6, quarantined=4),
         "kept": 20,
         "redone": 3,
         "in_flight": 32,
@@ -116,7 +115,7 @@ def test_progress_is_the_last_view_in_the_form_of_a_status() -> None:
         assert timedelta(seconds=24) < shown.eta - before < timedelta(seconds=35)
         assert shown.model_copy(update={"eta": None}) == RunProgress(
             phase=Phase.RUNNING,
-            counts=CountsShown(planned=200, ok=90, failed=6, quarantined=4),
+            counts=Counts(planned=200, ok=90, failed=6, quarantined=4),
             planning_done=True,
             work=Work(kept=20, redone=3),
             items_per_second=4.0,

@@ -22,7 +22,7 @@ from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.telemetry import RunningMetrics, RunTelemetry
 from evalrun_runner.records.messages import Committed, EngineStats, Latencies, Lease, Report, StoreStats, Telemetry
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import Counts, MeanTally
+from evalrun_runner.records.results import ItemCounts, MeanTally
 from evalrun_runner.serving.metrics import RunMetrics
 from evalrun_runner.serving.metrics.replicas import MOST_SLOTS
 from evalrun_runner.serving.metrics.scores import MOST_SCORES
@@ -68,7 +68,9 @@ def committed(lease: Lease, **counts: int) -> Committed:
         ("loss", "none"): MeanTally(8, 16.0, 40.0),
         ("bleu", "none"): MeanTally(8),
     }
-    return make_committed(lease, Counts(**counts) if counts else None, tokens=(100, 50), seconds=0.2, scores=tallies)
+    return make_committed(
+        lease, ItemCounts(**counts) if counts else None, tokens=(100, 50), seconds=0.2, scores=tallies
+    )
 
 
 def told(amount: int) -> Telemetry:
