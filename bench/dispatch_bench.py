@@ -32,7 +32,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from evalrun_runner.dispatch import Dispatcher, DispatchPolicy
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.records.messages import Committed, Lease, Report
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts

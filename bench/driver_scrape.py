@@ -36,7 +36,7 @@ from bench.report import Row, Section
 from bench.runner_side import _Clock, _OneReplica
 from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation, SuiteLocation
 from evalrun_api.metrics import driver
-from evalrun_runner.dispatch import Dispatcher
+from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.run import run

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 import pytest
 
-from evalrun_runner.dispatch import Departure, Dispatcher
+from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.leases import Holding
+from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.dispatch.replicas import ReplicaHealth
 from evalrun_runner.dispatch.restarts import RestartPolicy, Restarts
 from evalrun_runner.dispatch.suspects import Quarantine

@@ -36,7 +36,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from evalrun_runner.dispatch import Dispatcher, DispatchPolicy
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.dispatch.restarts import RestartPolicy, Restarts
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.exchange import Exchange

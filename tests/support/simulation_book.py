@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from evalrun_runner.dispatch import Dispatcher, DispatchPolicy
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined
 from evalrun_runner.records.messages import Lease, Order, Report
 from support.simulation_world import ChunkId, InvariantBroken, Scenario

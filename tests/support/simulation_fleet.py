@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from evalrun_runner.dispatch import Departure
+from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined
 from evalrun_runner.records.messages import Order, Report
 from support.simulation_replica import SimulatedReplica

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from evalrun_runner.dispatch import Departure
+from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.records.messages import Committed, Lease, Order, Report
 from evalrun_runner.replica.state import (
     ChunkCommitted,

@@ -8,7 +8,8 @@ from hashlib import sha256
 
 import pytest
 
-from evalrun_runner.dispatch import Departure, Dispatcher, DispatchPolicy
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import Departure, DispatchPolicy
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.records.messages import Committed, Lease, Order, Report
 from evalrun_runner.records.plan import Chunk

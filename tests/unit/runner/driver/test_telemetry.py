@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalrun_runner.dispatch import Departure, Dispatcher
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.driver.telemetry import RunTelemetry, SlotTotals, TelemetrySnapshot, total
 from evalrun_runner.records.messages import (
     Committed,

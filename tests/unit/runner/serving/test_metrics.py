@@ -17,7 +17,8 @@ from prometheus_client.samples import Sample
 
 from evalrun_api import EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation
 from evalrun_api.metrics import ALL, Metric, MetricType, Source, driver, label_value, scores
-from evalrun_runner.dispatch import Departure, Dispatcher
+from evalrun_runner.dispatch.dispatcher import Dispatcher
+from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.telemetry import RunningMetrics, RunTelemetry
 from evalrun_runner.records.messages import Committed, EngineStats, Latencies, Lease, Report, StoreStats, Telemetry
