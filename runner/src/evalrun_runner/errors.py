@@ -43,7 +43,7 @@ class EvalRunError(Exception):
 
 
 @contextmanager
-def blaming(reason: Reason) -> Iterator[None]:
+def default_reason(reason: Reason) -> Iterator[None]:
     """Set the default reason of ``InputError``s raised inside the block. Also usable as a decorator."""
     try:
         yield

@@ -12,7 +12,7 @@ from evalrun_runner.driver.preflight import Setting, chat_template, load_tasks
 from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.record import begin_attempt, end_attempt, first_record, read_record, sizing, write_record
 from evalrun_runner.driver.results import check_baselines, read_results, succeeded, too_many_failed
-from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, blaming
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, default_reason
 from evalrun_runner.ledger import layout
 from evalrun_runner.planning.identity import Plan, check_may_resume, claim_plan, read_plan
 from evalrun_runner.planning.resume import EarlierRun
@@ -41,20 +41,20 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
     adapters = adapters or Adapters()
     watcher.show(View(Phase.STARTING, "checking the store and the model"))
     # What else can be wrong there (a suite, a secret, an address) says so itself.
-    with blaming(Reason.MODEL_INVALID):
+    with default_reason(Reason.MODEL_INVALID):
         setting = adapters.preflight(config)
     store = adapters.open_store(setting.store)
-    with blaming(Reason.PLAN_MISMATCH):
+    with default_reason(Reason.PLAN_MISMATCH):
         if (plan := read_plan(store)) is not None:
             check_may_resume(plan, setting.identity, config.results.uri)
     if (result := _completed(setting, store, watcher)) is not None:
         return result
     watcher.show(View(Phase.STARTING, "loading the tasks"))
-    with blaming(Reason.TASK_INVALID):
+    with default_reason(Reason.TASK_INVALID):
         benchmarks = load_tasks(setting)
         chat = chat_template(setting)
     check_baselines(config)
-    with blaming(Reason.PLAN_MISMATCH):
+    with default_reason(Reason.PLAN_MISMATCH):
         earlier = _earlier_run(setting, options)
         # From here on the output is this plan's; all that can be found wrong with the input was found before.
         chunks = sizing(config.gpus_per_replica) if earlier is None else earlier.sizing

@@ -13,7 +13,7 @@ from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.benchmarks.running_scores import add
-from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, blaming
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, default_reason
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import TaskIndex
 from evalrun_runner.planning.chunks import ChunkSizing
@@ -128,7 +128,10 @@ class Planning:
     def _run(self) -> None:
         try:
             existing = set(self._ledger.committed_parts())
-            with blaming(Reason.TASK_INVALID), ThreadPoolExecutor(READERS, thread_name_prefix="resume") as readers:
+            with (
+                default_reason(Reason.TASK_INVALID),
+                ThreadPoolExecutor(READERS, thread_name_prefix="resume") as readers,
+            ):
                 for leaf in self._benchmarks.leaves:
                     for segment in self._segments(leaf):
                         self._ready.put(self._look_up(segment.chunks, existing, readers))

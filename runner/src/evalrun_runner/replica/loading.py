@@ -14,7 +14,7 @@ from evalrun_runner.engine.protocol import Engine
 from evalrun_runner.engine.requests import Forms
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings, prepare_environment
-from evalrun_runner.errors import blaming
+from evalrun_runner.errors import default_reason
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.machine import usable_cpus
 from evalrun_runner.models.fetch import fetch_model
@@ -83,7 +83,7 @@ class EngineLoader:
                     self._ledger.claim_model(model.digest)
                     facts["modelDigest"] = model.digest
                     settings = replace(settings, model=model.path)
-                with blaming(Reason.MODEL_INVALID):
+                with default_reason(Reason.MODEL_INVALID):
                     engine = self._libraries.vllm(settings)
                     facts["engineArgs"] = engine.arguments
                     return engine, TextCodec(self._libraries.tokenizer(settings.model))

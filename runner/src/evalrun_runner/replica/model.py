@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from evalrun_api import Reason
-from evalrun_runner.errors import RunFailed, StoreError, blaming
+from evalrun_runner.errors import RunFailed, StoreError, default_reason
 from evalrun_runner.models.cache import default_cache
 from evalrun_runner.models.fetch import fetch_model
 from evalrun_runner.models.hub import stay_offline
@@ -33,7 +33,7 @@ def bring_model(source: ModelSource, cache_dir: str | None, fetch: Fetch = fetch
     """
     cache = Path(cache_dir) if cache_dir else default_cache()
     try:
-        with blaming(Reason.MODEL_INVALID):
+        with default_reason(Reason.MODEL_INVALID):
             model = fetch(source, cache, progress=_shown())
     except StoreError as error:
         raise RunFailed(f"the model could not be brought here: {error}", reason=error.reason) from error

@@ -28,7 +28,7 @@ from evalrun_runner.errors import (
     StoreFull,
     StoreUnavailable,
     Superseded,
-    blaming,
+    default_reason,
 )
 from evalrun_runner.pods.ending import ending_of_error, ending_of_result
 
@@ -117,12 +117,12 @@ def test_replicas_wait_for_the_next_driver() -> None:
 
 
 def test_the_default_reason_applies_to_errors_without_one_and_survives_pickling() -> None:
-    with pytest.raises(InputError) as caught, blaming(Reason.TASK_INVALID), blaming(Reason.MODEL_INVALID):
+    with pytest.raises(InputError) as caught, default_reason(Reason.TASK_INVALID), default_reason(Reason.MODEL_INVALID):
         raise InputError("no weights")
     assert pickle.loads(pickle.dumps(caught.value)).reason is Reason.MODEL_INVALID
-    with pytest.raises(InputError) as caught, blaming(Reason.MODEL_INVALID):
+    with pytest.raises(InputError) as caught, default_reason(Reason.MODEL_INVALID):
         raise InputError("no run", reason=Reason.NOT_FOUND)
     assert caught.value.reason is Reason.NOT_FOUND
-    with pytest.raises(RunFailed) as failed, blaming(Reason.MODEL_INVALID):
+    with pytest.raises(RunFailed) as failed, default_reason(Reason.MODEL_INVALID):
         raise RunFailed("a disk")
     assert failed.value.reason is Reason.INTERNAL_ERROR

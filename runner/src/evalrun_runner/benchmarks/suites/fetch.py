@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from evalrun_api import Reason, SuiteLocation
-from evalrun_runner.errors import InputError, blaming
+from evalrun_runner.errors import InputError, default_reason
 from evalrun_runner.store.access import s3_settings
 from evalrun_runner.store.open import StoreSpec, open_store
 
@@ -21,7 +21,7 @@ MOUNTED = "..data"
 """The kubelet's name for the folder with the real content of a mounted ConfigMap."""
 
 
-@blaming(Reason.TASK_INVALID)
+@default_reason(Reason.TASK_INVALID)
 def fetch_suites(suites: Mapping[str, SuiteLocation], cache: Path) -> dict[str, Path]:
     """Fetch each suite and return its folder, by benchmark name.
 
