@@ -6,7 +6,7 @@ from collections import Counter
 
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import DispatchPolicy
-from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined
+from evalrun_runner.fleet.protocol import Answered, Departed, FleetEvent, Joined
 from evalrun_runner.records.messages import Lease, Order, Report
 from support.simulation_world import ChunkId, InvariantBroken, Scenario
 
@@ -44,7 +44,7 @@ class Book:
                 self.granted[replica] = {}
             case Answered(replica, report):
                 self._answered(replica, report)
-            case Gone(replica, departure, _, before_joining):
+            case Departed(replica, departure, _, before_joining):
                 self._seen["failed start"] += before_joining
                 self.failures += departure.suspicious
                 self._something_lost = True

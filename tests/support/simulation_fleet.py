@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined
+from evalrun_runner.fleet.protocol import Answered, Departed, FleetEvent, Joined
 from evalrun_runner.records.messages import Order, Report
 from support.simulation_replica import SimulatedReplica
 from support.simulation_world import FaultKind
@@ -108,7 +108,7 @@ class SimulatedFleet:
     def _gone(self, replica: SimulatedReplica, departure: Departure) -> None:
         if self._members.pop(replica.name, None) is not None:
             self._run.say(f"{replica.name} is gone: {departure}")
-            self._happened(Gone(replica.name, departure, "gone", not replica.joined))
+            self._happened(Departed(replica.name, departure, "gone", not replica.joined))
 
     def _happened(self, event: FleetEvent) -> None:
         if self._driver.alive:

@@ -15,7 +15,7 @@ from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.dispatch.restarts import GiveUp, Replace, Restarts, StopReplacing
 from evalrun_runner.driver.reporter import Reporter
 from evalrun_runner.errors import RunFailed
-from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.fleet.protocol import Answered, Departed, Fleet, FleetEvent, Joined, Refused
 from evalrun_runner.records.messages import Order, Report
 
 POLL_SECONDS = 0.1
@@ -125,7 +125,7 @@ class Exchange:
                     self._resting.add(replica)
                 else:
                     self.send(replica, order, REPORT_SECONDS)
-            case Gone():
+            case Departed():
                 self._gone(event)
             case Refused(_, error):
                 raise error
@@ -137,7 +137,7 @@ class Exchange:
             f"replica {replica} was asked to leave by its machine; {len(report.returned)} chunks come back"
         )
 
-    def _gone(self, gone: Gone) -> None:
+    def _gone(self, gone: Departed) -> None:
         self._leave(gone.replica, gone.departure)
         what = "before it was ready" if gone.before_joining else f"({gone.departure})"
         self.reporter.log(f"replica {gone.replica} is gone {what}: {gone.detail}")

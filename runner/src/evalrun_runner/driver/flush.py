@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evalrun_runner.driver.exchange import Exchange
 from evalrun_runner.errors import Interrupted, RunFailed
-from evalrun_runner.fleet.protocol import Answered, Gone, Joined, Refused
+from evalrun_runner.fleet.protocol import Answered, Departed, Joined, Refused
 from evalrun_runner.records.messages import Order
 
 FLUSH_SECONDS = 30.0
@@ -43,7 +43,7 @@ class Flush:
                     else:
                         self._exchange.send(replica, Order(done=True), 0.0)
                         self._told.add(replica)
-                case Gone(replica) | Refused(replica):
+                case Departed(replica) | Refused(replica):
                     self._staying.discard(replica)
                 case Joined():
                     pass  # it holds nothing, and is given nothing

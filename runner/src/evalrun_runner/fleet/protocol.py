@@ -28,7 +28,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Departed:
     """Event: a replica has departed, because it crashed, was killed, or its node failed."""
 
     replica: str
@@ -46,7 +46,7 @@ class Refused:
     error: EvalRunError
 
 
-FleetEvent = Joined | Answered | Gone | Refused
+FleetEvent = Joined | Answered | Departed | Refused
 
 
 class Fleet(Protocol):

@@ -20,7 +20,7 @@ from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.errors import InputError, LedgerCorrupt, RunFailed, StoreError, first_line
 from evalrun_runner.fleet.actor import ReplicaActor
 from evalrun_runner.fleet.nodes import Node, Nodes
-from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.fleet.protocol import Answered, Departed, FleetEvent, Joined, Refused
 from evalrun_runner.fleet.ray_environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT
 from evalrun_runner.records.messages import Order
 from evalrun_runner.replica.settings import ReplicaSettings
@@ -93,7 +93,7 @@ class RayFleet:
         self._calls: dict[Any, str] = {}
         self._nodes = None if ray_settings.address is None else Nodes()
         self._next_look = self._next_probe = 0.0
-        self._lost: list[Gone] = []
+        self._lost: list[Departed] = []
         """Replicas that were found to have departed before Ray reports it."""
         self._connect()
         self._actor = self._ray.remote(ReplicaActor)
@@ -209,7 +209,7 @@ class RayFleet:
         """Count a replica as departed although its calls have not failed yet."""
         if (member := self._members.get(name)) is None:
             return
-        self._lost.append(Gone(name, Departure.LOST, "its node is gone", not member.joined))
+        self._lost.append(Departed(name, Departure.LOST, "its node is gone", not member.joined))
         self._calls = {call: replica for call, replica in self._calls.items() if replica != name}
         self._forget(name, Departure.LOST)
 
@@ -228,12 +228,12 @@ class RayFleet:
             cause = error.cause
             if isinstance(cause, NO_REPLACEMENT_MENDS):
                 return Refused(name, cause)
-            return Gone(name, Departure.CRASHED, f"{type(cause).__name__}: {first_line(cause)}", not member.joined)
+            return Departed(name, Departure.CRASHED, f"{type(cause).__name__}: {first_line(cause)}", not member.joined)
         except errors.RayError as error:
             node = None if self._nodes is None else self._nodes.of(name)
             departure = _departure(member, error, node)
             self._forget(name, departure)
-            return Gone(name, departure, _detail(error), not member.joined)
+            return Departed(name, departure, _detail(error), not member.joined)
         if not member.joined:
             member.joined = True
             member.pid = answer["pid"]

@@ -23,7 +23,7 @@ from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.reporter import WAITING, Reporter
 from evalrun_runner.driver.telemetry import RunTelemetry, TelemetrySnapshot
 from evalrun_runner.errors import InputError, Interrupted, RunFailed, Superseded
-from evalrun_runner.fleet.protocol import Answered, FleetEvent, Gone, Joined, Refused
+from evalrun_runner.fleet.protocol import Answered, Departed, FleetEvent, Joined, Refused
 from evalrun_runner.planning.planning import Planned
 from evalrun_runner.records.messages import Committed, Lease, Order, Report, StoreStats
 from evalrun_runner.records.plan import Chunk
@@ -76,7 +76,7 @@ class Script:
         self.clock.now += timeout
         events = [*self.events]
         self.events.clear()
-        self.here -= {event.replica for event in events if isinstance(event, Gone)}
+        self.here -= {event.replica for event in events if isinstance(event, Departed)}
         return events
 
     def send(self, replica: str, order: Order, wait: float) -> None:
@@ -89,14 +89,14 @@ class Script:
 
     def kill(self, replica: str) -> None:
         self.killed.append(replica)
-        self.events.append(Gone(replica, Departure.KILLED_HUNG, "killed", False))
+        self.events.append(Departed(replica, Departure.KILLED_HUNG, "killed", False))
 
     def add(self) -> None:
         name = f"r{self.started}"
         self.started += 1
         self.here.add(name)
         self.events.append(
-            Gone(name, Departure.CRASHED, "no device", True) if name in self.stillborn else Joined(name, {"pid": 1})
+            Departed(name, Departure.CRASHED, "no device", True) if name in self.stillborn else Joined(name, {"pid": 1})
         )
 
     def release(self, replica: str) -> None:
@@ -222,7 +222,7 @@ def test_a_replica_that_dies_is_replaced_and_its_chunk_leased_again() -> None:
     def does(replica: str, order: Order) -> Report | FleetEvent:
         if order.leases and not died:
             died.append(replica)
-            return Gone(replica, Departure.CRASHED, "exit code 137", False)
+            return Departed(replica, Departure.CRASHED, "exit code 137", False)
         return works(replica, order)
 
     scene = Scene(does)
@@ -255,7 +255,7 @@ def test_a_run_without_replicas_waits_and_says_so() -> None:
     def does(replica: str, order: Order) -> Report | FleetEvent:
         if len(left) <= 2 * CRASHES_IN_A_ROW:
             left.append(replica)
-            return Gone(replica, Departure.LOST, "its node is gone", False)
+            return Departed(replica, Departure.LOST, "its node is gone", False)
         return works(replica, order)
 
     scene = Scene(does)
@@ -300,7 +300,7 @@ def test_a_failing_check_ends_the_run() -> None:
 
 
 def test_replicas_that_die_in_a_row_end_the_run() -> None:
-    scene = Scene(lambda replica, order: Gone(replica, Departure.CRASHED, f"{replica} ran out of memory", True))
+    scene = Scene(lambda replica, order: Departed(replica, Departure.CRASHED, f"{replica} ran out of memory", True))
     with pytest.raises(
         RunFailed, match=rf"{CRASHES_IN_A_ROW + 1} replicas in a row .*; the last: r5 ran out of memory"
     ):
@@ -313,7 +313,7 @@ def test_a_replica_that_never_starts_is_given_up_and_the_run_goes_on_with_the_ot
     def does(replica: str, order: Order) -> Report | FleetEvent:
         # The one that works leaves once, long after the last try to start another: it is replaced all the same.
         if replica == "r0" and scene.clock.now > 1_000:
-            return Gone(replica, Departure.CRASHED, "bad luck", False)
+            return Departed(replica, Departure.CRASHED, "bad luck", False)
         return works(replica, order) if scene.clock.now > 1_000 else Report()
 
     scene = Scene(does, members=2)
@@ -330,7 +330,7 @@ def test_a_replacement_waits_longer_each_time() -> None:
 
     def does(replica: str, order: Order) -> FleetEvent:
         at.append(scene.clock.now)
-        return Gone(replica, Departure.CRASHED, "out of memory", False)
+        return Departed(replica, Departure.CRASHED, "out of memory", False)
 
     scene = Scene(does)
     with pytest.raises(RunFailed):
@@ -344,7 +344,7 @@ def test_preemptions_never_count_as_failures() -> None:
 
     def does(replica: str, order: Order) -> Report | FleetEvent:
         if next(lives) < 20:
-            return Gone(replica, Departure.LOST, "its node was preempted", False)
+            return Departed(replica, Departure.LOST, "its node was preempted", False)
         return works(replica, order)
 
     scene = Scene(does)
@@ -360,7 +360,7 @@ def test_a_commit_resets_the_count_of_failures() -> None:
             number = order.leases[0].chunk.number
             if crashes[number] and not order.leases[0].isolated:
                 crashes[number] -= 1
-                return Gone(replica, Departure.CRASHED, "again", False)
+                return Departed(replica, Departure.CRASHED, "again", False)
         return works(replica, order)
 
     scene = Scene(does)
@@ -439,7 +439,7 @@ class TestStop:
             if not order.done:
                 return Report(wants=1)
             if replica == "r0":
-                return Gone(replica, Departure.CRASHED, "x", False)
+                return Departed(replica, Departure.CRASHED, "x", False)
             return Refused(replica, RunFailed("x")) if replica == "r1" else Report()
 
         scene = Scene(does, members=3)
@@ -533,7 +533,7 @@ class TestTelemetry:
 
         def does(replica: str, order: Order) -> Report | FleetEvent:
             if replica == "r0":
-                return Gone(replica, Departure.LOST, "its node is gone", False)
+                return Departed(replica, Departure.LOST, "its node is gone", False)
             return works(replica, order) if scene.clock.now > 60 else Report()
 
         scene = Scene(does, members=2)
