@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from types import TracebackType
 
 from rich.console import Console
@@ -11,10 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from evalrun_api import RunConfig, RunResult
-from evalrun_runner.driver.progress import View, line_of, rates_of
+from evalrun_runner.driver.progress import StatusLines, View, rates_of
 from evalrun_runner.serving.endpoint import Endpoint
-
-LINE_SECONDS = 10.0
 
 
 class Display:
@@ -33,7 +30,7 @@ class Display:
             disable=not self._live,
         )
         self._bar: TaskID | None = None
-        self._next_line = 0.0
+        self._lines = StatusLines(self.log)
         self._endpoint = None if port is None else Endpoint(config, port)
 
     def __enter__(self) -> Display:
@@ -59,9 +56,8 @@ class Display:
             self._endpoint.update(view)
         if self._live:
             self._draw(view)
-        elif time.monotonic() >= self._next_line or view.progress is None:
-            self._next_line = time.monotonic() + LINE_SECONDS
-            self.log(line_of(view))
+        else:
+            self._lines.show(view)
 
     def _draw(self, view: View) -> None:
         if self._bar is None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from evalrun_api import Phase
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.telemetry import TelemetrySnapshot
+
+LINE_SECONDS = 10.0
+"""Minimum interval between status lines, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,20 @@ class Watcher(Protocol):
 
     def log(self, line: str) -> None:
         """Log an event that matters to people."""
+
+
+class StatusLines:
+    """Log of a run's views, with at most one line per ten seconds while the run dispatches."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._next = 0.0
+
+    def show(self, view: View) -> None:
+        """Log the view, unless it only repeats progress and the last line is recent."""
+        if time.monotonic() >= self._next or view.progress is None:
+            self._next = time.monotonic() + LINE_SECONDS
+            self._log(line_of(view))
 
 
 def line_of(view: View) -> str:

@@ -9,14 +9,13 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from types import FrameType
 
 from evalrun_api import RunConfig, RunProgress, RunResult
 from evalrun_api.wire.pods import FLUSH_GRACE_SECONDS, HTTP_PORT, ExitCode, HeadState
 from evalrun_runner.driver.cancellation import Cancellation
-from evalrun_runner.driver.progress import View, line_of
+from evalrun_runner.driver.progress import StatusLines, View
 from evalrun_runner.errors import Interrupted, RunFailed
 from evalrun_runner.fleet.processes import adopt_orphans
 from evalrun_runner.pods.ending import Ending, ending_of_error, ending_of_result
@@ -26,7 +25,6 @@ from evalrun_runner.pods.ray_head import RayHead
 from evalrun_runner.serving.endpoint import Endpoint
 from evalrun_runner.serving.head import HeadBoard
 
-LINE_SECONDS = 10.0
 INFORM_SECONDS = 10.0
 """Maximum time for the replicas' pods to receive that the run is done, in seconds."""
 FLUSH_SECONDS = FLUSH_GRACE_SECONDS - 8.0
@@ -40,7 +38,7 @@ class PodWatcher:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._next_line = 0.0
+        self._lines = StatusLines(say)
 
     def log(self, line: str) -> None:
         """Log an event."""
@@ -49,9 +47,7 @@ class PodWatcher:
     def show(self, view: View) -> None:
         """Show the newest view of the run."""
         self._endpoint.update(view)
-        if time.monotonic() >= self._next_line or view.progress is None:
-            self._next_line = time.monotonic() + LINE_SECONDS
-            say(line_of(view))
+        self._lines.show(view)
 
 
 class DriverPod:
