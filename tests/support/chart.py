@@ -1,4 +1,4 @@
-"""What Helm makes of the chart, as objects."""
+"""The chart rendered by Helm, as objects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "evalrun"
 GOLDEN = ROOT / "tests" / "unit" / "chart" / "golden"
 NAMESPACE = "evalrun-system"
-"""Of the release, whose name is ``evalrun``."""
+"""Namespace of the release, whose name is ``evalrun``."""
 Objects = list[dict[str, Any]]
 Values = Mapping[str, Any] | str
 """Values themselves, or the name of a golden case."""
@@ -33,7 +33,7 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def template(values: Values, chart: Path = CHART, *more: str) -> subprocess.CompletedProcess[str]:
-    """``helm template`` with these values."""
+    """Run ``helm template`` with these values."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(_text(values))
         file.flush()
@@ -41,24 +41,24 @@ def template(values: Values, chart: Path = CHART, *more: str) -> subprocess.Comp
 
 
 def render(values: Values, chart: Path = CHART) -> Objects:
-    """The objects that these values give; each rendering is made once."""
+    """Render the objects that these values give; each rendering is cached."""
     return _rendered(_text(values), chart)
 
 
 def refused(values: Values, chart: Path = CHART) -> str:
-    """What Helm says to values that it refuses."""
+    """Return Helm's error for values that it rejects."""
     done = template(values, chart)
     assert done.returncode != 0, "Helm takes them"
     return done.stderr
 
 
 def of_kind(objects: Objects, *kinds: str) -> Objects:
-    """The objects of these kinds."""
+    """Return the objects of these kinds."""
     return [one for one in objects if one["kind"] in kinds]
 
 
 def the(objects: Objects, kind: str) -> dict[str, Any]:
-    """The only object of a kind."""
+    """Return the only object of a kind."""
     (one,) = of_kind(objects, kind)
     return one
 

@@ -1,7 +1,7 @@
-"""The operator, dying at once after each write that the API server took, and started again: one life per write.
+"""An operator that dies after each write that the API server accepted, and is started again: one life per write.
 
 No code of its own runs after the write, as when its machine loses power. Each life is forked from a process that has
-imported everything, so that it costs what an operator does and not what Python does.
+imported everything, so that it costs as much as an operator, not as much as a start of Python.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class CrashingClient(client.Client):
-    """Dies with the answer to its first write in its hands."""
+    """A client that kills its process when it receives the answer to its first write."""
 
     async def _call(self, request: Any) -> client.Body:
         answer = await super()._call(request)

@@ -1,4 +1,4 @@
-"""The operator with kopf's connections going another way, ``EVALRUN_TEST_WATCHES``: so that they alone can be cut."""
+"""An operator whose kopf connections use another address, ``EVALRUN_TEST_WATCHES``, so that only they can be cut."""
 
 from __future__ import annotations
 

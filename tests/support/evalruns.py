@@ -1,4 +1,4 @@
-"""EvalRuns for tests of the operator, told as sentences: ``make_run("x").with_replicas(4).suspended().build()``."""
+"""EvalRuns for tests of the operator, built as sentences: ``make_run("x").with_replicas(4).suspended().build()``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def make_run(name: str = "nightly") -> Builder:
-    """A run with one benchmark and the mock engine."""
+    """Begin a run with one benchmark and the mock engine."""
     return Builder(name)
 
 
@@ -33,36 +33,36 @@ class Builder:
     uid: str = "0f3c9a52-7c7a-4a55-9d5e-6f2f1a9b8c7d"
 
     def with_spec(self, **fields: Any) -> Self:
-        """Fields of the spec, by their names in YAML."""
+        """Set fields of the spec, by their names in YAML."""
         self.spec |= fields
         return self
 
     def with_policy(self, **fields: Any) -> Self:
-        """Fields of the policy."""
+        """Set fields of the policy."""
         self.spec["policy"] = self.spec.get("policy", {}) | fields
         return self
 
     def with_replicas(self, count: int, **fields: Any) -> Self:
-        """So many replicas."""
+        """Set the number of replicas."""
         self.spec["replicas"] = {"count": count, **fields}
         return self
 
     def suspended(self) -> Self:
-        """With policy.suspend."""
+        """Set policy.suspend."""
         return self.with_policy(suspend=True)
 
     def in_queue(self, queue: str) -> Self:
-        """With Kueue's label."""
+        """Set Kueue's label."""
         self.labels["kueue.x-k8s.io/queue-name"] = queue
         return self
 
     def with_status(self, status: EvalRunStatus | None) -> Self:
-        """As the operator left it."""
+        """Set the status that the operator left."""
         self.status = status
         return self
 
     def manifest(self) -> dict[str, Any]:
-        """As the API server has it."""
+        """Build the object of the API server."""
         manifest: dict[str, Any] = {
             "apiVersion": "evalrun.dev/v1alpha1",
             "kind": "EvalRun",
@@ -81,6 +81,6 @@ class Builder:
         return manifest
 
     def build(self) -> EvalRun:
-        """As the operator reads it."""
+        """Build the run as the operator parses it."""
         run = EvalRun.model_validate(self.manifest(), by_alias=True, by_name=False)
         return run.model_copy(update={"status": self.status})

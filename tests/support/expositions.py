@@ -1,4 +1,4 @@
-"""What a page of metrics says, as Prometheus reads it."""
+"""A page of metrics, parsed like Prometheus does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Told = dict[str, dict[tuple[str, ...], float]]
 
 
 def told(page: bytes | Iterable[bytes]) -> Told:
-    """Every sample. Fails where a family or a series is there twice, or what is there is no page."""
+    """Parse every sample. Fails on a duplicate family or series, and on an invalid page."""
     text = (page if isinstance(page, bytes) else b"".join(page)).decode()
     heads = [line for line in text.split("\n") if line.startswith("# TYPE ")]
     assert len(heads) == len(set(heads)), "a family is there twice"

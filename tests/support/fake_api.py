@@ -27,7 +27,7 @@ class FakeApi:
     events: list[Object] = field(default_factory=list)
 
     def having(self, kind: Kind, name: str, **fields: Any) -> FakeApi:
-        """With this object; metadata beside its name goes into ``metadata``."""
+        """Add this object; metadata other than its name goes into ``metadata``."""
         metadata = {"name": name, "uid": f"u-{name}", "resourceVersion": "1"} | fields.pop("metadata", {})
         self.objects[kind.kind, name] = {"metadata": metadata, **fields}
         return self
@@ -90,7 +90,7 @@ class FakeApi:
 
 @dataclass
 class FakeBackend:
-    """One driver for whatever run; what it wants written is given."""
+    """A backend with one driver for any run; the changes are given."""
 
     driver: ObservedDriver | None = None
     writes: tuple[Change, ...] = ()

@@ -1,4 +1,4 @@
-"""What the tests of the Jobs backend share: runs of every kind, and Jobs and pods as a cluster has them."""
+"""Common cases of the tests of the Jobs backend: runs of every kind, and Jobs and pods of a cluster."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ADMINISTRATORS = OperatorSettings(
 
 
 def vllm_s3() -> EvalRun:
-    """vLLM on two GPUs, everything on S3 with keys, compared with an earlier run."""
+    """Build a run with vLLM on two GPUs, everything on S3 with keys, compared with an earlier run."""
     return (
         make_run("llama-step-4000")
         .with_replicas(
@@ -83,14 +83,14 @@ def vllm_s3() -> EvalRun:
 
 
 def kueue() -> EvalRun:
-    """Queued, from two replicas on, with Kueue's own priority."""
+    """Build a queued run that starts with two replicas, with Kueue's own priority."""
     builder = make_run("queued").with_replicas(8, minCount=2).in_queue("gpu-eval")
     builder.labels["kueue.x-k8s.io/priority-class"] = "nightly"
     return builder.with_spec(engine={"vllm": {}}).build()
 
 
 def pvc_and_suite() -> EvalRun:
-    """The model and the cache on one claim, suites from a ConfigMap, a claim and S3, a CA of its own."""
+    """Build a run with model and cache on one claim, suites from a ConfigMap, a claim and S3, and its own CA."""
     private = {"endpointURL": "https://minio.internal", "caBundleRef": {"name": "company-ca", "key": "root.pem"}}
     return (
         make_run("claims")
@@ -114,7 +114,7 @@ def pvc_and_suite() -> EvalRun:
 
 
 def mock() -> EvalRun:
-    """The least that can be said."""
+    """Build a minimal run."""
     return make_run("smallest").build()
 
 
@@ -132,7 +132,7 @@ def backend(settings: OperatorSettings | None = None) -> JobsBackend:
 
 
 def created(run: EvalRun, settings: OperatorSettings | None = None) -> dict[str, dict[str, Any]]:
-    """Everything that is made of a run, by kind and, of Jobs, component."""
+    """Return everything that is created for a run, by kind and, for Jobs, component."""
     desired = DesiredState(1, Desired.RUNNING, Desired.RUNNING, count=run.spec.replicas.count, seconds_left=3600)
     changes = backend(settings).changes(run, desired, Objects(), REFERENCES)
     return {_what(change): dict(change.manifest) for change in changes if isinstance(change, Create)}
@@ -148,7 +148,7 @@ def _what(change: Change) -> str:
 
 
 def job(component: str = "driver", attempt: int | str = 1, **changes: Any) -> dict[str, Any]:
-    """A Job as the API server has it; ``conditions`` are (type, reason), ``labels`` and ``spec`` are added."""
+    """Build a Job of the API server; ``conditions`` are (type, reason), ``labels`` and ``spec`` are added."""
     suffix = "driver" if component == "driver" else "replicas"
     name = changes.get("name", f"nightly-a{attempt}-{suffix}")
     metadata: dict[str, Any] = {
@@ -183,7 +183,7 @@ def job(component: str = "driver", attempt: int | str = 1, **changes: Any) -> di
 
 
 def pod(of: Mapping[str, Any], phase: str = "Running", **changes: Any) -> dict[str, Any]:
-    """A pod of a Job. ``exit_code`` and ``message`` are how its container ended, ``true`` are conditions."""
+    """Build a pod of a Job. ``exit_code`` and ``message`` are its container's end, ``true`` are its conditions."""
     component = of["metadata"]["labels"].get("evalrun.dev/component", "driver")
     name = changes.get("name", f"{of['metadata']['name']}-{changes.get('index', 0)}-abcde")
     metadata: dict[str, Any] = {
@@ -226,7 +226,7 @@ def pod(of: Mapping[str, Any], phase: str = "Running", **changes: Any) -> dict[s
 
 
 def objects(*manifests: Mapping[str, Any], lost: frozenset[str] = frozenset()) -> Objects:
-    """Jobs and pods, told apart by whether they have a node."""
+    """Sort Jobs and pods, which are distinguished by having a node."""
     pods = [each for each in manifests if "nodeName" in each["spec"]]
     jobs = [each for each in manifests if "nodeName" not in each["spec"]]
     return Objects({JOBS: jobs, PODS: pods}, lost)

@@ -1,4 +1,4 @@
-"""A namespace with an operator in it and a kubelet played by hand: what the operator's integration tests begin with."""
+"""A namespace with an operator and a scripted kubelet, for the operator's integration tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RUNNING = RunProgress(phase=Phase.RUNNING, counts=Counts(planned=20, ok=7), plan
 
 
 def with_evalruns(cluster: Cluster) -> Cluster:
-    """The cluster, once it serves EvalRuns."""
+    """Return the cluster once it serves EvalRuns."""
     # As users install it: kubectl reads YAML 1.1, where some words are no strings.
     cluster.kubectl("apply", "--server-side", "--filename", str(CRD))
 
@@ -43,7 +43,7 @@ def with_evalruns(cluster: Cluster) -> Cluster:
 
 @dataclass
 class Scene:
-    """One test's part of the cluster."""
+    """The part of the cluster that belongs to one test."""
 
     cluster: Cluster
     namespace: str
@@ -56,13 +56,13 @@ class Scene:
     def operator(
         self, kubeconfig: Path | None = None, module: str = "evalrun_operator", **more: Any
     ) -> OperatorProcess:
-        """An operator for this namespace only, quicker than in production; ``more``: ``environment``, settings."""
+        """Start an operator for this namespace only, faster than in production; ``more``: ``environment``, settings."""
         environment = more.pop("environment", {})
         settings = {"watch": {"namespaces": [self.namespace]}, "resyncSeconds": 5, "progressSeconds": 0.5, **more}
         return OperatorProcess(self.folder, kubeconfig or self.cluster.kubeconfig, settings, module, environment)
 
     def apply(self, name: str = "nightly", **spec: Any) -> Object:
-        """Make an EvalRun of the mock engine."""
+        """Create an EvalRun of the mock engine."""
         body = {
             "apiVersion": "evalrun.dev/v1alpha1",
             "kind": "EvalRun",
@@ -83,27 +83,27 @@ class Scene:
         self.cluster.api.patch("evr", name, {"spec": spec}, self.namespace)
 
     def status(self, name: str = "nightly") -> Object:
-        """As it is now; empty before the first."""
+        """Return the present status; empty before the first."""
         status: Object = self.cluster.api.get("evr", name, self.namespace).get("status") or {}
         return status
 
     def wait_phase(self, phase: Phase, name: str = "nightly") -> Object:
-        """The status, once it has this phase."""
+        """Wait for this phase; return the status."""
         return self.wait(
             lambda: status if (status := self.status(name)).get("phase") == phase else None, f"{name} to be {phase}"
         )
 
     def wait(self, condition: Callable[[], Any], what: str, deadline_s: float = WAIT_S) -> Any:
-        """Wait for it to be true."""
+        """Wait until the condition is true."""
         return self.cluster.wait_for(condition, deadline_s, what, self.namespace)
 
     def jobs(self) -> list[str]:
-        """Names of the runs' Jobs that are not on their way out."""
+        """Return the names of the runs' Jobs that are not being deleted."""
         jobs = self.cluster.api.list("jobs", self.namespace)
         return sorted(job["metadata"]["name"] for job in jobs if "deletionTimestamp" not in job["metadata"])
 
     def children(self) -> set[tuple[str, str, str]]:
-        """Kind, name and uid of everything that runs own."""
+        """Return kind, name and uid of everything that runs own."""
         kinds = ("jobs", "configmaps", "secrets", "services", "networkpolicies")
         return {
             (kind, one["metadata"]["name"], one["metadata"]["uid"])
@@ -112,17 +112,17 @@ class Scene:
         }
 
     def secret(self, name: str, *, allowed: bool = True) -> None:
-        """A Secret for storage."""
+        """Create a Secret for storage."""
         labels = {LABEL_USE: USE_STORAGE} if allowed else {}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}}
         self.cluster.api.create({**body, "stringData": {"AWS_SECRET_ACCESS_KEY": "do-not-tell"}}, self.namespace)
 
     def events(self, name: str = "nightly") -> list[str]:
-        """Reasons of the run's events."""
+        """Return the reasons of the run's events."""
         events = self.cluster.api.list("events", self.namespace, fields=f"involvedObject.name={name}")
         return [event["reason"] for event in events]
 
 
 def condition(status: Object, kind: str) -> tuple[str, str]:
-    """Status and reason of a condition."""
+    """Return status and reason of a condition."""
     return next((one["status"], one["reason"]) for one in status["conditions"] if one["type"] == kind)

@@ -1,4 +1,4 @@
-"""The operator as a process of its own, as it runs in a pod, with settings and rights of the test's choice."""
+"""The operator as a separate process, as in a pod, with the settings and permissions that a test chooses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START_S = 60.0
 
 @dataclass
 class OperatorProcess:
-    """``python -m evalrun_operator``, or another module of ``tests/support`` that wraps it."""
+    """Process of ``python -m evalrun_operator``, or of another module of ``tests/support`` that wraps it."""
 
     folder: Path
     kubeconfig: Path
@@ -68,7 +68,7 @@ class OperatorProcess:
         until(lambda: self.asks("/readyz") == 200, START_S, lambda: f"the operator to be ready; {self.said()[-3000:]}")
 
     def asks(self, path: str) -> int | None:
-        """The HTTP status of its health; None if it does not answer."""
+        """Return the HTTP status of its health; None if it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return int(answer.status)
@@ -79,13 +79,13 @@ class OperatorProcess:
             return None
 
     def stop(self) -> int:
-        """SIGTERM, as the kubelet does it; its exit code."""
+        """Send SIGTERM like the kubelet; return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(15)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(15)
@@ -95,13 +95,13 @@ class OperatorProcess:
         return self.folder / "operator.log"
 
     def said(self, pattern: str = "") -> str:
-        """Its log, or the lines of it that match."""
+        """Return its log, or the lines of it that match."""
         text = self.log.read_text() if self.log.exists() else ""
         return "\n".join(line for line in text.splitlines() if re.search(pattern, line))
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,6 +1,6 @@
-"""A kubelet by hand: says of pods what a kubelet would say, on an API server that has no nodes.
+"""A scripted kubelet: reports states of pods like a kubelet, on an API server without nodes.
 
-The Job controller is real and believes it, so Jobs start, fail and complete as they would.
+The Job controller is real and believes it, so Jobs start, fail and complete as usual.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ WAIT_S = 60.0
 
 @dataclass(frozen=True)
 class PlayingKubelet:
-    """Plays all nodes of one namespace."""
+    """A kubelet for all nodes of one namespace."""
 
     cluster: Client
     namespace: str
 
     def pods(self, component: Component, attempt: int = 1) -> list[Object]:
-        """The pods of an attempt that are not over."""
+        """Return the pods of an attempt that have not ended."""
         labels = f"{LABEL_COMPONENT}={component.value},{LABEL_ATTEMPT}={attempt}"
         pods = self.cluster.api.list("pods", self.namespace, labels)
         return [pod for pod in pods if pod["status"].get("phase") not in {"Succeeded", "Failed"}]
 
     def wait_pods(self, component: Component, count: int = 1, attempt: int = 1) -> list[Object]:
-        """Wait until there are so many pods."""
+        """Wait until there are this many pods."""
 
         def enough() -> list[Object] | None:
             pods = self.pods(component, attempt)
@@ -51,13 +51,13 @@ class PlayingKubelet:
         self.cluster.wait_for(lambda: not self.pods(component, attempt), WAIT_S, what, self.namespace)
 
     def runs(self, pod: Object, *, ready: bool, address: str = "127.0.0.1") -> None:
-        """Its container runs."""
+        """Report that its container runs."""
         state = {"running": {"startedAt": _now()}}
         conditions = [_condition("Ready", ready), _condition("ContainersReady", ready)]
         self._say(pod, "Running", state, conditions=conditions, podIP=address, podIPs=[{"ip": address}])
 
     def ends(self, pod: Object, code: int, message: str = "") -> None:
-        """Its container ended with this exit code and these last words."""
+        """Report that its container ended with this exit code and message."""
         state = {
             "terminated": {
                 "exitCode": code,
@@ -71,7 +71,7 @@ class PlayingKubelet:
         self._say(pod, "Failed" if code else "Succeeded", state, conditions=conditions)
 
     def driver_ends(self, result: RunResult, code: int = 0, attempt: int = 1) -> None:
-        """The driver of an attempt ends with a result."""
+        """Report that the driver of an attempt ended with a result."""
         (pod,) = self.wait_pods(Component.DRIVER, attempt=attempt)
         self.ends(pod, code, result.fit().decode())
 
@@ -92,13 +92,13 @@ def _now() -> str:
 
 @dataclass
 class PlayingDriver:
-    """A driver's /progress on a loopback address of one's own; ``progress`` is what it says."""
+    """A driver's /progress on its own loopback address; ``progress`` is the answer."""
 
     address: str
     progress: RunProgress
     asked: int = 0
     on_ask: Callable[[], RunProgress] | None = None
-    """What it says instead, each time."""
+    """A function that gives the answer instead, each time."""
     _server: ThreadingHTTPServer | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
@@ -131,6 +131,6 @@ class PlayingDriver:
 
 
 def last_words(result: RunResult) -> Object:
-    """What a status is compared with."""
+    """Build the result that a status is compared with."""
     words: Object = json.loads(result.to_json())
     return words

@@ -25,7 +25,7 @@ _READY_S = 60.0
 
 
 def program() -> Path:
-    """Find the program; the test is skipped, or fails in continuous integration, where it is not built."""
+    """Find the program; where it is not built, the test is skipped, or fails in continuous integration."""
     return prebuilt(PROMETHEUS)
 
 
@@ -39,7 +39,7 @@ def promtool(*words: str | Path, stdin: str | None = None) -> str:
 
 
 def scrape(job: str, *targets: str, interval: str = "1s") -> dict[str, Any]:
-    """A configuration that scrapes these ``host:port`` and nothing else; more may be put into it."""
+    """Build a configuration that scrapes only these ``host:port``; it may be extended."""
     static = [{"targets": list(targets)}]
     return {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
@@ -48,7 +48,7 @@ def scrape(job: str, *targets: str, interval: str = "1s") -> dict[str, Any]:
 
 
 class Prometheus(PrometheusApi):
-    """A Prometheus on a free port of loopback, its data in ``folder``; started on entry, ended on exit."""
+    """A Prometheus on a free port of loopback, its data in ``folder``; started on entry, stopped on exit."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], *, rules: Sequence[Path] = ()) -> None:
         """``config`` is its configuration; ``rules`` are files of rules that it reads besides."""
@@ -61,7 +61,7 @@ class Prometheus(PrometheusApi):
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:<port>``."""
+        """Address, ``http://127.0.0.1:<port>``."""
         return f"http://127.0.0.1:{self._port}"
 
     def configure(self, config: Mapping[str, Any]) -> None:

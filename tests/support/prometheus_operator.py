@@ -1,4 +1,4 @@
-"""The Prometheus Operator's CustomResourceDefinitions: those of the release that a Go module pins, word for word."""
+"""The Prometheus Operator's CustomResourceDefinitions: exactly those of the release that a Go module pins."""
 
 from __future__ import annotations
 

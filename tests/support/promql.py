@@ -1,4 +1,4 @@
-"""Which metrics and labels a PromQL expression names, read without a Prometheus: enough to hold it to the catalogue."""
+"""Metrics and labels of a PromQL expression, parsed without a Prometheus, to compare them with the catalogue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from evalrun_api.metrics import ALL, MetricType
 
 TARGET_LABELS = frozenset({"job", "instance", "namespace", "pod"})
-"""What Prometheus adds to every series: they say which pod was scraped."""
+"""Labels that Prometheus adds to every series: they identify the scraped pod."""
 
 _TOKEN = re.compile(
     r"""
@@ -38,13 +38,13 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What an expression names."""
+    """The names in an expression."""
 
     selectors: tuple[Selector, ...]
     grouping: frozenset[str]
-    """Labels of ``by``, ``on``, ``group_left`` and their like."""
+    """Labels of ``by``, ``on``, ``group_left`` and similar."""
     made: frozenset[str]
-    """Labels that the expression makes itself, by ``count_values``, ``label_replace`` or ``label_join``."""
+    """Labels that the expression creates, by ``count_values``, ``label_replace`` or ``label_join``."""
 
     @property
     def metrics(self) -> frozenset[str]:
@@ -53,7 +53,7 @@ class Names:
 
 
 def names_in(expression: str) -> Names:
-    """Read an expression; Grafana's variables may stand in it. Raises ``ValueError`` where it cannot be read."""
+    """Parse an expression, which may contain Grafana's variables. Raises ``ValueError`` if it cannot be parsed."""
     tokens = list(_tokens(expression))
     selectors: list[Selector] = []
     grouping: set[str] = set()
@@ -81,7 +81,7 @@ def names_in(expression: str) -> Names:
 
 
 def problems(expression: str, recorded: Mapping[str, str]) -> list[str]:
-    """What in an expression is in neither the catalogue nor ``recorded``: recording rules, expressions by name."""
+    """List what is neither in the catalogue nor in ``recorded``: recording rules, expressions by name."""
     names = names_in(expression)
     found = []
     there = set(TARGET_LABELS | names.made)
@@ -99,7 +99,7 @@ def problems(expression: str, recorded: Mapping[str, str]) -> list[str]:
 
 
 def labels_of(metric: str, recorded: Mapping[str, str]) -> frozenset[str] | None:
-    """Labels that series of this name may have, Prometheus' own aside; None: there is no such metric."""
+    """Return the possible labels of this series, without Prometheus' own; None if there is no such metric."""
     if metric in recorded:
         names = names_in(recorded[metric])
         parts = [labels_of(one, recorded) or frozenset() for one in names.metrics]
@@ -119,7 +119,7 @@ def _tokens(expression: str) -> Iterator[tuple[str, str]]:
 
 
 def _list(tokens: list[tuple[str, str]], at: int) -> tuple[int, set[str]]:
-    """The labels of ``(a, b)``, and where it goes on; ``group_left`` may stand without."""
+    """Return the labels of ``(a, b)``, and the position after it; ``group_left`` may have none."""
     if at >= len(tokens) or tokens[at][1] != "(":
         return at, set()
     end = next(place for place in range(at, len(tokens)) if tokens[place][1] == ")")
@@ -127,7 +127,7 @@ def _list(tokens: list[tuple[str, str]], at: int) -> tuple[int, set[str]]:
 
 
 def _matchers(tokens: list[tuple[str, str]], at: int) -> tuple[int, tuple[tuple[str, str, str], ...]]:
-    """The matchers of ``{a="b"}``, if it stands there, and where it goes on."""
+    """Return the matchers of ``{a="b"}``, if there are any, and the position after them."""
     if at >= len(tokens) or tokens[at][1] != "{":
         return at, ()
     matchers = []
@@ -145,7 +145,7 @@ def _matchers(tokens: list[tuple[str, str]], at: int) -> tuple[int, tuple[tuple[
 
 
 def _made(function: str, tokens: list[tuple[str, str]]) -> set[str]:
-    """Labels that a call makes: ``tokens`` follow the function's name."""
+    """Return the labels that a call creates: ``tokens`` follow the function's name."""
     if function not in {"count_values", "label_replace", "label_join"}:
         return set()
     return {next(text for kind, text in tokens if kind == "string")[1:-1]}

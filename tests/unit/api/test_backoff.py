@@ -1,4 +1,4 @@
-"""The one formula of waiting between tries."""
+"""The formula of the waits between tries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CRD is what the models say, structural, and the same as the committed file."""
+"""The CRD follows the models, is structural, and equals the committed file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FILE = Path(__file__).parents[3] / "crds" / "evalrun.dev_evalruns.yaml"
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    """The schema of the only version."""
+    """Return the schema of the only version."""
     version = crd()["spec"]["versions"][0]
     return dict(version["schema"]["openAPIV3Schema"])
 
 
 def at(schema: dict[str, Any], path: str) -> dict[str, Any]:
-    """The schema of a field, ``spec.benchmarks[].task``."""
+    """Return the schema of a field, ``spec.benchmarks[].task``."""
     for name in path.split("."):
         schema = schema["properties"][name.removesuffix("[]")]
         if name.endswith("[]"):
@@ -34,7 +34,7 @@ def at(schema: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every node of a schema with its path."""
+    """Yield every node of a schema with its path."""
     yield path, schema
     for name, child in schema.get("properties", {}).items():
         yield from nodes(child, f"{path}.{name}")

@@ -1,4 +1,4 @@
-"""The catalogue of metrics keeps Prometheus' conventions, and no name that a user chose breaks what is exposed."""
+"""The catalogue of metrics follows Prometheus' conventions, and no name chosen by a user breaks the exposition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models keep what they are given, and say what is meant where nothing was given."""
+"""The models keep their values, and have defaults for unset fields."""
 
 from __future__ import annotations
 
@@ -157,14 +157,14 @@ def test_class_paths_are_refused_as_code(name: str) -> None:
 
 
 def verdict(number: int, outcome: Verdict = Verdict.PASSED, message: str = "") -> GateResult:
-    """The result of a gate on a task of this number."""
+    """Build the result of a gate on a task of this number."""
     gate = Gate(task=f"task_{number}", metric="acc", min=0.5)
     reason = {Verdict.PASSED: Reason.GATES_PASSED, Verdict.FAILED: Reason.GATE_FAILED}.get(outcome, Reason.INCONCLUSIVE)
     return GateResult.of(gate, outcome, reason, message=message, value=0.625, interval=(0.5, 0.75))
 
 
 def result(gates: tuple[GateResult, ...] = (), scores: int = 0, failure: Failure | None = None) -> RunResult:
-    """A result with so many scores."""
+    """Build a result with this many scores."""
     return RunResult(
         phase=Phase.SUCCEEDED,
         counts=Counts(planned=10, ok=9, failed=1),

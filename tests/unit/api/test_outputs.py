@@ -1,4 +1,4 @@
-"""Documents that a run leaves: those of earlier versions are read, and written again as they were."""
+"""Documents of a run's output: those of earlier versions are read, and written unchanged."""
 
 from __future__ import annotations
 

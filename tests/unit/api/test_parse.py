@@ -1,4 +1,4 @@
-"""What the door of the contract says to wrong inputs: the field, what is allowed, and why."""
+"""Messages for wrong inputs: the field, what is expected, and why."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SPEC: dict[str, Any] = {
     "benchmarks": [{"task": "gsm8k", "numFewshot": 5, "limit": 200, "applyChatTemplate": True}],
     "output": {"uri": "s3://evals/"},
 }
-"""The least that a spec needs, nearly."""
+"""A nearly minimal spec."""
 
 
 def evalrun(**spec: object) -> dict[str, Any]:
-    """An EvalRun with some parts of its spec replaced."""
+    """Build an EvalRun with some parts of its spec replaced."""
     return {
         "apiVersion": "evalrun.dev/v1alpha1",
         "kind": "EvalRun",
@@ -31,17 +31,17 @@ def evalrun(**spec: object) -> dict[str, Any]:
 
 
 def engine_args(**args: object) -> dict[str, Any]:
-    """A spec with these arguments of vLLM."""
+    """Build a spec with these arguments of vLLM."""
     return {"engine": {"vllm": {"args": args}}}
 
 
 def benchmark(**fields: object) -> dict[str, Any]:
-    """A spec with one benchmark with these fields."""
+    """Build a spec with one benchmark with these fields."""
     return {"benchmarks": [{"task": "gsm8k"} | fields]}
 
 
 def gate(**fields: object) -> dict[str, Any]:
-    """A spec with one gate with these fields."""
+    """Build a spec with one gate with these fields."""
     return {"gates": [{"task": "gsm8k", "metric": "exact_match"} | fields]}
 
 

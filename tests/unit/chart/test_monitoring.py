@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana get from the chart: where to scrape, rules, dashboards."""
+"""The chart's objects for Prometheus and Grafana: scrape annotations, rules, dashboards."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SCRAPED = ("prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path")
 
 @pytest.fixture(scope="module")
 def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The chart with rules and dashboards of this test's own."""
+    """Return the chart with rules and dashboards of this test's own."""
     folder = tmp_path_factory.mktemp("charts") / "evalrun"
     shutil.copytree(CHART, folder)
     (folder / "files" / "rules.yaml").write_text(RULES)
@@ -67,7 +67,7 @@ def metrics(**values: Any) -> dict[str, Any]:
 
 
 def pods(values: dict[str, Any]) -> dict[str, Any]:
-    """The templates of the operator's pod and, from its settings, of a run's."""
+    """Return the templates of the operator's pod and, from its settings, of a run's."""
     objects = render(values)
     settings = yaml.safe_load(the(objects, "ConfigMap")["data"]["settings.yaml"])
     run = make_run("nightly").build()
@@ -80,13 +80,13 @@ def pods(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def scraped(values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Of the pods that say so: what their annotations tell a plain Prometheus."""
+    """Return what the annotations of annotated pods say to a plain Prometheus."""
     every = {name: template["metadata"]["annotations"] for name, template in pods(values).items()}
     return {name: tuple(one[key] for key in SCRAPED) for name, one in every.items() if SCRAPED[0] in one}
 
 
 def alerts(rule: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The alerts of a PrometheusRule by name."""
+    """Return the alerts of a PrometheusRule by name."""
     return {one["alert"]: one for group in rule["spec"]["groups"] for one in group["rules"] if "alert" in one}
 
 
@@ -249,7 +249,7 @@ def test_runbook_url_may_be_changed(chart: Path) -> None:
 
 
 def dashboards(objects: Objects) -> dict[str, dict[str, Any]]:
-    """ConfigMaps of dashboards by file."""
+    """Return the ConfigMaps of dashboards by file."""
     maps = [one for one in of_kind(objects, "ConfigMap") if "settings.yaml" not in one["data"]]
     return {file: one for one in maps for file in one["data"]}
 

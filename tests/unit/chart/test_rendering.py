@@ -1,6 +1,6 @@
-"""The chart renders what its golden files say, from values that its schema knows.
+"""The chart renders its golden files, from values that its schema knows.
 
-``UPDATE_GOLDEN=1 pytest tests/unit/test_chart_rendering.py`` writes the files anew.
+``UPDATE_GOLDEN=1 pytest tests/unit/chart/test_rendering.py`` rewrites the files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ELSEWHERE = "test_chart_monitoring.py compares it with files/rules.yaml"
 
 
 class _Plain(yaml.SafeDumper):
-    """No aliases; text of several lines as such."""
+    """A dumper without aliases, with literal blocks for text of several lines."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -49,7 +49,7 @@ def settings_of(objects: Objects, folder: Path) -> OperatorSettings:
 
 
 def golden(objects: Objects) -> Iterator[dict[str, Any]]:
-    """All but what comes from files/, which has tests of its own."""
+    """Return everything except what comes from files/, which has its own tests."""
     for one in objects:
         match one:
             case {"kind": "CustomResourceDefinition"}:
@@ -154,7 +154,7 @@ def test_changed_settings_restart_the_operator() -> None:
 
 
 def paths(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every key of the values, but for those within what Kubernetes defines."""
+    """Yield every key of the values, except within what Kubernetes defines."""
     if isinstance(values, dict) and (not path or path[-1] not in ("resources",)):
         for key, value in values.items():
             yield (*path, key)
@@ -214,7 +214,7 @@ def test_value_of_wrong_type_is_rejected_by_name(value: str) -> None:
 
 @pytest.fixture(scope="module")
 def page() -> ModuleType:
-    """scripts/chart_readme.py."""
+    """Run scripts/chart_readme.py."""
     spec = importlib.util.spec_from_file_location("chart_readme", ROOT / "scripts" / "chart_readme.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""What the chart lets the operator do, and what its pod may do: least rights, asserted on what Helm renders."""
+"""Permissions of the operator and restrictions of its pod: least privilege, asserted on what Helm renders."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ READ_NODES: Right = ("", "nodes", "get")
 
 @pytest.fixture(params=CASES)
 def objects(request: pytest.FixtureRequest) -> Objects:
-    """What the golden files hold, which is what Helm renders: test_chart_rendering.py says so."""
+    """Return the content of the golden files, which test_rendering.py compares with what Helm renders."""
     return load(request.param)
 
 
@@ -65,7 +65,7 @@ def rights(role: Mapping[str, Any]) -> set[Right]:
 
 
 def bound(objects: Objects) -> Iterator[tuple[str | None, set[Right]]]:
-    """Where (None: everywhere) the operator's account gets which rights."""
+    """Return where (None: everywhere) the operator's account gets which permissions."""
     roles = {(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]): one for one in objects}
     (account,) = of_kind(objects, "ServiceAccount")
     for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):

@@ -1,4 +1,4 @@
-"""Rules, their tests and their runbooks belong together: names are the catalogue's, every alert has a page."""
+"""Rules, their tests and their runbooks agree: names are the catalogue's, every alert has a runbook."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VALUES: dict[str, set[str]] = {
     "final": {"true", "false"},
     "better": {"higher", "lower"},
 }
-"""Labels with values that are fixed, and known outside of the catalogue's prose."""
+"""Labels with fixed values, which only the prose of the catalogue names."""
 
 
 def text_of(page: Path) -> str:
@@ -48,14 +48,14 @@ def fences(page: Path, language: str) -> list[str]:
 
 
 def shown_queries() -> Iterator[tuple[str, str]]:
-    """(page, query) of all queries in runbooks, one a line."""
+    """Return (page, query) of all queries in runbooks, one per line."""
     for page in PAGES:
         for block in fences(page, "promql"):
             yield from ((page.stem, line) for line in block.splitlines())
 
 
 def asked_in_annotations(alert: dict[str, Any]) -> Iterator[str]:
-    """The queries that an alert's annotations make, with something in the place of the labels' values."""
+    """Return the queries in an alert's annotations, with placeholders for the labels' values."""
     for text in alert["annotations"].values():
         for query in re.findall(r'query \(printf "((?:\\.|[^"\\])*)"', text):
             plain = query.replace('\\"', '"').replace("%q", '"x"')
@@ -151,7 +151,7 @@ def test_user_chosen_names_enter_queries_only_as_strings() -> None:
 
 
 def cases() -> Iterator[tuple[str, bool]]:
-    """(alert, whether it fires) of every promtool test."""
+    """Return (alert, whether it fires) of every promtool test."""
     for file in PROMTOOL:
         for test in yaml.safe_load(file.read_text())["tests"]:
             for case in test.get("alert_rule_test", ()):

@@ -1,4 +1,4 @@
-"""Dashboards ask for what is exported, lead to one another, and explain themselves to who sees them first."""
+"""Dashboards query exported metrics, link to one another, and explain themselves."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def variables(board: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def texts(of: object) -> list[str]:
-    """Every text in a piece of JSON."""
+    """Yield every text in a piece of JSON."""
     match of:
         case str():
             return [of]
@@ -187,7 +187,7 @@ def test_numbers_have_units(panel: dict[str, Any]) -> None:
 
 
 def shown(panel: dict[str, Any]) -> dict[str, str]:
-    """The columns of a table: what Prometheus calls them, and their headings."""
+    """Return the columns of a table: Prometheus' names, and their headings."""
     renamed: dict[str, str] = panel["transformations"][1]["options"]["renameByName"]
     return renamed
 

@@ -1,4 +1,4 @@
-"""What the dashboards' queries answer where every series is known, by Prometheus' own engine (promtool)."""
+"""Results of the dashboards' queries on known series, by Prometheus' own engine (promtool)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Series = dict[str, str]
 
 
 def series(name: str, values: str, labels: dict[str, str]) -> Series:
-    """An input of promtool's: ``a+bxN`` begins at a and grows by b in each of N steps, ``_xN`` is nothing."""
+    """Build an input of promtool: ``a+bxN`` begins at a and grows by b in each of N steps, ``_xN`` is a gap."""
     return {"series": name + selector(labels), "values": values}
 
 
@@ -56,13 +56,13 @@ def constant(name: str, value: float, labels: dict[str, str]) -> Series:
 
 
 def asked(uid: str, panel: str, number: int = 0, **values: str) -> str:
-    """A query of a panel, with values for its variables."""
+    """Return a query of a panel, with values for its variables."""
     found = [query for query in QUERIES if (query.dashboard, query.panel) == (uid, panel)]
     return fill(found[number].expr, VALUES | values)
 
 
 def asked_columns(title: str) -> dict[str, str]:
-    """The queries of a table by the headings of its columns."""
+    """Return the queries of a table by the headings of its columns."""
     (panel,) = (panel for board in dashboards() for panel in board.panels or [] if panel.title == title)
     assert isinstance(panel, Panel)
     renamed: dict[str, str] = panel.transformations[1].options["renameByName"]  # type: ignore[index]
@@ -78,7 +78,7 @@ class Hour:
         self._inputs = inputs
 
     def answers(self, *said: tuple[str, Sequence[tuple[Mapping[str, str], float]]], at: int = HOUR_S) -> None:
-        """Hold queries to their samples, as (query, [(labels, value), …]), ``at`` seconds after the hour began."""
+        """Compare queries with samples, as (query, [(labels, value), …]), ``at`` seconds after the hour began."""
         checks = [
             {
                 "expr": expr,
@@ -105,7 +105,7 @@ OF_LABELS = {
     "status": ("ok", "failed", "quarantined", "409"),
     "verdict": ("Passed", "Failed", "Inconclusive"),
 }
-"""Values of labels that queries ask for by name; others have one, their own name."""
+"""Values of labels that queries select by name; other labels have their own name as value."""
 NEVER_AT_ONCE = {
     ("evalrun-run", "How many items?", "planned so far"): "planning is done",
     ("evalrun-run", "How many items?", "planned"): "planning is not done",
@@ -118,7 +118,7 @@ NEVER_AT_ONCE = {
 
 
 def told(metric: Metric) -> Iterator[Series]:
-    """A metric with every combination of its labels: gauges are 1, counters grow by 1 in each step."""
+    """Build a metric with every combination of its labels: gauges are 1, counters grow by 1 in each step."""
     target = OPERATOR if metric.source is Source.OPERATOR else DRIVER
     fixed = {"run_namespace": "team-a", "run": "busy"}
     known = [(fixed[label],) if label in fixed else OF_LABELS.get(label, (label,)) for label in metric.labels]
@@ -271,7 +271,7 @@ def test_suspended_run_requests_no_gpus(tmp_path: Path) -> None:
 
 
 def finished(run: str, at: int, score: float, **labels: str) -> Iterator[Series]:
-    """A run with a score and a standard error of 0.01; its series begin when it ends."""
+    """Build a run with a score and a standard error of 0.01; its series begin when it ends."""
     score_labels = of(run, **SCORE | labels, final="true", better="higher", **OPERATOR)
     yield series("evalrun_score", f"_x{at // STEP_S} {score}x{STEPS}", score_labels)
     yield series("evalrun_score_stderr", f"_x{at // STEP_S} 0.01x{STEPS}", score_labels)

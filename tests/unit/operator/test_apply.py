@@ -1,4 +1,4 @@
-"""What is written, in which order, and what becomes of refusals."""
+"""Writes, their order, and the handling of refusals."""
 
 from __future__ import annotations
 

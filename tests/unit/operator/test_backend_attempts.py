@@ -1,4 +1,4 @@
-"""What Jobs and pods tell of an attempt."""
+"""The observed state of an attempt, from its Jobs and pods."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 
 
 def survives(there: Objects) -> None:
-    """Whatever is there, the backend gives an answer."""
+    """Check that the backend gives an answer for these objects."""
     jobs = backend()
     jobs.attempts(there)
     jobs.repairs(there, NOW)
@@ -312,7 +312,7 @@ def test_children_with_any_malformed_part_do_not_raise(data: st.DataObject) -> N
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
-    """Every place of a manifest: what holds it, and its key or position."""
+    """Yield every place of a manifest: its container, and its key or position."""
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     return [(value, key) for key in keys] + [place for key in keys for place in _places(value[key])]
 

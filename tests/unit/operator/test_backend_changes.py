@@ -1,4 +1,4 @@
-"""What is written so that what is wanted will be there, and what is mended."""
+"""Writes that lead to the desired state, and repairs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What is made of a run: whole manifests against files, and in words what must hold of every one of them.
+"""Objects that are created for a run: whole manifests against golden files, and properties of every one of them.
 
-``UPDATE_GOLDEN=1 pytest tests/unit/test_operator_backend_manifests.py`` writes the files anew.
+``UPDATE_GOLDEN=1 pytest tests/unit/operator/test_backend_manifests.py`` rewrites the files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Plain(yaml.SafeDumper):
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
-    """Everything that is made of a run."""
+    """Return everything that is created for a run."""
     make, settings = CASES[request.param]
     return created(make(), settings)
 

@@ -1,4 +1,4 @@
-"""What a spec's words stand for in a cluster, and what of them no cluster would take."""
+"""The RunConfig of a spec in a cluster, and the values that no cluster would accept."""
 
 from __future__ import annotations
 

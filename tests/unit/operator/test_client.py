@@ -1,4 +1,4 @@
-"""The client against an HTTP server that answers as API servers, and what stands before them, do."""
+"""The client against an HTTP server that answers like API servers and the proxies before them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evalrun_operator.metrics.calls import ApiCallMetrics
 
 @dataclass
 class Server:
-    """Answers in turn; notes what it was asked."""
+    """A server that gives its answers in turn and records the requests."""
 
     answers: list[web.Response] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)

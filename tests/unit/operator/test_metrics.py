@@ -1,4 +1,4 @@
-"""The whole page: what the catalogue promises is there, over HTTP, and again after a restart."""
+"""The whole page: everything in the catalogue is exported, over HTTP, and again after a restart."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ DONE = ObservedDriver(DriverPhase.SUCCEEDED, result=RESULT, exit_code=0)
 
 @dataclass
 class Life:
-    """An operator on an API server of dictionaries, from its start on; to be made in a running event loop."""
+    """An operator on an API server of dictionaries, from its start on; create it in a running event loop."""
 
     api: FakeApi = field(default_factory=FakeApi)
     backend: FakeBackend = field(default_factory=FakeBackend)
@@ -85,7 +85,7 @@ class Life:
         )
 
     def has(self, *runs: Builder) -> None:
-        """Runs are applied."""
+        """Apply runs."""
         for run in runs:
             manifest = run.manifest()
             manifest["metadata"]["resourceVersion"] = "1"
@@ -93,7 +93,7 @@ class Life:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """With two workers, and with all that is there delivered, as the watches do at their start."""
+        """Run two workers, with everything delivered that exists, like the watches at their start."""
         workers = [asyncio.create_task(self.queue.run(self.look)) for _ in range(2)]
         for (kind, _), body in self.api.objects.items():
             if kind == "EvalRun":
@@ -114,7 +114,7 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
 
 
 async def busy() -> Life:
-    """Of everything that has a metric, something happened."""
+    """Create a life in which something happened for everything that has a metric."""
     life = Life(settings=OperatorSettings(metrics=MetricsSettings(finished_runs=1)))
     life.has(make_run("done"), make_run("done-before"), make_run("going").with_replicas(2))
     for driver, names in ((WORKING, ("going",)), (DONE, ("done-before", "done", "nobody"))):

@@ -1,4 +1,4 @@
-"""The book of runs: what is told of each, and of how many."""
+"""The metrics of runs: the series of each one, and their number."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KEYS = ("run_namespace", "run")
 
 
 class Nothing:
-    """An operator that tells nothing of itself."""
+    """An operator without metrics of its own."""
 
     def families(self) -> Iterator[Family]:
         return iter(())
@@ -48,7 +48,7 @@ class Nothing:
 
 @dataclass
 class Book:
-    """A book of runs and a clock."""
+    """The metrics of runs, with a clock."""
 
     settings: MetricsSettings = field(default_factory=MetricsSettings)
     now: datetime = NOON
@@ -69,11 +69,11 @@ class Book:
         return told(Exposition(self.runs, Nothing(), lambda: self.now).pieces())  # type: ignore[arg-type]
 
     def named(self) -> set[str]:
-        """Names of the runs with series of their own."""
+        """Return the names of the runs with their own series."""
         return {name for name, _ in self.says().get("evalrun_run_created_timestamp_seconds", {})}
 
     def counted(self) -> dict[str, float]:
-        """Runs by phase, those phases that there are."""
+        """Return the number of runs by phase, without empty phases."""
         counts: dict[str, float] = {}
         for (phase, _), count in self.says().get("evalrun_runs", {}).items():
             counts[phase] = counts.get(phase, 0) + count

@@ -26,7 +26,7 @@ ANSWER = RunProgress(phase=Phase.RUNNING)
 
 @dataclass
 class OneDriver:
-    """A backend that sees one driver, or none."""
+    """A backend that observes one driver, or none."""
 
     driver: ObservedDriver | None = None
     refused: tuple[Missing, ...] = ()
@@ -47,7 +47,7 @@ class OneDriver:
 
 @dataclass
 class Look:
-    """One look at a run; what it saw."""
+    """One observation of a run, with its result."""
 
     api: FakeApi = field(default_factory=FakeApi)
     backend: OneDriver = field(default_factory=OneDriver)

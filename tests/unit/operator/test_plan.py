@@ -69,7 +69,7 @@ def decide(run: Builder, now: datetime = NOON, **observed: Any) -> ReconcilePlan
 
 
 def after(run: Builder, number: int = 1, now: datetime = NOON, **attempt: Any) -> ReconcilePlan:
-    """The plan with one attempt there."""
+    """Plan with one existing attempt."""
     return decide(run, now, attempts={number: Attempt(**attempt)}, references=References())
 
 
@@ -79,7 +79,7 @@ def condition(status: EvalRunStatus, kind: ConditionType) -> tuple[ConditionStat
 
 
 def started(run: Builder, **fields: Any) -> Builder:
-    """Recorded as started."""
+    """Set the status of a started run."""
     return run.with_status(
         EvalRunStatus(phase=Phase.STARTING, attempt=1, charged_attempts=0, active_since=NOON, **fields)
     )

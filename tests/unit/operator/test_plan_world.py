@@ -1,4 +1,4 @@
-"""The planner against a small world that fails, crashes and is meddled with at every step."""
+"""The planner in a small world that fails, crashes and is disturbed at every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking a driver how far it is: a pod runs what users chose, so its answer is not trusted."""
+"""Request for a driver's progress: a pod runs what users chose, so its answer is not trusted."""
 
 from __future__ import annotations
 

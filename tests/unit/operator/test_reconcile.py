@@ -1,4 +1,4 @@
-"""One step: what is read again afterwards, when the run is looked at again, and what a refusal tells."""
+"""One reconcile: what is read again afterwards, when the run is requeued, and how a refusal is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proof that watches work, and what a resync makes of it; in virtual time."""
+"""The proof that watches work, and its use by the resync; in virtual time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support import virtual_time
 
 
 class Sight:
-    """A watch and lists of pods, told as sentences."""
+    """A watch and lists of pods, scripted as sentences."""
 
     def __init__(self) -> None:
         self.deliveries = Deliveries()
@@ -34,7 +34,7 @@ class Sight:
         return self
 
     def lists(self, **versions: str) -> tuple[set[str], set[str]]:
-        """What is behind, what is overdue."""
+        """Return what is behind and what is overdue."""
         compared = self.deliveries.compare(PODS, versions, self.deliveries.turn(PODS))
         return set(compared.behind), set(compared.overdue)
 
@@ -98,7 +98,7 @@ def test_object_created_during_a_list_is_not_forgotten() -> None:
 
 @dataclass
 class Server:
-    """Lists what there is; the watches of ``deaf`` kinds deliver nothing."""
+    """A server that lists its objects; the watches of ``deaf`` kinds deliver nothing."""
 
     objects: dict[tuple[Kind, str], dict[str, Any]] = field(default_factory=dict)
     deaf: set[Kind] = field(default_factory=set)
@@ -107,7 +107,7 @@ class Server:
     asked: list[tuple[Kind, str | None, str]] = field(default_factory=list)
     version: int = 0
     delay: float = 0.0
-    """Seconds for which a list is on its way."""
+    """Seconds that a list takes."""
 
     async def list_metadata(self, kind: Kind, namespace: str | None, selector: str = "") -> list[dict[str, Any]]:
         self.asked.append((kind, namespace, selector))
@@ -128,7 +128,7 @@ class Server:
 def play(
     scene: Callable[[Server, Resync, Health], Awaitable[None]], namespaces: tuple[str, ...] = ()
 ) -> list[tuple[Key, float]]:
-    """A scene with a resync each minute and a worker that notes when it was asked for what."""
+    """Play a scene with a resync each minute and a worker that records when it was called with what."""
     worked: list[tuple[Key, float]] = []
 
     async def work(key: Key) -> float | None:

@@ -1,4 +1,4 @@
-"""The queue of keys, in virtual time."""
+"""The work queue, in virtual time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def now() -> float:
 
 @dataclass
 class Worker:
-    """Notes when it ran; its answers and errors are given beforehand, by key."""
+    """Work that records when it ran; its results and errors are given in advance, by key."""
 
     seconds: float = 0.0
     answers: dict[str, list[float | Exception | None]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Worker:
 def play(
     scene: Callable[[WorkQueue[str]], Awaitable[None]], work: Worker, *, workers: int = 2, delays: Delays | None = None
 ) -> list[tuple[str, float]]:
-    """Run a scene against a queue with workers; when what began."""
+    """Play a scene on a queue with workers; return when which work began."""
 
     async def run() -> None:
         queue: WorkQueue[str] = WorkQueue(delays or Delays(rest=1.0), chance=lambda: NO_JITTER)

@@ -1,4 +1,4 @@
-"""The bench's statistics and its document; no engine."""
+"""The statistics of the benchmarks and their document; no engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the test cluster's library decides without a cluster: addresses, notes on disk, images, names of kinds."""
+"""Decisions of the test cluster's library without a cluster: addresses, notes on disk, images, names of kinds."""
 
 from __future__ import annotations
 

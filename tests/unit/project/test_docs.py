@@ -1,4 +1,4 @@
-"""What README, docs and examples show is valid: EvalRuns, commands, make's targets, links."""
+"""Examples in README, docs and examples are valid: EvalRuns, commands, make targets, links."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def name(page: Path) -> str:
 
 
 def fences(page: Path) -> list[tuple[str, str]]:
-    """(language, text) of every fenced block."""
+    """Return (language, text) of every fenced block."""
     return [(match[1], match[2]) for match in _FENCE.finditer(page.read_text(encoding="utf-8"))]
 
 
@@ -79,7 +79,7 @@ def test_docs_contain_examples() -> None:
 
 
 def snippets(page: Path) -> list[str]:
-    """Lines of consoles and what stands in backticks: where commands are."""
+    """Return the lines of consoles and the texts in backticks, which may contain commands."""
     text = page.read_text(encoding="utf-8")
     consoles = [body for language, body in fences(page) if language in ("console", "sh", "bash", "shell", "")]
     # A table's cell writes | as \|.
@@ -98,7 +98,7 @@ COMMANDS = [(page, line) for page in PAGES if page.name != "reference.md" for li
 
 
 def walk(words: list[str]) -> tuple[Any, list[str]]:
-    """The command that words name, and the words after it."""
+    """Return the command that words name, and the words after it."""
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands"):
         assert words, f"{command.name} wants a command"
@@ -161,7 +161,7 @@ def test_relative_links_resolve(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as a browser's anchors."""
+    """Return the headings of a page as a browser's anchors."""
     headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""What docs/monitoring.md shows is what its examples hold, and what the chart takes."""
+"""The examples in docs/monitoring.md equal the example files, and the chart accepts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/reference.md and docs/metrics.md are what the models say."""
+"""docs/reference.md and docs/metrics.md equal what the models generate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/images.sh: what it hands to Docker and buildah, here played by a script, and what it makes of it."""
+"""scripts/images.sh: its calls of Docker and buildah, here replaced by a script, and its use of their results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ esac
 
 @dataclass
 class Project:
-    """A small project of the same shape, with builders that only play."""
+    """A small project of the same shape, with scripted builders."""
 
     root: Path
     folder: Path

@@ -13,7 +13,7 @@ PENDING = {"Setting"}
 
 
 def public_classes() -> dict[str, list[str]]:
-    """The places of each public class, by its name."""
+    """Return the places of each public class, by its name."""
     places: dict[str, list[str]] = defaultdict(list)
     for package in PACKAGES:
         for path in sorted((ROOT / package / "src").rglob("*.py")):
