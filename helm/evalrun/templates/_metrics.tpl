@@ -1,10 +1,10 @@
-{{/* The annotations by which a plain Prometheus scrapes a pod, as YAML: (list . port monitor), where monitor is what scrapes the pod otherwise. */}}
+{{/* Annotations by which a plain Prometheus scrapes a pod, as YAML: (list . port monitor); monitor are the values of the monitor for the same pod. */}}
 {{- define "evalrun.scrape" -}}
 {{- $root := index . 0 -}}
 {{- $monitor := index . 2 -}}
-{{- $wanted := $root.Values.metrics.annotations -}}
-{{- if kindIs "invalid" $wanted }}{{ $wanted = not $monitor.enabled }}{{ end -}}
-{{- if $wanted -}}
+{{- $enabled := $root.Values.metrics.annotations -}}
+{{- if kindIs "invalid" $enabled }}{{ $enabled = not $monitor.enabled }}{{ end -}}
+{{- if $enabled -}}
 prometheus.io/scrape: "true"
 prometheus.io/port: {{ index . 1 | quote }}
 prometheus.io/path: /metrics
@@ -25,7 +25,7 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* Where and how a monitor scrapes: both of ours name their port http. */}}
+{{/* Endpoint of a monitor: the port of both monitors is named http. */}}
 {{- define "evalrun.endpoint" -}}
 port: http
 path: /metrics

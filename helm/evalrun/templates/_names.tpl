@@ -1,4 +1,4 @@
-{{/* The release, in the names of all that belongs to it. */}}
+{{/* Name of the release, for everything that belongs to it. */}}
 {{- define "evalrun.fullname" -}}
 {{- if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | trunc 50 | trimSuffix "-" -}}
@@ -19,7 +19,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selects the operator's pod: never changes, since a Deployment's selector cannot. */}}
+{{/* Selector of the operator's pod. It never changes, because a Deployment's selector is immutable. */}}
 {{- define "evalrun.selector" -}}
 app.kubernetes.io/name: evalrun-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -33,7 +33,7 @@ app.kubernetes.io/part-of: evalrun
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{/* The reference of an image: (list . image). */}}
+{{/* Reference of an image: (list . image). */}}
 {{- define "evalrun.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
@@ -44,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* "true" if the operator works in some namespaces only. */}}
+{{/* "true" if the operator watches some namespaces only. */}}
 {{- define "evalrun.namespaced" -}}
 {{- if .Values.watch.namespaces }}true{{ end -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* What the operator does in a namespace of runs, and nothing else. Children go with their EvalRun by garbage collection. */}}
+{{/* Permissions of the operator in a namespace of runs. Garbage collection deletes children with their EvalRun. */}}
 {{- define "evalrun.rules" -}}
 - apiGroups: [evalrun.dev]
   resources: [evalruns]
@@ -11,7 +11,7 @@
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch, delete] # of Jobs that are stuck on lost nodes; never create
+  verbs: [get, list, watch, patch, delete] # those of Jobs that are stuck on lost nodes; never create
 - apiGroups: [""]
   resources: [configmaps, services]
   verbs: [get, create]
@@ -29,14 +29,14 @@
   verbs: [create]
 {{- end -}}
 
-{{/* To see whether a Secret may be used by runs; RBAC knows no right to metadata alone. */}}
+{{/* To check whether runs may use a Secret; RBAC has no permission for metadata alone. */}}
 {{- define "evalrun.secretReader" -}}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
 {{- end -}}
 
-{{/* To see that a node is lost. */}}
+{{/* To check whether a node is lost. */}}
 {{- define "evalrun.nodeReader" -}}
 - apiGroups: [""]
   resources: [nodes]
