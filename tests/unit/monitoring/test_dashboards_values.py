@@ -348,7 +348,7 @@ def test_each_event_including_the_first_is_counted_in_one_step(tmp_path: Path) -
         f"_x{begun // STEP_S} 1x39 2x20 4x{STEPS}",
         label | OPERATOR | {"namespace": "evalrun-system"},
     )
-    failed = asked("evalrun-operator", "Why do looks fail?", __interval="300s", __rate_interval="315s")
+    failed = asked("evalrun-operator", "Why do reconciles fail?", __interval="300s", __rate_interval="315s")
     hour = Hour(tmp_path, errors)
     for at, counted in ((900, 1), (1200, 0), (1500, 1), (1800, 2), (2100, 0)):
         hour.answers((failed, [(label, counted)]), at=at)

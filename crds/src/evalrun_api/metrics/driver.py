@@ -27,8 +27,8 @@ ITEMS_PLANNED = _gauge("evalrun_items_planned", "Items planned so far.")
 PLANNING_DONE = _gauge("evalrun_planning_done", "1 if evalrun_items_planned is final.")
 ITEMS = _gauge(
     "evalrun_items",
-    "Planned items by state: ok, failed and quarantined are in the ledger, whoever put them there; leased are with "
-    "replicas; waiting are with nobody. They sum up to evalrun_items_planned.",
+    "Planned items by state: ok, failed and quarantined are in the ledger, from any driver; leased are with "
+    "replicas; waiting are unassigned. Their sum is evalrun_items_planned.",
     (*RUN, "status"),
 )
 ITEMS_ALLOWED = _gauge(
@@ -36,12 +36,13 @@ ITEMS_ALLOWED = _gauge(
 )
 ITEMS_KEPT = _gauge("evalrun_items_kept", "Items that were in the ledger before this driver started.")
 ITEMS_REDONE = _counter(
-    "evalrun_items_redone_total", "Items answered again because their first answers were lost before they were kept."
+    "evalrun_items_redone_total",
+    "Items answered again because their first answers were lost before they were committed.",
 )
 ITEMS_COMMITTED = _counter(
-    "evalrun_items_committed_total", "Items that this driver's replicas brought into the ledger.", (*RUN, "status")
+    "evalrun_items_committed_total", "Items that this driver's replicas committed to the ledger.", (*RUN, "status")
 )
-ETA = _gauge("evalrun_eta_seconds", "Seconds left until the last item is answered; absent while it is not known.")
+ETA = _gauge("evalrun_eta_seconds", "Seconds left until the last item is answered; absent while it is unknown.")
 
 # Chunks
 CHUNKS = _gauge(
@@ -54,7 +55,7 @@ CHUNKS_COMMITTED = _counter("evalrun_chunks_committed_total", "Chunks that this 
 CHUNKS_HEDGED = _counter("evalrun_chunks_hedged_total", "Copies of chunks leased to a second replica, in the tail.")
 CHUNKS_DUPLICATE = _counter(
     "evalrun_chunks_duplicate_total",
-    "Chunks committed again: hedged copies and late answers. Their work was for nothing.",
+    "Chunks committed again: hedged copies and late answers. Their work was wasted.",
 )
 
 # Tokens and times
@@ -90,18 +91,18 @@ DEPARTURES = _counter(
     (*RUN, "cause"),
 )
 REPLICA_SECONDS = _counter(
-    "evalrun_replica_seconds_total", "Seconds that replicas were there, summed up over them.", (*RUN, "state")
+    "evalrun_replica_seconds_total", "Seconds that replicas existed, summed over replicas.", (*RUN, "state")
 )
 GPU_SECONDS = _counter(
     "evalrun_gpu_seconds_total",
-    "Seconds that replicas held GPUs, summed up over the GPUs: what a run costs. Without GPUs it stays 0.",
+    "Seconds that replicas held GPUs, summed over the GPUs: the cost of a run. Without GPUs it stays 0.",
     (*RUN, "state"),
 )
 
 # Each replica. `replica` is a slot, 0, 1, …, that a replacement takes over: as many as ever existed at once.
 REPLICA_INFO = _gauge(
     "evalrun_replica_info",
-    "1: who has this place: the replica's name in logs and parts, and its host, with which its pod's name begins.",
+    "1: the replica in this slot: its name in logs and parts, and its host, which is the beginning of its pod's name.",
     (*_REPLICA, "name", "host"),
 )
 REPLICA_REQUESTS = _gauge(
@@ -111,13 +112,13 @@ REPLICA_REQUESTS = _gauge(
 )
 REPLICA_CACHE = _gauge(
     "evalrun_replica_kv_cache_usage_ratio",
-    "How full the KV cache of the replica's engine is, 0 to 1, by vLLM's count.",
+    "Used fraction of the KV cache of the replica's engine, 0 to 1, by vLLM's count.",
     _REPLICA,
 )
 REPLICA_LEASED = _gauge("evalrun_replica_leased_items", "Items leased to the replica.", _REPLICA)
-REPLICA_ITEMS = _counter("evalrun_replica_items_total", "Items that this place's replicas committed.", _REPLICA)
+REPLICA_ITEMS = _counter("evalrun_replica_items_total", "Items that this slot's replicas committed.", _REPLICA)
 REPLICA_TOKENS = _counter(
-    "evalrun_replica_engine_tokens_total", "Prompt and generated tokens that this place's engines answered.", _REPLICA
+    "evalrun_replica_engine_tokens_total", "Prompt and generated tokens that this slot's engines answered.", _REPLICA
 )
 PREFIX_QUERIED = _counter(
     "evalrun_prefix_cache_queried_tokens_total",
@@ -127,28 +128,30 @@ PREFIX_HIT = _counter(
     "evalrun_prefix_cache_hit_tokens_total", "Prompt tokens found in the engines' prefix caches, by vLLM's count."
 )
 PREEMPTIONS = _counter(
-    "evalrun_engine_preemptions_total", "Requests that engines set aside, as their KV cache was full, by vLLM's count."
+    "evalrun_engine_preemptions_total",
+    "Requests that engines preempted because their KV cache was full, by vLLM's count.",
 )
 
 # The store. `side` is driver or replica.
 STORE_REQUESTS = _counter(
-    "evalrun_store_requests_total", "Calls of the store that were answered, by operation.", (*RUN, "side", "operation")
+    "evalrun_store_requests_total", "Calls to the store that were answered, by operation.", (*RUN, "side", "operation")
 )
 STORE_RETRIES = _counter(
     "evalrun_store_retries_total",
-    "Calls of the store that failed and were made again: it was unavailable, full, or denied what it allowed before.",
+    "Calls to the store that failed and were retried: it was unavailable, full, or denied what it allowed before.",
     (*RUN, "side", "reason"),
 )
 STORE_WAIT = _counter(
-    "evalrun_store_wait_seconds_total", "Seconds that calls waited before they were made again.", (*RUN, "side")
+    "evalrun_store_wait_seconds_total", "Seconds that calls waited before they were retried.", (*RUN, "side")
 )
 STORE_DEGRADED = _gauge(
-    "evalrun_store_degraded", "1 while writes to the store wait: it is away, full, or denies what it allowed before."
+    "evalrun_store_degraded",
+    "1 while writes to the store wait: it is unavailable, full, or denies what it allowed before.",
 )
 
 SERIES_DROPPED = _gauge(
     "evalrun_series_dropped",
-    "Scores and replicas without series of their own, as there are too many: `of` is scores or replicas.",
+    "Scores and replicas without their own series, because there are too many: `of` is scores or replicas.",
     (*RUN, "of"),
 )
 

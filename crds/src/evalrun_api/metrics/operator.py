@@ -18,16 +18,16 @@ def _histogram(name: str, help: str, labels: tuple[str, ...], buckets: tuple[flo
 
 
 # Runs, all of them
-RUNS = _gauge("evalrun_runs", "Runs by phase, all that there are.", ("run_namespace", "phase"))
+RUNS = _gauge("evalrun_runs", "All existing runs by phase.", ("run_namespace", "phase"))
 PHASE_SECONDS = _histogram(
     "evalrun_phase_seconds",
-    "Seconds that a run was in a phase, when it left it. Phases that began before the operator did are not counted.",
+    "Seconds that a run spent in a phase that ended. Phases that began before the operator started are not counted.",
     ("phase",),
     (1, 5, 15, 30, 60, 120, 300, 900, 1800, 3600, 10800, 43200),
 )
 CONDITION_TRANSITIONS = _counter(
     "evalrun_condition_transitions_total",
-    "Conditions of runs that changed their status; one that is not there counts as Unknown.",
+    "Conditions of runs that changed their status; a missing one counts as Unknown.",
     ("condition", "status", "reason"),
 )
 
@@ -45,13 +45,13 @@ RUN_ATTEMPT = _gauge("evalrun_run_attempt", "The present or last attempt, counte
 RUN_REPLICAS = _gauge(
     "evalrun_run_replicas", "Replicas of an unfinished run: desired, and ready to answer.", (*RUN, "state")
 )
-RUN_GPUS = _gauge("evalrun_run_gpus", "GPUs that an unfinished run asks for.")
+RUN_GPUS = _gauge("evalrun_run_gpus", "GPUs that an unfinished run requests.")
 RUN_ITEMS = _gauge(
-    "evalrun_run_final_items", "Items of a finished run by how they ended: ok, failed, quarantined.", (*RUN, "status")
+    "evalrun_run_final_items", "Items of a finished run by outcome: ok, failed, quarantined.", (*RUN, "status")
 )
 RUNS_NOT_EXPORTED = _gauge(
     "evalrun_operator_runs_not_exported",
-    "Finished runs without series of their own, as there are too many of them (number) or they are too old (age).",
+    "Finished runs without their own series, because there are too many (number) or they are too old (age).",
     ("why",),
 )
 
@@ -59,37 +59,37 @@ RUNS_NOT_EXPORTED = _gauge(
 OPERATOR_INFO = _gauge("evalrun_operator_info", "1: facts about the operator.", ("version",))
 RECONCILE_SECONDS = _histogram(
     "evalrun_operator_reconcile_seconds",
-    "Seconds of one look at a run: reading, deciding, writing. `outcome` is ok, gone (the run is no more) or failed.",
+    "Seconds of one reconcile of a run: reading, deciding, writing. `outcome` is ok, gone (run deleted) or failed.",
     ("outcome",),
     (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
 )
 RECONCILE_ERRORS = _counter(
-    "evalrun_operator_reconcile_errors_total", "Looks at a run that failed, by kind of error.", ("error",)
+    "evalrun_operator_reconcile_errors_total", "Failed reconciles, by type of error.", ("error",)
 )
-QUEUE_DEPTH = _gauge("evalrun_operator_queue_depth", "Runs that are due for a look or being looked at.", ())
+QUEUE_DEPTH = _gauge("evalrun_operator_queue_depth", "Runs that are due for a reconcile or being reconciled.", ())
 QUEUE_WAIT = _histogram(
     "evalrun_operator_queue_wait_seconds",
-    "Seconds from when a run was due for a look to its beginning.",
+    "Seconds from when a run was due to the start of its reconcile.",
     (),
     (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300),
 )
 QUEUE_STALLED = _gauge(
-    "evalrun_operator_queue_stalled_seconds", "Seconds for which runs have been due and no look has ended.", ()
+    "evalrun_operator_queue_stalled_seconds", "Seconds for which runs have been due and no reconcile has ended.", ()
 )
 API_REQUESTS = _counter(
     "evalrun_operator_api_requests_total",
-    "Calls of the API server, the watches excepted. `status` is the HTTP status, or `none` where no answer came.",
+    "Calls to the API server, except watches. `status` is the HTTP status, or `none` without an answer.",
     ("verb", "kind", "status"),
 )
 API_SECONDS = _histogram(
     "evalrun_operator_api_request_seconds",
-    "Seconds of a call of the API server, the watches excepted.",
+    "Seconds of a call to the API server, except watches.",
     ("verb",),
     (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 WATCH_AGE = _gauge(
     "evalrun_operator_watch_age_seconds",
-    "Seconds since it was last shown that the watch of this kind delivers all that there is.",
+    "Seconds since the watch of this kind last proved to deliver all changes.",
     ("kind",),
 )
 RESYNC_AGE = _gauge("evalrun_operator_resync_age_seconds", "Seconds since everything was last listed successfully.", ())

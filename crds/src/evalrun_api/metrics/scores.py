@@ -9,9 +9,9 @@ _SCORE = (*RUN, "model", "task", "metric", "filter")
 SCORE = Metric(
     "evalrun_score",
     MetricType.GAUGE,
-    "A score. While the run goes on (final=false): the mean over the items answered so far, of metrics that are means; "
-    "costly items come first, so that it drifts. At its end (final=true): as in results.json, the headline ones. "
-    "`better` says which way is good.",
+    "A score. While the run lasts (final=false): the mean over the items answered so far, for metrics that are means; "
+    "costly items come first, so it drifts. At its end (final=true): the headline ones, as in results.json. "
+    "`better` is the direction of improvement.",
     (*_SCORE, "final", "better"),
     Source.BOTH,
 )
@@ -25,7 +25,7 @@ SCORE_STDERR = Metric(
 SCORE_ITEMS = Metric(
     "evalrun_score_items",
     MetricType.GAUGE,
-    "Items that the score with the same labels is made of.",
+    "Number of items in the score with the same labels.",
     (*_SCORE, "final", "better"),
     Source.BOTH,
 )
@@ -33,14 +33,14 @@ GATE = Metric(
     "evalrun_gate",
     MetricType.GAUGE,
     "1 for the verdict of a gate of a finished run: Passed, Failed or Inconclusive. `gate` is min, max or baseline; of "
-    "several alike the worst counts.",
+    "several equal ones the worst counts.",
     (*_SCORE, "gate", "verdict"),
     Source.OPERATOR,
 )
 GATE_BOUND = Metric(
     "evalrun_gate_bound",
     MetricType.GAUGE,
-    "The bound of a min or max gate, in the score's unit; of several alike the strictest.",
+    "The bound of a min or max gate, in the score's unit; of several equal ones the strictest.",
     (*_SCORE, "gate"),
     Source.OPERATOR,
 )

@@ -30,7 +30,7 @@ def page() -> DashboardSpec:
             Row("Is it well?", _figures()),
             Row("Watching", _watching()),
             Row("Keeping up", _keeping_up()),
-            Row("Calls of the API server", _calls()),
+            Row("Calls to the API server", _calls()),
             Row("Runs", _runs()),
             Row("What it uses", _resources()),
         ],
@@ -81,7 +81,7 @@ def _figures() -> Panels:
         ).thresholds(panels.steps(GOOD, (180, WARNING), (600, BAD))),
         panels.figure(
             "Does its queue move?",
-            "Time for which runs have been due for a look and none has ended. 0 is right; minutes of it: it is stuck.",
+            "Time for which runs have been due and no reconcile has ended. 0 is right; minutes of it: it is stuck.",
             units.Seconds,
             now(promql.gauge("evalrun_operator_queue_stalled_seconds", _WHERE)),
         ).thresholds(panels.steps(GOOD, (60, WARNING), (300, BAD))),
@@ -97,7 +97,7 @@ def _watching() -> Panels:
             query(promql.gauge("evalrun_operator_watch_age_seconds", _WHERE, "kind"), "{{kind}}"),
         ).fill_opacity(0),
         panels.lines(
-            "How long ago did it look at everything?",
+            "How long ago did it list everything?",
             "Time since everything was last listed successfully. A saw of a minute's teeth is right.",
             units.Seconds,
             query(promql.gauge("evalrun_operator_resync_age_seconds", _WHERE), "since the last listing"),
@@ -107,42 +107,42 @@ def _watching() -> Panels:
 
 def _keeping_up() -> Panels:
     reconcile, wait = "evalrun_operator_reconcile_seconds", "evalrun_operator_queue_wait_seconds"
-    looks = panels.stacked(
-        "How many looks are there, and how do they end?",
-        "Looks at runs per second. gone: the run is no more. failed: it is tried again, later each time.",
+    reconciles = panels.stacked(
+        "How many reconciles are there, and how do they end?",
+        "Reconciles of runs per second. gone: the run is deleted. failed: it is retried, later each time.",
         units.OpsPerSecond,
         query(promql.rate(f"{reconcile}_count", _WHERE, "outcome"), "{{outcome}}"),
     )
     return [
         panels.counts(
-            "How many runs are due for a look?",
-            "Runs in its queue or being looked at. It rises with many changes at once and falls again.",
+            "How many runs are due?",
+            "Runs in its queue or being reconciled. It rises with many changes at once and falls again.",
             query(promql.gauge("evalrun_operator_queue_depth", _WHERE), "due"),
         ),
         panels.lines(
-            "How long is a run due before it is looked at?",
-            "Of the looks in each step of time: half, nine of ten and 99 of 100 waited no longer than this. Stuck: for "
-            "how long no look has ended, though runs are due.",
+            "How long is a run due before it is reconciled?",
+            "Of the reconciles in each step of time: half, nine of ten and 99 of 100 waited no longer. Stuck: for "
+            "how long no reconcile has ended, though runs are due.",
             units.Seconds,
             *parts.quantiles(wait, _WHERE),
             query(promql.gauge("evalrun_operator_queue_stalled_seconds", _WHERE), "stuck"),
         ).fill_opacity(0),
-        panels.shaded(looks, {"ok": GOOD, "gone": IDLE, "failed": BAD}),
+        panels.shaded(reconciles, {"ok": GOOD, "gone": IDLE, "failed": BAD}),
         panels.lines(
-            "How long does a look take?",
+            "How long does a reconcile take?",
             "Reading, deciding, writing. It is mostly the API server's time, see below.",
             units.Seconds,
             *parts.quantiles(reconcile, _WHERE),
         ).fill_opacity(0),
         panels.density(
-            "How are the times of looks spread?",
-            "The darker a cell, the more looks took this long.",
+            "How are the times of reconciles spread?",
+            "The darker a cell, the more reconciles took this long.",
             units.Seconds,
             promql.growth(f"{reconcile}_bucket", _WHERE, "le", over="$__rate_interval"),
         ),
         panels.bars(
-            "Why do looks fail?",
-            "Looks that failed, by kind of error. Conflicts and time-outs mend themselves; Forbidden does not: see the "
+            "Why do reconciles fail?",
+            "Failed reconciles, by type of error. Conflicts and time-outs mend themselves; Forbidden does not: see the "
             "operator's roles.",
             query(promql.events("evalrun_operator_reconcile_errors_total", _WHERE, "error"), "{{error}}"),
         ),
@@ -154,7 +154,7 @@ def _calls() -> Panels:
     return [
         panels.stacked(
             "What does it ask the API server?",
-            "Calls per second by verb and kind, the watches excepted.",
+            "Calls per second by verb and kind, except watches.",
             units.RequestsPerSecond,
             query(promql.rate(calls, _WHERE, "verb", "kind"), "{{verb}} {{kind}}"),
         ),
