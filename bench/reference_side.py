@@ -15,7 +15,7 @@ from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.load import load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.engine.protocol import Call
-from evalrun_runner.engine.requests import Forms
+from evalrun_runner.engine.requests import RequestPlanner
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmSettings
 
@@ -33,9 +33,11 @@ class _Calls:
             spec = BenchmarkSpec(workload.task, workload.task, source=workload.suite)
             loaded = load_benchmarks([spec], seed=self._settings.seed, allow_code=False)
             assert self._settings.max_model_len is not None
-            forms = Forms(self._codec, max_model_len=self._settings.max_model_len, fast=True, seed=self._settings.seed)
+            planner = RequestPlanner(
+                self._codec, max_model_len=self._settings.max_model_len, fast=True, seed=self._settings.seed
+            )
             items = [item for leaf in loaded.leaves for item in iter_items(leaf, None)]
-            self._made[workload.task] = [call for item in items for call in forms.of(item).calls]
+            self._made[workload.task] = [call for item in items for call in planner.plan(item).calls]
         return self._made[workload.task]
 
 

@@ -1,4 +1,4 @@
-"""One live vLLM model, asked by lm-eval's own vLLM back end and by EvalRun's forms and pump.
+"""One live vLLM model, asked by lm-eval's own vLLM back end and by EvalRun's request plans and pump.
 
 As a program, ``python -m support.live OUT DATA MODELS NAME…``: runs the named engines' cases, one engine after another
 in this one process, and writes ``OUT/<engine>.json``; ``headline`` is lm-eval alone, called as its users call it. A
@@ -29,7 +29,7 @@ from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.chat import chat_template_of
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.engine.protocol import Call
-from evalrun_runner.engine.requests import Forms
+from evalrun_runner.engine.requests import RequestPlanner
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.engine.tokens import TextCodec, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings, prepare_environment
@@ -262,7 +262,7 @@ class _Tap:
 
 
 def ask_evalrun(case: Case, suite: Path, llm_engine: Any, model: Path, *, fast: bool) -> Pass:
-    """Plan, intake, forms, pump, scores, ledger and aggregation; chunks in an order of our own."""
+    """Plan, intake, requests, pump, scores, ledger and aggregation; chunks in an order of our own."""
     loaded = load_case(case, suite)
     engine = SharedEngine(llm_engine)
     tokenizer = load_tokenizer(model)
@@ -272,8 +272,8 @@ def ask_evalrun(case: Case, suite: Path, llm_engine: Any, model: Path, *, fast: 
     for leaf in loaded.leaves:
         segments = plan_task(leaf.name, iter_items(leaf, chat_template_of(tokenizer)), ledger, ONE_ITEM)
         chunks[leaf.name] = [chunk for segment in segments for chunk in segment.chunks]
-    forms = Forms(codec, max_model_len=engine.max_model_len, fast=fast, seed=SEED)
-    _work(ledger, Intake(ledger, forms), Pump(engine, item_deadline=600.0), chunks.values(), loaded.leaves)
+    planner = RequestPlanner(codec, max_model_len=engine.max_model_len, fast=fast, seed=SEED)
+    _work(ledger, Intake(ledger, planner), Pump(engine, item_deadline=600.0), chunks.values(), loaded.leaves)
     results = aggregate(
         loaded,
         lambda task: (row for chunk in chunks[task] for row in ledger.read_part(chunk).rows),

@@ -38,7 +38,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemForm:
+class RequestPlan:
     """All engine calls of an item."""
 
     steps: tuple[Step, ...]
@@ -63,7 +63,7 @@ class ItemForm:
         )
 
 
-class Forms:
+class RequestPlanner:
     """Planner of items' engine calls for one engine. Each sampled generation is seeded by seed, item and repeat."""
 
     def __init__(self, codec: TextCodec, *, max_model_len: int, fast: bool, seed: int) -> None:
@@ -72,7 +72,7 @@ class Forms:
         self._fast = fast
         self._seed = seed
 
-    def of(self, item: Item) -> ItemForm:
+    def plan(self, item: Item) -> RequestPlan:
         """Plan the calls of an item.
 
         Raises:
@@ -90,7 +90,7 @@ class Forms:
                     likelihoods.setdefault(request.arguments[0], []).append((position, request))
         for context, asked in likelihoods.items():
             steps.extend(self._likelihoods(context, asked))
-        return ItemForm(tuple(steps), tuple(request.repeats for request in item.requests))
+        return RequestPlan(tuple(steps), tuple(request.repeats for request in item.requests))
 
     def _check(self, prompt: int, generated: int) -> None:
         if prompt + generated > self._limit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from evalrun_runner.engine.requests import Forms, ItemRefused
+from evalrun_runner.engine.requests import ItemRefused, RequestPlanner
 from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import decode_chunk
@@ -22,14 +22,14 @@ class Intake:
 
     Args:
         ledger: The run's ledger.
-        forms: Planner of engine calls.
+        planner: Planner of engine calls.
         carried: Whether an earlier run's parts may contain items to reuse.
     """
 
-    def __init__(self, ledger: Ledger, forms: Forms, *, carried: bool = False) -> None:
+    def __init__(self, ledger: Ledger, planner: RequestPlanner, *, carried: bool = False) -> None:
         self._ledger = ledger
         self._look_for_carried = carried
-        self._forms = forms
+        self._planner = planner
         self._segments: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
     def open(self, lease: Lease) -> ChunkWork:
@@ -44,7 +44,7 @@ class Intake:
                 work.settle(row, Outcome(ItemStatus.QUARANTINED, error=why))
                 continue
             try:
-                work.ready.append(ItemWork(row, item, self._forms.of(item)))
+                work.ready.append(ItemWork(row, item, self._planner.plan(item)))
             except ItemRefused as error:
                 work.settle(row, Outcome(ItemStatus.FAILED, error=str(error)))
         return work

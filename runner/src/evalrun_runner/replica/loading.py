@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from evalrun_api import Reason
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
 from evalrun_runner.engine.protocol import Engine
-from evalrun_runner.engine.requests import Forms
+from evalrun_runner.engine.requests import RequestPlanner
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
 from evalrun_runner.engine.vllm import VllmEngine, VllmSettings, prepare_environment
 from evalrun_runner.errors import default_reason
@@ -71,8 +71,8 @@ class EngineLoader:
         facts: dict[str, object] = {}
         engine, codec = self._engine(facts)
         settings = self._settings
-        forms = Forms(codec, max_model_len=engine.max_model_len, fast=settings.fast, seed=settings.seed)
-        intake = Intake(self._ledger, forms, carried=settings.carried)
+        planner = RequestPlanner(codec, max_model_len=engine.max_model_len, fast=settings.fast, seed=settings.seed)
+        intake = Intake(self._ledger, planner, carried=settings.carried)
         return LoadedEngine(engine, Pump(engine, item_deadline=settings.item_deadline), intake, facts)
 
     def _engine(self, facts: dict[str, object]) -> tuple[Engine, TextCodec]:

@@ -91,7 +91,7 @@ class Pump:
     def _feed(self, work: ChunkWork, item: ItemWork) -> list[tuple[ChunkWork, int]]:
         item.started = self._clock()
         self._items[item] = work
-        for number, call in enumerate(item.form.calls):
+        for number, call in enumerate(item.plan.calls):
             call_id = str(self._next_id)
             self._next_id += 1
             try:

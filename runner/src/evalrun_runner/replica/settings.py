@@ -28,7 +28,7 @@ class ReplicaSettings:
     cache_dir: str | None = None
     """Where to; None: this machine's own cache."""
     fast: bool = True
-    """``numerics: fast``; False asks in lm-eval's own forms."""
+    """``numerics: fast``; False uses lm-eval's own requests."""
     carried: bool = False
     """The run goes on from an earlier one: of some chunks a part of the items is there."""
     item_deadline: float = 1800.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalrun_runner.engine.protocol import Output
-from evalrun_runner.engine.requests import ItemForm
+from evalrun_runner.engine.requests import RequestPlan
 from evalrun_runner.records.messages import Lease
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
@@ -19,7 +19,7 @@ class ItemWork:
 
     row: int
     item: Item
-    form: ItemForm
+    plan: RequestPlan
     started: float = 0.0
     outputs: dict[int, Output] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
@@ -27,13 +27,13 @@ class ItemWork:
     @property
     def complete(self) -> bool:
         """Whether every call has its output."""
-        return len(self.outputs) == len(self.form.calls)
+        return len(self.outputs) == len(self.plan.calls)
 
     def outcome(self) -> Outcome:
         """Assemble the item's outcome from the outputs of all calls."""
         order = range(len(self.outputs))
         outputs = [self.outputs[call] for call in order]
-        return Outcome(ItemStatus.OK, self.form.responses(outputs, [self.seconds[call] for call in order]))
+        return Outcome(ItemStatus.OK, self.plan.responses(outputs, [self.seconds[call] for call in order]))
 
 
 @dataclass(slots=True, eq=False)

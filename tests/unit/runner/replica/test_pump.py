@@ -6,7 +6,7 @@ import pytest
 
 from evalrun_api.metrics.driver import REQUEST_SECONDS
 from evalrun_runner.engine.mock import ByteTokenizer
-from evalrun_runner.engine.requests import Forms
+from evalrun_runner.engine.requests import RequestPlanner
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.records.messages import Latencies, Lease
 from evalrun_runner.records.plan import Item
@@ -16,7 +16,7 @@ from evalrun_runner.replica.work import ChunkWork, ItemWork
 from support.builders import generate, likelihood, make_chunk, make_item, rolling
 from support.engines import Clock, ScriptedEngine
 
-FORMS = Forms(TextCodec(ByteTokenizer()), max_model_len=1000, fast=False, seed=1)
+PLANNER = RequestPlanner(TextCodec(ByteTokenizer()), max_model_len=1000, fast=False, seed=1)
 DEADLINE = 60.0
 
 
@@ -31,7 +31,7 @@ class Scene:
         """A chunk of these items, all of them given to the pump."""
         work = ChunkWork(Lease(lease, make_chunk(lease, items=len(items))), items, [])
         for row, item in enumerate(items):
-            self.pump.put(work, ItemWork(row, item, FORMS.of(item)))
+            self.pump.put(work, ItemWork(row, item, PLANNER.plan(item)))
         return work
 
     def turn(self) -> list[ChunkWork]:

@@ -1,4 +1,4 @@
-"""Request forms against lm-eval's own functions, without an engine."""
+"""Request plans against lm-eval's own functions, without an engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from evalrun_runner.engine.generation import cut_at_stops, parse_generation
 from evalrun_runner.engine.mock import ByteTokenizer
 from evalrun_runner.engine.protocol import MAX_CHOICES, Output
-from evalrun_runner.engine.requests import Forms, rolling_windows
+from evalrun_runner.engine.requests import RequestPlanner, rolling_windows
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.records.plan import Item, Request, RequestType
 
@@ -78,27 +78,27 @@ def choices_item(count: int) -> Item:
     return Item("letters", 0, {}, requests, "hash", 1.0)
 
 
-def fast_forms() -> Forms:
-    return Forms(TextCodec(ByteTokenizer()), max_model_len=100, fast=True, seed=1)
+def fast_planner() -> RequestPlanner:
+    return RequestPlanner(TextCodec(ByteTokenizer()), max_model_len=100, fast=True, seed=1)
 
 
 def test_more_choices_than_a_call_allows_become_several_calls() -> None:
-    form = fast_forms().of(choices_item(MAX_CHOICES + 60))
+    plan = fast_planner().plan(choices_item(MAX_CHOICES + 60))
 
-    assert [len(call.choices) for call in form.calls] == [90, 60]  # each token once in a call
+    assert [len(call.choices) for call in plan.calls] == [90, 60]  # each token once in a call
     outputs = [
         Output("", "length", 6, 1, top_logprob=0.0, choice_logprobs=dict.fromkeys(call.choices, -1.0))
-        for call in form.calls
+        for call in plan.calls
     ]
-    assert len(form.responses(outputs, [0.1, 0.1])) == MAX_CHOICES + 60
+    assert len(plan.responses(outputs, [0.1, 0.1])) == MAX_CHOICES + 60
 
 
 @pytest.mark.parametrize(("top", "greedy"), [(-1.0, (True, True, False)), (-0.5, (False, False, False))])
 def test_every_choice_that_no_token_beats_is_greedy(top: float, greedy: tuple[bool, ...]) -> None:
-    form = fast_forms().of(choices_item(3))
-    logprobs = dict(zip(form.calls[0].choices, (-1.0, -1.0, -2.0), strict=True))
+    plan = fast_planner().plan(choices_item(3))
+    logprobs = dict(zip(plan.calls[0].choices, (-1.0, -1.0, -2.0), strict=True))
 
-    responses = form.responses([Output("", "length", 6, 1, top_logprob=top, choice_logprobs=logprobs)], [0.1])
+    responses = plan.responses([Output("", "length", 6, 1, top_logprob=top, choice_logprobs=logprobs)], [0.1])
 
     assert [response.value for (response,) in responses] == list(zip((-1.0, -1.0, -2.0), greedy, strict=True))
 
@@ -116,6 +116,8 @@ def test_fast_numerics_change_only_calls_for_single_token_choices_and_greedy_rep
     )
     codec = TextCodec(ByteTokenizer())
 
-    fast, reference = (Forms(codec, max_model_len=100, fast=fast, seed=1).of(item).calls for fast in (True, False))
+    fast, reference = (
+        RequestPlanner(codec, max_model_len=100, fast=fast, seed=1).plan(item).calls for fast in (True, False)
+    )
 
     assert fast == reference
