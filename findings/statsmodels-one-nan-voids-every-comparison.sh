@@ -4,7 +4,7 @@
 # Behaviour: if one of the p-values is nan, `multipletests(p, method="fdr_bh")` returns nan as the adjusted
 # p-value of every comparison, while the array of rejections beside it still marks the clear ones. The two
 # results of one call contradict each other: `adjusted < 0.05` finds nothing, `rejected` finds them. Nothing is
-# raised and nothing is warned of. `method="holm"` keeps the others, but counts the nan as one more test.
+# raised and nothing is warned of. `method="holm"` keeps the others.
 #
 # What one would have guessed: a nan stays a nan and the other comparisons are adjusted among themselves, as
 # in R's p.adjust; or a refusal, as scipy.stats.false_discovery_control does.

