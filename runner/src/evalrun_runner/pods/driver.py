@@ -23,7 +23,7 @@ from evalrun_runner.pods.environment import PodEnvironment
 from evalrun_runner.pods.log import say
 from evalrun_runner.pods.ray_head import RayHead
 from evalrun_runner.serving.endpoint import Endpoint
-from evalrun_runner.serving.head import HeadBoard
+from evalrun_runner.serving.head import HeadStatus
 
 INFORM_SECONDS = 10.0
 """Maximum time for the replicas' pods to receive that the run is done, in seconds."""
@@ -55,7 +55,7 @@ class DriverPod:
 
     def __init__(self, environment: PodEnvironment) -> None:
         self._environment = environment
-        self._board = HeadBoard()
+        self._head_status = HeadStatus()
         self._config: RunConfig | None = None
         self._endpoint: Endpoint | None = None
         self._head: RayHead | None = None
@@ -73,8 +73,8 @@ class DriverPod:
         self._last_words(ending)
         say(_summary(ending))
         if ending.over:
-            self._board.announce(HeadState.DONE)
-            if uninformed := self._board.wait_until_informed(INFORM_SECONDS):
+            self._head_status.announce(HeadState.DONE)
+            if uninformed := self._head_status.wait_until_informed(INFORM_SECONDS):
                 say(f"{uninformed} replicas' pods did not ask any more; they leave by themselves")
         if self._head is not None:
             self._head.end()
@@ -101,16 +101,16 @@ class DriverPod:
         ending = self._ending_of(failure)
         self._last_words(ending)
         say(_summary(ending))
-        self._board.announce(HeadState.DONE)
+        self._head_status.announce(HeadState.DONE)
         _end_after(AT_ONCE_SECONDS, ending.code)
 
     def _attempt(self) -> RunResult:
         config = self._config = RunConfig.from_json(self._environment.config.read_bytes())
-        self._endpoint = Endpoint(config, HTTP_PORT, "", board=self._board)
+        self._endpoint = Endpoint(config, HTTP_PORT, "", head_status=self._head_status)
         self._endpoint.start()
-        say(f"run {config.namespace}/{config.name}, attempt {config.attempt}, driver {self._board.instance}")
+        say(f"run {config.namespace}/{config.name}, attempt {config.attempt}, driver {self._head_status.instance}")
         # Ray's head takes seconds to start; so do the imports and the preflight, which run meanwhile.
-        head = self._head = RayHead(self._environment.address, self._board, self._on_loss)
+        head = self._head = RayHead(self._environment.address, self._head_status, self._on_loss)
         from evalrun_runner.driver.assembly import DriverOptions
         from evalrun_runner.driver.run import run
 
@@ -118,7 +118,7 @@ class DriverPod:
         return run(config, options, PodWatcher(self._endpoint))
 
     def _ending_of(self, error: BaseException) -> Ending:
-        ending = ending_of_error(error, self._config, self._progress(), in_preflight=not self._board.ready)
+        ending = ending_of_error(error, self._config, self._progress(), in_preflight=not self._head_status.ready)
         if ending.result.failure is not None and ending.result.failure.reason == "InternalError":
             traceback.print_exception(error, file=sys.stderr)
         return ending

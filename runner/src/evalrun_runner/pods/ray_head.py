@@ -11,7 +11,7 @@ from evalrun_runner.driver.host import Host
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.fleet.ray_node import RayNode, head_command
 from evalrun_runner.pods.log import say
-from evalrun_runner.serving.head import HeadBoard
+from evalrun_runner.serving.head import HeadStatus
 
 START_TRIES = 3
 """Number of attempts to start Ray. It usually takes 6 to 12 s, but a busy machine may miss Ray's limits.
@@ -24,18 +24,18 @@ LOOK_SECONDS = 0.1
 class RayHead(Host):
     """Host that starts Ray immediately, in parallel with preflight; replicas may join when both are done."""
 
-    def __init__(self, address: str, board: HeadBoard, on_loss: Callable[[RunFailed], None]) -> None:
+    def __init__(self, address: str, head_status: HeadStatus, on_loss: Callable[[RunFailed], None]) -> None:
         """Start Ray.
 
         Args:
             address: The pod's address.
-            board: The head's state, to announce that replicas may join.
+            head_status: The head's state, to announce that replicas may join.
             on_loss: Called if Ray dies, from a thread of its own, because the run's may hang in a call to Ray.
         """
         self._on_loss = on_loss
         self.address = f"{address}:{RAY_PORT}"
         self._command = head_command(address)
-        self._board = board
+        self._head_status = head_status
         self._ending = threading.Event()
         self._passed, self._there = threading.Event(), threading.Event()
         self._failure: RunFailed | None = None
@@ -45,7 +45,7 @@ class RayHead(Host):
     def preflight_passed(self) -> None:
         """Record that preflight has passed; replicas may join as soon as Ray runs."""
         say("preflight has passed")
-        self._board.preflight_passed()
+        self._head_status.preflight_passed()
         self._passed.set()
 
     def wait_for_ray(self) -> None:
@@ -96,6 +96,6 @@ class RayHead(Host):
             if not self._there.is_set() and node.started:
                 self._there.set()
             if not announced and self._there.is_set() and self._passed.is_set():
-                self._board.announce(HeadState.OPEN)
+                self._head_status.announce(HeadState.OPEN)
                 announced = True
         return None

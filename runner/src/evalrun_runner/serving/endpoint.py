@@ -23,7 +23,7 @@ from evalrun_api import Counts, Phase, RunConfig, RunProgress, Work
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.progress import View
 from evalrun_runner.errors import InputError
-from evalrun_runner.serving.head import HeadBoard
+from evalrun_runner.serving.head import HeadStatus
 from evalrun_runner.serving.metrics import RunMetrics
 
 STALE_SECONDS = 120.0
@@ -58,7 +58,7 @@ class Endpoint:
         config: The run.
         port: The port; 0 for any free one.
         host: The address to listen on.
-        board: Readiness and the state for replicas, in a cluster.
+        head_status: Readiness and the state for replicas, in a cluster.
         clock: Monotonic seconds.
 
     Raises:
@@ -71,7 +71,7 @@ class Endpoint:
         port: int,
         host: str = "127.0.0.1",
         *,
-        board: HeadBoard | None = None,
+        head_status: HeadStatus | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._view: View | None = None
@@ -79,7 +79,7 @@ class Endpoint:
         self._clock = clock
         self._shown = clock()
         self._metrics = RunMetrics(config)
-        self._board = board
+        self._head_status = head_status
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -136,13 +136,13 @@ class Endpoint:
                 return self._health()
             case "/metrics":
                 return self._scrape(headers)
-            case "/readyz" if self._board is not None:
-                ready = self._board.ready
+            case "/readyz" if self._head_status is not None:
+                ready = self._head_status.ready
                 return Page.text(200 if ready else 503, "ready" if ready else "preflight has not passed yet")
-            case "/head" if self._board is not None:
-                return _head(self._board, parts.query)
+            case "/head" if self._head_status is not None:
+                return _head(self._head_status, parts.query)
             case _:
-                more = "" if self._board is None else "/readyz, /head, "
+                more = "" if self._head_status is None else "/readyz, /head, "
                 return Page.text(404, f"there are {more}/progress, /healthz and /metrics")
 
     def _scrape(self, headers: Message) -> Page:
@@ -171,16 +171,16 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _head(board: HeadBoard, query: str) -> Page:
+def _head(head_status: HeadStatus, query: str) -> Page:
     given = {name: values[-1] for name, values in parse_qs(query).items()}
     try:
         wait = min(LONGEST_WAIT, float(given.get("wait", "0")))
     except ValueError:
         return Page.text(400, f"wait={given['wait']!r} is no number of seconds")
     pod = given.get("pod", "")
-    head = board.ask(pod, given.get("known", ""), wait)
+    head = head_status.ask(pod, given.get("known", ""), wait)
     if "leaving" in given:
-        board.leave(pod)
+        head_status.leave(pod)
     return Page(200, _JSON, head.to_json().encode())
 
 

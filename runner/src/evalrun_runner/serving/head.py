@@ -13,7 +13,7 @@ FOLLOWING_SECONDS = 60.0
 """Seconds without a request after which a pod is not waited for."""
 
 
-class HeadBoard:
+class HeadStatus:
     """State that replicas' pods ask for. Thread-safe. Each driver process has its own ``instance`` to be joined."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ from evalrun_runner.errors import InputError
 from evalrun_runner.records.messages import Report, StoreStats
 from evalrun_runner.records.results import ItemCounts, MeanTally
 from evalrun_runner.serving.endpoint import STALE_SECONDS, Endpoint
-from evalrun_runner.serving.head import HeadBoard
+from evalrun_runner.serving.head import HeadStatus
 from support.engines import Clock
 from support.seaweed import wait_until
 
@@ -82,9 +82,9 @@ def view(**fields: Any) -> View:
 
 @contextmanager
 def serving(
-    board: HeadBoard | None = None, clock: Callable[[], float] = time.monotonic
+    head_status: HeadStatus | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[tuple[Endpoint, str]]:
-    endpoint = Endpoint(CONFIG, 0, board=board, clock=clock)
+    endpoint = Endpoint(CONFIG, 0, head_status=head_status, clock=clock)
     url = endpoint.start()
     try:
         yield endpoint, url
@@ -134,44 +134,44 @@ def test_the_counts_remain_during_aggregation() -> None:
 
 
 def test_a_cluster_learns_when_the_run_is_ready_and_what_replicas_should_do() -> None:
-    board = HeadBoard()
-    with serving(board) as (_, url):
+    head_status = HeadStatus()
+    with serving(head_status) as (_, url):
         assert get(f"{url}/readyz")[0] == 503
-        board.preflight_passed()
+        head_status.preflight_passed()
         assert get(f"{url}/readyz")[0] == 200
-        asked = {"instance": board.instance, "state": "starting"}
+        asked = {"instance": head_status.instance, "state": "starting"}
         assert json.loads(get(f"{url}/head")[2]) == asked
         assert json.loads(get(f"{url}/head?pod=a&known=starting&wait=0.01")[2]) == asked, "nothing has changed in time"
         with ThreadPoolExecutor(1) as threads:
             waiting = threads.submit(get, f"{url}/head?pod=a&known=starting&wait=25")
-            board.announce(HeadState.OPEN)
+            head_status.announce(HeadState.OPEN)
             assert json.loads(waiting.result()[2])["state"] == "open"
         assert get(f"{url}/head?wait=soon")[0] == 400
 
 
 def test_the_end_waits_only_for_pods_that_ask() -> None:
-    board = HeadBoard()
-    board.announce(HeadState.DONE)
-    assert board.wait_until_informed(0.0) == 0, "nobody asked"
-    board = HeadBoard()
+    head_status = HeadStatus()
+    head_status.announce(HeadState.DONE)
+    assert head_status.wait_until_informed(0.0) == 0, "nobody asked"
+    head_status = HeadStatus()
     for pod in ("a", "b"):
-        board.ask(pod, "", 0.0)
-    board.announce(HeadState.DONE)
-    board.ask("a", "open", 0.0)
-    assert board.wait_until_informed(0.0) == 1
-    board.ask("b", "open", 0.0)
-    assert board.wait_until_informed(0.0) == 0
+        head_status.ask(pod, "", 0.0)
+    head_status.announce(HeadState.DONE)
+    head_status.ask("a", "open", 0.0)
+    assert head_status.wait_until_informed(0.0) == 1
+    head_status.ask("b", "open", 0.0)
+    assert head_status.wait_until_informed(0.0) == 0
 
 
 def test_the_end_does_not_wait_for_pods_that_have_left() -> None:
-    board = HeadBoard()
-    with serving(board) as (_, url), ThreadPoolExecutor(1) as threads:
+    head_status = HeadStatus()
+    with serving(head_status) as (_, url), ThreadPoolExecutor(1) as threads:
         # Its question is still held back when it says goodbye.
         held = threads.submit(get, f"{url}/head?pod=a&known=starting&wait=25")
-        wait_until(lambda: "a" in board._asked, 10, lambda: "the question did not come")
+        wait_until(lambda: "a" in head_status._asked, 10, lambda: "the question did not come")
         get(f"{url}/head?pod=a&leaving=1")
-        board.announce(HeadState.DONE)
-        assert board.wait_until_informed(0.0) == 0
+        head_status.announce(HeadState.DONE)
+        assert head_status.wait_until_informed(0.0) == 0
         held.result()
 
 
