@@ -14,7 +14,7 @@ import lm_eval.api.metrics  # noqa: F401  # fills the registry of metrics
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 from lm_eval.api.registry import metric_registry
 
-from evalrun_runner.benchmarks.suites.yaml_nodes import Setting, read_settings
+from evalrun_runner.benchmarks.suites.yaml_nodes import YamlSetting, read_settings
 from evalrun_runner.errors import InputError
 
 LOCAL_BUILDERS = frozenset({"json", "csv", "parquet", "text", "arrow"})
@@ -73,7 +73,7 @@ def check_suite(folder: Path, *, allow_code: bool) -> None:
         )
 
 
-def _findings(files: list[Path], settings: list[Setting], folder: Path) -> Iterator[str]:
+def _findings(files: list[Path], settings: list[YamlSetting], folder: Path) -> Iterator[str]:
     """Yield every refusal in the order of files and lines; included files are read when an include is found."""
     for file in files:
         if not _within(file, folder):
@@ -91,19 +91,19 @@ def _findings(files: list[Path], settings: list[Setting], folder: Path) -> Itera
                 pending += read_settings(included)
 
 
-def no_tags(setting: Setting, folder: Path) -> str | None:
+def no_tags(setting: YamlSetting, folder: Path) -> str | None:
     """Refuse ``!function`` and every other YAML tag that makes an object."""
     return f"{setting.tag} makes an object by code" if setting.tag else None
 
 
-def no_code_keys(setting: Setting, folder: Path) -> str | None:
+def no_code_keys(setting: YamlSetting, folder: Path) -> str | None:
     """Refuse keys that mean code."""
     what = _CODE_KEYS.get(setting.key)
     # A tagged value has no plain value here: no_tags alone reports it.
     return f"stands for {what}" if what and setting.value not in (None, False) and not _in_data(setting) else None
 
 
-def no_unsafe_metrics(setting: Setting, folder: Path) -> str | None:
+def no_unsafe_metrics(setting: YamlSetting, folder: Path) -> str | None:
     """Refuse metrics that run what the model writes, or whose code comes from a hub."""
     if _in_data(setting):
         return None
@@ -118,20 +118,20 @@ def no_unsafe_metrics(setting: Setting, folder: Path) -> str | None:
     return None
 
 
-def no_custom_filters(setting: Setting, folder: Path) -> str | None:
+def no_custom_filters(setting: YamlSetting, folder: Path) -> str | None:
     """Refuse filters that call a function."""
     if setting.key == "function" and setting.value == "custom" and not _in_data(setting):
         return "the filter 'custom' calls a function"
     return None
 
 
-def no_foreign_includes(setting: Setting, folder: Path) -> str | None:
+def no_foreign_includes(setting: YamlSetting, folder: Path) -> str | None:
     """Refuse includes of YAML outside the folder."""
     outside = [included for included in _included(setting) if not _within(included, folder)]
     return f"{outside[0]} is outside the suite's folder" if outside else None
 
 
-def no_foreign_data(setting: Setting, folder: Path) -> str | None:
+def no_foreign_data(setting: YamlSetting, folder: Path) -> str | None:
     """Refuse data sets that are neither local data files nor plain data on a hub."""
     if setting.key != "dataset_path" or setting.value is None or _in_data(setting):
         return None
@@ -145,7 +145,7 @@ def no_foreign_data(setting: Setting, folder: Path) -> str | None:
     return None
 
 
-def no_foreign_files(setting: Setting, folder: Path) -> str | None:
+def no_foreign_files(setting: YamlSetting, folder: Path) -> str | None:
     """Refuse data files outside the folder or behind a URL, and options that do more than describe data."""
     if "dataset_kwargs" not in setting.path[:-1] or _in_data(setting):
         return None
@@ -160,7 +160,7 @@ def no_foreign_files(setting: Setting, folder: Path) -> str | None:
     return None
 
 
-RULES: tuple[Callable[[Setting, Path], str | None], ...] = (
+RULES: tuple[Callable[[YamlSetting, Path], str | None], ...] = (
     no_tags,
     no_code_keys,
     no_unsafe_metrics,
@@ -172,11 +172,11 @@ RULES: tuple[Callable[[Setting, Path], str | None], ...] = (
 """Rules that return why a setting of the suite in a folder is refused, or None."""
 
 
-def _in_data(setting: Setting) -> bool:
+def _in_data(setting: YamlSetting) -> bool:
     return any(key in _DATA_KEYS for key in setting.path[:-1])
 
 
-def _included(setting: Setting) -> list[Path]:
+def _included(setting: YamlSetting) -> list[Path]:
     if setting.path != ("include",):
         return []
     names = setting.value if isinstance(setting.value, list) else [setting.value]

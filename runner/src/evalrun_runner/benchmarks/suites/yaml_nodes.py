@@ -21,7 +21,7 @@ MAX_SETTINGS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class YamlSetting:
     """One ``key: value`` of a YAML file. ``value`` is plain data, or None if it has a tag such as ``!function``."""
 
     file: Path
@@ -38,7 +38,7 @@ class Setting:
         return self.path[-1]
 
 
-def read_settings(file: Path) -> Iterator[Setting]:
+def read_settings(file: Path) -> Iterator[YamlSetting]:
     """Yield every setting of a YAML file, including nested ones.
 
     A file that is not a mapping, or contains several documents, yields nothing: lm-eval ignores such files, too.
@@ -58,7 +58,7 @@ def read_settings(file: Path) -> Iterator[Setting]:
         yield setting
 
 
-def _walk(file: Path, node: yaml.Node, path: tuple[str, ...], above: set[int]) -> Iterator[Setting]:
+def _walk(file: Path, node: yaml.Node, path: tuple[str, ...], above: set[int]) -> Iterator[YamlSetting]:
     if id(node) in above:
         raise InputError(f"{file}:{node.start_mark.line + 1}: {'.'.join(path)} contains itself by a YAML alias")
     above = above | {id(node)}
@@ -69,12 +69,12 @@ def _walk(file: Path, node: yaml.Node, path: tuple[str, ...], above: set[int]) -
                 yield from _walk(file, value, here, above)
                 continue
             line = key.start_mark.line + 1
-            yield Setting(file, line, here, _plain(value), None if value.tag in _PLAIN_TAGS else value.tag)
+            yield YamlSetting(file, line, here, _plain(value), None if value.tag in _PLAIN_TAGS else value.tag)
             yield from _walk(file, value, here, above)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             if value.tag not in _PLAIN_TAGS:
-                yield Setting(file, value.start_mark.line + 1, path, None, value.tag)
+                yield YamlSetting(file, value.start_mark.line + 1, path, None, value.tag)
             yield from _walk(file, value, path, above)
 
 
