@@ -50,7 +50,7 @@ def survivor(platform: Platform, undisturbed: Run, scraped: Watched) -> Run:
     assert committed.items() <= run.committed().items(), "what is committed stays as it is"
 
     run.until(lambda: (found := run.progress()) is not None and found.replicas_ready == 2, "two replicas")
-    assert run.status["phase"] == "Running"
+    assert run.until_phase("Running", "Succeeded")["phase"] == "Running", "it is to be upgraded around in its middle"
     pods = run.pod_uids()
     # As a new version would: another operator, and other pods for the runs that it makes.
     platform.upgrade(**{"operator.podAnnotations.version": "story", "runner.pods.labels.made-by": "story"})
