@@ -42,7 +42,7 @@ from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.run import run
 from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.engine.mock import MockSettings
-from evalrun_runner.fleet.ray_fleet import RaySettings
+from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.records.messages import EngineStats, Latencies, Order, Report, StoreStats, Telemetry
 from evalrun_runner.records.results import MeanTally
 from evalrun_runner.replica.assembly import build_replica

@@ -10,7 +10,7 @@ from evalrun_runner.benchmarks.recipe import TaskRecipe
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.driver.progress import View
 from evalrun_runner.fleet.protocol import Answered, FleetEvent, Joined
-from evalrun_runner.fleet.ray_fleet import RaySettings
+from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.records.messages import Order
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, Outcome

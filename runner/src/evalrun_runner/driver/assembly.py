@@ -27,7 +27,8 @@ from evalrun_runner.driver.reporter import Reporter
 from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.fleet.protocol import Fleet
-from evalrun_runner.fleet.ray_fleet import RayFleet, RaySettings
+from evalrun_runner.fleet.ray_fleet import RayFleet
+from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.planning.identity import Plan
 from evalrun_runner.planning.planning import Planning

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.errors import InputError, LedgerCorrupt, RunFailed, StoreError, first_line
+from evalrun_runner.errors import InputError, LedgerCorrupt, StoreError, first_line
 from evalrun_runner.fleet.actor import ReplicaActor
 from evalrun_runner.fleet.nodes import Node, Nodes
 from evalrun_runner.fleet.protocol import Answered, Departed, FleetEvent, Joined, Refused
-from evalrun_runner.fleet.ray_environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT
+from evalrun_runner.fleet.ray_start import RaySettings, start_ray
 from evalrun_runner.records.messages import Order
 from evalrun_runner.replica.settings import ReplicaSettings
 
@@ -35,18 +33,6 @@ NODES_SECONDS = 1.0
 """Interval in seconds between listings of a cluster's nodes."""
 SILENT_SECONDS = 20.0
 """Interval in seconds between checks whether nodes whose replica was lost answer after all."""
-START_TRIES = 3
-"""Number of attempts to start Ray, whose helpers may miss Ray's fixed limit of 15 s on a busy machine."""
-
-
-def _import_ray() -> Any:
-    # A token protects every port of this Ray; it must be in the environment before ray is imported.
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    for name, value in RAY_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    return ray
 
 
 @dataclass(slots=True)
@@ -56,15 +42,6 @@ class _Member:
     joined: bool = False
     killed: bool = False
     pid: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RaySettings:
-    """Settings of Ray."""
-
-    address: str | None = None
-    """Address of a running cluster; None starts a Ray of this process's own."""
-    gpus_per_replica: int = 0
 
 
 class RayFleet:
@@ -83,11 +60,10 @@ class RayFleet:
     """
 
     def __init__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> None:
-        self._ray = _import_ray()
+        self._ray = start_ray(ray_settings, count)
         self._settings = settings
         self._ray_settings = ray_settings
         self._writer = writer
-        self._count = count
         self._started = 0
         self._members: dict[str, _Member] = {}
         self._calls: dict[Any, str] = {}
@@ -95,46 +71,10 @@ class RayFleet:
         self._next_look = self._next_probe = 0.0
         self._lost: list[Departed] = []
         """Replicas that were found to have departed before Ray reports it."""
-        self._connect()
         self._actor = self._ray.remote(ReplicaActor)
         if self._nodes is None:
             for _ in range(count):
                 self.add()
-
-    def _connect(self) -> None:
-        local = self._ray_settings.address is None
-        options: dict[str, Any] = {"address": "local" if local else self._ray_settings.address}
-        if local:
-            options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for tries_left in reversed(range(START_TRIES)):
-            try:
-                self._ray.init(log_to_driver=False, logging_level="ERROR", **options)
-                self._check_gpus(local=local)
-                return
-            except InputError:
-                raise
-            # Ray's start raises bare Exceptions, so nothing narrower can be caught.
-            except Exception as error:
-                self._ray.shutdown()
-                if not tries_left:
-                    where = "on this machine" if local else f"at {self._ray_settings.address}"
-                    raise RunFailed(f"Ray could not be started {where}: {first_line(error)}") from error
-            finally:
-                # Ray replaces the SIGTERM handler with its own, which would end the driver without a flush.
-                if threading.current_thread() is threading.main_thread():
-                    for number, handler in handlers.items():
-                        signal.signal(number, handler)
-
-    def _check_gpus(self, *, local: bool) -> None:
-        """Check that this machine has enough GPUs: an actor that asks for more would wait forever."""
-        wanted, there = self._count * self._ray_settings.gpus_per_replica, self._ray.cluster_resources().get("GPU", 0)
-        if local and wanted > there:
-            self._ray.shutdown()
-            raise InputError(
-                f"spec.replicas.count {self._count} with tensorParallelSize {self._ray_settings.gpus_per_replica} "
-                f"needs {wanted} GPUs, this machine has {there:g}; set fewer replicas or a smaller tensorParallelSize"
-            )
 
     @property
     def size(self) -> int:

@@ -14,7 +14,7 @@ from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.run import REPAIRS, run
 from evalrun_runner.errors import Interrupted, LedgerCorrupt
 from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent
-from evalrun_runner.fleet.ray_fleet import RaySettings
+from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.ledger import layout
 from evalrun_runner.replica.settings import ReplicaSettings
 from evalrun_runner.store.base import ObjectStore
