@@ -1,4 +1,4 @@
-"""The commands, as a table of contents; what they do lies beside this file."""
+"""Commands of the command line, as a table of contents; ``commands`` implements them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands do."""
+"""Implementation of the commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GATE_FAILED, GATE_INCONCLUSIVE = 3, 4
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """The options of ``evalrun run``."""
+    """Options of ``evalrun run``."""
 
     output: str | None
     settings: tuple[str, ...]
@@ -84,7 +84,7 @@ def exit_code(result: RunResult) -> int:
 
 
 def validate(files: Sequence[str], settings: Sequence[str], *, cluster: bool) -> int:
-    """Check files; says of each what is wrong. Returns the exit code."""
+    """Check files, print what is wrong with each, and return the exit code."""
     code = 0
     for file in files:
         try:
@@ -116,7 +116,7 @@ def results(uri: str, *, json_output: bool) -> None:
 
 
 def tasks(pattern: str, source: Path | None) -> int:
-    """List benchmarks; returns 2 if there is none that fits."""
+    """List benchmarks; return 2 if none matches."""
     from evalrun_runner.benchmarks.listing import list_tasks
 
     found = 0
@@ -129,7 +129,7 @@ def tasks(pattern: str, source: Path | None) -> int:
 
 
 def fetch(uri: str, output: Path, revision: str | None, digest: str | None) -> None:
-    """Bring a model to a folder."""
+    """Copy a model to a folder."""
     from evalrun_runner.models.copy import copy_model
     from evalrun_runner.models.types import ModelSource
     from evalrun_runner.store.s3 import S3Settings

@@ -32,7 +32,7 @@ from evalrun_runner.dispatch.policy import Departure
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """The numbers that restarts are decided by."""
+    """Numbers that decisions on restarts depend on."""
 
     most_failures: int = 5
     """Failures in a row, and failed starts altogether, that are met with another replica."""
@@ -61,7 +61,7 @@ class GiveUp:
     """End the run."""
 
     message: str
-    """Why, for people."""
+    """Reason in words for people."""
 
 
 RestartDecision = Replace | StopReplacing | GiveUp

@@ -1,4 +1,4 @@
-"""A driver from its parts: what a run needs is composed here, once, and nowhere else.
+"""Assembly of a driver from its parts; only this module composes what a run needs.
 
 Every part is given what it needs when it is made. Tests and benchmarks give other ``Adapters`` and patch nothing.
 """
@@ -46,17 +46,17 @@ class DriverOptions:
     cancellation: Cancellation = field(default_factory=Cancellation)
     """The request to stop, from whoever started the process."""
     ray_address: str | None = None
-    """Where the cluster's Ray is; None starts one on this machine."""
+    """Address of the cluster's Ray; None starts one on this machine."""
     policy: DispatchPolicy = field(default_factory=DispatchPolicy)
     store_patience: float = 600.0
-    """Seconds for which the store may refuse in mid-run before the run fails."""
+    """Maximum time in seconds for which the store may refuse during the run before the run fails."""
     item_deadline: float = 1800.0
-    """Seconds in the engine after which an item is given up as failed."""
+    """Maximum time of an item in the engine, in seconds; then it is failed."""
     host: Host = field(default_factory=Host)
 
 
 class FleetFactory(Protocol):
-    """Starts replicas."""
+    """Function that starts replicas."""
 
     def __call__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> Fleet:
         """Start ``count`` replicas, or follow a cluster's nodes; ``writer`` prefixes their names."""
@@ -81,7 +81,7 @@ class PreparedRun:
     benchmarks: LoadedBenchmarks
     chat: ChatTemplate | None
     earlier: EarlierRun | None
-    """The run that this one goes on from, if any."""
+    """Earlier run that this one resumes from, if any."""
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from evalrun_runner.fleet.protocol import Answered, Departed, Fleet, FleetEvent,
 from evalrun_runner.records.messages import Order, Report
 
 POLL_SECONDS = 0.1
-"""How long a turn waits for replicas to say something."""
+"""Maximum time in seconds that a turn waits for reports."""
 REPORT_SECONDS = 0.5
-"""How long a replica may wait with a report that brings no news."""
+"""Maximum time in seconds that a replica may delay a report without news."""
 
 
 @dataclass
@@ -38,9 +38,9 @@ class Exchange:
     clock: Callable[[], float] = time.monotonic
     fleet: Fleet | None = None
     ready: set[str] = field(default_factory=set)
-    """Replicas that have joined and not left."""
+    """Number of replicas that have joined and not departed."""
     facts: dict[str, dict[str, object]] = field(default_factory=dict)
-    """What each replica said of itself when it joined."""
+    """Facts that each replica reported when it joined."""
     was_ready: bool = False
     """Whether a replica was ever ready."""
     _resting: set[str] = field(default_factory=set)
@@ -48,7 +48,7 @@ class Exchange:
 
     @property
     def size(self) -> int:
-        """Replicas that were started and have not left, ready or not."""
+        """Number of started replicas that have not departed, ready or not."""
         return 0 if self.fleet is None else self.fleet.size
 
     @property
@@ -70,7 +70,7 @@ class Exchange:
         self._resting.clear()
 
     def answer(self) -> None:
-        """Take in what the replicas did, waiting a moment for something, and answer each with an order."""
+        """Process the replicas' events, waiting briefly for the first one, and answer each replica with an order."""
         for event in self.poll():
             self._handle(event)
 
@@ -93,7 +93,7 @@ class Exchange:
         self.reporter.telemetry.ended(self.clock())
 
     def poll(self) -> list[FleetEvent]:
-        """Return what happened in the fleet, waiting a moment for something."""
+        """Return new events of the fleet, waiting briefly for the first one."""
         return list(self._present.poll(POLL_SECONDS))
 
     def send(self, replica: str, order: Order, wait: float) -> None:
@@ -101,7 +101,7 @@ class Exchange:
         self._present.send(replica, order, wait)
 
     def report(self, replica: str, report: Report) -> Order:
-        """Take a report in; return what the replica is to do next."""
+        """Process a report, and return the replica's next order."""
         self.reporter.telemetry.answered(replica, report)
         return self.dispatcher.report(replica, report, self.clock())
 

@@ -8,7 +8,7 @@ from evalrun_runner.fleet.protocol import Answered, Departed, Joined, Refused
 from evalrun_runner.records.messages import Order
 
 FLUSH_SECONDS = 30.0
-"""For replicas to commit what is complete."""
+"""Maximum time for replicas to commit what is complete, in seconds."""
 
 
 class Flush:

@@ -20,7 +20,7 @@ from evalrun_runner.records.plan import Chunk
 
 
 class PlanSource(Protocol):
-    """Where planned chunks come from, while replicas work already."""
+    """Source of planned chunks, used while replicas already work."""
 
     def take(self) -> Sequence[Planned]:
         """Return what was planned since the last call, without waiting. Raises what stopped the planning."""
@@ -40,7 +40,7 @@ class Loop:
     checks: Sequence[Callable[[], None]] = ()
     """Called in every turn. Each raises what ends the run from outside: another driver leads, the cluster is gone."""
     _flush: Flush | None = None
-    """Set once the run ends early."""
+    """Flush in progress, once the run ends early."""
 
     def run(self) -> None:
         """Step until every chunk is committed. Raises what ``step`` raises.

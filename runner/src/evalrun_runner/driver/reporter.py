@@ -18,7 +18,7 @@ WAITING = "waiting for replicas"
 
 @dataclass
 class Reporter:
-    """Builds views of a run from the dispatcher and the telemetry. No decision depends on it."""
+    """Builder of views of a run from the dispatcher and the telemetry. No decision depends on it."""
 
     watcher: Watcher
     telemetry: RunTelemetry = field(default_factory=RunTelemetry)
@@ -32,7 +32,7 @@ class Reporter:
     _next_view: float = 0.0
 
     def log(self, line: str) -> None:
-        """Report something that a person would want to know."""
+        """Report an event that matters to people."""
         self.watcher.log(line)
 
     def is_due(self, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""A replica from its settings: which parts it consists of in production, and which of them can be exchanged."""
+"""Assembly of a replica from its settings: its parts in production, each of which can be replaced."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a replica is made of; the defaults are those of production."""
+    """Parts of a replica, by default those of production."""
 
     open_store: Callable[[StoreSpec], ObjectStore] = open_store
     scoring: Callable[[Mapping[str, TaskRecipe]], Scoring] = ScoringProcess

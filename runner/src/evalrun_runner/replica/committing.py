@@ -1,4 +1,4 @@
-"""Completed chunks to parts: score, encode, write."""
+"""Committing of completed chunks as parts: score, encode, write."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from evalrun_runner.replica.work import ChunkWork
 
 
 class Scoring(Protocol):
-    """What scores a chunk; used by the committer's thread alone."""
+    """Scorer of chunks, used only by the committer's thread."""
 
     def start(self) -> None:
         """Prepare for the first chunk, while the engine loads. Raises ``RunFailed``."""
 
     def score(self, task: str, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[ItemResult]:
-        """Score items; returns one row for each. Raises ``RunFailed``, ``InputError``."""
+        """Score items, and return one row per item. Raises ``RunFailed``, ``InputError``."""
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free its resources."""
 
 
 class Committer:
-    """One thread that scores and commits, so that neither holds up the engine."""
+    """Thread that scores and commits, so that neither delays the engine."""
 
     def __init__(self, ledger: Ledger, scoring: Scoring, *, writer: Writer) -> None:
         self._ledger = ledger
@@ -48,7 +48,7 @@ class Committer:
         self._thread.start()
 
     def put(self, work: ChunkWork) -> None:
-        """Take a completed chunk; any thread may call."""
+        """Queue a completed chunk; thread-safe."""
         self._queue.put(work)
 
     def close(self, grace: float) -> None:
@@ -91,7 +91,7 @@ class Committer:
         )
 
     def _rows(self, work: ChunkWork) -> list[ItemResult]:
-        """Score the part's rows; those of an earlier run are not scored again."""
+        """Score the part's rows, except those of an earlier run, which have scores already."""
         new = [row for row in range(len(work.items)) if row not in work.carried]
         items, outcomes = [work.items[row] for row in new], [work.outcomes[row] for row in new]
         scored = dict(zip(new, self._scoring.score(work.lease.chunk.task, items, outcomes), strict=True))

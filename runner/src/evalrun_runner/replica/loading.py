@@ -1,4 +1,4 @@
-"""The engine of a replica: bring the model to this machine, load it, and prepare the intake for its requests."""
+"""Loading of a replica's engine: fetch the model to this machine, load it, and prepare the intake."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from evalrun_runner.replica.settings import ReplicaSettings
 
 
 class ConfiguredEngine(Engine, Protocol):
-    """An engine that says what it was started with."""
+    """Engine that records the arguments that it was started with."""
 
     arguments: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Libraries:
-    """What loading an engine uses of this machine and of other libraries; the defaults are those of production."""
+    """Functions of this machine and of libraries that loading an engine uses, by default those of production."""
 
     vllm: Callable[[VllmSettings], ConfiguredEngine] = VllmEngine
     tokenizer: Callable[[Path], Tokenizer] = load_tokenizer
@@ -42,19 +42,19 @@ class Libraries:
 
 @dataclass(frozen=True, slots=True)
 class LoadedEngine:
-    """An engine and what belongs to it."""
+    """Loaded engine with its pump and intake."""
 
     engine: Engine
     pump: Pump
-    """Drives the engine."""
+    """Driver of the engine."""
     intake: Intake
-    """Makes the requests in the engine's forms."""
+    """Intake that plans calls for the engine."""
     facts: Mapping[str, object]
-    """For the provenance."""
+    """Facts about the engine for the provenance."""
 
 
 class EngineLoader:
-    """Loads the engine that the settings name."""
+    """Loader of the engine that the settings name."""
 
     def __init__(self, settings: ReplicaSettings, ledger: Ledger, libraries: Libraries) -> None:
         self._settings = settings
@@ -67,7 +67,7 @@ class EngineLoader:
             os.environ.update(prepare_environment(self._settings.engine, self._libraries.cpus()))
 
     def load(self) -> LoadedEngine:
-        """Bring the model and load the engine, in the thread that will drive it. Raises ``EvalRunError``."""
+        """Fetch the model and load the engine, in the thread that will drive it. Raises ``EvalRunError``."""
         facts: dict[str, object] = {}
         engine, codec = self._engine(facts)
         settings = self._settings

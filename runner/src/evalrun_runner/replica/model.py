@@ -18,14 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 class Fetch(Protocol):
-    """Brings a model to this machine, as ``models.fetch_model`` does."""
+    """Function that fetches a model to this machine, as ``models.fetch_model``."""
 
     def __call__(self, source: ModelSource, cache: Path, *, progress: ProgressCallback) -> LocalModel:
         """Fetch the model, complete and verified."""
 
 
 def bring_model(source: ModelSource, cache_dir: str | None, fetch: Fetch = fetch_model) -> LocalModel:
-    """Bring the model here, whole and verified; from then on this process asks no hub.
+    """Fetch the model, complete and verified, and never contact the hub from this process afterwards.
 
     Raises:
         InputError: The model itself is wrong.

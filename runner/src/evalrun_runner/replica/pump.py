@@ -15,7 +15,7 @@ from evalrun_runner.replica.work import ChunkWork, ItemWork
 
 
 class Pump:
-    """Keeps the engine busy with the items of the chunks given to it.
+    """Pump that keeps the engine busy with the items of its chunks.
 
     ``backlog``: how many calls may wait inside the engine beyond those it batches, so that a slot that becomes free is
     filled in the same step. ``item_deadline``: seconds after which an item in the engine is given up as failed.
@@ -38,12 +38,12 @@ class Pump:
 
     @property
     def engine_stats(self) -> EngineStats:
-        """What the engine says of itself; any thread may ask."""
+        """State and counters of the engine; thread-safe."""
         return self._engine.stats()
 
     @property
     def latencies(self) -> Latencies:
-        """How long answered calls took; any thread may ask."""
+        """Latencies of answered calls; thread-safe."""
         return Latencies(tuple(self._answered), self._answer_seconds)
 
     @property
@@ -53,25 +53,25 @@ class Pump:
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to do at all."""
+        """Whether there is no work at all."""
         return not self._running and not self._waiting
 
     @property
     def waiting_items(self) -> int:
-        """Items not yet in the engine."""
+        """Number of items that the engine has not received yet."""
         return len(self._waiting)
 
     @property
     def running_items(self) -> int:
-        """Items in the engine."""
+        """Number of items in the engine."""
         return len(self._items)
 
     def put(self, work: ChunkWork, item: ItemWork) -> None:
-        """Take an item in."""
+        """Queue an item."""
         self._waiting.append((work, item))
 
     def drop(self, lease: int) -> None:
-        """Forget a lease's items: another replica has committed its chunk, or it is given back."""
+        """Drop a lease's items, because another replica has committed its chunk or it is returned."""
         self._waiting = deque(entry for entry in self._waiting if entry[0].lease.id != lease)
         for item in [item for item, work in self._items.items() if work.lease.id == lease]:
             self._abort(item)

@@ -1,4 +1,4 @@
-"""A replica as the driver sees it: ``load``, then ``exchange`` until done. Knows nothing of Ray.
+"""Replica as the driver sees it: ``load``, then ``exchange`` until done. Does not depend on Ray.
 
 Threads and queues only: what happens is told to ``ReplicaState``, and the actions that it returns are carried out.
 """
@@ -43,7 +43,7 @@ from evalrun_runner.store.patient import PatientStore
 
 
 class Replica:
-    """Runs leases on one engine.
+    """Replica that runs leases on one engine.
 
     Its threads: the *caller* (``load``, then one ``exchange`` at a time), whoever calls ``drain``, *engine*, *intake*,
     and *commit*, which is the committer's own. The note under each field says who may touch it.
@@ -59,7 +59,7 @@ class Replica:
         store: PatientStore,
     ) -> None:
         self.name = name
-        """Any thread; never written again."""
+        """Read by any thread; never written again."""
         self._changed = threading.Condition()
         """Guards the next three; notified after every event."""
         self._state = state
@@ -68,9 +68,9 @@ class Replica:
         """Opened chunks by lease. Any thread, under the lock; what is in a work is the thread's that has it: intake's,
         then the engine's, then the committer's."""
         self._jobs: list[Callable[[Pump], None]] = []
-        """What the engine's thread is to do with its pump. Any thread, under the lock."""
+        """Jobs for the engine's thread with its pump. Any thread, under the lock."""
         self._leases: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
-        """To be opened; None ends the intake. Any thread puts, intake's gets."""
+        """Leases to open; None ends the intake. Any thread puts, the intake's thread gets."""
         self._pump: Pump | None = None
         """Written once by the engine's thread, which alone drives it; any thread reads its counters."""
         self._facts: dict[str, object] = {}
@@ -163,7 +163,7 @@ class Replica:
     # -- threads -----------------------------------------------------------------------------------------------------
 
     def _start(self, body: Callable[[], None], name: str) -> None:
-        """Start a thread that never dies in silence."""
+        """Start a thread whose death is always reported."""
 
         def run() -> None:
             try:
@@ -193,7 +193,7 @@ class Replica:
         self._stop(loaded)
 
     def _next_jobs(self, pump: Pump) -> list[Callable[[Pump], None]] | None:
-        """Take over what is to be done, sleeping while there is nothing; None: leave."""
+        """Take over the pending jobs, sleeping while there are none; None means to leave."""
         with self._changed:
             if pump.idle:
                 self._changed.wait_for(lambda: self._jobs or self._state.leaving)

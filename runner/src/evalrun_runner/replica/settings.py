@@ -1,4 +1,4 @@
-"""What a replica is told at its start."""
+"""Settings of a replica."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSettings:
-    """Everything a replica needs; picklable."""
+    """Everything that a replica needs at its start; picklable."""
 
     store: StoreSpec
     engine: VllmSettings | MockSettings
     recipes: Mapping[str, TaskRecipe]
     seed: int
     model: ModelSource | None = None
-    """What is brought to this machine for the engine; None: it is where the engine's settings say, or not needed."""
+    """Model to fetch for the engine; None if it is at the path in the engine's settings, or not needed."""
     cache_dir: str | None = None
-    """Where to; None: this machine's own cache."""
+    """Directory to fetch the model to; None for this machine's own cache."""
     fast: bool = True
-    """``numerics: fast``; False uses lm-eval's own requests."""
+    """Whether ``numerics`` is ``fast``; False uses lm-eval's own requests."""
     carried: bool = False
-    """The run goes on from an earlier one: of some chunks a part of the items is there."""
+    """Whether the run resumes from an earlier one, which may provide some items of a chunk."""
     item_deadline: float = 1800.0
-    """Seconds in the engine after which an item is given up."""
+    """Maximum time of an item in the engine, in seconds; then it fails."""
     store_patience: float = 600.0
-    """Seconds for which the store may refuse before the run fails."""
+    """Maximum time in seconds for which the store may refuse before the run fails."""
