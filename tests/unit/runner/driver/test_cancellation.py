@@ -31,7 +31,7 @@ def test_inside_the_graceful_block_the_run_stops_by_itself() -> None:
     assert cancellation.requested, "a request stays"
 
 
-def test_a_block_that_fails_is_left_too() -> None:
+def test_the_block_also_ends_on_an_error() -> None:
     cancellation = Cancellation()
 
     def fails() -> None:

@@ -48,7 +48,7 @@ class Scene:
         return finish.verify({"t": tuple(self.chunks)}, self.ledger)
 
 
-def test_every_item_is_counted_once_and_a_few_errors_are_told() -> None:
+def test_every_item_is_counted_once_and_a_few_errors_are_reported() -> None:
     scene = Scene()
     scene.commit(OK, OK, FAILED)
     scene.commit(QUARANTINED, OK)
@@ -63,7 +63,7 @@ def test_every_item_is_counted_once_and_a_few_errors_are_told() -> None:
     )
 
 
-def test_parts_that_are_missing_damaged_or_another_chunks_are_named() -> None:
+def test_missing_damaged_and_foreign_parts_are_named() -> None:
     scene = Scene()
     sound, missing, damaged, others = (scene.commit(OK) for _ in range(4))
     scene.store.delete(layout.part(*missing.id))
@@ -73,14 +73,14 @@ def test_parts_that_are_missing_damaged_or_another_chunks_are_named() -> None:
     assert scene.verify().damaged == (missing, damaged, others)
 
 
-def test_a_part_with_too_few_rows_is_no_part() -> None:
+def test_a_part_with_too_few_rows_is_refused() -> None:
     scene = Scene()
     chunk = scene.commit(OK, OK)
     scene.chunks = [replace(chunk, items=3)]
     assert scene.verify().damaged == tuple(scene.chunks)
 
 
-def test_an_account_that_does_not_add_up_ends_the_run() -> None:
+def test_counts_that_do_not_add_up_end_the_run() -> None:
     scene = Scene()
     scene.commit(OK, OK)
 
@@ -93,7 +93,7 @@ def test_an_account_that_does_not_add_up_ends_the_run() -> None:
         finish.verify({"t": tuple(scene.chunks)}, cast(Ledger, Forgetful()))
 
 
-def test_reads_go_ahead_and_come_in_order() -> None:
+def test_parts_are_read_ahead_and_returned_in_order() -> None:
     assert list(finish.in_order(range(1000), lambda n: n * n)) == [n * n for n in range(1000)]
 
     def read(number: int) -> int:
@@ -135,7 +135,7 @@ def test_scores_are_the_numbers_of_results_json() -> None:
     }
 
 
-def test_scores_of_tasks_and_groups_say_where_less_is_better() -> None:
+def test_scores_of_tasks_and_groups_state_if_lower_is_better() -> None:
     ppl = {"perplexity,none": 7.5, "acc,none": 0.5, "loss,strict": 2.0}
     results = make_results(
         {
@@ -151,7 +151,7 @@ def test_scores_of_tasks_and_groups_say_where_less_is_better() -> None:
     assert {one.lower_is_better for one in written.scores_in(results)} == {True, None}
 
 
-def test_results_without_complete_or_of_another_hand_are_not_read(tmp_path: Path) -> None:
+def test_results_without_complete_or_from_another_driver_are_not_read(tmp_path: Path) -> None:
     scene = Scene(DirectoryStore(tmp_path))
     here = RunLocation(uri=tmp_path.as_uri())
     with pytest.raises(ObjectMissing):

@@ -93,7 +93,7 @@ def test_a_baseline_and_a_bound_must_both_hold() -> None:
 
 
 @pytest.mark.parametrize("lost", [{"failed": 1}, {"quarantined": 2}])
-def test_lost_items_make_it_inconclusive_here_and_in_the_baseline(lost: dict[str, Any]) -> None:
+def test_lost_items_here_or_in_the_baseline_make_a_gate_inconclusive(lost: dict[str, Any]) -> None:
     for gate in ({"min": 0.1}, {"max": 0.1}, AGAINST):
         result = verdict(gate, results(0.5, **lost), results(0.5))
         assert (result.verdict, result.reason) == (INCONCLUSIVE, Reason.INCONCLUSIVE)
@@ -103,13 +103,13 @@ def test_lost_items_make_it_inconclusive_here_and_in_the_baseline(lost: dict[str
     assert "in the baseline" in result.message
 
 
-def test_a_group_lacks_what_its_tasks_lack() -> None:
+def test_a_group_lacks_the_items_that_its_tasks_lack() -> None:
     assert verdict({"task": "g", "min": 0.7}, results()).verdict is PASSED
     assert verdict({"task": "g", "min": 0.7}, results(failed=1)).verdict is INCONCLUSIVE
     assert verdict({"task": "u", "min": 0.7}, results(failed=1)).verdict is PASSED
 
 
-def test_reasons_say_what_there_is_instead() -> None:
+def test_reasons_name_the_alternatives() -> None:
     missing = verdict({"metric": "f1", "min": 0.1}, results())
     assert (missing.reason, missing.message) == (
         Reason.SCORE_MISSING,

@@ -248,7 +248,7 @@ def test_leases_returned_by_a_drained_replica_are_run_by_another_and_count_as_no
     assert not any(replica == "r0" for replica, _ in scene.script.sent[3:]), "it is asked nothing more"
 
 
-def test_a_run_without_replicas_waits_and_says_so() -> None:
+def test_a_run_without_replicas_waits_and_reports_it() -> None:
     """Nodes leave one after the other and return after a long time, which counts as no failure."""
     left: list[str] = []
 
@@ -309,7 +309,7 @@ def test_replicas_that_die_in_a_row_end_the_run() -> None:
     assert "before it was ready" in scene.watched.lines[0]
 
 
-def test_a_replica_that_never_starts_is_given_up_and_the_run_goes_on_with_the_others() -> None:
+def test_a_replica_that_never_starts_is_given_up_and_the_run_continues_with_others() -> None:
     def does(replica: str, order: Order) -> Report | FleetEvent:
         # The one that works leaves once, long after the last try to start another: it is replaced all the same.
         if replica == "r0" and scene.clock.now > 1_000:
@@ -325,7 +325,7 @@ def test_a_replica_that_never_starts_is_given_up_and_the_run_goes_on_with_the_ot
     assert scene.dispatcher.counts == ItemCounts(ok=30)
 
 
-def test_a_replacement_waits_longer_each_time() -> None:
+def test_waits_before_replacements_grow() -> None:
     at: list[float] = []
 
     def does(replica: str, order: Order) -> FleetEvent:
@@ -389,7 +389,7 @@ def test_a_superseded_driver_leaves() -> None:
 
 
 @pytest.mark.parametrize(("failed", "gives_up"), [(6, True), (5, False)])
-def test_a_run_that_mostly_fails_is_given_up_early(failed: int, gives_up: bool) -> None:
+def test_a_run_with_too_many_failures_is_given_up_early(failed: int, gives_up: bool) -> None:
     def does(replica: str, order: Order) -> Report:
         (first, *_) = (*order.leases, None)
         mine = () if first is None else (committed(first, ok=ITEMS - failed, failed=failed),)
@@ -404,7 +404,7 @@ def test_a_run_that_mostly_fails_is_given_up_early(failed: int, gives_up: bool) 
         assert scene.dispatcher.over_cap
 
 
-def test_a_run_with_failures_within_its_cap_goes_on() -> None:
+def test_a_run_with_failures_within_its_cap_continues() -> None:
     scene = Scene(
         lambda replica, order: Report(committed=tuple(committed(x, failed=ITEMS) for x in order.leases), wants=1),
         chunks=8,
@@ -447,7 +447,7 @@ class TestStop:
             scene.loop.run()
         assert scene.clock.now < 100 + 5
 
-    def test_a_silent_replica_is_waited_for_until_the_flush_is_over(self) -> None:
+    def test_a_flush_waits_for_a_silent_replica_until_its_time_is_over(self) -> None:
         def does(replica: str, order: Order) -> Report | None:
             scene.cancellation.request()
             return None if order.done else Report(wants=1)
@@ -466,7 +466,7 @@ class TestStop:
             scene.loop.run()
 
 
-def test_trouble_with_the_store_is_shown_while_any_replica_has_it() -> None:
+def test_problems_of_the_store_are_shown_while_any_replica_has_them() -> None:
     reports = 0
 
     def does(replica: str, order: Order) -> Report:
@@ -552,7 +552,7 @@ class TestTelemetry:
         r0, r1, r2 = POLL_SECONDS, whole - POLL_SECONDS, whole - 3 * POLL_SECONDS
         assert telemetry.ready_seconds == pytest.approx(r0 + r1 + r2)
 
-    def test_a_drained_replica_has_left(self) -> None:
+    def test_a_drained_replica_counts_as_departed(self) -> None:
         def does(replica: str, order: Order) -> Report | FleetEvent:
             if replica == "r0" and order.leases:
                 return Report(returned=tuple(lease.id for lease in order.leases), leaving=True, tokens=4)
@@ -566,7 +566,7 @@ class TestTelemetry:
         assert telemetry.slots[0].tokens == 4
         assert telemetry.ready == 1
 
-    def test_a_run_that_ends_in_an_error_shows_how_far_it_came(self) -> None:
+    def test_a_run_that_ends_in_an_error_shows_its_progress(self) -> None:
         scene = Scene(lambda replica, order: Report())
         scene.leads.lost = Superseded("epoch 2")
         with pytest.raises(Superseded):

@@ -46,7 +46,7 @@ def test_a_run_ends_with_its_results_and_the_next_driver_finds_it_complete(suite
     assert (again.phase, again.counts, again.work.kept) == (Phase.SUCCEEDED, result.counts, ITEMS)
 
 
-def test_a_run_that_is_stopped_commits_what_is_complete_and_goes_on_from_there(suite: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_commits_complete_chunks_and_resumes_from_there(suite: Path, tmp_path: Path) -> None:
     config, cancellation = config_of(suite, tmp_path / "output"), Cancellation()
 
     class Stops(OneReplica):
@@ -89,7 +89,7 @@ class TestDamagedParts:
 
         return Adapters(open_store=open_store, start_fleet=OneReplica)
 
-    def test_they_are_set_aside_and_redone_by_the_replicas_that_are_there(self, suite: Path, tmp_path: Path) -> None:
+    def test_damaged_parts_are_set_aside_and_redone_by_the_present_replicas(self, suite: Path, tmp_path: Path) -> None:
         watching = Watching()
         result = run(config_of(suite, tmp_path / "output"), DriverOptions(), watching, self.adapters([None]))
         assert (result.phase, result.counts.ok) == (Phase.SUCCEEDED, ITEMS)
@@ -97,7 +97,7 @@ class TestDamagedParts:
         assert watching.lines.count("starting 1 mock replicas on CPU") == 1
         assert list((tmp_path / "output" / layout.CORRUPT).rglob("*.parquet"))
 
-    def test_a_store_that_damages_them_each_time_ends_the_run(self, suite: Path, tmp_path: Path) -> None:
+    def test_a_store_that_keeps_damaging_parts_ends_the_run(self, suite: Path, tmp_path: Path) -> None:
         watching = Watching()
         with pytest.raises(LedgerCorrupt, match="are damaged again each time they are redone"):
             run(config_of(suite, tmp_path / "output"), DriverOptions(), watching, self.adapters([None] * 1000))

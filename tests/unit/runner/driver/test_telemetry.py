@@ -237,7 +237,7 @@ def test_whatever_happens_totals_never_fall_and_equal_what_was_committed(steps: 
     assert sum(together.latencies.buckets) == 2 * model.done
 
 
-def test_a_replacement_takes_the_smallest_free_place_and_goes_on_with_its_counters() -> None:
+def test_a_replacement_takes_the_smallest_free_slot_and_continues_its_counters() -> None:
     scene = Scene()
     for name in ("a", "b", "c"):
         scene.join(name)
@@ -280,7 +280,7 @@ def test_a_departure_counts_only_while_there_is_work() -> None:
     }
 
 
-def test_what_is_kept_counts_in_scores_alone() -> None:
+def test_reused_parts_count_only_in_scores() -> None:
     scene = Scene()
     scene.telemetry.kept({"task0": {ACC: MeanTally(4, 3.0, 3.0)}, "task1": {}})
     scene.report("a", committed=(commit(2),))
@@ -289,7 +289,7 @@ def test_what_is_kept_counts_in_scores_alone() -> None:
     assert (snapshot.chunks, snapshot.items.total) == (1, 3)
 
 
-def test_a_snapshot_is_of_its_moment() -> None:
+def test_a_snapshot_does_not_change_later() -> None:
     scene = Scene()
     scene.join("a")
     scene.report("a", tokens=5, telemetry=told(5), committed=(commit(0),))
@@ -302,7 +302,7 @@ def test_a_snapshot_is_of_its_moment() -> None:
     assert (growing(before), dict(before.scores), before.occupied_slots) == kept
 
 
-def test_time_goes_on_after_a_snapshot_while_replicas_are_there() -> None:
+def test_time_passes_after_a_snapshot_while_replicas_are_present() -> None:
     telemetry = RunTelemetry()
     telemetry.count(2, 1, 10.0)
     snapshot = telemetry.snapshot(14.0, NOTHING, {})
@@ -322,7 +322,7 @@ def test_a_bound_is_within_its_bucket(seconds: float, bucket: int) -> None:
     assert [*telemetry.snapshot(0.0, NOTHING, {}).commits.buckets].index(1) == bucket
 
 
-def test_what_was_never_told_adds_nothing() -> None:
+def test_unreported_telemetry_adds_nothing() -> None:
     assert total(()) == Telemetry()
     assert total((told(3), Telemetry())) == total((told(3),)) == total((Telemetry(), told(3)))
     more = Telemetry(store=StoreStats({"put": 1}))

@@ -80,7 +80,9 @@ def load(store: MemoryStore) -> Iterator[Load]:
         replica.exchange(Order(done=True), 0.0)
 
 
-def test_it_loads_what_it_brought_and_says_what_that_is(load: Load, store: MemoryStore, tmp_path: Path) -> None:
+def test_a_replica_loads_the_model_that_it_fetched_and_reports_its_digest(
+    load: Load, store: MemoryStore, tmp_path: Path
+) -> None:
     directory = write_files(tmp_path / "model", model_content())
     facts = load(inspect_model(ModelSource(directory.as_uri()), tmp_path / "driver").source)
     assert Vllm.given == replace(ENGINE, model=directory)
@@ -90,14 +92,14 @@ def test_it_loads_what_it_brought_and_says_what_that_is(load: Load, store: Memor
     assert (tmp_path / "cache" / "evalrun" / "digests").is_dir()
 
 
-def test_the_environment_is_set_where_it_runs_and_the_hub_is_asked_no_more(load: Load, tmp_path: Path) -> None:
+def test_the_environment_is_set_and_the_hub_is_not_contacted_any_more(load: Load, tmp_path: Path) -> None:
     load(ModelSource(write_files(tmp_path / "model", model_content()).as_uri()))
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     assert huggingface_hub.constants.is_offline_mode()
 
 
-def test_one_that_has_another_model_is_refused(load: Load, store: MemoryStore, tmp_path: Path) -> None:
+def test_a_replica_with_another_model_is_refused(load: Load, store: MemoryStore, tmp_path: Path) -> None:
     first = write_files(tmp_path / "first", model_content(seed=1))
     other = write_files(tmp_path / "other", model_content(seed=2))
     load(ModelSource(first.as_uri()))
@@ -108,7 +110,7 @@ def test_one_that_has_another_model_is_refused(load: Load, store: MemoryStore, t
     assert Ledger(store).claimed_model() == model_digest(first)
 
 
-def test_a_model_that_is_not_the_one_the_run_names_is_refused(load: Load, store: MemoryStore, tmp_path: Path) -> None:
+def test_a_model_other_than_the_runs_is_refused(load: Load, store: MemoryStore, tmp_path: Path) -> None:
     directory = write_files(tmp_path / "model", model_content())
     with pytest.raises(InputError, match=f"expected sha256:{'0' * 64}") as no:
         load(ModelSource(directory.as_uri(), digest=f"sha256:{'0' * 64}"))
@@ -116,7 +118,7 @@ def test_a_model_that_is_not_the_one_the_run_names_is_refused(load: Load, store:
     assert Ledger(store).claimed_model() is None
 
 
-def test_trouble_on_the_way_is_no_refusal_so_that_a_replacement_may_mend_it(
+def test_a_failed_download_is_not_a_refusal_so_that_a_replacement_may_succeed(
     load: Load,
 ) -> None:
     def away(*_: object, **__: object) -> LocalModel:
@@ -127,7 +129,7 @@ def test_trouble_on_the_way_is_no_refusal_so_that_a_replacement_may_mend_it(
     assert not isinstance(gone.value, StoreError)
 
 
-def test_what_the_engine_refuses_for_no_reason_of_its_own_is_the_models(load: Load, tmp_path: Path) -> None:
+def test_an_engines_refusal_without_its_own_reason_is_due_to_the_model(load: Load, tmp_path: Path) -> None:
     def refuse(_path: Path) -> Tokenizer:
         raise InputError("the tokenizer cannot be loaded")
 

@@ -126,7 +126,7 @@ def test_the_engine_is_kept_full_and_no_fuller() -> None:
     assert work.complete
 
 
-def test_chunks_that_are_interleaved_are_returned_once_each_when_whole() -> None:
+def test_interleaved_chunks_are_returned_once_each_when_complete() -> None:
     scene = Scene()
     one, two = scene.put(1, ask("a"), ask("b")), scene.put(2, ask("c"), ask("d"))
     scene.turn()
@@ -146,7 +146,7 @@ def test_an_item_without_calls_ends_without_the_engine() -> None:
     assert (scene.engine.steps, scene.pump.idle) == (0, True)
 
 
-def test_an_item_of_which_one_call_is_refused_fails_and_takes_its_others_along() -> None:
+def test_an_item_with_a_refused_call_fails_and_drops_its_other_calls() -> None:
     scene = Scene()
     scene.engine.refused.add(tuple(b"Q:B"))
     work = scene.put(1, choose("A", "B", "C"), ask("fine"))
@@ -167,7 +167,7 @@ def test_a_chunk_of_nothing_but_refusals_is_complete() -> None:
     assert scene.pump.idle
 
 
-def test_an_item_that_takes_too_long_fails_and_the_others_go_on() -> None:
+def test_an_item_that_takes_too_long_fails_and_the_others_continue() -> None:
     scene = Scene(slots=1)
     work = scene.put(1, ask("slow"), ask("next"), ask("later"))
     scene.turn()
@@ -194,7 +194,7 @@ def test_a_deadline_completes_a_chunk() -> None:
     assert scene.pump.idle
 
 
-def test_a_dropped_lease_leaves_the_engine_and_the_line_and_others_stay() -> None:
+def test_a_dropped_lease_leaves_engine_and_queue_and_others_stay() -> None:
     scene = Scene(slots=1)
     dropped, kept = scene.put(1, choose("A", "B"), ask("waits")), scene.put(2, ask("stays"))
     scene.turn()

@@ -211,7 +211,7 @@ def test_leases_become_parts(scene: Callable[..., Scene]) -> None:
     assert last.tokens > 0
 
 
-def test_commits_tell_what_their_items_add_to_the_running_scores(scene: Callable[..., Scene]) -> None:
+def test_commits_carry_the_tallies_for_running_scores(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     nothing = here.lease(0, quarantined=dict.fromkeys(range(CHUNK_ITEMS), "poison"))
     half, none = commits(here.replica(), here.lease(1), nothing)
@@ -221,7 +221,7 @@ def test_commits_tell_what_their_items_add_to_the_running_scores(scene: Callable
     assert none.scores == {}
 
 
-def test_it_tells_of_its_engine_its_store_and_its_times(scene: Callable[..., Scene]) -> None:
+def test_a_report_contains_engine_store_and_latencies(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     replica = here.replica()
     assert replica.exchange(Order(), 0.0).telemetry.engine == EngineStats()
@@ -237,7 +237,7 @@ def test_it_tells_of_its_engine_its_store_and_its_times(scene: Callable[..., Sce
     assert replica.exchange(Order(), 0.0).telemetry.store.requests["create"] == 1
 
 
-def test_a_store_in_trouble_shows_in_what_it_tells(scene: Callable[..., Scene]) -> None:
+def test_a_failing_store_is_part_of_the_report(scene: Callable[..., Scene]) -> None:
     store = Flaky()
     here = scene(store=store)
     replica = here.replica()
@@ -249,7 +249,7 @@ def test_a_store_in_trouble_shows_in_what_it_tells(scene: Callable[..., Scene]) 
     assert last.telemetry.store.wait_seconds > 0
 
 
-def test_it_wants_less_while_it_holds_work_and_nothing_once_it_leaves(scene: Callable[..., Scene]) -> None:
+def test_a_replica_wants_less_while_it_holds_work_and_nothing_once_it_leaves(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     replica = here.replica()
     (*_, last) = reports(replica, Order((here.lease(0),)), until=lambda report: report.busy and report.wants == 71)
@@ -257,7 +257,7 @@ def test_it_wants_less_while_it_holds_work_and_nothing_once_it_leaves(scene: Cal
     assert replica.exchange(Order(done=True), 0.0).wants == 0
 
 
-def test_items_that_cannot_be_asked_fail_and_the_others_are_answered(scene: Callable[..., Scene]) -> None:
+def test_items_that_cannot_run_fail_and_the_others_are_answered(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     (committed,) = commits(here.replica(), here.lease(1))
     assert committed.counts == ItemCounts(ok=2, failed=2)
@@ -331,7 +331,7 @@ def test_an_isolated_chunk_can_be_cancelled_before_and_while_its_item_runs(scene
     assert committed.counts.total == CHUNK_ITEMS
 
 
-def test_a_cancelled_lease_is_dropped_and_the_replica_goes_on(scene: Callable[..., Scene]) -> None:
+def test_a_cancelled_lease_is_dropped_and_the_replica_continues(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     replica = here.replica()
     reports(replica, Order((here.lease(0),)), until=lambda report: report.busy)
@@ -357,7 +357,7 @@ def test_done_commits_what_is_complete_and_leaves_the_rest(scene: Callable[..., 
     assert time.monotonic() - before < 5
 
 
-def test_a_drained_replica_commits_what_is_complete_and_gives_the_rest_back(scene: Callable[..., Scene]) -> None:
+def test_a_drained_replica_commits_complete_chunks_and_returns_the_rest(scene: Callable[..., Scene]) -> None:
     here = scene("odd")
     replica = here.replica()
     # The other chunk of the two stalls for ever; the driver is waiting for a report meanwhile.
@@ -372,7 +372,7 @@ def test_a_drained_replica_commits_what_is_complete_and_gives_the_rest_back(scen
     assert list(here.ledger.committed_parts()) == [here.chunks[1].id]
 
 
-def test_a_drained_replica_whose_store_is_away_gives_everything_back(scene: Callable[..., Scene]) -> None:
+def test_a_drained_replica_without_its_store_returns_everything(scene: Callable[..., Scene]) -> None:
     store = Flaky()
     here = scene(store=store)
     replica = here.replica()
@@ -384,7 +384,7 @@ def test_a_drained_replica_whose_store_is_away_gives_everything_back(scene: Call
     assert (last.leaving, last.returned, last.committed) == (True, (100,), ())
 
 
-def test_of_two_replicas_on_one_chunk_one_wins_and_both_agree(scene: Callable[..., Scene]) -> None:
+def test_one_of_two_replicas_on_a_chunk_wins_and_both_agree(scene: Callable[..., Scene]) -> None:
     here = scene()
     replicas = [here.replica("r1"), here.replica("r2")]
     with ThreadPoolExecutor() as pool:
@@ -395,7 +395,7 @@ def test_of_two_replicas_on_one_chunk_one_wins_and_both_agree(scene: Callable[..
     assert here.ledger.read_part(here.chunks[0]).writer.replica == f"r{winner + 1}"
 
 
-def test_rows_of_an_earlier_run_are_kept_as_they_are(scene: Callable[..., Scene]) -> None:
+def test_rows_of_an_earlier_run_are_reused_unchanged(scene: Callable[..., Scene]) -> None:
     earlier = scene()
     commits(earlier.replica("old"), earlier.lease(0))
     here = scene()
@@ -412,7 +412,7 @@ def test_rows_of_an_earlier_run_are_kept_as_they_are(scene: Callable[..., Scene]
     assert [one.n for one in committed.scores.values()] == [CHUNK_ITEMS], "of those that are kept, too"
 
 
-def test_a_store_in_trouble_is_reported_and_work_goes_on(scene: Callable[..., Scene]) -> None:
+def test_a_failing_store_is_reported_and_work_continues(scene: Callable[..., Scene]) -> None:
     store = Flaky()
     here = scene(store=store)
     replica = here.replica()
@@ -428,7 +428,7 @@ def test_a_store_in_trouble_is_reported_and_work_goes_on(scene: Callable[..., Sc
     assert reports(replica, until=lambda report: report.degraded is None)
 
 
-def test_with_a_full_spool_it_wants_nothing(scene: Callable[..., Scene]) -> None:
+def test_a_replica_with_a_full_spool_wants_nothing(scene: Callable[..., Scene]) -> None:
     store = Flaky()
     here = scene(store=store, parts=replace(QUICK, policy=ReplicaPolicy(spool_chunks=2)))
     replica = here.replica()
@@ -439,7 +439,7 @@ def test_with_a_full_spool_it_wants_nothing(scene: Callable[..., Scene]) -> None
     reports(replica, until=lambda report: report.wants == 72)
 
 
-def test_when_the_stores_time_is_over_the_exchange_says_why(scene: Callable[..., Scene]) -> None:
+def test_when_the_stores_patience_is_over_the_exchange_raises_the_reason(scene: Callable[..., Scene]) -> None:
     store = Flaky()
     here = scene(store=store)
     replica = here.replica(store_patience=0.5)
@@ -456,7 +456,7 @@ def test_a_lease_that_is_not_in_the_manifest_fails_the_replica(scene: Callable[.
         reports(replica, Order((Lease(1, strange),)), until=lambda report: False)
 
 
-def test_whatever_breaks_the_committing_is_heard(scene: Callable[..., Scene]) -> None:
+def test_any_error_in_committing_is_reported(scene: Callable[..., Scene]) -> None:
     here = scene(store=Broken())
     replica = here.replica()
     with pytest.raises(RunFailed, match="r1: committing failed: ArithmeticError: cannot count"):

@@ -96,7 +96,9 @@ def said(*answers: str) -> list[Outcome]:
     return [Outcome(ItemStatus.OK, ((Response(answer, "stop", 1, 1),),)) for answer in answers]
 
 
-def test_items_that_hang_crash_or_raise_fail_alone(make: Callable[[float], ScoringProcess], items: list[Item]) -> None:
+def test_only_the_items_that_hang_crash_or_raise_fail(
+    make: Callable[[float], ScoringProcess], items: list[Item]
+) -> None:
     process = make(2.0)
     results = process.score("moody", items, said("hang", "fine", "die", "raise"))
     assert [result.outcome.status for result in results] == ["failed", "ok", "failed", "failed"]
@@ -161,7 +163,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("last", ["fine", "hang"])
-def test_it_ends_with_its_parent_whatever_it_does(leaves: dict[str, LeafTask], items: list[Item], last: str) -> None:
+def test_the_scoring_process_ends_with_its_parent_whatever_it_does(
+    leaves: dict[str, LeafTask], items: list[Item], last: str
+) -> None:
     command = [sys.executable, "-c", PARENT]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdin is not None and parent.stdout is not None

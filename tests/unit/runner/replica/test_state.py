@@ -84,7 +84,7 @@ def test_a_chunk_with_nothing_to_run_is_committed_at_once() -> None:
     assert state.wants == FULL_CREDIT
 
 
-def test_before_the_engine_is_loaded_it_wants_nothing() -> None:
+def test_a_replica_wants_nothing_before_its_engine_is_loaded() -> None:
     state = ReplicaState()
     assert not state.loaded
     assert state.wants == 0
@@ -102,7 +102,7 @@ def test_a_call_is_due_with_news_or_when_its_wait_is_over() -> None:
     assert not state.due(1e9), "it has been answered"
 
 
-def test_a_replica_that_was_fed_and_wants_more_says_so_at_once() -> None:
+def test_a_replica_that_wants_more_work_reports_immediately() -> None:
     state = loaded()
     order(state)
     assert not state.due(0.0), "the last order brought nothing: there is nothing more"
@@ -112,7 +112,7 @@ def test_a_replica_that_was_fed_and_wants_more_says_so_at_once() -> None:
     assert state.due(0.0)
 
 
-def test_with_a_full_spool_it_wants_nothing_more() -> None:
+def test_a_replica_with_a_full_spool_wants_nothing_more() -> None:
     state = loaded(ReplicaPolicy(spool_chunks=2))
     order(state, lease(1), lease(2))
     state.handle(ChunkOpened(1, ()), 0.0)
@@ -139,7 +139,7 @@ def test_a_cancelled_lease_is_dropped_wherever_it_stands() -> None:
     assert state.wants == FULL_CREDIT
 
 
-def test_what_is_cancelled_goes_before_what_is_new() -> None:
+def test_cancellations_come_before_new_leases() -> None:
     state = loaded()
     opened(state, lease(1))
     assert order(state, lease(2), cancel=(1,)) == (DropChunk(1), OpenChunk(lease(2)))
@@ -207,7 +207,7 @@ def test_a_drained_replica_returns_what_it_could_not_commit() -> None:
     assert state.held == ()
 
 
-def test_leases_that_reach_a_leaving_replica_go_back_unopened() -> None:
+def test_leases_that_reach_a_leaving_replica_are_returned_unopened() -> None:
     state = loaded()
     order(state, lease(1))
     state.handle(DrainRequested(), 0.0)
@@ -217,7 +217,7 @@ def test_leases_that_reach_a_leaving_replica_go_back_unopened() -> None:
     assert state.report(Vitals()).returned == (1, 2)
 
 
-def test_a_leaving_replica_reports_in_the_end_whatever_its_commits_do() -> None:
+def test_a_leaving_replica_sends_a_last_report_whatever_happens_to_its_commits() -> None:
     state = loaded()
     opened(state, lease(1))
     assert order(state, done=True) == (StopEngine(),)
@@ -234,7 +234,7 @@ def test_done_starts_no_announced_item() -> None:
     assert order(state) == ()
 
 
-def test_a_failure_is_due_at_once_unless_the_machine_takes_the_replica_away() -> None:
+def test_a_failure_is_reported_immediately_unless_the_replica_drains() -> None:
     state, error = loaded(), RunFailed("the store is away")
     order(state)
     state.handle(ReplicaFailed(error), 0.0)
@@ -243,7 +243,7 @@ def test_a_failure_is_due_at_once_unless_the_machine_takes_the_replica_away() ->
     assert (state.due(0.0), state.failure) == (False, None), "others will do what it held"
 
 
-def test_what_fails_while_it_leaves_is_not_raised() -> None:
+def test_errors_while_a_replica_leaves_are_not_raised() -> None:
     state = loaded()
     order(state, done=True)
     state.handle(ReplicaFailed(RunFailed("the store is away")), 0.0)
