@@ -228,8 +228,7 @@ class RunnerSide:
         clock = _Clock()
         # This is the real driver, except for preflight (already done), the store and the loaded replica.
         adapters = Adapters(
-            preflight=lambda _: replace(setting, ledger=Ledger(target)),
-            open_store=lambda _: target,
+            preflight=lambda _: replace(setting, store=target),
             start_fleet=lambda *_, **__: _OneReplica(self._replica, clock),
         )
         with _item_ends(clock):
@@ -251,8 +250,8 @@ class RunnerSide:
         config = _config(workload, self._settings, self._folder)
         return Setting(
             config=config,
-            store=StoreSpec(str(self._folder)),
-            ledger=Ledger(self._store),
+            store_spec=StoreSpec(str(self._folder)),
+            store=self._store,
             model=None,
             engine=self._settings,
             tokenizer=self._tokenizer,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
@@ -13,26 +14,28 @@ from evalrun_runner.benchmarks.load import LeafTask
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus
 
-Rows = Callable[[], Iterable[tuple[Item, ItemResult]]]
 
-
-def sample_lines(leaf: LeafTask, rows: Rows) -> Iterator[str]:
-    """Yield the lines of a leaf task's samples file in lm-eval's order, filter by filter, without line ends.
+def sample_file(leaf: LeafTask, rows: Iterable[tuple[Item, ItemResult]]) -> bytes:
+    """Make a leaf task's samples file in lm-eval's order, filter by filter.
 
     Items that are not ok have no sample: lm-eval has no such concept, and a line without metrics would break its
     readers. The parts contain these items with their errors.
 
     Args:
         leaf: The leaf task.
-        rows: Returns the task's items and results in canonical order. Called once per filter, so that nothing needs to
-            stay in memory.
+        rows: The task's items and results in canonical order; gone through once.
     """
-    for ensemble in leaf.task._filters:
-        for item, result in rows():
-            if result.outcome.status is ItemStatus.OK:
-                yield json.dumps(
-                    _sample(leaf, ensemble.name, item, result), default=handle_non_serializable, ensure_ascii=False
-                )
+    by_filter = [(ensemble.name, io.BytesIO()) for ensemble in leaf.task._filters]
+    for item, result in rows:
+        if result.outcome.status is ItemStatus.OK:
+            for name, lines in by_filter:
+                sample = _sample(leaf, name, item, result)
+                lines.write(json.dumps(sample, default=handle_non_serializable, ensure_ascii=False).encode() + b"\n")
+    whole, *others = [lines for _, lines in by_filter]
+    for lines in others:
+        whole.write(lines.getbuffer())
+        lines.close()
+    return whole.getvalue()
 
 
 def _sample(leaf: LeafTask, name: str, item: Item, result: ItemResult) -> dict[str, Any]:

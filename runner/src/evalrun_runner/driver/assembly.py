@@ -34,8 +34,6 @@ from evalrun_runner.planning.identity import Plan
 from evalrun_runner.planning.planning import Planning
 from evalrun_runner.planning.resume import EarlierRun
 from evalrun_runner.replica.settings import ReplicaSettings
-from evalrun_runner.store.base import ObjectStore
-from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.patient import PatientStore
 
 
@@ -67,8 +65,7 @@ class Adapters:
     """The doors to the world outside: what a driver does with the store, the model and Ray goes through these."""
 
     preflight: Callable[[RunConfig], Setting] = prepare
-    """Checks the store, the suites and the model."""
-    open_store: Callable[[StoreSpec], ObjectStore] = open_store
+    """Opens and checks the store, brings the suites, checks the model."""
     start_fleet: FleetFactory = RayFleet
 
 
@@ -105,7 +102,7 @@ def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher
     """Compose a driver and claim its epoch: every driver before it is superseded from here on."""
     setting, config = prepared.setting, prepared.setting.config
     leaving = threading.Event()
-    store = PatientStore(adapters.open_store(setting.store), options.store_patience, leaving)
+    store = PatientStore(setting.store, options.store_patience, leaving)
     ledger = Ledger(store)
     epoch = ledger.claim_epoch()
     leadership = Leadership(setting.ledger, epoch)
@@ -140,7 +137,7 @@ def replica_settings(prepared: PreparedRun, options: DriverOptions) -> ReplicaSe
         # In a cluster each has a pod of its own, and nothing to share.
         engine = replace(engine, replicas_per_host=config.spec.replicas.count)
     return ReplicaSettings(
-        store=setting.store,
+        store=setting.store_spec,
         engine=engine,
         model=None if model is None else model.source,
         cache_dir=config.model.cache_dir,

@@ -1,4 +1,4 @@
-"""The end of a run: verify every part, aggregate once in canonical order, say COMPLETE."""
+"""The end of a run: read and verify every part once, then make scores and samples of its rows in canonical order."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from evalrun_api import RunConfig
 from evalrun_api.wire.outputs import ItemAccount, Results, ResultsConfig, RunAccount, ScoredBy
 from evalrun_runner.benchmarks.aggregate import aggregate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
-from evalrun_runner.benchmarks.samples import sample_lines
+from evalrun_runner.benchmarks.samples import sample_file
+from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing, RunFailed
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
-from evalrun_runner.ledger.manifest import decode_chunk
 from evalrun_runner.records.plan import Chunk, Item
 from evalrun_runner.records.results import ItemCounts, ItemResult
 from evalrun_runner.store.base import ObjectStore
@@ -47,30 +47,39 @@ class Verified:
     """A few of the items without a score, with their errors, for people."""
 
 
-def verify(plan: PlanOf, ledger: Ledger) -> Verified:
-    """Read every part. A part that is sound holds one end for each of its chunk's items: its decoding checks that.
+def verify(plan: PlanOf, ledger: Ledger, spool: RowSpool) -> Verified:
+    """Read every part that is not in the spool yet, and add the sound ones to it.
 
-    Raises ``RunFailed`` if nothing is damaged and still not every planned item has exactly one end.
+    A part that is sound holds one end for each of its chunk's items: its decoding checks that.
+
+    Args:
+        plan: Every chunk of the run.
+        ledger: Where the parts are.
+        spool: Takes the rows. After damaged parts were redone, the same one is to be given again.
+
+    Raises:
+        RunFailed: Nothing is damaged, and still not every planned item has exactly one end.
+        OtherFormat: A part was written by a newer EvalRun.
     """
     counts: dict[str, ItemCounts] = {}
     damaged: list[Chunk] = []
     examples: list[str] = []
     for task, chunks in plan.items():
-        total = ItemCounts()
-        for chunk, found in zip(chunks, in_order(chunks, lambda chunk: _look_at(chunk, ledger)), strict=True):
+        unread = [chunk for chunk in chunks if spool.counts(chunk) is None]
+        for chunk, found in zip(unread, in_order(unread, lambda chunk: _read(chunk, ledger, spool)), strict=True):
             if found is None:
                 damaged.append(chunk)
                 continue
-            total += found.counts
+            spool.add(chunk, found.counts, found.packed)
             examples.extend(found.examples[: MOST_EXAMPLES - len(examples)])
-        counts[task] = total
+        counts[task] = sum((count for chunk in chunks if (count := spool.counts(chunk)) is not None), ItemCounts())
     if not damaged:
         _check_account(plan, counts)
     return Verified(counts, tuple(damaged), tuple(examples))
 
 
 def in_order(items: Iterable[T], read: Callable[[T], R]) -> Iterator[R]:
-    """``read`` of each item, in order, with a bounded number of reads going on ahead."""
+    """Call ``read`` for each item, and yield the answers in order; a bounded number of reads goes on ahead."""
     with ThreadPoolExecutor(READERS, thread_name_prefix="read") as readers:
         ahead: deque[Future[R]] = deque()
         for item in items:
@@ -85,16 +94,17 @@ def in_order(items: Iterable[T], read: Callable[[T], R]) -> Iterator[R]:
 class _Sound:
     counts: ItemCounts
     examples: tuple[str, ...]
+    packed: bytes
 
 
-def _look_at(chunk: Chunk, ledger: Ledger) -> _Sound | None:
+def _read(chunk: Chunk, ledger: Ledger, spool: RowSpool) -> _Sound | None:
     try:
         part = ledger.read_part(chunk)
     except (LedgerCorrupt, ObjectMissing):
         return None
     bad = [row for row in part.rows if row.outcome.error is not None][:MOST_EXAMPLES]
     lines = (f"{chunk.task} document {row.doc_id}: {row.outcome.status}: {row.outcome.error}" for row in bad)
-    return _Sound(part.counts, tuple(lines))
+    return _Sound(part.counts, tuple(lines), spool.pack(part))
 
 
 def _check_account(plan: PlanOf, counts: Mapping[str, ItemCounts]) -> None:
@@ -112,14 +122,21 @@ def make_results(
     config: RunConfig,
     benchmarks: LoadedBenchmarks,
     plan: PlanOf,
-    ledger: Ledger,
+    spool: RowSpool,
     counts: Mapping[str, ItemCounts],
 ) -> Results:
-    """Make the results of plan and parts alone, so that any driver makes the same."""
+    """Make the results of plan and parts alone, so that any driver makes the same.
+
+    Args:
+        config: The run.
+        benchmarks: Its leaf tasks.
+        plan: Every chunk of the run.
+        spool: Rows of all of them.
+        counts: How the items of each leaf task ended.
+    """
 
     def rows(task: str) -> Iterator[ItemResult]:
-        for part in in_order(plan[task], ledger.read_part):
-            yield from part.rows
+        return (row for chunk in plan[task] for row in spool.rows(chunk))
 
     results = aggregate(benchmarks, rows)
     results["configs"] = {
@@ -152,17 +169,27 @@ def without_folder(config: object, folder: Path | None) -> object:
     return config
 
 
-def write_samples(benchmarks: LoadedBenchmarks, plan: PlanOf, ledger: Ledger, store: ObjectStore) -> None:
-    """lm-eval's ``samples_<task>.jsonl`` of every leaf task."""
+def write_samples(
+    benchmarks: LoadedBenchmarks, plan: PlanOf, ledger: Ledger, spool: RowSpool, store: ObjectStore
+) -> None:
+    """Write lm-eval's ``samples_<task>.jsonl`` of every leaf task.
+
+    Args:
+        benchmarks: The leaf tasks.
+        plan: Every chunk of the run.
+        ledger: Where the planned items are; each segment is read once.
+        spool: All of the rows of every chunk.
+        store: Where the files go.
+    """
     for leaf in benchmarks.leaves:
 
         def pairs(chunks: Sequence[Chunk] = plan[leaf.name]) -> Iterator[tuple[Item, ItemResult]]:
             for number, together in groupby(chunks, key=lambda chunk: chunk.segment):
-                segment = ledger.segment_bytes(chunks[0].task, number)
+                segment = ledger.open_segment(chunks[0].task, number)
                 for chunk in together:
-                    yield from zip(decode_chunk(segment, chunk), ledger.read_part(chunk).rows, strict=True)
+                    yield from zip(segment.items(chunk), spool.rows(chunk), strict=True)
 
-        store.put(layout.samples(leaf.name), "".join(f"{line}\n" for line in sample_lines(leaf, pairs)).encode())
+        store.put(layout.samples(leaf.name), sample_file(leaf, pairs()))
 
 
 def _account(counts: ItemCounts) -> ItemAccount:

@@ -24,6 +24,7 @@ from evalrun_runner.models.inspect import inspect_model
 from evalrun_runner.models.types import InspectedModel
 from evalrun_runner.planning.identity import identity_of
 from evalrun_runner.store.access import store_spec
+from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import StoreSpec, open_store
 from evalrun_runner.store.probe import probe_store
 
@@ -36,14 +37,21 @@ class Setting:
     """A run's surroundings, checked: where it writes, what it runs on."""
 
     config: RunConfig
-    store: StoreSpec
-    ledger: Ledger
+    store_spec: StoreSpec
+    """Where the run writes; each replica opens a store of its own."""
+    store: ObjectStore
+    """The driver's handle on it, opened and probed once. Its calls do not wait for a store that is away."""
     model: InspectedModel | None
     """None for the mock engine. Its weights are the replicas' to bring."""
     engine: VllmSettings | MockSettings
     tokenizer: Tokenizer
     suites: Mapping[str, Path]
     identity: PlanIdentity
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger, over ``store``."""
+        return Ledger(self.store)
 
     @property
     def fast(self) -> bool:
@@ -62,8 +70,8 @@ def prepare(config: RunConfig) -> Setting:
     TextCodec(tokenizer)  # refuses a tokenizer that log-likelihoods cannot start with
     return Setting(
         config=config,
-        store=spec,
-        ledger=Ledger(store),
+        store_spec=spec,
+        store=store,
         model=model,
         engine=_engine(config, model),
         tokenizer=tokenizer,

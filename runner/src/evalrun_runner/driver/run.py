@@ -12,13 +12,13 @@ from evalrun_runner.driver.preflight import Setting, chat_template, load_tasks
 from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.record import begin_attempt, end_attempt, first_record, read_record, sizing, write_record
 from evalrun_runner.driver.results import check_baselines, read_results, succeeded, too_many_failed
+from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, default_reason
 from evalrun_runner.ledger import layout
 from evalrun_runner.planning.identity import Plan, check_may_resume, claim_plan, read_plan
 from evalrun_runner.planning.resume import EarlierRun
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts
-from evalrun_runner.store.base import ObjectStore
 
 REPAIRS = 3
 """Rounds of setting damaged parts aside and doing them again."""
@@ -43,11 +43,10 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
     # What else can be wrong there (a suite, a secret, an address) says so itself.
     with default_reason(Reason.MODEL_INVALID):
         setting = adapters.preflight(config)
-    store = adapters.open_store(setting.store)
     with default_reason(Reason.PLAN_MISMATCH):
-        if (plan := read_plan(store)) is not None:
+        if (plan := read_plan(setting.store)) is not None:
             check_may_resume(plan, setting.identity, config.results.uri)
-    if (result := _completed(setting, store, watcher)) is not None:
+    if (result := _completed(setting, watcher)) is not None:
         return result
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     with default_reason(Reason.TASK_INVALID):
@@ -58,22 +57,23 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         earlier = _earlier_run(setting, options)
         # From here on the output is this plan's; all that can be found wrong with the input was found before.
         chunks = sizing(config.gpus_per_replica) if earlier is None else earlier.sizing
-        plan = claim_plan(store, Plan(setting.identity, chunks))
+        plan = claim_plan(setting.store, Plan(setting.identity, chunks))
     prepared = PreparedRun(setting, plan, benchmarks, chat, earlier)
     driver = build_driver(prepared, options, watcher, adapters)
     # It has claimed its epoch: whoever completes the run from now on is seen, whoever did before is looked for here.
-    if (result := _completed(setting, store, watcher)) is not None:
+    if (result := _completed(setting, watcher)) is not None:
         return result
     options.host.preflight_passed()
-    return _Run(driver, options, watcher, adapters).go()
+    with RowSpool(samples=config.spec.output.samples) as spool:
+        return _Run(driver, options, watcher, spool).go()
 
 
-def _completed(setting: Setting, store: ObjectStore, watcher: Watcher) -> RunResult | None:
+def _completed(setting: Setting, watcher: Watcher) -> RunResult | None:
     """Return the result of a run that another driver has completed, if one has."""
     if not setting.ledger.is_complete():
         return None
     watcher.log("this run is complete: nothing is redone")
-    results = read_results(store)
+    results = read_results(setting.store)
     return succeeded(setting.config, results, Work(kept=results.evalrun.counts.planned))
 
 
@@ -87,7 +87,7 @@ def _earlier_run(setting: Setting, options: DriverOptions) -> EarlierRun | None:
 class _Run:
     """One driver process's part in a run."""
 
-    def __init__(self, driver: DriverParts, options: DriverOptions, watcher: Watcher, adapters: Adapters) -> None:
+    def __init__(self, driver: DriverParts, options: DriverOptions, watcher: Watcher, spool: RowSpool) -> None:
         self._driver = driver
         self._loop = driver.loop
         self._ledger = driver.ledger
@@ -97,7 +97,7 @@ class _Run:
         self._earlier = driver.prepared.earlier
         self._options = options
         self._watcher = watcher
-        self._adapters = adapters
+        self._spool = spool
 
     def go(self) -> RunResult:
         """Dispatch until every chunk is committed and sound, then finish."""
@@ -129,7 +129,7 @@ class _Run:
         plan = self._plan()
         for _ in range(REPAIRS):
             self._loop.show_busy(Phase.FINISHING, "reading all parts back")
-            verified = finish.verify(plan, self._ledger)
+            verified = finish.verify(plan, self._ledger, self._spool)
             if not verified.damaged:
                 return plan, verified
             self._redo(verified.damaged)
@@ -156,10 +156,9 @@ class _Run:
 
     def _close_record(self, record: RunRecord, outcome: str | None) -> None:
         # Without patience: a run that ends because its store is away does not wait for it once more.
-        store = self._adapters.open_store(self._setting.store)
         try:
             if self._setting.ledger.highest_epoch() == self._driver.epoch:
-                write_record(store, record)
+                write_record(self._setting.store, record)
         except StoreError as error:
             self._watcher.log(f"run.json does not say how this attempt ended ({outcome}): {error}")
 
@@ -171,9 +170,9 @@ class _Run:
         total = sum(verified.counts.values(), ItemCounts())
         if total.failed + total.quarantined > self._config.spec.policy.max_failed_items:
             return too_many_failed(self._config, total, verified.examples, work)
-        results = finish.make_results(self._config, self._benchmarks, plan, self._ledger, verified.counts)
+        results = finish.make_results(self._config, self._benchmarks, plan, self._spool, verified.counts)
         if self._config.spec.output.samples:
-            finish.write_samples(self._benchmarks, plan, self._ledger, self._driver.store)
+            finish.write_samples(self._benchmarks, plan, self._ledger, self._spool, self._driver.store)
         self._ledger.write_results(self._driver.epoch, results.write())
         self._ledger.complete(self._driver.epoch)
         return succeeded(self._config, results, work)

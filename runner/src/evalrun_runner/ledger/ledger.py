@@ -23,6 +23,7 @@ from evalrun_api.wire.outputs import CompletionMark
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.manifest import (
+    OpenSegment,
     Segment,
     TaskIndex,
     decode_chunk,
@@ -171,6 +172,11 @@ class Ledger:
             LedgerCorrupt: The segment is damaged, or of another plan.
         """
         return decode_chunk(self.segment_bytes(chunk.task, chunk.segment), chunk, self._where_segment(chunk))
+
+    def open_segment(self, task: str, number: int) -> OpenSegment:
+        """Open a segment to read its chunks one by one. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
+        key = layout.segment(task, number)
+        return OpenSegment(self._store.get(key), self._where(key))
 
     def segment_bytes(self, task: str, number: int) -> bytes:
         """Read a segment's raw bytes, for several calls of ``manifest.decode_chunk``.

@@ -113,16 +113,46 @@ def decode_chunks(data: bytes, where: str = "the manifest segment") -> tuple[Chu
     return _chunks(SealedFile(data, _KIND, where))
 
 
+class OpenSegment:
+    """A segment whose seal was verified once: its chunks are decoded one by one."""
+
+    def __init__(self, data: bytes, where: str = "the manifest segment") -> None:
+        """Open a segment.
+
+        Args:
+            data: Its content.
+            where: The object, for messages.
+
+        Raises:
+            LedgerCorrupt: It is damaged.
+        """
+        self._file = SealedFile(data, _KIND, where)
+        self._where = where
+
+    def rows(self, first_row: int, count: int) -> list[Item]:
+        """Decode some rows. Raises ``LedgerCorrupt`` if the segment has too few."""
+        there = self._file.row_count
+        if first_row < 0 or count < 0 or first_row + count > there:
+            raise LedgerCorrupt(f"{self._where} has {there} rows; {count} were wanted from row {first_row} on")
+        return [_decode_item(self._file.meta["task"], row) for row in self._file.rows(first_row, count)]
+
+    def items(self, chunk: Chunk) -> list[Item]:
+        """Decode the items of a chunk. Raises ``LedgerCorrupt`` if they are not those of its digest."""
+        items = self.rows(chunk.first_row, chunk.items)
+        if chunk_digest(item.hash for item in items) != chunk.digest:
+            raise LedgerCorrupt(
+                f"{self._where} holds other items than those planned for chunk {chunk.number}: it is another plan's"
+            )
+        return items
+
+
 def decode_rows(data: bytes, first_row: int, count: int, where: str = "the manifest segment") -> list[Item]:
     """Decode only some rows of a segment, for a lease.
 
     Raises:
         LedgerCorrupt: The segment is damaged or has too few rows; the message names ``where``.
     """
-    file = SealedFile(data, _KIND, where)
-    if first_row < 0 or count < 0 or first_row + count > file.row_count:
-        raise LedgerCorrupt(f"{where} has {file.row_count} rows; {count} were wanted from row {first_row} on")
-    return [_decode_item(file.meta["task"], row) for row in file.rows(first_row, count)]
+    return OpenSegment(data, where).rows(first_row, count)
 
 
 def decode_chunk(data: bytes, chunk: Chunk, where: str = "the manifest segment") -> list[Item]:
@@ -131,12 +161,7 @@ def decode_chunk(data: bytes, chunk: Chunk, where: str = "the manifest segment")
     Raises:
         LedgerCorrupt: The segment is damaged, or of another plan; the message names ``where``.
     """
-    items = decode_rows(data, chunk.first_row, chunk.items, where)
-    if chunk_digest(item.hash for item in items) != chunk.digest:
-        raise LedgerCorrupt(
-            f"{where} holds other items than those planned for chunk {chunk.number}: it is another plan's"
-        )
-    return items
+    return OpenSegment(data, where).items(chunk)
 
 
 def encode_index(index: TaskIndex) -> bytes:

@@ -23,7 +23,7 @@ from evalrun_runner.benchmarks.aggregate import aggregate, running_metrics
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.running_scores import mean_and_stderr, tally
-from evalrun_runner.benchmarks.samples import sample_lines
+from evalrun_runner.benchmarks.samples import sample_file
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.records.plan import Item
@@ -145,9 +145,9 @@ def test_samples_are_lm_evals_byte_for_byte(
     tracker.date_id = "now"
     tracker.save_results_samples(task, theirs["samples"][task])
 
-    ours = list(sample_lines(loaded.leaf(task), lambda: rows[task]))
+    ours = sample_file(loaded.leaf(task), rows[task])
 
-    assert ours == (tmp_path / "out" / "fake" / f"samples_{task}_now.jsonl").read_text().splitlines()
+    assert ours == (tmp_path / "out" / "fake" / f"samples_{task}_now.jsonl").read_bytes()
 
 
 def test_items_that_are_not_ok_have_no_sample(suite: Suite) -> None:
@@ -155,7 +155,7 @@ def test_items_that_are_not_ok_have_no_sample(suite: Suite) -> None:
     rows = run(loaded)["sums"]
     rows[0] = (rows[0][0], failed(rows[0][1]))
 
-    samples = [json.loads(line) for line in sample_lines(loaded.leaf("sums"), lambda: rows)]
+    samples = [json.loads(line) for line in sample_file(loaded.leaf("sums"), rows).splitlines()]
 
     assert [(one["filter"], one["doc_id"]) for one in samples] == [
         (name, doc_id) for name in ("first", "number") for doc_id in range(1, 8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from evalrun_api import Counts as CountsResult
 from evalrun_api import Phase, RunLocation, Verdict
 from evalrun_runner.driver import finish
 from evalrun_runner.driver import results as written
+from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing, OtherFormat, RunFailed
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
@@ -31,9 +33,10 @@ from support.outputs import make_results
 class Scene:
     """Committed chunks of the task ``t``."""
 
-    def __init__(self, store: ObjectStore | None = None) -> None:
+    def __init__(self, spool: RowSpool, store: ObjectStore | None = None) -> None:
         self.store = store or MemoryStore()
         self.ledger = Ledger(self.store)
+        self.spool = spool
         self.chunks: list[Chunk] = []
 
     def commit(self, *outcomes: Outcome) -> Chunk:
@@ -45,11 +48,16 @@ class Scene:
         return chunk
 
     def verify(self) -> finish.Verified:
-        return finish.verify({"t": tuple(self.chunks)}, self.ledger)
+        return finish.verify({"t": tuple(self.chunks)}, self.ledger, self.spool)
 
 
-def test_every_item_is_counted_once_and_a_few_errors_are_reported() -> None:
-    scene = Scene()
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    with RowSpool(samples=True) as spool:
+        yield Scene(spool)
+
+
+def test_every_item_is_counted_once_and_a_few_errors_are_reported(scene: Scene) -> None:
     scene.commit(OK, OK, FAILED)
     scene.commit(QUARANTINED, OK)
     scene.commit(FAILED, FAILED)
@@ -63,8 +71,7 @@ def test_every_item_is_counted_once_and_a_few_errors_are_reported() -> None:
     )
 
 
-def test_missing_damaged_and_foreign_parts_are_named() -> None:
-    scene = Scene()
+def test_missing_damaged_and_foreign_parts_are_named(scene: Scene) -> None:
     sound, missing, damaged, others = (scene.commit(OK) for _ in range(4))
     scene.store.delete(layout.part(*missing.id))
     data = scene.store.get(layout.part(*damaged.id))
@@ -73,15 +80,13 @@ def test_missing_damaged_and_foreign_parts_are_named() -> None:
     assert scene.verify().damaged == (missing, damaged, others)
 
 
-def test_a_part_with_too_few_rows_is_refused() -> None:
-    scene = Scene()
+def test_a_part_with_too_few_rows_is_refused(scene: Scene) -> None:
     chunk = scene.commit(OK, OK)
     scene.chunks = [replace(chunk, items=3)]
     assert scene.verify().damaged == tuple(scene.chunks)
 
 
-def test_counts_that_do_not_add_up_end_the_run() -> None:
-    scene = Scene()
+def test_counts_that_do_not_add_up_end_the_run(scene: Scene) -> None:
     scene.commit(OK, OK)
 
     class Forgetful:
@@ -90,7 +95,19 @@ def test_counts_that_do_not_add_up_end_the_run() -> None:
             return replace(part, rows=part.rows[:1])
 
     with pytest.raises(RunFailed, match=r"task t: 2 items were planned, but 1 ok \+ 0 failed \+ 0 quarantined are 1"):
-        finish.verify({"t": tuple(scene.chunks)}, cast(Ledger, Forgetful()))
+        finish.verify({"t": tuple(scene.chunks)}, cast(Ledger, Forgetful()), scene.spool)
+
+
+def test_after_a_repair_only_what_was_redone_is_read(scene: Scene) -> None:
+    sound, damaged = scene.commit(OK, FAILED), scene.commit(OK)
+    data = scene.store.get(layout.part(*damaged.id))
+    scene.store.put(layout.part(*damaged.id), b"damaged")
+    assert scene.verify().damaged == (damaged,)
+    scene.store.put(layout.part(*damaged.id), data)
+    scene.store.delete(layout.part(*sound.id))
+    verified = scene.verify()
+    assert (verified.damaged, verified.counts) == ((), {"t": ItemCounts(ok=2, failed=1)})
+    assert [row.doc_id for chunk in scene.chunks for row in scene.spool.rows(chunk)] == [0, 1, 10]
 
 
 def test_parts_are_read_ahead_and_returned_in_order() -> None:
@@ -151,8 +168,8 @@ def test_scores_of_tasks_and_groups_state_if_lower_is_better() -> None:
     assert {one.lower_is_better for one in written.scores_in(results)} == {True, None}
 
 
-def test_results_without_complete_or_from_another_driver_are_not_read(tmp_path: Path) -> None:
-    scene = Scene(DirectoryStore(tmp_path))
+def test_results_without_complete_or_from_another_driver_are_not_read(scene: Scene, tmp_path: Path) -> None:
+    scene = Scene(scene.spool, DirectoryStore(tmp_path))
     here = RunLocation(uri=tmp_path.as_uri())
     with pytest.raises(ObjectMissing):
         written.read_result(here)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from evalrun_api import Phase
+from evalrun_api import Phase, RunConfig
 from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.cancellation import Cancellation
+from evalrun_runner.driver.preflight import Setting, prepare
 from evalrun_runner.driver.run import REPAIRS, run
 from evalrun_runner.errors import Interrupted, LedgerCorrupt
 from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent
 from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.ledger import layout
 from evalrun_runner.replica.settings import ReplicaSettings
-from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.directory import DirectoryStore
-from evalrun_runner.store.open import StoreSpec
 from support.one_process import OneReplica, Watching, config_of, sums
 
 ITEMS = 20
@@ -83,11 +83,12 @@ class TestDamagedParts:
                     self.put(key, data)
                 return data
 
-        def open_store(spec: StoreSpec) -> ObjectStore:
-            assert spec.uri.startswith("file://")
-            return Reading(Path(spec.uri.removeprefix("file://")))
+        def preflight(config: RunConfig) -> Setting:
+            setting = prepare(config)
+            assert setting.store_spec.uri.startswith("file://")
+            return replace(setting, store=Reading(Path(setting.store_spec.uri.removeprefix("file://"))))
 
-        return Adapters(open_store=open_store, start_fleet=OneReplica)
+        return Adapters(preflight=preflight, start_fleet=OneReplica)
 
     def test_damaged_parts_are_set_aside_and_redone_by_the_present_replicas(self, suite: Path, tmp_path: Path) -> None:
         watching = Watching()

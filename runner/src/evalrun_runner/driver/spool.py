@@ -1,0 +1,119 @@
+"""Rows of verified parts, from the pass that reads them to the end of the run.
+
+The pass runs while the replicas wait, since a damaged part is redone by them; scores and samples are made once
+they have left. In between, the rows lie in a temporary file, compressed: memory holds one entry per chunk, however many
+items.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from types import TracebackType
+from typing import IO, Any, Self
+
+from evalrun_runner.errors import RunFailed
+from evalrun_runner.ledger.parts import Part
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response
+
+IN_MEMORY_BYTES = 16 * 1024 * 1024
+"""Up to this size there is no file."""
+
+_FIELDS = attrgetter(*(field.name for field in fields(Response)))
+_Row = tuple[int, str, str, str | None, tuple[tuple[tuple[Any, ...], ...], ...], str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    place: int
+    length: int
+    counts: ItemCounts
+
+
+class RowSpool:
+    """Rows by chunk. Not safe to use from several threads, but for ``pack``."""
+
+    def __init__(self, *, samples: bool, file: IO[bytes] | None = None) -> None:
+        """Open an empty spool.
+
+        Args:
+            samples: Keep all of a row, as samples need it; else what scores are made of.
+            file: Where the rows go; by default a temporary file that is in memory as long as it is small.
+        """
+        self._samples = samples
+        self._entries: dict[tuple[str, int], _Entry] = {}
+        self._end = 0
+        self._file: IO[bytes] = file or tempfile.SpooledTemporaryFile(  # noqa: SIM115  (closed on exit)
+            IN_MEMORY_BYTES, prefix="evalrun-rows-"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def pack(self, part: Part) -> bytes:
+        """Encode a part's rows for ``add``."""
+        # Tuples of plain values: pickling the rows themselves takes three times as long.
+        rows = [_to_plain(row) for row in part.rows] if self._samples else [_to_scores(row) for row in part.rows]
+        return zlib.compress(pickle.dumps(rows, pickle.HIGHEST_PROTOCOL), level=1)
+
+    def add(self, chunk: Chunk, counts: ItemCounts, packed: bytes) -> None:
+        """Keep what ``pack`` made of a chunk's part.
+
+        Raises:
+            RunFailed: The folder for temporary files is full.
+        """
+        try:
+            self._file.seek(self._end)
+            self._file.write(packed)
+        except OSError as error:
+            raise RunFailed(
+                f"{tempfile.gettempdir()}: no room for the scores of the run's items ({error.strerror or error}). Make "
+                "room there, or set TMPDIR to another folder, and start the run again: what is committed is kept"
+            ) from error
+        self._entries[chunk.id] = _Entry(self._end, len(packed), counts)
+        self._end += len(packed)
+
+    def counts(self, chunk: Chunk) -> ItemCounts | None:
+        """Return how the items of a chunk ended; None if its part was not added."""
+        entry = self._entries.get(chunk.id)
+        return None if entry is None else entry.counts
+
+    def rows(self, chunk: Chunk) -> Sequence[ItemResult]:
+        """Return the rows of a chunk that was added."""
+        entry = self._entries[chunk.id]
+        self._file.seek(entry.place)
+        rows: list[_Row] = pickle.loads(zlib.decompress(self._file.read(entry.length)))  # noqa: S301 (ours)
+        return tuple(_from_plain(row) for row in rows)
+
+
+def _to_scores(row: ItemResult) -> _Row:
+    return row.doc_id, "", row.outcome.status.value, row.outcome.error, (), row.scores, None
+
+
+def _to_plain(row: ItemResult) -> _Row:
+    responses = tuple(tuple(map(_FIELDS, request)) for request in row.outcome.responses)
+    return (
+        row.doc_id,
+        row.item_hash,
+        row.outcome.status.value,
+        row.outcome.error,
+        responses,
+        row.scores,
+        row.filtered,
+    )
+
+
+def _from_plain(row: _Row) -> ItemResult:
+    doc_id, item_hash, status, error, responses, scores, filtered = row
+    outcome = Outcome(ItemStatus(status), tuple(tuple(Response(*one) for one in of) for of in responses), error)
+    return ItemResult(doc_id, item_hash, outcome, scores, filtered)
