@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +19,23 @@ from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent
 from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.ledger import layout
 from evalrun_runner.replica.settings import ReplicaSettings
+from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.directory import DirectoryStore
 from support.one_process import OneReplica, Watching, config_of, sums
 
 ITEMS = 20
 HERE = Adapters(start_fleet=OneReplica)
+
+
+def adapters_with(store: Callable[[Path], ObjectStore]) -> Adapters:
+    """A driver with its own kind of store; the replica has a plain one."""
+
+    def preflight(config: RunConfig) -> Setting:
+        setting = prepare(config)
+        assert setting.store_spec.uri.startswith("file://")
+        return replace(setting, store=store(Path(setting.store_spec.uri.removeprefix("file://"))))
+
+    return Adapters(preflight=preflight, start_fleet=OneReplica)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +77,28 @@ def test_a_stopped_run_commits_complete_chunks_and_resumes_from_there(suite: Pat
     assert f"stopped; {result.work.kept} items" in str(stopped.value)
 
 
+@pytest.mark.parametrize("samples", [False, True])
+def test_at_the_end_every_part_is_read_once_and_a_segment_only_for_samples(tmp_path: Path, samples: bool) -> None:
+    items = 150
+    reads: list[str] = []
+
+    class Reading(DirectoryStore):
+        def get(self, key: str) -> bytes:
+            reads.append(key)
+            return super().get(key)
+
+    config = config_of(sums(tmp_path / "suite", items), tmp_path / "output")
+    output = config.spec.output.model_copy(update={"samples": samples})
+    config = config.model_copy(update={"spec": config.spec.model_copy(update={"output": output})})
+    run(config, DriverOptions(), Watching(), adapters_with(Reading))
+    parts = [str(path.relative_to(tmp_path / "output")) for path in (tmp_path / "output" / "parts").rglob("*.parquet")]
+    assert len(parts) == 3
+    assert sorted(key for key in reads if key.startswith(layout.PARTS)) == sorted(parts)
+    assert sum(key.startswith(layout.MANIFEST) and key.endswith(".parquet") for key in reads) == samples
+    lines = [path.read_text() for path in (tmp_path / "output").glob("samples_*.jsonl")]
+    assert [text.count("\n") for text in lines] == [items] * samples
+
+
 class TestDamagedParts:
     """Parts that are found damaged when all are read back."""
 
@@ -83,12 +117,7 @@ class TestDamagedParts:
                     self.put(key, data)
                 return data
 
-        def preflight(config: RunConfig) -> Setting:
-            setting = prepare(config)
-            assert setting.store_spec.uri.startswith("file://")
-            return replace(setting, store=Reading(Path(setting.store_spec.uri.removeprefix("file://"))))
-
-        return Adapters(preflight=preflight, start_fleet=OneReplica)
+        return adapters_with(Reading)
 
     def test_damaged_parts_are_set_aside_and_redone_by_the_present_replicas(self, suite: Path, tmp_path: Path) -> None:
         watching = Watching()
