@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evalrun_runner.ledger.manifest import chunk_digest, hash_item
+from evalrun_runner.ledger import layout
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.manifest import chunk_digest, decode_chunk, hash_item
 from evalrun_runner.records.messages import Committed, Lease
 from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
 from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response, Tallies
@@ -98,3 +100,9 @@ def make_committed(
     """
     found = ItemCounts(ok=lease.chunk.items) if counts is None else counts
     return Committed(lease.id, lease.chunk.id, found, won, *tokens, seconds, scores or {})
+
+
+def read_items(ledger: Ledger, chunk: Chunk) -> list[Item]:
+    """Read the items of a chunk from its segment."""
+    data = ledger.segment_bytes(chunk.task, chunk.segment)
+    return decode_chunk(data, chunk, layout.segment(chunk.task, chunk.segment))

@@ -43,6 +43,7 @@ from evalrun_runner.records.results import ItemStatus
 from evalrun_runner.replica.intake import Intake
 from evalrun_runner.replica.pump import Pump
 from evalrun_runner.store.memory import MemoryStore
+from support.builders import read_items
 from support.live_compare import Answer, Key, Pass, Row, compare, summary
 from support.parity import SEED, Case, load_case
 
@@ -283,7 +284,7 @@ def ask_evalrun(case: Case, suite: Path, llm_engine: Any, model: Path, *, fast: 
     failed = {}
     for task, own in chunks.items():
         for chunk in own:
-            for item, row in zip(ledger.read_items(chunk), ledger.read_part(chunk).rows, strict=True):
+            for item, row in zip(read_items(ledger, chunk), ledger.read_part(chunk).rows, strict=True):
                 if row.outcome.status is not ItemStatus.OK:
                     failed[f"{task}/{item.doc_id}"] = str(row.outcome.error)
                 for position, responses in enumerate(row.outcome.responses):

@@ -33,6 +33,7 @@ from evalrun_runner.planning.segments import plan_task
 from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, Response
 from evalrun_runner.store.memory import MemoryStore
+from support.builders import read_items
 
 KEYS = ("results", "groups", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples")
 SEED = 4321
@@ -169,7 +170,7 @@ def _commit_in_random_order(
     for chunk in chunks:
         by_task[chunk.task].append(chunk)
     for place, chunk in enumerate(order.sample(chunks, len(chunks))):
-        items = ledger.read_items(chunk)
+        items = read_items(ledger, chunk)
         outcomes = [answer(item) for item in items]
         if place % 3 == 0:
             rows = elsewhere.submit(score_elsewhere, recipes[chunk.task], items, outcomes).result()

@@ -29,6 +29,7 @@ import yaml
 from evalrun_api import RunProgress
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.store.directory import DirectoryStore
+from support.builders import read_items
 from support.seaweed import wait_until
 
 EVALRUN = Path(sys.executable).with_name("evalrun")
@@ -310,7 +311,7 @@ def make_ground(factory: pytest.TempPathFactory) -> Ground:
             assert run.ended() == 0, run.stderr
     ledger = Ledger(DirectoryStore(output))
     chunks = ledger.read_segment("sums", 0).chunks
-    waiting = [chunk for chunk in chunks if any("[mock:hold:" in str(i.doc) for i in ledger.read_items(chunk))]
+    waiting = [chunk for chunk in chunks if any("[mock:hold:" in str(i.doc) for i in read_items(ledger, chunk))]
     held = sum(chunk.items for chunk in waiting)
     assert 0 < held < SUMS, "the gate holds some chunks of the sums, not all"
     return Ground(suite, gate, output, SUMS + CHOICES, len(waiting), held)

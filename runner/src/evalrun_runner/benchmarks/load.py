@@ -84,8 +84,6 @@ class LoadedBenchmarks:
 
     leaves: tuple[LeafTask, ...]
     groups: Mapping[str, Group]
-    by_benchmark: Mapping[str, tuple[str, ...]]
-    """Benchmark name -> its leaf tasks."""
 
     def leaf(self, name: str) -> LeafTask:
         """Return the leaf task with this name.
@@ -142,7 +140,7 @@ def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bo
         for name, task in benchmark.tasks.items()
     )
     groups = {name: group for benchmark in made for name, group in benchmark.groups.items()}
-    return LoadedBenchmarks(leaves, groups, {benchmark.spec.name: tuple(benchmark.tasks) for benchmark in made})
+    return LoadedBenchmarks(leaves, groups)
 
 
 def configure(task: Task, num_fewshot: int | None, generation: Mapping[str, Any], seed: int) -> None:

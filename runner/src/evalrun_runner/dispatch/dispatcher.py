@@ -151,7 +151,7 @@ class Dispatcher:
             if self._release(holding, now):
                 self._counters.redone += holding.items
         self._suspects.stop(replica)
-        self._registry.leave(here, cause)
+        self._registry.leave(here)
 
     def tick(self, now: float) -> tuple[KillOrder, ...]:
         """Return kill orders for silent or hung replicas, repeated every ``kill_repeat_s`` until they leave."""

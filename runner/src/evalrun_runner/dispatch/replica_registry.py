@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from evalrun_runner.dispatch.leases import Holding
-from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.dispatch.replicas import ReplicaHealth
 
 
@@ -14,9 +13,6 @@ from evalrun_runner.dispatch.replicas import ReplicaHealth
 class ReplicaProgress:
     """History of one replica's name, over all its lives."""
 
-    joins: int = 0
-    crashes: int = 0
-    """Number of suspicious departures (crashed, or killed as hung)."""
     departures: int = 0
     chunks: int = 0
     """Number of committed chunks."""
@@ -60,10 +56,9 @@ class ReplicaRegistry:
         """Add a replica."""
         self._here[name] = ReplicaHealth(name, reported=now, progressed=now, measured=now)
         history = self._history.setdefault(name, ReplicaProgress())
-        history.joins += 1
         history.alive = True
 
-    def leave(self, replica: ReplicaHealth, cause: Departure) -> None:
+    def leave(self, replica: ReplicaHealth) -> None:
         """Remove a replica that no longer holds leases."""
         del self._here[replica.name]
         if replica.speed is not None and replica.pace is not None:
@@ -73,7 +68,6 @@ class ReplicaRegistry:
         history = self._history[replica.name]
         history.alive = False
         history.departures += 1
-        history.crashes += cause.suspicious
 
     def take(self, holding: Holding, now: float) -> None:
         """Record that a lease was granted."""

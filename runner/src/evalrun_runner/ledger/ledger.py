@@ -26,7 +26,6 @@ from evalrun_runner.ledger.manifest import (
     OpenSegment,
     Segment,
     TaskIndex,
-    decode_chunk,
     decode_chunks,
     decode_index,
     decode_segment,
@@ -163,15 +162,6 @@ class Ledger:
         """
         key = layout.segment(task, number)
         return decode_chunks(self._store.get(key), self._where(key))
-
-    def read_items(self, chunk: Chunk) -> list[Item]:
-        """Read the items of a chunk.
-
-        Raises:
-            ObjectMissing: The chunk's segment does not exist.
-            LedgerCorrupt: The segment is damaged, or of another plan.
-        """
-        return decode_chunk(self.segment_bytes(chunk.task, chunk.segment), chunk, self._where_segment(chunk))
 
     def open_segment(self, task: str, number: int) -> OpenSegment:
         """Open a segment to read its chunks one by one. Raises ``ObjectMissing``, ``LedgerCorrupt``."""
@@ -371,9 +361,6 @@ class Ledger:
 
     def _where(self, key: str) -> str:
         return f"{self._store.uri}{key}"
-
-    def _where_segment(self, chunk: Chunk) -> str:
-        return self._where(layout.segment(chunk.task, chunk.segment))
 
     def _another_plan(self, what: str) -> str:
         return (

@@ -47,7 +47,12 @@ def test_leaves_are_in_the_order_of_the_benchmarks_then_lm_evals(suite: Suite) -
     loaded = load(suite, "b", "pair", "a")
 
     assert [leaf.name for leaf in loaded.leaves] == ["b", "d", "c", "a"]
-    assert loaded.by_benchmark == {"b": ("b",), "pair": ("d", "c"), "a": ("a",)}
+    assert [(leaf.benchmark.name, leaf.name) for leaf in loaded.leaves] == [
+        ("b", "b"),
+        ("pair", "d"),
+        ("pair", "c"),
+        ("a", "a"),
+    ]
     assert list(loaded.groups) == ["pair"]
 
 

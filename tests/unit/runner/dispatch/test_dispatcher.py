@@ -396,7 +396,7 @@ class TestHealth:
         for _ in range(3):
             scene.join("a").leaves("a", Departure.CRASHED)
         history = scene.dispatcher.progress(0.0).replicas["a"]
-        assert (history.joins, history.crashes, history.chunks, history.alive) == (3, 3, 0, False)
+        assert (history.departures, history.chunks, history.alive) == (3, 0, False)
 
     def test_a_successor_with_the_same_name_replaces_the_first(self) -> None:
         scene = Scene(*plan(1)).join("a")

@@ -18,6 +18,7 @@ from evalrun_runner.planning.planning import Planned, Planning
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, MeanTally, Outcome, Response
 from evalrun_runner.store.memory import MemoryStore
+from support.builders import read_items
 from support.suites import Suite
 
 OK = Outcome(ItemStatus.OK, ((Response("x", "stop", 1, 1),),))
@@ -62,7 +63,7 @@ def commit(store: MemoryStore, chunk: Chunk, *failed: int) -> None:
     ledger = Ledger(store)
     rows = [
         ItemResult(item.doc_id, item.hash, *((FAILED,) if row in failed else (OK, f'{{"none":{{"acc":{row % 2}}}}}')))
-        for row, item in enumerate(ledger.read_items(chunk))
+        for row, item in enumerate(read_items(ledger, chunk))
     ]
     ledger.commit_part(chunk, rows, Writer("r", "mock"))
 

@@ -13,7 +13,7 @@ from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.segments import LIMITS, SegmentLimits, plan_task
 from evalrun_runner.records.plan import Item
 from evalrun_runner.store.memory import MemoryStore
-from support.builders import generate, make_item
+from support.builders import generate, make_item, read_items
 
 SIZING = ChunkSizing(target_cost=10, max_items=7)
 
@@ -48,7 +48,7 @@ def test_every_planned_chunk_can_be_read(ledger: Ledger) -> None:
     planned = []
     for segment in plan_task("sums", make_items(1000), ledger, SIZING):
         for chunk in segment.chunks:
-            planned += ledger.read_items(chunk)
+            planned += read_items(ledger, chunk)
 
     assert planned == list(make_items(1000))
 
