@@ -21,7 +21,7 @@ from bench.sides import Run
 from bench.workloads import Workload
 from evalrun_api import EvalRunSpec, ModelLocation, RunConfig, RunLocation, SuiteLocation
 from evalrun_runner.driver.assembly import Adapters, DriverOptions
-from evalrun_runner.driver.preflight import Setting, load_tasks
+from evalrun_runner.driver.preflight import Preflight, load_tasks
 from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.run import run
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
@@ -246,9 +246,9 @@ class RunnerSide:
             waits=tuple(clock.waits),
         )
 
-    def _setting(self, workload: Workload) -> Setting:
+    def _setting(self, workload: Workload) -> Preflight:
         config = _config(workload, self._settings, self._folder)
-        return Setting(
+        return Preflight(
             config=config,
             store_spec=StoreSpec(str(self._folder)),
             store=self._store,

@@ -21,7 +21,7 @@ from evalrun_runner.driver.exchange import Exchange
 from evalrun_runner.driver.host import Host
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.loop import Loop
-from evalrun_runner.driver.preflight import Setting, prepare
+from evalrun_runner.driver.preflight import Preflight, prepare
 from evalrun_runner.driver.progress import Watcher
 from evalrun_runner.driver.reporter import Reporter
 from evalrun_runner.driver.telemetry import RunTelemetry
@@ -64,7 +64,7 @@ class FleetFactory(Protocol):
 class Adapters:
     """The doors to the world outside: what a driver does with the store, the model and Ray goes through these."""
 
-    preflight: Callable[[RunConfig], Setting] = prepare
+    preflight: Callable[[RunConfig], Preflight] = prepare
     """Opens and checks the store, brings the suites, checks the model."""
     start_fleet: FleetFactory = RayFleet
 
@@ -73,7 +73,7 @@ class Adapters:
 class PreparedRun:
     """What the preflight found good: all that is needed to run."""
 
-    setting: Setting
+    setting: Preflight
     plan: Plan
     benchmarks: LoadedBenchmarks
     chat: ChatTemplate | None

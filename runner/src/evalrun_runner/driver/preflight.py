@@ -1,4 +1,4 @@
-"""Preflight: everything that can be found wrong before an engine loads, in the order of what it costs to find."""
+"""Preflight: all checks that are possible before an engine loads, the cheapest first."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ MAX_NAME_BYTES = 200
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A run's surroundings, checked: where it writes, what it runs on."""
+class Preflight:
+    """Result of the preflight: the checked surroundings of a run, where it writes and what it runs on."""
 
     config: RunConfig
     store_spec: StoreSpec
@@ -59,7 +59,7 @@ class Setting:
         return self.config.spec.engine.numerics is Numerics.FAST
 
 
-def prepare(config: RunConfig) -> Setting:
+def prepare(config: RunConfig) -> Preflight:
     """Check the store, bring the suites, look at the model. Raises ``InputError`` and the errors of the store."""
     spec = store_spec(config.results)
     store = open_store(spec)
@@ -68,7 +68,7 @@ def prepare(config: RunConfig) -> Setting:
     model = None if config.spec.engine.vllm is None else _look_at_model(config)
     tokenizer: Tokenizer = ByteTokenizer() if model is None else load_tokenizer(model.path)
     TextCodec(tokenizer)  # refuses a tokenizer that log-likelihoods cannot start with
-    return Setting(
+    return Preflight(
         config=config,
         store_spec=spec,
         store=store,
@@ -80,7 +80,7 @@ def prepare(config: RunConfig) -> Setting:
     )
 
 
-def load_tasks(setting: Setting) -> LoadedBenchmarks:
+def load_tasks(setting: Preflight) -> LoadedBenchmarks:
     """Load the run's leaf tasks.
 
     Raises:
@@ -115,7 +115,7 @@ def load_tasks(setting: Setting) -> LoadedBenchmarks:
     return loaded
 
 
-def chat_template(setting: Setting) -> ChatTemplate | None:
+def chat_template(setting: Preflight) -> ChatTemplate | None:
     """Return the model's chat template if a benchmark applies one.
 
     Raises:

@@ -19,7 +19,7 @@ from evalrun_api.wire.outputs import (
 )
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.provenance import task_provenance
-from evalrun_runner.driver.preflight import Setting
+from evalrun_runner.driver.preflight import Preflight
 from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger import layout
@@ -57,7 +57,7 @@ def write_record(store: ObjectStore, record: RunRecord) -> None:
     store.put(layout.RUN, record.write())
 
 
-def first_record(setting: Setting, benchmarks: LoadedBenchmarks) -> RunRecord:
+def first_record(setting: Preflight, benchmarks: LoadedBenchmarks) -> RunRecord:
     """Describe the run as far as it is known before its first attempt."""
     config, source = setting.config, setting.model.source if setting.model else None
     return RunRecord(
@@ -86,7 +86,7 @@ def sizing(gpus_per_replica: int) -> ChunkSizing:
     return ChunkSizing() if gpus_per_replica else ChunkSizing(target_cost=4_000.0)
 
 
-def begin_attempt(record: RunRecord, setting: Setting, epoch: int, resumed_from: str | None) -> RunRecord:
+def begin_attempt(record: RunRecord, setting: Preflight, epoch: int, resumed_from: str | None) -> RunRecord:
     """Add this driver process to the record.
 
     Args:
@@ -131,7 +131,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _engine(setting: Setting) -> RecordedEngine:
+def _engine(setting: Preflight) -> RecordedEngine:
     numerics = setting.config.spec.engine.numerics
     if isinstance(setting.engine, VllmSettings):
         asked = setting.engine

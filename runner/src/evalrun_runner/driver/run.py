@@ -8,7 +8,7 @@ from evalrun_api import Phase, Reason, RunConfig, RunResult, Work
 from evalrun_api.wire.outputs import RunRecord
 from evalrun_runner.driver import finish
 from evalrun_runner.driver.assembly import Adapters, DriverOptions, DriverParts, PreparedRun, build_driver
-from evalrun_runner.driver.preflight import Setting, chat_template, load_tasks
+from evalrun_runner.driver.preflight import Preflight, chat_template, load_tasks
 from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.record import begin_attempt, end_attempt, first_record, read_record, sizing, write_record
 from evalrun_runner.driver.results import check_baselines, read_results, succeeded, too_many_failed
@@ -68,7 +68,7 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         return _Run(driver, options, watcher, spool).go()
 
 
-def _completed(setting: Setting, watcher: Watcher) -> RunResult | None:
+def _completed(setting: Preflight, watcher: Watcher) -> RunResult | None:
     """Return the result of a run that another driver has completed, if one has."""
     if not setting.ledger.is_complete():
         return None
@@ -77,7 +77,7 @@ def _completed(setting: Setting, watcher: Watcher) -> RunResult | None:
     return succeeded(setting.config, results, Work(kept=results.evalrun.counts.planned))
 
 
-def _earlier_run(setting: Setting, options: DriverOptions) -> EarlierRun | None:
+def _earlier_run(setting: Preflight, options: DriverOptions) -> EarlierRun | None:
     location = setting.config.resume_from
     if location is None:
         return None
