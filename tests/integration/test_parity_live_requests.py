@@ -16,6 +16,7 @@ from evalrun_runner.engine.protocol import MAX_CHOICES, Output
 from evalrun_runner.engine.requests import RequestPlanner, rolling_windows
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.records.plan import Item, Request, RequestType
+from support.builders import likelihood, make_item
 
 EOS = "<|im_end|>"
 VLLM_DEFAULT_TEMPERATURE = 1.0
@@ -74,8 +75,7 @@ def test_answers_are_cut_as_by_lm_eval(text: str, until: list[str]) -> None:
 
 
 def choices_item(count: int) -> Item:
-    requests = tuple(Request(RequestType.LOGLIKELIHOOD, n, ("Which?", chr(33 + n % 90))) for n in range(count))
-    return Item("letters", 0, {}, requests, "hash", 1.0)
+    return make_item(*(likelihood("Which?", chr(33 + n % 90), index=n) for n in range(count)), task="letters")
 
 
 def fast_planner() -> RequestPlanner:
@@ -111,9 +111,7 @@ def test_fast_numerics_change_only_calls_for_single_token_choices_and_greedy_rep
         (RequestType.LOGLIKELIHOOD_ROLLING, ("A text of more than one window. " * 9,), 1),
         (RequestType.LOGLIKELIHOOD, ("Which?", " the second"), 1),
     ]
-    item = Item(
-        "t", 0, {}, tuple(Request(kind, n, said, times) for n, (kind, said, times) in enumerate(requests)), "h", 1
-    )
+    item = make_item(*(Request(kind, n, said, times) for n, (kind, said, times) in enumerate(requests)))
     codec = TextCodec(ByteTokenizer())
 
     fast, reference = (

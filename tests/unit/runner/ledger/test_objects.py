@@ -122,10 +122,7 @@ class TestSegments:
         )
     )
     def test_any_items_are_restored_exactly(self, drawn: list[tuple[dict[str, object], list[Request]]]) -> None:
-        items = [
-            Item("t", n, doc, tuple(asked), hash_item("t", n, doc, asked), cost=n / 3)
-            for n, (doc, asked) in enumerate(drawn)
-        ]
+        items = [builders.make_item(*asked, doc_id=n, doc=doc, cost=n / 3) for n, (doc, asked) in enumerate(drawn)]
         chunks = cut(items, 2)
         data = encode_segment(items, chunks)
         # By repr: NaN is unequal to itself, 1 equals 1.0 equals True, and tuples must not come back as lists.

@@ -24,7 +24,7 @@ from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.segments import plan_task
 from evalrun_runner.records.messages import Committed, EngineStats, Lease, Order, Report
-from evalrun_runner.records.plan import Chunk, Item
+from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome
 from evalrun_runner.replica.assembly import Parts, build_replica
 from evalrun_runner.replica.replica import Replica
@@ -34,6 +34,7 @@ from evalrun_runner.replica.state import ReplicaPolicy
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.memory import MemoryStore
 from evalrun_runner.store.open import StoreSpec
+from support.builders import make_chunk
 from support.suites import Suite
 
 WAIT = 60.0
@@ -451,7 +452,7 @@ def test_when_the_stores_patience_is_over_the_exchange_raises_the_reason(scene: 
 def test_a_lease_that_is_not_in_the_manifest_fails_the_replica(scene: Callable[..., Scene]) -> None:
     here = scene()
     replica = here.replica()
-    strange = Chunk("sums", 99, 7, 0, 4, 1.0, "0" * 64)
+    strange = make_chunk(99, task="sums", segment=7, items=4, digest="0" * 64)
     with pytest.raises(ObjectMissing, match="is not there"):
         reports(replica, Order((Lease(1, strange),)), until=lambda report: False)
 

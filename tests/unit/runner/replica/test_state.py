@@ -8,8 +8,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.records.messages import Committed, Lease, Order
-from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import ItemCounts
 from evalrun_runner.replica.state import (
     Action,
     ChunkCommitted,
@@ -31,17 +29,18 @@ from evalrun_runner.replica.state import (
     StopEngine,
     Vitals,
 )
+from support.builders import make_chunk, make_committed
 
 SLOTS = 8
 FULL_CREDIT = SLOTS + ReplicaPolicy().backlog_items
 
 
 def lease(number: int, items: int = 2, *, isolated: bool = False) -> Lease:
-    return Lease(number, Chunk("t", number, 0, 0, items, 1.0, "d"), isolated)
+    return Lease(number, make_chunk(number, items=items), isolated)
 
 
 def committed(number: int) -> Committed:
-    return Committed(number, ("t", number), ItemCounts(ok=2), True, 1, 1, 0.1)
+    return make_committed(lease(number))
 
 
 def loaded(policy: ReplicaPolicy | None = None) -> ReplicaState:
