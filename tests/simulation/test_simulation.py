@@ -1,6 +1,6 @@
 """Twenty thousand seeded runs with faults, and the proof that the simulation can fail.
 
-``EVALRUN_SIMULATION_SEEDS`` sets how many seeds are played (default 20,000, about 5 ms each);
+``EVALRUN_SIMULATION_SEEDS`` sets how many seeds are played (default 20,000, about 4 ms each);
 ``EVALRUN_SIMULATION_SEED=n`` plays that one alone.
 """
 

@@ -46,13 +46,11 @@ from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.reporter import Reporter
 from evalrun_runner.errors import Interrupted, RunFailed, Superseded
 from evalrun_runner.planning.planning import Planned
-from evalrun_runner.records.messages import Report
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts
 from evalrun_runner.replica.state import ReplicaState
 from support.simulation_book import Book
 from support.simulation_fleet import SimulatedFleet
-from support.simulation_replica import SimulatedReplica
 from support.simulation_world import (
     ChunkId,
     Clock,
@@ -66,10 +64,10 @@ from support.simulation_world import (
 
 LIMIT_S = 1000.0
 """Virtual seconds within which every seed must end; 10,000 seeds took at most about a third of it."""
-HEARTBEAT_S = 2.0
+HEARTBEAT_S = 4.0
 """Virtual seconds between two turns of a driver's loop in which nothing happens."""
 POLICY = DispatchPolicy(
-    silence_s=15.0, progress_s=10.0, hedge_blind_s=8.0, speed_half_life_s=20.0, max_failed_items=1000
+    silence_s=15.0, progress_s=14.0, hedge_blind_s=8.0, speed_half_life_s=20.0, max_failed_items=1000
 )
 
 
@@ -145,9 +143,7 @@ class Run:
         driver = self.rng.choice(drivers)
         self.say(f"fault: {kind} at epoch {driver.epoch}")
         if kind is FaultKind.KILL_DRIVER:
-            driver.die()
-        elif kind is FaultKind.STOP_DRIVER:
-            driver.stop()
+            self.rng.choice((driver.die, driver.stop))()
         elif kind is FaultKind.SECOND_DRIVER:
             self.start_driver()
         else:
@@ -283,10 +279,6 @@ class DriverProcess:
             if self.superseded or self.run.clock.now - self.stepped_at >= HEARTBEAT_S:
                 self.step()
             self.run.clock.after(HEARTBEAT_S, self.heartbeat)
-
-    def hear(self, replica: SimulatedReplica, report: Report) -> None:
-        """A report arrives."""
-        self.fleet.hear(replica, report)
 
     def step(self) -> None:
         """Let the loop take a turn; conclude when it has nothing more to do."""

@@ -95,8 +95,9 @@ class Book:
         wants = self._wants.get(replica, 0)
         if sum(lease.chunk.items for lease in order.leases[:-1]) > wants:
             raise InvariantBroken(f"{replica} wanted {wants} items and was given {order.leases}")
+        every = [one.chunk.id for leases in self.granted.values() for one in leases.values()]
         for lease in order.leases:
-            holders = sum(any(one.chunk == lease.chunk for one in leases.values()) for leases in self.granted.values())
+            holders = every.count(lease.chunk.id)
             if holders > (1 if lease.isolated else self._policy.max_copies):
                 raise InvariantBroken(f"{holders} replicas hold {lease}")
         if len(held) > 1 and any(lease.isolated for lease in held.values()):

@@ -24,7 +24,7 @@ class SimulatedFleet:
         self._run = driver.run
         self._members: dict[str, SimulatedReplica] = {}
         """Started and, as far as the fleet knows, not departed."""
-        self.started: list[SimulatedReplica] = []
+        self.by_name: dict[str, SimulatedReplica] = {}
         """All processes, those that were given up included."""
         self._events: list[FleetEvent] = []
         self._failing_starts = 0
@@ -47,9 +47,8 @@ class SimulatedFleet:
     def send(self, replica: str, order: Order, wait: float) -> None:
         """Send an order; one to a replica that was given up may yet reach it."""
         self._driver.book.ordered(replica, order)
-        for one in self.started:
-            if one.name == replica:
-                one.send(partial(one.on_order, order, wait))
+        one = self.by_name[replica]
+        one.send(partial(one.on_order, order, wait))
 
     def kill(self, replica: str) -> None:
         """Kill a replica; three in ten do not hear of it, and are zombies from then on."""
@@ -75,7 +74,7 @@ class SimulatedFleet:
 
     def shutdown(self) -> None:
         """The driver is gone; replicas notice after a while."""
-        for replica in self.started:
+        for replica in self.by_name.values():
             if replica.alive:
                 self._run.clock.after(self._run.rng.uniform(0, 10), replica.exit)
 
@@ -83,9 +82,9 @@ class SimulatedFleet:
 
     def _start(self, speed: float) -> None:
         if self._driver.alive:
-            replica = SimulatedReplica(self._driver, f"e{self._driver.epoch}-r{len(self.started)}", speed)
+            replica = SimulatedReplica(self._driver, f"e{self._driver.epoch}-r{len(self.by_name)}", speed)
             self._members[replica.name] = replica
-            self.started.append(replica)
+            self.by_name[replica.name] = replica
             self._run.clock.after(self._run.rng.uniform(0.5, 3), partial(self._join, replica))
 
     def _join(self, replica: SimulatedReplica) -> None:
@@ -120,9 +119,8 @@ class SimulatedFleet:
         rng = self._run.rng
         replicas = [one for one in self._members.values() if one.alive and one.joined]
         if kind is FaultKind.ADD_REPLICA:
+            self._failing_starts += rng.choice((0, 0, 2, 9))
             self._start(50.0)
-        elif kind is FaultKind.FAIL_STARTS:
-            self._failing_starts += rng.choice((1, 3, 9))
         elif replicas:
             self._strike(rng.choice(replicas), kind)
 

@@ -34,11 +34,11 @@ from support.simulation_world import InvariantBroken, Part, Poison
 if TYPE_CHECKING:
     from support.simulation import DriverProcess, Run
 
-PATIENCE = 4.0
+PATIENCE = 12.0
 """Virtual seconds of waiting for news in each second of the real one: fewer reports that say nothing."""
 POLICIES = tuple(
     ReplicaPolicy(spool_chunks=3, backlog_items=backlog, hungry_items=hungry, flush_s=4.0, leave_s=5.0)
-    for backlog, hungry in ((2, 2), (8, 4), (32, 16))
+    for backlog, hungry in ((2, 4), (8, 8), (32, 24))
 )
 
 
@@ -132,7 +132,7 @@ class SimulatedReplica:
 
     def answer_if_due(self) -> None:
         """Report to the driver, if it waits and there is something to say."""
-        if not self.works or not self.state.due(self.run.clock.now):
+        if not self.alive or self.frozen or not self.state.due(self.run.clock.now):
             return
         busy = self._running is not None
         if busy and not self.stuck:
@@ -141,7 +141,7 @@ class SimulatedReplica:
         if self._repeat:
             report = _with_commits(report, report.committed + self._repeat)
         self._repeat = report.committed if report.committed and self.run.rng.random() < 0.05 else ()
-        self.send(partial(self.driver.hear, self, report))
+        self.send(partial(self.driver.fleet.hear, self, report))
         if self.state.leaving and not report.leaving:
             self.exit()
 

@@ -155,15 +155,15 @@ class Dispatcher:
 
     def tick(self, now: float) -> tuple[KillOrder, ...]:
         """Return kill orders for silent or hung replicas, repeated every ``kill_repeat_s`` until they leave."""
-        orders = (kill_order(replica, self.policy, now) for replica in self._registry)
-        return tuple(one for one in orders if one is not None)
+        orders = [kill_order(replica, self.policy, now) for replica in self._registry]
+        return tuple(one for one in orders if one is not None) if any(orders) else ()
 
     # -- what came of it -----------------------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
         """Whether planning is done and every chunk is committed."""
-        return self._planning_done and self._table.chunks_in(State.COMMITTED, State.KEPT) == len(self._table)
+        return self._planning_done and not self._table.any_open
 
     @property
     def counts(self) -> ItemCounts:

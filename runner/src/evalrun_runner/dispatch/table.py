@@ -160,6 +160,12 @@ class ChunkTable:
         failed, quarantined = self._losses.pop(index, (0, 0))
         return ItemCounts(self._items[index] - failed - quarantined, failed, quarantined)
 
+    @property
+    def any_open(self) -> bool:
+        """Whether any chunk is not committed."""
+        pending, suspect, leased, *_ = self._chunks_in
+        return bool(pending or suspect or leased)
+
     def chunks_in(self, *states: State) -> int:
         """Return the number of chunks in these states."""
         return sum(self._chunks_in[state] for state in states)

@@ -213,6 +213,8 @@ class ReplicaState:
     def __init__(self, policy: ReplicaPolicy | None = None) -> None:
         self.policy = policy or ReplicaPolicy()
         self._held: dict[int, _Held] = {}
+        self._isolated: set[int] = set()
+        """Those of the held leases that are isolated."""
         self._dropping: dict[int, int] = {}
         """Cancelled leases of which items are in the engine still, and how many."""
         self._committed: list[Committed] = []
@@ -266,10 +268,11 @@ class ReplicaState:
     @property
     def wants(self) -> int:
         """How many more items it would take now: its credit."""
-        isolating = any(one.lease.isolated and one.stage is not Stage.COMMITTING for one in self._held.values())
-        if not self.loaded or self.leaving or isolating or self._committing >= self.policy.spool_chunks:
+        if not self.loaded or self.leaving or self._committing >= self.policy.spool_chunks:
             return 0
-        held = sum(one.items_left for one in self._held.values()) + sum(self._dropping.values())
+        if any(self._held[lease].stage is not Stage.COMMITTING for lease in self._isolated):
+            return 0
+        held = sum([one.items_left for one in self._held.values()], sum(self._dropping.values()))
         return max(0, self._max_num_seqs + self.policy.backlog_items - held)
 
     def due(self, now: float) -> bool:
@@ -291,14 +294,15 @@ class ReplicaState:
 
     @property
     def _has_news(self) -> bool:
+        if self._committed or (self._fed and self.wants >= self.policy.hungry_items):
+            return True
         suspect = self._suspect
-        to_announce = suspect is not None and suspect.announcement is Announcement.DUE
-        return bool(self._committed) or to_announce or (self._fed and self.wants >= self.policy.hungry_items)
+        return suspect is not None and suspect.announcement is Announcement.DUE
 
     @property
     def _suspect(self) -> _Held | None:
         """The isolated lease that has the engine to itself; its next item is the first of its rows."""
-        if self._dropping:
+        if not self._isolated or self._dropping:
             return None
         running = [one for one in self._held.values() if one.stage is Stage.RUNNING]
         return running[0] if running and all(one.lease.isolated for one in running) else None
@@ -310,6 +314,7 @@ class ReplicaState:
         if self._draining:
             returned = tuple(sorted(self._held))
             self._held.clear()
+            self._isolated.clear()
         announced = None
         if (suspect := self._suspect) is not None:
             announced = (suspect.lease.id, next(iter(suspect.rows)))
@@ -344,7 +349,7 @@ class ReplicaState:
                 self._dropping.pop(lease, None)
             case ChunkCommitted(committed):
                 self._committing -= 1
-                self._held.pop(committed.lease, None)
+                self._end(committed.lease)
                 self._committed.append(committed)
             case DrainRequested():
                 self._draining = True
@@ -362,7 +367,7 @@ class ReplicaState:
         self._report_by = now + wait
         self._fed = bool(order.leases)
         for lease_id in order.cancel:
-            if (held := self._held.pop(lease_id, None)) is not None:
+            if (held := self._end(lease_id)) is not None:
                 if held.stage is Stage.RUNNING:
                     self._dropping[lease_id] = held.items_left
                 yield DropChunk(lease_id)
@@ -373,10 +378,17 @@ class ReplicaState:
             yield RunItems(suspect.lease.id, (next(iter(suspect.rows)),))
         for lease in order.leases:
             self._held[lease.id] = _Held(lease)
+            if lease.isolated:
+                self._isolated.add(lease.id)
             if not self.leaving:
                 yield OpenChunk(lease)
         if order.done:
             yield from self._leave(now)
+
+    def _end(self, lease_id: int) -> _Held | None:
+        """Strike out a lease that ends; None if it is not held."""
+        self._isolated.discard(lease_id)
+        return self._held.pop(lease_id, None)
 
     def _open(self, lease_id: int, rows: tuple[int, ...]) -> Iterator[Action]:
         held = self._held.get(lease_id)
