@@ -45,7 +45,7 @@ class ReplicaHealth:
     def receive(self, report: Report, now: float) -> int:
         """Update the signs of life, and return the number of tokens processed since the last report."""
         delta = report.tokens - self.tokens if report.tokens >= self.tokens else report.tokens
-        if delta or report.steps != self.steps or not report.busy or not self.held_chunks:
+        if delta or report.steps != self.steps or not report.busy:
             self.progressed = now
         self.reported = now
         self.tokens = report.tokens
@@ -82,7 +82,8 @@ def kill_order(replica: ReplicaHealth, policy: DispatchPolicy, now: float) -> Ki
     silent, stuck = now - replica.reported, now - replica.progressed
     if silent > policy.silence_s:
         reason = f"it has not reported for {silent:.0f} s (allowed are {policy.silence_s:.0f} s)"
-    elif replica.busy and replica.held_chunks and stuck > policy.progress_s:
+    # Even without a lease: what it held was cancelled, and an engine that hangs with it takes nothing more.
+    elif replica.busy and stuck > policy.progress_s:
         reason = (
             f"its engine has processed no token for {stuck:.0f} s with requests in it "
             f"(allowed are {policy.progress_s:.0f} s)"

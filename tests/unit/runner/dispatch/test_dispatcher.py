@@ -391,6 +391,15 @@ class TestHealth:
             scene.asks("a", busy=busy, tokens=second if busy else 0)
             assert scene.dispatcher.tick(scene.now) == ()
 
+    def test_an_engine_that_hangs_with_cancelled_work_is_killed(self) -> None:
+        scene = Scene(progress_s=100).join("a")
+        for second in range(0, 110, 10):
+            scene.now = float(second)
+            scene.asks("a", wants=0, busy=True, tokens=5)
+            assert scene.dispatcher.tick(scene.now) == ()
+        (order,) = scene.dispatcher.tick(101.0)
+        assert (order.replica, order.cause) == ("a", Departure.KILLED_HUNG)
+
     def test_lives_are_counted_by_name(self) -> None:
         scene = Scene(*plan(1))
         for _ in range(3):
