@@ -15,7 +15,7 @@ import pytest
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.store.credentials import ACCESS_KEY, SECRET_KEY
 from evalrun_runner.store.s3 import S3Settings, S3Store
-from support.runs import Ground, Run, make_ground, parts, write_run
+from support.runs import STARTED, Ground, Run, make_ground, parts, write_run
 from support.seaweed import FlakyProxy, Seaweed, free_ports
 
 BUCKET = "evals"
@@ -101,7 +101,7 @@ def test_an_unusable_store_gives_one_message_before_any_replica_starts(
         assert run.ended(60) == 1, run.stderr
         (said,) = [line for line in run.stderr.splitlines() if line.startswith("evalrun:")]
         assert expected in said
-        assert "replicas" not in run.stderr
+        assert STARTED not in run.stderr
         assert "Traceback" not in run.stderr
         assert run.stdout == ""
 

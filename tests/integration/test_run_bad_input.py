@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from support.model_files import model_content, write_files
-from support.runs import EVALRUN, write_run, write_suite
+from support.runs import EVALRUN, STARTED, write_run, write_suite
 
 QUESTIONS = ["What is one and one?", "What is two and two?"]
 
@@ -143,5 +143,5 @@ def test_bad_input_gives_one_message_and_an_exit_code(tmp_path: Path, case: str)
     message = done.stderr.partition("evalrun: ")[2]
     assert all(word in message for word in expected), message
     assert "Traceback" not in done.stderr
-    assert "replicas" not in done.stderr.partition("evalrun: ")[0], "nothing was started for it"
+    assert STARTED not in done.stderr.partition("evalrun: ")[0], "nothing was started for it"
     assert done.stdout == ""

@@ -43,6 +43,10 @@ HELD_EVERY = 32
 """Every so many of the sums waits at the gate."""
 
 
+STARTED = "mock replicas on CPU"
+"""Line on stderr of a run that starts replicas; a status line speaks of replicas in any run that takes long enough."""
+
+
 def write_suite(folder: Path, questions: Sequence[str], choices: int = 0) -> Path:
     """A suite of the task ``sums`` (generated answers) with these questions, and of ``choices`` (a letter) if any."""
     folder.mkdir(parents=True)
