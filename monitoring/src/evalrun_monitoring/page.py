@@ -16,10 +16,10 @@ from evalrun_monitoring.panels import DATASOURCE
 FLEET, RUN, SCORES, OPERATOR = "evalrun-fleet", "evalrun-run", "evalrun-scores", "evalrun-operator"
 """Uids of the dashboards, which are parts of their addresses."""
 _MENU = {
-    FLEET: ("All runs", "What waits, what runs, what it costs"),
+    FLEET: ("All runs", "Waiting and running runs, and their cost"),
     RUN: ("One run", "Progress, speed, replicas, errors and cost of a run"),
     SCORES: ("Scores", "Scores over checkpoints, with their gates"),
-    OPERATOR: ("Operator", "Whether the operator is well"),
+    OPERATOR: ("Operator", "Health of the operator"),
 }
 _CHOOSES_ONE = frozenset({RUN})
 """Dashboards whose variables take one value, while the same variables of others may take several."""
@@ -88,7 +88,7 @@ def several(name: str, label: str, values: str) -> builders.QueryVariable:
 def gpu_hour_price() -> Variable:
     """Build the variable of the price of a GPU-hour, which the viewer types in."""
     variable = builders.TextBoxVariable("gpu_hour_price").label("Price of a GPU-hour")
-    return variable.default_value("2.50").description("US dollars; any currency will do, as long as you know which.")
+    return variable.default_value("2.50").description("In US dollars, or in any other currency.")
 
 
 def run_link(namespace: str = "run_namespace", run: str = "run", times: str = "${__url_time_range}") -> str:
@@ -108,7 +108,7 @@ def run_link_of_series() -> Builder[boards.DashboardLink]:
     """Build the same link for a graph whose series have the labels of a run."""
     fields = ("${__field.labels.run_namespace:percentencode}", "${__field.labels.run:percentencode}")
     url = _address(RUN, [f"var-namespace={fields[0]}", f"var-run={fields[1]}", "${__url_time_range}"])
-    return builders.DashboardLink("How this run goes").type(boards.DashboardLinkType.LINK).url(url)
+    return builders.DashboardLink("Open the dashboard of this run").type(boards.DashboardLinkType.LINK).url(url)
 
 
 def scores_link(*fields: tuple[str, str]) -> str:

@@ -159,7 +159,7 @@ def test_run_with_a_replaced_driver_stays_one_line(tmp_path: Path) -> None:
     after = series(name, f"_x{half} 0+60x{half - 1}", of("busy", status="ok", **NEXT_DRIVER))
     Hour(tmp_path, before, after).answers(
         (asked("evalrun-run", "How fast is it?"), [({"status": "ok"}, 4)]),
-        (asked("evalrun-fleet", "Is anything moving?"), [({}, 4)]),
+        (asked("evalrun-fleet", "Is work progressing?"), [({}, 4)]),
     )
 
 
@@ -215,16 +215,16 @@ def test_cost_is_gpu_hours_times_price(tmp_path: Path) -> None:
         ),
     ]
     amounts = [
-        ("evalrun-fleet", "How many GPUs held?", {}, 4),
+        ("evalrun-fleet", "How many GPUs in use?", {}, 4),
         ("evalrun-run", "How many GPU-hours?", {}, 4),
         ("evalrun-fleet", "How many GPU-hours?", {}, 4),
         ("evalrun-run", "What did it cost?", {}, 10),
-        ("evalrun-fleet", "Which runs cost most?", of("busy"), 10),
+        ("evalrun-fleet", "Which runs cost the most?", of("busy"), 10),
     ]
     # `increase` knows nothing of what was before the first scrape in the time shown.
     Hour(tmp_path, *held).answers(
         *((f"round({asked(uid, panel)}, 0.1)", [(labels, value)]) for uid, panel, labels, value in amounts),
-        (f"round({asked('evalrun-fleet', 'What did it cost?', gpu_hour_price='1')}, 0.1)", [({}, 4)]),
+        (f"round({asked('evalrun-fleet', 'What did runs cost?', gpu_hour_price='1')}, 0.1)", [({}, 4)]),
     )
 
 
@@ -235,11 +235,14 @@ def test_queue_contains_runs_that_have_not_started(tmp_path: Path) -> None:
     created = [constant("evalrun_run_created_timestamp_seconds", at, of(run, **OPERATOR)) for run, at in born.items()]
     unfinished = [(of(run, phase=phases[run]), 1.0) for run in ("first", "second", "busy")]
     Hour(tmp_path, *known, *created).answers(
-        (asked("evalrun-fleet", "Does a run wait?"), [({}, 3000)]),
+        (asked("evalrun-fleet", "How long is the wait?"), [({}, 3000)]),
         (asked("evalrun-fleet", "Which runs have waited longest?"), [(of("first"), 3000), (of("second"), 600)]),
         (asked("evalrun-fleet", "Which runs are unfinished, and how far are they?"), unfinished),
-        (asked("evalrun-fleet", "What did each run do when?"), [(of("first"), 1), (of("second"), 0), (of("busy"), 3)]),
-        (asked("evalrun-run", "Where is it?", run="done"), [({**of("done")}, 6)]),
+        (
+            asked("evalrun-fleet", "When was each run in which phase?"),
+            [(of("first"), 1), (of("second"), 0), (of("busy"), 3)],
+        ),
+        (asked("evalrun-run", "Which phase is it in?", run="done"), [({**of("done")}, 6)]),
     )
 
 
@@ -262,9 +265,7 @@ def test_suspended_run_requests_no_gpus(tmp_path: Path) -> None:
     phases = {"busy": "Running", "first": "Queued", "resting": "Suspended"}
     known = [constant("evalrun_run_phase", 1, of(run, phase=phase, **OPERATOR)) for run, phase in phases.items()]
     gpus = [constant("evalrun_run_gpus", 8, of(run, **OPERATOR)) for run in phases]
-    Hour(tmp_path, *known, *gpus).answers(
-        (asked("evalrun-fleet", "Are as many GPUs held as are asked for?"), [({}, 16)])
-    )
+    Hour(tmp_path, *known, *gpus).answers((asked("evalrun-fleet", "Are all requested GPUs held?"), [({}, 16)]))
 
 
 # -- scores ----------------------------------------------------------------------------------------------------------
@@ -286,7 +287,7 @@ def test_newest_score_is_of_the_run_that_finished_last(tmp_path: Path) -> None:
     """Not that of the better one, nor of the one with the greater name; each model and task for itself."""
     other = SCORE | {"model": "qwen"}
     runs = [*finished("z-old", 900, 0.9), *finished("a-new", 1800, 0.5), *finished("b", 600, 0.25, model="qwen")]
-    question = "Does ${task} get better?"
+    question = "Does ${task} improve?"
     hour = Hour(tmp_path, *runs)
     hour.answers(
         (asked("evalrun-scores", question, 0), [(newest(SCORE), 0.5), (newest(other), 0.25)]),
@@ -299,7 +300,7 @@ def test_newest_score_is_of_the_run_that_finished_last(tmp_path: Path) -> None:
 
 def test_interval_of_a_single_score_has_the_names_for_its_band(tmp_path: Path) -> None:
     runs = [*finished("a", 900, 0.5), *finished("b", 600, 0.25, model="qwen")]
-    question = "Does ${task} get better?"
+    question = "Does ${task} improve?"
     Hour(tmp_path, *runs).answers(
         (asked("evalrun-scores", question, 3), []),
         (asked("evalrun-scores", question, 4), []),
@@ -318,13 +319,13 @@ def test_gate_is_marked_when_the_newest_run_fails_it(tmp_path: Path) -> None:
         series("evalrun_gate", f"_x{ended} 1x{STEPS}", new | {"verdict": "Failed"}),
         series("evalrun_gate_bound", f"_x{ended} 0.6x{STEPS}", new),
     ]
-    question = "Does ${task} get better?"
+    question = "Does ${task} improve?"
     hour = Hour(tmp_path, *finished("old", 900, 0.9), *finished("new", 1800, 0.5), *gates)
     bound, marks = asked("evalrun-scores", question, 5), asked("evalrun-scores", question, 6)
     bounds = [(newest(SCORE | {"gate": "min"}), 0.6)]
     hour.answers((bound, bounds), (marks, []), at=1200)
     hour.answers((bound, bounds), (marks, [(newest(SCORE), 0.5)]), at=1800)
-    hour.answers((bound, bounds), (marks, []), (asked("evalrun-scores", "How many of them failed a gate?"), [({}, 1)]))
+    hour.answers((bound, bounds), (marks, []), (asked("evalrun-scores", "How many failed a gate?"), [({}, 1)]))
 
 
 def test_replaced_operator_does_not_mark_gates_again(tmp_path: Path) -> None:
@@ -334,7 +335,7 @@ def test_replaced_operator_does_not_mark_gates_again(tmp_path: Path) -> None:
         series("evalrun_gate", f"1x{half} stale", gate | OPERATOR),
         series("evalrun_gate", f"_x{half + 1} 1x{half}", gate | OPERATOR | {"instance": "10.0.0.9:8081"}),
     ]
-    marks = asked("evalrun-scores", "Does ${task} get better?", 6)
+    marks = asked("evalrun-scores", "Does ${task} improve?", 6)
     hour = Hour(tmp_path, *replaced, *finished("busy", 0, 0.5))
     hour.answers((marks, []), at=(half + 1) * STEP_S)
 
@@ -402,6 +403,6 @@ NAMES = [
 def test_scores_are_found_for_any_model_name(name: str, tmp_path: Path) -> None:
     name = label_value(name)
     runs = [*finished("a", 900, 0.5, model=name), *finished("b", 900, 0.25, model="aXb"), *finished("c", 900, 0.75)]
-    score = asked("evalrun-scores", "Does ${task} get better?", 0, model=name)
+    score = asked("evalrun-scores", "Does ${task} improve?", 0, model=name)
     every = asked("evalrun-scores", "How many scores are there?")
     Hour(tmp_path, *runs).answers((score, [(newest(SCORE | {"model": name}), 0.5)]), (every, [({}, 3)]))

@@ -32,19 +32,21 @@ def runs(where: str) -> builders.Panel:
     started = promql.per_run("evalrun_run_started_timestamp_seconds", where)
     ended = table(
         "Which runs ended, and how?",
-        "Runs that ended in the time shown and still exist; their names lead to their dashboards, at their own time. "
-        "Gates: the worst verdict of all. Took: from the first attempt's start to the end. GPU-hours and cost are "
-        "those of the time shown.",
+        "Runs that ended in the time shown and still exist. A name links to the run's dashboard, at the time of the "
+        "run. Gates: the worst verdict of all. Duration: from the start of the first attempt to the end. Items "
+        "failed: failed and quarantined. GPU-hours and cost are those of the time shown.",
         NAMESPACE,
-        Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
+        Label("Run", "run", run_link(times=OWN_TIME), "Open the dashboard of this run"),
         Label("Model", "model"),
         Label("Ended", "phase", colors=panels.PHASE_COLORS, width=100),
         Facts(only(promql.in_phase(where, FINISHED), recent)),
         Facts(only(promql.gauge("evalrun_run_info", where, *RUN_LABELS, "model"), recent)),
         tables.gates(only(promql.verdict(where, *RUN_LABELS), recent)),
         Value("Items ok", items("ok")),
-        Value("Items lost", items("failed|quarantined"), cell=COLOR_TEXT, thresholds=((1, panels.WARNING),), width=90),
-        Value("Took", only(f"{ended_at} - {started}", recent), units.Seconds, width=100),
+        Value(
+            "Items failed", items("failed|quarantined"), cell=COLOR_TEXT, thresholds=((1, panels.WARNING),), width=90
+        ),
+        Value("Duration", only(f"{ended_at} - {started}", recent), units.Seconds, width=100),
         Value("GPU-hours", only(hours, recent), decimals=2, width=100),
         Value("Cost", only(f"{hours} * $gpu_hour_price", recent), units.Dollars, decimals=2),
         tables.when(only(milliseconds(ended_at), recent)),
@@ -64,13 +66,16 @@ def gates(where: str) -> builders.Panel:
         return f"{verdicts} * on({labels_on}) group_left() {expr}"
 
     decided = table(
-        "What do the gates say?",
-        "Each gate of the runs that still exist. Bound: what the score must reach, of min and max gates; a baseline "
-        "gate compares with another run. Inconclusive: items are missing, or the bound lies within the score's error.",
+        "What are the verdicts of the gates?",
+        "One row for each gate of the finished runs that still exist. Bound: what the score must reach, for min and "
+        "max gates; a baseline gate compares with another run. Inconclusive: items are missing, or the bound lies "
+        "within the score's error.",
         NAMESPACE,
-        Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
+        Label("Run", "run", run_link(times=OWN_TIME), "Open the dashboard of this run"),
         Label("Model", "model"),
-        Label("Task", "task", scores_link(("task", "task"), ("model", "model")), "This task's scores over time"),
+        Label(
+            "Task", "task", scores_link(("task", "task"), ("model", "model")), "Show the scores of this task over time"
+        ),
         METRIC,
         FILTER,
         Label("Gate", "gate", width=90),

@@ -25,16 +25,16 @@ def page() -> DashboardSpec:
     return DashboardSpec(
         UID,
         "EvalRun / All runs",
-        "Every evaluation run: what waits, what runs and how fast, what it costs, what went wrong, how it ended.",
+        "All evaluation runs: which wait, which run and how fast, what they cost, what failed, how they ended.",
         "now-24h",
         [several("namespace", "Namespace", "label_values(evalrun_run_info, run_namespace)"), gpu_hour_price()],
         [
-            Row("Right now", [*_figures(), *_phases()]),
+            Row("Current state", [*_figures(), *_phases()]),
             Row("Unfinished runs", [_unfinished(), _history()]),
             Row("Queue", _queue()),
             Row("Speed", fleet_parts.speed()),
-            Row("GPUs and money", fleet_parts.money()),
-            Row("Trouble", fleet_parts.trouble()),
+            Row("GPUs and cost", fleet_parts.money()),
+            Row("Failures", fleet_parts.trouble()),
             Row("Finished runs", [finished.runs(FLEET), finished.gates(FLEET)]),
         ],
     )
@@ -42,9 +42,9 @@ def page() -> DashboardSpec:
 
 def _figures() -> Panels:
     moving = panels.figure(
-        "Is anything moving?",
-        "Items that all runs together bring into their results per second. 0 for minutes while runs are Running: look "
-        "for the run without items/s below.",
+        "Is work progressing?",
+        "Items that all runs together commit per second. If it is 0 for minutes while runs are Running, look for the "
+        "run without items/s below.",
         panels.ITEMS_PER_SECOND,
         query(promql.rate("evalrun_items_committed_total", FLEET)),
     )
@@ -55,21 +55,21 @@ def _figures() -> Panels:
         now(f"sum({promql.gauge('evalrun_runs', f'{FLEET},phase!~`{FINISHED}`', 'run_namespace', 'phase')})"),
     )
     held = panels.figure(
-        "How many GPUs held?",
-        "GPUs that replicas hold, whether they load the model or answer. What a GPU costs, it costs while it is held.",
+        "How many GPUs in use?",
+        "GPUs that replicas hold, whether they load the model or answer. A GPU costs money as long as it is held.",
         panels.NUMBER,
         query(promql.rate(GPU_SECONDS, FLEET)),
     )
     waiting = panels.figure(
-        "Does a run wait?",
-        "The longest time since a run was created that is still Pending or Queued. Orange from 15 minutes, red from "
-        "an hour: is the queue's quota used up, or the operator away?",
+        "How long is the wait?",
+        "Time since the creation of the oldest run that is still Pending or Queued. Orange from 15 minutes, red from "
+        "one hour: check whether the queue's quota is used up and whether the operator is down.",
         units.Seconds,
         now(f"max({_WAIT})"),
     )
     cost = panels.figure(
-        "What did it cost?",
-        "GPU-hours held in the time shown, times the price of a GPU-hour, which is typed in above.",
+        "What did runs cost?",
+        "GPU-hours held in the time shown, times the price of a GPU-hour, which you enter at the top.",
         units.Dollars,
         now(f"{promql.gpu_hours(FLEET)} * $gpu_hour_price"),
     )
@@ -84,7 +84,7 @@ def _figures() -> Panels:
         moving.decimals(1).no_value("nothing runs").thresholds(panels.steps(IDLE, (0.001, GOOD))),
         unfinished.thresholds(panels.steps(NEUTRAL)).no_value("none"),
         held.decimals(0).thresholds(panels.steps(NEUTRAL)).no_value("none"),
-        waiting.no_value("none waits").thresholds(panels.steps(GOOD, (900, WARNING), (3600, BAD))),
+        waiting.no_value("none").thresholds(panels.steps(GOOD, (900, WARNING), (3600, BAD))),
         cost.thresholds(panels.steps(NEUTRAL)).decimals(2).no_value("nothing"),
         failed.decimals(0).no_value("none").thresholds(panels.steps(GOOD, (0.5, WARNING))),
     ]
@@ -94,16 +94,16 @@ def _phases() -> Panels:
     by_phase = f"sum by(phase)({promql.gauge('evalrun_runs', FLEET, 'run_namespace', 'phase')})"
     counted = panels.ranking(
         "In which phases are the runs?",
-        "All runs that there are, finished ones included, by phase. Failed: the run could not reach its end. Invalid: "
-        "what the user gave is wrong.",
+        "All existing runs by phase, including finished ones. Failed: the run could not be completed. Invalid: the "
+        "user's input is wrong.",
         panels.NUMBER,
         now(f"{by_phase} > 0", "{{phase}}"),
     ).no_value("no runs")
     unfinished = f"{FLEET},phase!~`{FINISHED}`"
     over_time = panels.stacked_counts(
-        "How many runs were in which phase?",
-        "Unfinished runs over time. A growing yellow area is a queue that grows; a long blue one is GPUs that load "
-        "models instead of answering.",
+        "How many runs were in each phase?",
+        "Unfinished runs over time. If the yellow area grows, the queue grows. If the blue area stays large, GPUs "
+        "load models instead of answering.",
         query(f"sum by(phase)({promql.gauge('evalrun_runs', unfinished, 'run_namespace', 'phase')})", "{{phase}}"),
     )
     return [panels.shaded(counted, panels.PHASE_COLORS), panels.shaded(over_time, panels.PHASE_COLORS)]
@@ -116,11 +116,11 @@ def _unfinished() -> builders.Panel:
     )
     unfinished = table(
         "Which runs are unfinished, and how far are they?",
-        "A row for each unfinished run; its name leads to its own dashboard. Time left is an estimate, absent until "
-        "items are answered. Fewer replicas ready than wanted: no capacity, or they load the model. An attempt above "
-        "1: the driver failed and was started again; nothing that is committed is lost.",
+        "One row for each unfinished run; a name links to the run's dashboard. Time left is an estimate, absent "
+        "until items are answered. Fewer replicas ready than desired: there is no capacity, or they load the model. "
+        "An attempt above 1: the driver failed and was started again; nothing that is committed is lost.",
         NAMESPACE,
-        Label("Run", "run", run_link(), "How this run goes"),
+        Label("Run", "run", run_link(), "Open the dashboard of this run"),
         Label("Phase", "phase", colors=panels.PHASE_COLORS, width=100),
         Label("Model", "model"),
         Facts(_UNFINISHED),
@@ -129,7 +129,7 @@ def _unfinished() -> builders.Panel:
         Value("Items/s", only(answered, _UNFINISHED), decimals=1),
         Value("Time left", only(promql.per_run("evalrun_eta_seconds", FLEET), _UNFINISHED), units.Seconds, width=100),
         Value("Ready", only(ready, _UNFINISHED)),
-        Value("Wanted", only(desired, _UNFINISHED)),
+        Value("Desired", only(desired, _UNFINISHED)),
         Value("GPUs", only(promql.per_run("evalrun_run_gpus", FLEET), _UNFINISHED)),
         Value(
             "Attempt",
@@ -144,9 +144,9 @@ def _unfinished() -> builders.Panel:
 
 def _history() -> statetimeline.Panel:
     history = panels.timeline(
-        "What did each run do when?",
-        "The phases of each run while it was unfinished. Yellow: it waits for its turn. Blue: it starts and loads the "
-        "model. Green: it answers items.",
+        "When was each run in which phase?",
+        "The phases of each run while it was unfinished. Yellow: it waits for admission. Blue: it starts and loads "
+        "the model. Green: it answers items.",
         query(promql.phase_number("evalrun_run_phase", FLEET, finished=False), BY_RUN),
     )
     return history.mappings([panels.phases()]).per_page(20).height(8).data_links([run_link_of_series()])
@@ -155,8 +155,8 @@ def _history() -> statetimeline.Panel:
 def _queue() -> Panels:
     waiting = promql.gauge("evalrun_runs", f"{FLEET},phase=~`{WAITING}`", "run_namespace", "phase")
     over_time = panels.stacked_counts(
-        "How many runs wait?",
-        "Pending: the operator has not acted on them; more than a moment of it means that the operator is away. "
+        "How many runs are waiting?",
+        "Pending: the operator has not acted on them. If this lasts longer than a moment, the operator is down. "
         "Queued: they wait for Kueue to admit them.",
         query(f"sum by(phase)({waiting})", "{{phase}}"),
     )
@@ -164,11 +164,11 @@ def _queue() -> Panels:
         panels.shaded(over_time, panels.PHASE_COLORS),
         panels.ranking(
             "Which runs have waited longest?",
-            f"The {TOP} oldest runs that wait, by the time since they were created.",
+            f"The {TOP} oldest waiting runs, by the time since their creation.",
             units.Seconds,
             now(f"topk({TOP},{_WAIT})", BY_RUN),
         )
-        .no_value("none waits")
+        .no_value("none")
         .thresholds(panels.steps(GOOD, (900, WARNING), (3600, BAD)))
         .data_links([run_link_of_series()]),
     ]

@@ -121,8 +121,8 @@ def _keeping_up() -> Panels:
         ),
         panels.lines(
             "How long is a run due before it is reconciled?",
-            "Of the reconciles in each step of time: half, nine of ten and 99 of 100 waited no longer. Stuck: for "
-            "how long no reconcile has ended, though runs are due.",
+            "Of the reconciles in each time step: median, 90th and 99th percentile. Stuck: for how long no reconcile "
+            "has ended, though runs are due.",
             units.Seconds,
             *parts.quantiles(wait, _WHERE),
             query(promql.gauge("evalrun_operator_queue_stalled_seconds", _WHERE), "stuck"),

@@ -13,7 +13,7 @@ _TOKENS = {
     "prompt": "evalrun_prompt_tokens_total",
     "by engines": "evalrun_engine_tokens_total",
 }
-_QUANTILES = {"half": 0.5, "nine of ten": 0.9, "99 of 100": 0.99}
+_QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def token_rates(where: str) -> list[Target]:
@@ -22,7 +22,7 @@ def token_rates(where: str) -> list[Target]:
 
 
 def quantiles(histogram: str, where: str) -> list[Target]:
-    """Query the times within which half, nine of ten and 99 of 100 ended."""
+    """Query the median, the 90th and the 99th percentile of a duration."""
     return [query(promql.quantile(q, histogram, where), legend) for legend, q in _QUANTILES.items()]
 
 

@@ -29,7 +29,7 @@ def page() -> DashboardSpec:
     return DashboardSpec(
         UID,
         "EvalRun / One run",
-        "One run: how far it is, how fast, what it scores, how its replicas, its store and its driver do.",
+        "One run: its progress, its speed and its scores; the state of its replicas, its store and its driver.",
         "now-3h",
         [
             chosen("namespace", "Namespace", f"label_values({{{_ANY}}}, run_namespace)"),
@@ -38,17 +38,17 @@ def page() -> DashboardSpec:
             gpu_hour_price(),
         ],
         [
-            Row("How is it going?", [*_figures(), *_facts()]),
+            Row("Current state", [*_figures(), *_facts()]),
             Row("Progress", [_items(), _speed(), _phases(), _tokens()]),
             Row("Scores", [_scores()]),
             Row("Replicas", run_parts.replicas()),
             Row("Requests", run_parts.requests()),
-            Row("The tail", run_parts.tail()),
+            Row("Tail", run_parts.tail()),
             Row("Errors", run_parts.errors()),
-            Row("The store", run_parts.store()),
-            Row("GPUs and money", run_parts.money()),
-            Row("The driver", run_parts.driver()),
-            Row("Scores over time, task by task", [_score_lines()]),
+            Row("Store", run_parts.store()),
+            Row("GPUs and cost", run_parts.money()),
+            Row("Driver", run_parts.driver()),
+            Row("Scores over time, by task", [_score_lines()]),
         ],
     )
 
@@ -61,29 +61,29 @@ def _figures() -> Panels:
     final = f"sum({promql.gauge('evalrun_run_final_items', RUN, 'status')})"
     final_lost = f"sum({promql.gauge('evalrun_run_final_items', f'{RUN},status!=`ok`', 'status')})"
     phase = panels.figure(
-        "Where is it?",
-        "The run's phase. Queued: it waits for its turn. Starting: it checks its input, then replicas load the model. "
-        "Running: items are answered. Finishing: scores are computed. Failed: see the run's conditions for why.",
+        "Which phase is it in?",
+        "The phase of the run. Queued: it waits for admission. Starting: it checks its input, then replicas load the "
+        "model. Running: items are answered. Finishing: scores are computed. Failed: the run's conditions say why.",
         units.NoUnit,
         now(f"{promql.phase_number('evalrun_run_phase', RUN)} or {promql.phase_number('evalrun_driver_phase', RUN)}"),
     )
     done = panels.figure(
         "How far is it?",
-        "Items that have an end, of those planned so far. Planning goes on while the first items are answered; until "
-        "it is done, the part may fall.",
+        "Items that ended, as a share of those planned so far. Planning continues while the first items are "
+        "answered; until it is done, the share may fall.",
         units.PercentUnit,
         # No scrape may have seen the driver's final values: for a finished run the operator's are right.
         now(f"{final} / {planned} or max({promql.progress(RUN, last=True)})"),
     )
     left = panels.figure(
-        "How long to go?",
-        "An estimate from its speed so far; absent until items are answered.",
+        "How much longer?",
+        "An estimate from the speed so far; absent until items are answered.",
         units.Seconds,
         now(promql.gauge("evalrun_eta_seconds", RUN)),
     )
     items = panels.figure(
         "How many items?",
-        "Those that have an end, and those planned. `planned so far`: planning goes on.",
+        "Items that ended, and items planned. `planned so far`: planning continues.",
         panels.NUMBER,
         now(f"{final} or {ended}", "ended"),
         now(f"{planned} and {planned_all}", "planned"),
@@ -91,23 +91,23 @@ def _figures() -> Panels:
     )
     failed = panels.figure(
         "Did items fail?",
-        "Failed and quarantined items. More than policy.maxFailedItems, and the run fails.",
+        "Failed and quarantined items. If there are more than policy.maxFailedItems, the run fails.",
         panels.NUMBER,
         now(f"{final_lost} or {lost}"),
     )
     gates = panels.figure(
         "Do its gates pass?",
-        "The worst verdict of all gates of a finished run.",
+        "The worst verdict of all gates, once the run is finished.",
         units.NoUnit,
         now(promql.verdict(RUN)),
     )
     return [
         phase.mappings([panels.phases()])
-        .no_value("not known")
+        .no_value("unknown")
         .thresholds(panels.steps(IDLE))
         .color_scheme(panels.color(boards.FieldColorModeId.THRESHOLDS)),
         done.decimals(1).min(0).max(1).thresholds(panels.steps(NEUTRAL, (1, GOOD))),
-        left.thresholds(panels.steps(NEUTRAL)).no_value("not known"),
+        left.thresholds(panels.steps(NEUTRAL)).no_value("unknown"),
         items.thresholds(panels.steps(NEUTRAL)).decimals(0),
         failed.thresholds(panels.steps(GOOD, (1, WARNING))),
         gates.mappings([panels.verdicts()]).no_value("no verdict").thresholds(panels.steps(IDLE)),
@@ -118,8 +118,8 @@ def _facts() -> Panels:
     facts = ("model", "attempt", "engine", "numerics", "version")
     hours = promql.gpu_hours(RUN)
     facts_table = table(
-        "What is run?",
-        "Facts that its drivers tell of themselves, a row for each attempt in the time shown. Engine mock: answers "
+        "What does it run?",
+        "What its drivers report about themselves, one row for each attempt in the time shown. Engine mock: answers "
         "are made up for a test.",
         Label("Model", "model"),
         Label("Engine", "engine", width=80),
@@ -132,15 +132,15 @@ def _facts() -> Panels:
         unpaged(facts_table).span(12).height(4),
         panels.figure(
             "Which attempt is it?",
-            "The present or last attempt. Each goes on from what is committed.",
+            "The current or last attempt. Each attempt continues from what is committed.",
             panels.NUMBER,
             now(promql.gauge("evalrun_run_attempt", RUN)),
         )
-        .no_value("not known")
+        .no_value("unknown")
         .thresholds(panels.steps(NEUTRAL, (2, WARNING), (3, BAD))),
         panels.figure(
             "How many GPU-hours?",
-            "GPU-hours that its replicas held in the time shown. Choose a time that holds the whole run.",
+            "GPU-hours that its replicas held in the time shown. Choose a time range that includes the whole run.",
             panels.GPU_HOURS,
             now(hours),
         )
@@ -149,7 +149,7 @@ def _facts() -> Panels:
         .no_value("none"),
         panels.figure(
             "What did it cost?",
-            "Those GPU-hours times the price of a GPU-hour, which is typed in above.",
+            "These GPU-hours times the price of a GPU-hour, which you enter at the top.",
             units.Dollars,
             now(f"{hours} * $gpu_hour_price"),
         )
@@ -161,20 +161,20 @@ def _facts() -> Panels:
 
 def _items() -> timeseries.Panel:
     items = panels.stacked_counts(
-        "Is it moving?",
-        "Items by state: ok, failed and quarantined have an end; leased are with replicas; waiting are with nobody. "
-        "Green should grow. Kept: were there before this driver started.",
+        "Is it making progress?",
+        "Items by state: ok, failed and quarantined have ended; leased are with replicas; waiting are with none. The "
+        "green area should grow. Reused: their results were there before this driver started.",
         query(promql.gauge("evalrun_items", RUN, "status"), "{{status}}"),
-        query(promql.gauge("evalrun_items_kept", RUN), "kept"),
+        query(promql.gauge("evalrun_items_kept", RUN), "reused"),
     )
-    return panels.bound(panels.shaded(items, panels.ITEM_COLORS), "kept")
+    return panels.bound(panels.shaded(items, panels.ITEM_COLORS), "reused")
 
 
 def _speed() -> timeseries.Panel:
     committed = promql.rate("evalrun_items_committed_total", RUN, "status")
     speed = panels.stacked(
         "How fast is it?",
-        "Items per second that replicas bring into the results, by how they ended.",
+        "Items per second that replicas commit, by how the items ended.",
         panels.ITEMS_PER_SECOND,
         query(committed, "{{status}}"),
     )
@@ -183,8 +183,9 @@ def _speed() -> timeseries.Panel:
 
 def _phases() -> statetimeline.Panel:
     timeline = panels.timeline(
-        "What did it do when?",
-        "The run's phase as the operator sees it, and its driver's own. A gap in the driver's: there was none.",
+        "When was it in which phase?",
+        "The phase of the run as the operator sees it, and the phase of its driver. A gap in the driver's line: "
+        "there was no driver.",
         query(promql.phase_number("evalrun_run_phase", RUN), "run"),
         query(promql.phase_number("evalrun_driver_phase", RUN), "driver"),
     )
@@ -193,10 +194,10 @@ def _phases() -> statetimeline.Panel:
 
 def _tokens() -> timeseries.Panel:
     return panels.lines(
-        "How many tokens are worked through?",
-        "Prompt and generated: tokens per second of items that are committed. By engines: both together, committed or "
-        "not; less than the prompts where one call answers all choices of a question, far above the other two for "
-        "long where work is lost: see the tail and the errors.",
+        "How many tokens are processed?",
+        "Prompt and generated: tokens per second of committed items. By engines: both together, committed or not. It "
+        "is less than the prompts where one call answers all choices of a question. If it stays far above the other "
+        "two, work is lost: see the tail and the errors.",
         panels.TOKENS_PER_SECOND,
         *parts.token_rates(RUN),
     )
@@ -221,13 +222,14 @@ def _scores() -> builders.Panel:
     so_far = partial(_final_or_running, last=True)
     scores = table(
         "What does it score?",
-        "While it runs (final: false), means over the items answered so far, of metrics that are means: costly items "
-        "come first, so that they drift. At its end (final: true), the scores of results.json. ±: it lies in this "
-        "range with 95%. A task leads to its scores over checkpoints.",
-        Label("Task", "task", scores_link(("task", "task"), ("model", "model")), "This task over checkpoints"),
+        "While the run is unfinished (final: false), means over the items answered so far, of metrics that are "
+        "means: costly items come first, so that the means drift. At its end (final: true), the scores of "
+        "results.json. ±: the 95% interval. Better: whether a higher or a lower score is better. A task links to its "
+        "scores over checkpoints.",
+        Label("Task", "task", scores_link(("task", "task"), ("model", "model")), "Show this task over checkpoints"),
         Label("Metric", "metric"),
         Label("Filter", "filter"),
-        Label("Good is", "better", width=90),
+        Label("Better", "better", width=90),
         Label("Final", "final", width=80),
         Label("Model", "model", hidden=True),
         Facts(so_far("evalrun_score", *labels)),
@@ -252,8 +254,8 @@ def _score_lines() -> timeseries.Panel:
     )
     panel = score_lines(
         "What does it score on ${task}?",
-        "The score so far between the dashed ends of its 95% interval, which narrows as items are answered; at its "
-        "end the final one. Thin level lines: bounds of gates; a red point: it failed one.",
+        "The score so far, between the dashed ends of its 95% interval, which narrows as items are answered; at its "
+        "end, the final score. Thin horizontal lines: bounds of gates. Red point: the score failed a gate.",
         scores,
     )
     return panel.repeat("task").repeat_direction("h").max_per_row(2)

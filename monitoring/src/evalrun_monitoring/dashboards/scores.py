@@ -42,8 +42,8 @@ def page() -> DashboardSpec:
             several("metric", "Metric", f"label_values(evalrun_score{{{of_task}}}, metric)"),
         ],
         [
-            Row("The newest finished runs", [*_figures(), _newest()]),
-            Row("Over checkpoints, task by task", [_checkpoints()]),
+            Row("Newest finished runs", [*_figures(), _newest()]),
+            Row("Scores over checkpoints, by task", [_checkpoints()]),
             Row("All finished runs", [_finished()]),
             Row("Unfinished runs", [_running(), _running_lines()]),
         ],
@@ -57,7 +57,7 @@ def _figures() -> Panels:
     return [
         panels.figure(
             "How many scores are there?",
-            "Scores of the newest finished run of each model, task, metric and filter that is chosen above.",
+            "Scores of the newest finished run of each model, task, metric and filter that is selected above.",
             panels.NUMBER,
             now(f"count({_NEWEST})"),
         )
@@ -65,7 +65,7 @@ def _figures() -> Panels:
         .no_value("none")
         .thresholds(panels.steps(NEUTRAL)),
         panels.figure(
-            "How many of them failed a gate?",
+            "How many failed a gate?",
             "Scores of the newest finished runs that missed the bound of a gate.",
             panels.NUMBER,
             now(of_newest(_FAILED)),
@@ -89,8 +89,8 @@ def _figures() -> Panels:
 def _newest() -> builders.Panel:
     newest = _scores_table(
         "What does each model score now?",
-        "The newest finished run of each model, task, metric and filter. ±: the score lies in this range with 95%. "
-        "Good is: whether a higher or a lower score is better.",
+        "The newest finished run of each model, task, metric and filter. ±: the 95% interval. Better: whether a "
+        "higher or a lower score is better.",
         lambda expr: only(expr, _NEWEST, *SCORE_LABELS),
     )
     return sorted_by(newest, "Task").height(12)
@@ -99,8 +99,8 @@ def _newest() -> builders.Panel:
 def _finished() -> builders.Panel:
     every = _scores_table(
         "What did every finished run score?",
-        "All finished runs that the operator still tells of, the newest first. Compare the scores of two checkpoints "
-        "here, and mind the ±.",
+        "All finished runs that the operator still exports, the newest first. Compare the scores of two checkpoints "
+        "here, and take the ± into account.",
         lambda expr: expr,
     )
     return sorted_by(every, "When", descending=True).height(12)
@@ -121,14 +121,14 @@ def _scores_table(title: str, text: str, kept: Callable[[str], str]) -> builders
         METRIC,
         FILTER,
         Label("Model", "model"),
-        Label("Good is", "better", width=76),
+        Label("Better", "better", width=76),
         Facts(kept(better)),
         Value("Score", kept(promql.final_scores("evalrun_score", SCORES)), units.NoUnit, decimals=4),
         Value("±", kept(f"{Z95} * {stderr}"), units.NoUnit, decimals=4),
         Value("Items", kept(promql.final_scores("evalrun_score_items", SCORES))),
         tables.gates(kept(promql.verdict(SCORES, *SCORE_LABELS))),
         NAMESPACE,
-        Label("Run", "run", run_link(times=OWN_TIME), "How this run went"),
+        Label("Run", "run", run_link(times=OWN_TIME), "Open the dashboard of this run"),
         tables.when(of_run(milliseconds(promql.finished_at(FLEET)))),
         *(Value(column, of_run(expr), hidden=True) for column, expr in own_time(FLEET).items()),
     )
@@ -146,11 +146,11 @@ def _checkpoints() -> timeseries.Panel:
         promql.of_newest(only(final, promql.newly_failed(SCORES, *SCORE_LABELS), *SCORE_LABELS), SCORES),
     )
     panel = score_lines(
-        "Does ${task} get better?",
-        "Each step is a run that finished: the line is the score of the newest one, the dashed lines are the ends of "
-        "its 95% interval. Where two intervals overlap, a difference may be chance. Thin level lines: bounds of "
-        "gates; red points: a run ended that failed one. Choose one model and one metric above, and the interval is "
-        "filled.",
+        "Does ${task} improve?",
+        "Each step is a finished run: the solid line is the score of the newest one, the dashed lines are the ends "
+        "of its 95% interval. Where two intervals overlap, a difference may be chance. Thin horizontal lines: bounds "
+        "of gates. Red point: a run ended that failed a gate. To fill the interval, choose one model and one metric "
+        "above.",
         scores,
     )
     return panel.repeat("task").repeat_direction("h").max_per_row(2)
@@ -159,8 +159,8 @@ def _checkpoints() -> timeseries.Panel:
 def _running() -> builders.Panel:
     running = table(
         "What do unfinished runs score so far?",
-        "Means over the items answered so far, of metrics that are means. Costly items come first, so that they drift: "
-        "they are no forecast.",
+        "Means over the items answered so far, of metrics that are means. Costly items come first, so that the means "
+        "drift: they do not predict the final scores.",
         Label("Task", "task"),
         METRIC,
         FILTER,
@@ -171,15 +171,15 @@ def _running() -> builders.Panel:
         ),
         Value("Items", promql.gauge("evalrun_score_items", _RUNNING, *SCORE_LABELS)),
         NAMESPACE,
-        Label("Run", "run", run_link(), "How this run goes"),
+        Label("Run", "run", run_link(), "Open the dashboard of this run"),
     )
     return sorted_by(running, "Task")
 
 
 def _running_lines() -> timeseries.Panel:
     lines = panels.course(
-        "Have their scores settled?",
-        "The same in the last 12 hours. A line that still moves has seen too few items.",
+        "Are their scores stable?",
+        "The same scores in the last 12 hours. A line that still moves has seen too few items.",
         units.NoUnit,
         query(promql.gauge("evalrun_score", _RUNNING, *SCORE_LABELS), "{{run}} {{task}} {{metric}} {{filter}}"),
     )
