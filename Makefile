@@ -1,4 +1,4 @@
-# EvalRun. `make help` lists what there is.
+# Commands of the project. `make help` lists them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -6,10 +6,10 @@ SHELL := /bin/bash
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evalrun
 UV_VERSION := 0.13.9
-# uv of one's own if it is on the PATH, else a pinned one in the cache, from the package index.
+# The uv on the PATH if there is one, else a pinned one in the cache, from the package index.
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
 export PATH := $(dir $(UV)):$(PATH)
-# Where this is set, every process compiles torch and vLLM from source again: twice the CPU time of a replica's start.
+# If this is set, every process compiles torch and vLLM from source again, which doubles the CPU time of a replica's start.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 EXTRA ?= $(shell scripts/which_extra.sh)
@@ -18,7 +18,7 @@ BIN := .venv/bin
 
 .PHONY: help install hooks check quickstart test lint unit integration parity images e2e e2e-all bench bench-before wheels generate clean
 
-help: ## Say what there is to make
+help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(CACHE)/uv-$(UV_VERSION)/bin/uv:
@@ -29,20 +29,20 @@ install: $(UV) ## Install everything into .venv, from uv.lock
 	@echo "engine: the $(EXTRA) extra of evalrun-runner ($$(scripts/which_extra.sh --why))"
 	$(UV) sync --locked --all-packages --extra $(EXTRA)
 
-quickstart: install ## A real model's real answers to 200 questions, on this machine
+quickstart: install ## Let a real model answer 200 questions on this machine
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/evalrun run examples/quickstart.yaml --set spec.model.uri=file://$(MODEL)
 
-# The decisions: pure, and quick to test.
+# Tests of pure decisions, which are fast.
 FAST := $(addprefix tests/unit/,runner/dispatch runner/pods runner/store operator/test_plan.py)
 
-check: lint ## Lint, types and the quickest unit tests (seconds): what the git hook runs
+check: lint ## Run lint, types and the fastest unit tests (seconds), like the git hook
 	$(BIN)/pytest -q $(FAST)
 
 hooks: ## Run `make check` before each commit
 	git config core.hooksPath .githooks
 
-test: install cluster-programs lint unit integration ## Lint, types, unit, simulation and integration tests (8 minutes)
+test: install cluster-programs lint unit integration ## Run lint, types, unit, simulation and integration tests (8 minutes)
 
 lint:
 	$(BIN)/ruff format --check .
@@ -57,7 +57,7 @@ integration:
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not engine" tests/integration
 
-parity: install ## A live model through lm-eval's own vLLM back end and through EvalRun (minutes)
+parity: install ## Compare a live model in lm-eval's own vLLM back end with EvalRun (minutes)
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/python scripts/small_model.py --tiny
 	$(BIN)/pytest -q -n 2 --dist loadfile -m engine tests/integration
@@ -67,30 +67,30 @@ images: ## Build the images of operator and runner, with Docker or buildah
 
 E2E := $(BIN)/pytest -v -s --durations=20 tests/e2e
 
-e2e: cluster-tools images ## One story on a real Kubernetes on this machine: runs, a kill of each kind, an upgrade, a Prometheus (minutes)
+e2e: cluster-tools images ## Test one story on a real Kubernetes on this machine: runs, kills of every part, an upgrade, a Prometheus (minutes)
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(E2E) -m story
 
-e2e-all: cluster-tools images ## That and every other fault, the wheels, and the tests of the test cluster itself (40 minutes)
+e2e-all: cluster-tools images ## Test that story, every other fault, the wheels, and the test cluster itself (40 minutes)
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/pytest -q tests/cluster
 	$(E2E)
 
 include tests/cluster/cluster.mk
 
-bench: install ## Ratios side by side, written to docs/benchmarks.md
+bench: install ## Measure the benchmarks side by side and write docs/benchmarks.md
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/python -m bench --model $(MODEL) --write docs/benchmarks.md
 
-bench-before: install ## This tree beside the commit REV, measured side by side; ROUNDS=3, ONLY="toy dispatch" or QUICK=1 beside it
+bench-before: install ## Measure this tree and the commit REV side by side; options: ROUNDS=3, ONLY="toy dispatch", QUICK=1
 	@[[ -n "$(REV)" ]] || { echo "which commit? make bench-before REV=main" >&2; exit 2; }
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/python -m bench.before --model $(MODEL) --rev $(REV) --rounds $(or $(ROUNDS),1) $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
-wheels: $(UV) ## Build the wheels of the packages into dist, of the version that the git tag names
+wheels: $(UV) ## Build the wheels of the packages into dist, with the version of the git tag
 	scripts/wheels.sh dist
 
-generate: install ## Make what is generated: CRD, tables of fields, metrics and engine arguments, dashboards, the chart's copies
+generate: install ## Generate the CRD, tables of fields, metrics and engine arguments, dashboards, the chart's copies
 	$(BIN)/python crds/generate/engine_args.py > crds/src/evalrun_api/spec/engine_args.py.new
 	mv crds/src/evalrun_api/spec/engine_args.py.new crds/src/evalrun_api/spec/engine_args.py
 	$(BIN)/ruff format --quiet crds/src/evalrun_api/spec/engine_args.py

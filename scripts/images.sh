@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Builds the images with Docker, or with buildah where there is no Docker:  scripts/images.sh [operator|runner|all]
+# Build the images with Docker, or with buildah if there is no Docker:  scripts/images.sh [operator|runner|all]
 #
-# Prints one line per image: its name, its reference, and the directory of its OCI layout ("-" with Docker, which keeps it).
-# Layers in a layout are not compressed, and blobs are hard links of the layout before: a change of code costs megabytes and
-# seconds. Nothing changed: nothing is done. A layout's directory is named after all that went into it and never changes.
+# It prints one line per image: its name, its reference, and the directory of its OCI layout ("-" with Docker, which stores
+# it). Layers in a layout are not compressed, and unchanged blobs are hard links to the previous layout: a change of code
+# costs megabytes and seconds. If nothing changed, nothing is built. A layout's directory is named by the hash of its
+# inputs and never changes.
 #
 #   IMAGES_EXTRA  cpu (default) or cuda: the engine in the runner's image
 #   IMAGES_TOOL   docker or buildah; default: Docker if its engine answers
 #   BASE_IMAGE    a Debian 12 image; default: debian:12-slim, or one made with debootstrap where it cannot be pulled
 #
 # The machine's package index (UV_DEFAULT_INDEX, PIP_INDEX_URL or pip.conf), proxy, certificates (SSL_CERT_FILE) and uv cache
-# are used for building and are not kept in the image.
+# are used during the build and do not become part of the image.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -28,7 +29,7 @@ fail() {
 
 reference() { echo "localhost/evalrun-$1:dev"; }
 
-# All that goes into an image, by content: 16 hexadecimal digits.
+# Hash of the contents of all inputs of an image: 16 hexadecimal digits.
 key() {
     local name=$1
     {
@@ -46,11 +47,11 @@ tool() {
     elif command -v buildah >/dev/null; then
         echo buildah
     else
-        fail "images are built with Docker or buildah, and neither is here: install one (on Debian: apt-get install buildah)"
+        fail "images are built with Docker or buildah, and neither is installed: install one (on Debian: apt-get install buildah)"
     fi
 }
 
-# What a build needs of this machine, as two files that are mounted while packages are installed: shell settings, certificates.
+# Write what a build needs from this machine to two files, mounted while packages are installed: shell settings, certificates.
 write_secrets() {
     local index certificates=${SSL_CERT_FILE:-${PIP_CERT:-${REQUESTS_CA_BUNDLE:-}}} file
     index=${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-${PIP_INDEX_URL:-}}}
@@ -84,10 +85,10 @@ with_docker() {
     DOCKER_BUILDKIT=1 docker build "${arguments[@]}" . >&2
 }
 
-# A storage of its own, so that removing the cache removes everything.
+# A separate storage, so that removing the cache removes everything.
 b() { buildah --root "$cache/storage" --runroot "${XDG_RUNTIME_DIR:-/run}/evalrun-images" "$@"; }
 
-# The base: the one asked for, the public one, or one made here.
+# Return the base image: BASE_IMAGE, one built earlier, the public one, or one built now.
 base_image() {
     local made
     made=localhost/evalrun-base:$(sha256sum scripts/images/base.sh | cut -c1-16)
@@ -117,8 +118,8 @@ with_buildah() {
     base=$(base_image "$work")
     mapfile -t arguments < <(common_arguments "$name" "$work")
     b bud --isolation chroot --layers --format oci --build-arg "BASE_IMAGE=$base" \
-        --volume "$uv_cache:/uv-cache" --build-arg UV_CACHE_DIR=/uv-cache "${arguments[@]}" . >"$log" 2>&1 || fail "$(tail -n 25 "$log")" "(all of it: $log)"
-    # The layers that this build used stay, for the next one; those of older builds go.
+        --volume "$uv_cache:/uv-cache" --build-arg UV_CACHE_DIR=/uv-cache "${arguments[@]}" . >"$log" 2>&1 || fail "$(tail -n 25 "$log")" "(full log: $log)"
+    # Keep the layers that this build used for the next one, and delete those of older builds.
     sed -n -E 's/^--> (Using cache )?([0-9a-f]{11}).*/\2/p' "$log" >"$cache/$name.layers"
     forget_old_layers
 }
@@ -134,14 +135,14 @@ forget_old_layers() {
     done
 }
 
-# The image as an OCI layout, made aside and renamed. What an older layout holds is linked, not written.
+# Write the image as an OCI layout under a temporary name, then rename it. Blobs of an older layout are linked, not written.
 write_layout() {
     local name=$1 layout=$2 new=$2.new older container manifest blob
     rm -rf "$new"
     mkdir -p "$new"
     older=$(layouts "$name" | head -n 1)
     [[ -z $older ]] || cp -al "$older/blobs" "$new/blobs"
-    # commit, not push: buildah's push would compress.
+    # commit, not push, because buildah's push compresses.
     container=$(b from --pull-never "$(reference "$name")")
     b commit --quiet --rm --disable-compression --format oci "$container" "oci:$new:$(reference "$name")" >/dev/null
     # containerd names an imported image by this annotation.
@@ -154,7 +155,7 @@ write_layout() {
     layouts "$name" | tail -n +3 | xargs -r rm -rf
 }
 
-# Layouts of an image, the newest first.
+# Print the layouts of an image, the newest first.
 layouts() { find "$cache" -mindepth 1 -maxdepth 1 -type d -name "evalrun-$1-*" -not -name '*.new' -printf '%T@ %p\n' | sort -rn | cut -d' ' -f2-; }
 
 build() {
@@ -180,7 +181,7 @@ image() {
     layout=$cache/evalrun-$name-$(key "$name")
     if [[ ! -d $layout ]]; then
         build "$name" "$layout"
-        # Edited meanwhile: what was built is not what the name says.
+        # The inputs were edited during the build, so the name does not match the content.
         if [[ $layout != "$cache/evalrun-$name-$(key "$name")" ]]; then
             rm -rf "$layout"
             image "$name"

@@ -1,4 +1,4 @@
-"""``python -m cluster up|down|status|shell|env``: a cluster to play with (with ``PYTHONPATH=tests``)."""
+"""Command line of the test cluster: ``python -m cluster up|down|status|shell|env`` (with ``PYTHONPATH=tests``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = "play"
 
 
 def main() -> int:
-    """Do what the command line says; 1 with a message where it cannot be done."""
+    """Carry out the command line; return 1 after printing a message if that is not possible."""
     arguments = _parser().parse_args()
     try:
         return int(arguments.action(arguments) or 0)

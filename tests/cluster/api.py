@@ -1,6 +1,6 @@
-"""A small client of the Kubernetes API for tests: JSON in, JSON out, resources by the names that kubectl knows.
+"""Small client of the Kubernetes API for tests: JSON in, JSON out, resources by the names that kubectl knows.
 
-Asking costs milliseconds where ``kubectl`` costs a tenth of a second of a core, which matters to a test that waits.
+A request costs milliseconds; ``kubectl`` costs a tenth of a second of a core, which matters in tests that poll.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 
 
 class ApiError(ClusterError):
-    """The API server refused; ``status`` is its HTTP code and ``body`` the Status object it sent."""
+    """Refusal of the API server; ``status`` is its HTTP code and ``body`` the Status object that it sent."""
 
     def __init__(self, status: int, body: Object, request: str) -> None:
         super().__init__(f"{request}: {status} {body.get('reason', '')}: {body.get('message', body)}")
@@ -32,12 +32,12 @@ class ApiError(ClusterError):
 
 
 class ApiUnreachable(ClusterError):
-    """The API server does not answer."""
+    """Failure to get an answer from the API server."""
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One kind as the API server serves it; ``prefix`` is ``/api/v1`` or ``/apis/<group>/<version>``."""
+    """Kind of resource as the API server serves it; ``prefix`` is ``/api/v1`` or ``/apis/<group>/<version>``."""
 
     prefix: str
     plural: str
@@ -45,14 +45,14 @@ class Resource:
     kind: str
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-        """The path of the collection, of an object or of its subresource; no namespace means all."""
+        """Return the path of the collection, of an object or of its subresource; no namespace means all."""
         place = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         rest = "".join(f"/{quote(part)}" for part in (name, subresource) if part)
         return f"{self.prefix}{place}/{self.plural}{rest}"
 
 
 class Api:
-    """The API of the server at ``url`` as one user: a client certificate (file, key file) or a bearer token."""
+    """API of the server at ``url`` for one user: a client certificate (file, key file) or a bearer token."""
 
     def __init__(
         self, url: str, authority: str, certificate: tuple[str, str] | None = None, token: str | None = None
@@ -66,7 +66,7 @@ class Api:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Made at the first request: a cluster's certificates are younger than the object that describes it."""
+        """TLS settings, built at the first request: the certificates do not exist when the cluster is constructed."""
         context = ssl.create_default_context(cafile=self._authority)
         if self._certificate is not None:
             context.load_cert_chain(*self._certificate)
@@ -81,10 +81,10 @@ class Api:
         accept: str = "application/json",
         deadline_s: float = 30.0,
     ) -> Any:
-        """One request; the JSON of the answer, or its text where it is not JSON.
+        """Send one request and return the JSON of the answer, or its text if it is not JSON.
 
         Raises:
-            ApiError: The server said 4xx or 5xx.
+            ApiError: The server answered 4xx or 5xx.
             ApiUnreachable: There was no answer within ``deadline_s`` seconds.
         """
         connection = http.client.HTTPSConnection(self._host, context=self._tls, timeout=deadline_s)
@@ -104,11 +104,11 @@ class Api:
         return parsed
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object:
-        """One object; ``kind`` as kubectl takes it: ``pods``, ``pod``, ``Job``, ``evr``, ``jobs.batch``."""
+        """Return one object; ``kind`` as kubectl takes it: ``pods``, ``pod``, ``Job``, ``evr``, ``jobs.batch``."""
         return self._object("GET", self.resource(kind).path(namespace, name))
 
     def find(self, kind: str, name: str, namespace: str = "default") -> Object | None:
-        """As `get`, but None where there is no such object."""
+        """Return the object as `get` does, or None if it does not exist."""
         try:
             return self.get(kind, name, namespace)
         except ApiError as error:
@@ -117,18 +117,18 @@ class Api:
             raise
 
     def list(self, kind: str, namespace: str | None = "default", labels: str = "", fields: str = "") -> list[Object]:
-        """The objects of a kind that a label and a field selector match; in all namespaces if ``namespace`` is None."""
+        """Return the objects of a kind that both selectors match; in all namespaces if ``namespace`` is None."""
         query = urlencode({"labelSelector": labels, "fieldSelector": fields})
         items: list[Object] = self.request("GET", f"{self.resource(kind).path(namespace)}?{query}")["items"]
         return items
 
     def create(self, body: Object, namespace: str = "default") -> Object:
-        """POST an object to its namespace, or to ``namespace`` if it names none."""
+        """Create an object in its namespace, or in ``namespace`` if it names none."""
         resource = self.resource(_kind_of(body))
         return self._object("POST", resource.path(body["metadata"].get("namespace", namespace)), body)
 
     def apply(self, body: Object, namespace: str = "default", manager: str = "tests") -> Object:
-        """Server-side apply, taking over what others set."""
+        """Apply an object server-side and take over fields that others manage."""
         resource, meta = self.resource(_kind_of(body)), body["metadata"]
         path = resource.path(meta.get("namespace", namespace), meta["name"])
         return self._object("PATCH", f"{path}?fieldManager={manager}&force=true", body, APPLY)
@@ -136,7 +136,7 @@ class Api:
     def patch(
         self, kind: str, name: str, body: Object, namespace: str = "default", subresource: str | None = None
     ) -> Object:
-        """JSON merge patch of an object, or of its ``status``."""
+        """Patch an object, or its ``status``, by a JSON merge patch."""
         return self._object("PATCH", self.resource(kind).path(namespace, name, subresource), body, MERGE)
 
     def delete(
@@ -154,10 +154,10 @@ class Api:
         self.request("DELETE", self.resource(kind).path(namespace, name), body)
 
     def resource(self, kind: str) -> Resource:
-        """What the server calls ``kind``.
+        """Return the resource that the server calls ``kind``.
 
         Raises:
-            ClusterError: It serves no such kind.
+            ClusterError: The server has no such kind.
         """
         if kind.lower() not in self._resources:
             self._resources = self._discover()
@@ -170,7 +170,7 @@ class Api:
         return answer
 
     def _discover(self) -> dict[str, Resource]:
-        """Every name of every kind; of one that several groups have, the core group's, then the first."""
+        """Map every name of every kind to its resource; the core group takes precedence, then the first group."""
         names: dict[str, Resource] = {}
         for root in ("/api", "/apis"):
             for group in self.request("GET", root, accept=_DISCOVERY)["items"]:

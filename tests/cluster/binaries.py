@@ -1,8 +1,8 @@
-"""The programs of the test cluster, built from pinned Go modules once and kept in the user's cache.
+"""Programs of the test cluster, built once from pinned Go modules and kept in the user's cache.
 
-Kubernetes, etcd and kubectl are one binary of many names (``build/kube``), CoreDNS, Helm and kwok one each; Prometheus
-comes with promtool. Versions are pinned by ``build/<part>/go.mod`` and ``go.sum`` alone; a result is stored under the
-hash of its inputs.
+Kubernetes, etcd and kubectl are one binary with many names (``build/kube``); CoreDNS, Helm and kwok are one each;
+Prometheus comes with promtool. Versions are pinned by ``build/<part>/go.mod`` and ``go.sum`` alone; a result is stored
+under the hash of its inputs.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ BUILD = Path(__file__).parent / "build"
 
 @dataclass(frozen=True)
 class Program:
-    """One Go program: the folder of its go.mod, what to build there, and with which names besides its own.
+    """Go program: the folder of its go.mod, the package to build, and further names for the binary.
 
-    ``package`` may be a pattern of several; ``tags`` are Go's build tags.
+    ``package`` may be a pattern for several packages; ``tags`` are Go's build tags.
     """
 
     name: str
@@ -42,21 +42,21 @@ COREDNS = Program("coredns")
 HELM = Program("helm", package="helm.sh/helm/v4/cmd/helm")
 KWOK = Program("kwok", package="sigs.k8s.io/kwok/cmd/kwok")
 PAUSE = Program("pause")
-# Of the ways to find targets it has Kubernetes', files and HTTP: the clouds' are most of what there is to compile.
+# Only the discovery by Kubernetes, files and HTTP is built: that of the clouds is most of the code to compile.
 PROMETHEUS = Program(
     "prometheus", package="github.com/prometheus/prometheus/cmd/...", tags="remove_all_sd,enable_kubernetes_sd"
 )
 PROGRAMS = (KUBE, COREDNS, HELM, PAUSE, PROMETHEUS)
-"""Those that most tests with a cluster need; kwok is built by the first that asks for it."""
+"""Programs that most tests with a cluster need; kwok is built by the first test that uses it."""
 
 
 def cache() -> Path:
-    """Where everything that is kept between runs lives; ``$XDG_CACHE_HOME/evalrun/cluster``."""
+    """Return the folder of everything that is kept between runs: ``$XDG_CACHE_HOME/evalrun/cluster``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun" / "cluster"
 
 
 def kubernetes_version() -> str:
-    """``v1.N.P``, as ``build/kube/go.mod`` pins it: the one place that says it."""
+    """Return ``v1.N.P`` as ``build/kube/go.mod`` pins it, the only place that states the version."""
     found = re.search(r"^\s*k8s\.io/kubernetes (v\S+)", (BUILD / "kube" / "go.mod").read_text(), re.MULTILINE)
     if found is None:
         raise ClusterError("tests/cluster/build/kube/go.mod does not require k8s.io/kubernetes")
@@ -65,7 +65,7 @@ def kubernetes_version() -> str:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """One process at a time, among all of this user's: builds are slow and shared."""
+    """Lock against all other processes of this user: builds are slow and shared."""
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -73,10 +73,10 @@ def locked(name: str) -> Iterator[None]:
 
 
 def binary(program: Program) -> Path:
-    """The path of the built program; builds it first if this is the first time (minutes).
+    """Return the path of the program; build it first if necessary (minutes).
 
     Raises:
-        ClusterError: There is no Go, or the build failed; the message carries the compiler's.
+        ClusterError: Go is not installed, or the build failed; the message includes the compiler's.
     """
     if (found := built(program)) is not None:
         return found
@@ -88,7 +88,7 @@ def binary(program: Program) -> Path:
 
 
 def built(program: Program) -> Path | None:
-    """Find the program if it is built; None where it is not."""
+    """Return the path of the program, or None if it is not built."""
     path = cache() / _key(program) / program.name
     return path if path.exists() else None
 
@@ -108,7 +108,7 @@ def _key(program: Program) -> str:
 
 
 def go() -> str:
-    """The Go compiler: on the PATH, or where its installer puts it."""
+    """Find the Go compiler on the PATH, or where its installer puts it."""
     found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if found is None:
         raise ClusterError(
@@ -155,7 +155,7 @@ _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 def missing_for(program: Program) -> str | None:
-    """Why this machine cannot run the program, in one sentence; None if it is built, or can be."""
+    """Say in one sentence why this machine cannot run the program; None if it is built or can be."""
     try:
         go()
     except ClusterError as error:
@@ -165,14 +165,14 @@ def missing_for(program: Program) -> str | None:
 
 
 def missing_for_control_plane() -> str | None:
-    """Why this machine cannot run a control plane, in one sentence; None if it can."""
+    """Say in one sentence why this machine cannot run a control plane; None if it can."""
     if shutil.which("openssl") is None:
         return "a test control plane needs openssl; on Debian: apt-get install openssl"
     return missing_for(KUBE)
 
 
 def missing_for_nodes() -> str | None:
-    """Why this machine cannot run nodes, in one sentence that names every missing package; None if it can."""
+    """Say in one sentence, with every missing package, why this machine cannot run nodes; None if it can."""
     if (reason := missing_for_control_plane()) is not None:
         return reason
     if sys.platform != "linux" or os.geteuid() != 0:

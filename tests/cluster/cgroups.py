@@ -1,7 +1,7 @@
-"""Control groups of a cluster: one tree, so that everything in it can be found, and nodes that do not see each other.
+"""Control groups of a cluster: one tree, in which every process can be found and nodes do not see each other.
 
-Version 1 has a tree per controller and version 2 one for all; the machines of the project have version 1, version 2 is
-written from its documentation.
+Version 1 has a tree per controller, version 2 has one for all. The code was tested on version 1 only; the code for
+version 2 follows its documentation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _unified() -> bool:
 
 
 def _trees() -> list[Path]:
-    """The roots in which groups are made."""
+    """Return the roots in which groups are created."""
     if _unified():
         return [_ROOT]
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
@@ -32,7 +32,7 @@ def _trees() -> list[Path]:
 
 
 def create(group: str) -> None:
-    """Make the group ``a/b/c`` in every tree, with what its children need."""
+    """Create the group ``a/b/c`` in every tree, with the settings that its children need."""
     for tree in _trees():
         place = tree
         for name in group.split("/"):
@@ -41,16 +41,16 @@ def create(group: str) -> None:
                 (place / "cgroup.subtree_control").write_text(" ".join(f"+{one}" for one in controllers))
             place = place / name
             place.mkdir(exist_ok=True)
-            # In version 1 nothing can join a group of no processors and no memory.
+            # In version 1 no process can join a group without processors and memory.
             for inherited in ("cpuset.cpus", "cpuset.mems"):
                 if not _unified() and (place / inherited).exists() and not (place / inherited).read_text().strip():
                     (place / inherited).write_text((place.parent / inherited).read_text())
 
 
 def prefer(group: str, times: int) -> None:
-    """Give the group so many times the processor time of its neighbours when all want it.
+    """Give the group this multiple of its neighbours' processor time under contention.
 
-    A kubelet that waits behind its pods is taken for a lost node.
+    Otherwise a kubelet waits behind its pods, and its node is considered lost.
     """
     for tree in _trees():
         for name, usual in (("cpu.shares", 1024), ("cpu.weight", 100)):
@@ -59,27 +59,27 @@ def prefer(group: str, times: int) -> None:
 
 
 def joined_by(group: str) -> tuple[Path, ...]:
-    """The files a process writes itself into to join."""
+    """Return the files to which a process writes its id to join the group."""
     return tuple(tree / group / "cgroup.procs" for tree in _trees())
 
 
 def pids(group: str) -> Iterator[int]:
-    """The processes in the group and all below it, by their ids out here."""
+    """Return the processes in the group and below it, by their ids on this machine."""
     for file in (_trees()[0] / group).rglob("cgroup.procs"):
         try:
             yield from map(int, file.read_text().split())
-        except OSError:  # the group went away between listing and reading
+        except OSError:  # the group was removed between listing and reading
             continue
 
 
 def processes(group: str) -> list[Process]:
-    """The same as processes that cannot be mistaken."""
+    """Return the same processes with their start times, so that a recycled id is no match."""
     found = (Process.of(pid) for pid in pids(group))
     return [process for process in found if process is not None]
 
 
 def find(group: str, name_holds: str) -> str | None:
-    """The group below ``group`` whose name holds a text, as a container's id."""
+    """Find the group below ``group`` whose name contains a text, such as a container's id."""
     tree = _trees()[0]
     for place in (tree / group).rglob(f"*{name_holds}*"):
         if place.is_dir():
@@ -92,12 +92,12 @@ def exists(group: str) -> bool:
 
 
 def remove(group: str) -> None:
-    """Take the group and all below it away; its processes must have been killed.
+    """Remove the group and all below it; its processes must have been killed.
 
     Raises:
-        ClusterError: A process would not go.
+        ClusterError: A process did not end.
     """
-    # A runtime on version 1 makes groups in the empty version 2 tree beside it too.
+    # On version 1 a runtime also creates groups in the empty version 2 tree.
     trees = [*_trees(), _ROOT / "unified"]
 
     def gone() -> bool:
@@ -113,6 +113,6 @@ def _removed(place: Path) -> bool:
     try:
         for folder in [*folders, place]:
             folder.rmdir()
-    except OSError:  # processes take a moment to leave
+    except OSError:  # processes take a moment to end
         return False
     return True

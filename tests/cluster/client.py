@@ -1,4 +1,4 @@
-"""What tests do with a cluster, whoever made it: ask the API, run kubectl and helm, wait, and say why not."""
+"""Client of a cluster for tests: API requests, kubectl and helm, waiting with diagnostics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOG_LINES = 25
 
 
 class Client:
-    """One user of one cluster. ``kubeconfig`` is the file that any other program can use as well."""
+    """One user of one cluster. ``kubeconfig`` is a file that other programs can use as well."""
 
     def __init__(self, kubeconfig: Path, api: Api) -> None:
         self.kubeconfig = kubeconfig
@@ -32,14 +32,14 @@ class Client:
 
     @classmethod
     def of(cls, path: Path) -> Client:
-        """From a kubeconfig of files, as this library writes them."""
+        """Build a client from a kubeconfig that refers to files, as this library writes them."""
         config = json.loads(path.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         pair = (user["client-certificate"], user["client-key"]) if "client-key" in user else None
         return cls(path, Api(cluster["server"], cluster["certificate-authority"], pair, user.get("token")))
 
     def environment(self) -> dict[str, str]:
-        """This process's, with KUBECONFIG and the right kubectl first on the PATH."""
+        """Environment of this process, with KUBECONFIG and the right kubectl first on the PATH."""
         return {
             **os.environ,
             "KUBECONFIG": str(self.kubeconfig),
@@ -47,30 +47,30 @@ class Client:
         }
 
     def kubectl(self, *words: str, stdin: str | None = None, deadline_s: float = 120.0) -> str:
-        """Run kubectl as a user would; its standard output.
+        """Run kubectl as a user would, and return its standard output.
 
         Raises:
-            ClusterError: It failed; carries what it said.
+            ClusterError: It failed; the message includes its output.
         """
         return self._run([str(binary(KUBE).parent / "kubectl"), *words], stdin, deadline_s)
 
     def helm(self, *words: str, stdin: str | None = None, deadline_s: float = 180.0) -> str:
-        """Run Helm 4; its standard output."""
+        """Run Helm 4, and return its standard output."""
         return self._run([str(binary(HELM)), *words], stdin, deadline_s)
 
     def apply(self, text: str, namespace: str = "default") -> None:
-        """``kubectl apply`` of YAML text, of one or several documents."""
+        """Apply YAML text of one or several documents with ``kubectl apply``."""
         self.kubectl("apply", "--namespace", namespace, "--filename", "-", stdin=text)
 
     def create_namespace(self, name: str, labels: dict[str, str] | None = None) -> None:
-        """A namespace in which pods can be made at once: its default service account is there."""
+        """Create a namespace and wait for its default service account, so that pods can be created at once."""
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}})
         self.wait_for(lambda: self.api.find("serviceaccounts", "default", name), 30, f"service account in {name}", name)
 
     def as_service_account(self, namespace: str, name: str, folder: Path | None = None) -> Client:
-        """The same cluster with that service account's rights, by a token of one hour.
+        """Return a client with the rights of a service account, by a token that is valid for one hour.
 
-        ``folder`` takes its kubeconfig; without it, beside the administrator's.
+        Its kubeconfig is written to ``folder``, by default beside the administrator's.
         """
         path = self.api.resource("serviceaccounts").path(namespace, name, "token")
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
@@ -82,7 +82,7 @@ class Client:
         return Client.of(file)
 
     def evict(self, pod: Object) -> None:
-        """Evict a pod, as a drain and the node's pressure do: it is marked as disrupted and gets its grace."""
+        """Evict a pod, as a drain or node pressure does: it is marked as disrupted and gets its grace period."""
         meta = pod["metadata"]
         body = {
             "apiVersion": "policy/v1",
@@ -95,12 +95,12 @@ class Client:
     def wait_for(
         self, condition: Callable[[], T | None], deadline_s: float, what: str, namespace: str | None = None
     ) -> T:
-        """Ask until the answer is true, and give it.
+        """Poll until the answer is true, and return it.
 
-        An API server that is away counts as "not yet". ``namespace`` is the one to describe if it does not come true.
+        An API server that does not answer counts as "not yet". ``namespace`` is described if the time runs out.
 
         Raises:
-            ClusterError: It did not come true; shows the events, pods and logs of ``namespace``.
+            ClusterError: The time ran out; the message shows the events, pods and logs of ``namespace``.
         """
         end = time.monotonic() + deadline_s
         unreachable: ApiUnreachable | None = None
@@ -116,12 +116,12 @@ class Client:
         raise ClusterError(f"waited {deadline_s:g} s in vain for: {what}{why}\n{self.describe(namespace)}")
 
     def wait_gone(self, kind: str, name: str, deadline_s: float, namespace: str = "default") -> None:
-        """Wait until there is no such object."""
+        """Wait until the object does not exist."""
         gone = f"{kind} {namespace}/{name} to be gone"
         self.wait_for(lambda: self.api.find(kind, name, namespace) is None, deadline_s, gone, namespace)
 
     def wait_pod(self, name: str, deadline_s: float = 60, phase: str = "Ready", namespace: str = "default") -> Object:
-        """Wait until a pod is ``Ready``, or in a phase: ``Running``, ``Succeeded``, ``Failed``; the pod."""
+        """Wait until a pod is ``Ready`` or in a phase (``Running``, ``Succeeded``, ``Failed``), and return it."""
 
         def reached() -> Object | None:
             pod = self.api.find("pods", name, namespace)
@@ -132,7 +132,7 @@ class Client:
         return self.wait_for(reached, deadline_s, f"pod {namespace}/{name} to be {phase}", namespace)
 
     def describe(self, namespace: str | None = None) -> str:
-        """Events, pods and the ends of their logs, for a message; never raises for a cluster that is down."""
+        """Describe events, pods and the ends of their logs for a message; never raise if the cluster is down."""
         scope = ("--namespace", namespace) if namespace else ("--all-namespaces",)
         parts = []
         try:
@@ -173,16 +173,16 @@ class Client:
 
 
 def is_ready(node_or_pod: Object) -> bool:
-    """Whether the object's condition Ready is True."""
+    """Return whether the object's condition Ready is True."""
     return condition(node_or_pod, "Ready") == "True"
 
 
 def condition(body: Object, kind: str) -> str | None:
-    """The status of a condition: ``True``, ``False``, ``Unknown``; None where the object has no such condition."""
+    """Return the status of a condition: ``True``, ``False``, ``Unknown``; None if the object has no such condition."""
     conditions = body.get("status", {}).get("conditions") or []
     return next((str(one["status"]) for one in conditions if one["type"] == kind), None)
 
 
 def documents(text: str) -> list[Object]:
-    """The objects of YAML text."""
+    """Parse YAML text into objects."""
     return [body for body in yaml.safe_load_all(text) if body]

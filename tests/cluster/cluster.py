@@ -1,6 +1,6 @@
-"""A Kubernetes cluster for tests: a control plane, and as many nodes as asked for, on this machine.
+"""Kubernetes cluster for tests: a control plane and any number of nodes, on this machine.
 
-with Cluster(nodes=0) as cluster:            # API server and controllers alone: five seconds, no root
+with Cluster(nodes=0) as cluster:            # API server and controllers only: five seconds, no root
     cluster.apply("…YAML…")
     cluster.wait_for(lambda: cluster.api.find("jobs", "x"), 10, "the Job x")
 
@@ -48,12 +48,12 @@ _LOGS_KEPT = 10
 
 
 class Cluster(Client):
-    """A cluster; as a context manager it is up inside and taken down at the end, failed or not.
+    """Kubernetes cluster; as a context manager it is up inside and removed at the end, failed or not.
 
-    What its parts said stays in the cache's ``logs/<name>`` after that, for the last cluster of each name.
+    The logs of its parts stay in the cache's ``logs/<name>``, for the last cluster of each name.
     """
 
-    #: The plugin that makes pods' networks knows no NetworkPolicy: tests check what is rendered, not what is enforced.
+    #: The network plugin does not support NetworkPolicy: tests check what is rendered, not what is enforced.
     enforces_network_policy = False
 
     def __init__(
@@ -68,21 +68,21 @@ class Cluster(Client):
         flags: Flags | None = None,
         lasting: bool = False,
     ) -> None:
-        """Take a name and networks; nothing runs yet.
+        """Reserve a name and networks; start nothing yet.
 
         Args:
-            nodes: How many; 0 gives an API server with controllers, on which pods stay Pending, and needs no root.
-            name: Of its folder. What a killed process left of any name is taken down first.
-            gpus: How many ``nvidia.com/gpu`` each node offers; no device appears in a pod.
-            node_memory_mib: What each node says it has for pods.
+            nodes: Their number; 0 gives an API server with controllers, on which pods stay Pending, and needs no root.
+            name: Name of its folder. Clusters that killed processes left behind are removed first, under any name.
+            gpus: Number of ``nvidia.com/gpu`` that each node offers; no device appears in a pod.
+            node_memory_mib: Memory that each node offers to pods, in MiB.
             images: Archives of the images that pods may use besides `images.BUSYBOX_IMAGE`: tar files (OCI or
                 Docker), or directories of OCI layouts.
-            fakes: Nodes on which nothing runs though it is said to, besides the real ones.
-            flags: More flags for parts of the control plane.
-            lasting: It belongs to no process: `down` is the caller's to do.
+            fakes: Further nodes on which pods are only reported as running.
+            flags: Further flags for parts of the control plane.
+            lasting: The cluster belongs to no process; the caller must call `down`.
 
         Raises:
-            ClusterError: The machine cannot run it, or one of that name is up; says what to do.
+            ClusterError: The machine cannot run it, or one of that name is up; the message says what to do.
         """
         if (reason := missing_for_nodes() if nodes else missing_for_control_plane()) is not None:
             raise ClusterError(reason)
@@ -123,10 +123,10 @@ class Cluster(Client):
 
     @classmethod
     def attach(cls, name: str = "test") -> Self:
-        """The cluster of that name that is up, or half up, from any process.
+        """Find the cluster of this name that is up, or partly up, from any process.
 
         Raises:
-            ClusterError: There is none.
+            ClusterError: No such cluster is up.
         """
         state = State.load(name)
         if state is None:
@@ -151,19 +151,19 @@ class Cluster(Client):
 
     @property
     def parts(self) -> dict[str, Daemon]:
-        """The control plane's processes by name (``controlplane.API_SERVER`` …), to kill, stop and start."""
+        """Processes of the control plane by name (``controlplane.API_SERVER`` …), to kill, stop and start."""
         return self.control_plane.parts
 
     @property
     def logs(self) -> Path:
-        """The folder with a log of each part."""
+        """Folder with a log of each part."""
         return self.state.folder / "log"
 
     def up(self) -> None:
-        """Start everything; returns when pods can be made, and, where there are nodes, run.
+        """Start everything; return when pods can be created and, if there are nodes, run.
 
         Raises:
-            ClusterError: A part did not come up; says which, and the end of its log.
+            ClusterError: A part did not start; the message names it and shows the end of its log.
         """
         self.control_plane.create()
         if self.state.nodes:
@@ -207,23 +207,23 @@ class Cluster(Client):
 
     @contextmanager
     def api_server_away(self) -> Iterator[None]:
-        """No API server inside the block, killed as by a lost machine; ready again after it."""
+        """Kill the API server for the duration of the block, as by a lost machine; wait until it is ready again."""
         self.parts[API_SERVER].kill()
         yield
         self.parts[API_SERVER].start()
         self.wait_api()
 
     def node(self, name: str) -> Node:
-        """The node of that name, as a pod's ``spec.nodeName`` gives it."""
+        """Return the node of this name, as in a pod's ``spec.nodeName``."""
         return next(node for node in self.nodes if node.name == name)
 
     def add_image(self, archive: Path) -> None:
-        """Import one more image into every node of the running cluster (an archive of gigabytes takes minutes each)."""
+        """Import one more image into every node of the running cluster (gigabytes take minutes per node)."""
         for node in self.nodes:
             images.load(node.machine.ctr_words(), archive)
 
     def down(self) -> None:
-        """Take everything away: processes, namespaces, control groups, files. Logs stay in the cache."""
+        """Remove everything: processes, namespaces, control groups, files. Logs stay in the cache."""
         with locked("down"):
             if self.state.folder.exists():
                 self._down()
@@ -269,7 +269,7 @@ def _keep_logs(logs: Path, name: str) -> None:
 
 
 def sweep() -> None:
-    """Take down what killed processes left."""
+    """Remove clusters that killed processes left behind."""
     for state in known():
         if state.abandoned:
             print(f"cluster: taking down {state.name!r}, whose process is gone", file=sys.stderr)
@@ -277,13 +277,13 @@ def sweep() -> None:
 
 
 def _in_namespace(addresses: Addresses) -> Endpoints:
-    """A control plane with nodes: in a network namespace of its own, where every port is free."""
+    """Place a control plane with nodes in a network namespace of its own, where every port is free."""
     services = addresses.services
     return Endpoints(addresses.control_plane, 6443, 2379, 2380, str(services), str(services[1]), pod_reachable=True)
 
 
 def _loopback() -> Endpoints:
-    """A control plane alone: on this machine's loopback, at ports that are free now."""
+    """Place a control plane without nodes on this machine's loopback, at free ports."""
     with ExitStack() as open_sockets:
         sockets = [open_sockets.enter_context(socket.socket()) for _ in range(3)]
         for one in sockets:

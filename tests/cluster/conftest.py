@@ -1,4 +1,4 @@
-"""The library's own tests use its fixtures."""
+"""Fixtures of the library, for its own tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""etcd, the API server, the controller manager, the scheduler and CoreDNS: their settings, each with its reason."""
+"""Settings of etcd, the API server, the controller manager, the scheduler and CoreDNS, each with its reason."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _KUBECONFIGS = {
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the parts of one control plane listen.
+    """Addresses and ports of the parts of one control plane.
 
-    ``address`` is the API server's, for everyone; ``pod_reachable`` says whether that is an address that pods can have
-    as the ``kubernetes`` service's endpoint, which a loopback address cannot.
+    ``address`` is the API server's, for everyone; ``pod_reachable`` is whether it can be the endpoint of the service
+    ``kubernetes`` for pods, which a loopback address cannot.
     """
 
     address: str
@@ -44,7 +44,7 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class Flags:
-    """More flags for three parts, after the library's own, so that they win."""
+    """Further flags for three parts. They follow the library's own flags and override them."""
 
     apiserver: tuple[str, ...] = ()
     controller_manager: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ FAST_NODE_MONITOR = ("--node-monitor-grace-period=10s", "--node-monitor-period=1
 
 
 class ControlPlane:
-    """The parts in ``folder``; ``enter`` takes each into its namespace, ``cgroups`` are what they join."""
+    """Parts of a control plane in ``folder``; ``enter`` moves each into its namespace, all join ``cgroups``."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class ControlPlane:
         }
 
     def create(self) -> None:
-        """Certificates, kubeconfigs and folders."""
+        """Create certificates, kubeconfigs and folders."""
         for name in ("log", "pid"):
             (self.folder / name).mkdir(parents=True)
         self.pki.create()
@@ -109,7 +109,7 @@ class ControlPlane:
             *(f"--listen-client-urls={client}", f"--advertise-client-urls={client}"),
             *(f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"),
             f"--initial-cluster=default={peer}",
-            "--unsafe-no-fsync",  # it is a test: nothing outlives the machine
+            "--unsafe-no-fsync",  # test data need not survive a crash of the machine
             "--log-level=warn",
         ]
 
@@ -149,7 +149,7 @@ class ControlPlane:
             f"--root-ca-file={self.pki.authority}",
             "--use-service-account-credentials",
             "--leader-elect=false",
-            "--secure-port=0",  # nobody asks it; clusters side by side would want the same port
+            "--secure-port=0",  # unused; clusters side by side would need the same port
             *FAST_NODE_MONITOR,
             *self.flags.controller_manager,
         ]

@@ -1,4 +1,4 @@
-"""Nodes without machines, for tests of many objects: kwok says that their pods run, and nothing does.
+"""Nodes without machines, for tests with many objects: kwok reports their pods as running, but nothing runs.
 
 with Cluster(nodes=0, fakes=FakeNodes(4)) as cluster: …
 
@@ -24,10 +24,10 @@ _STAGES = Path(__file__).with_name("fake_pods.yaml")
 
 @dataclass(frozen=True)
 class FakeNodes:
-    """How many, what each offers, and the address that all their pods have.
+    """Number of fake nodes, their capacity, and the address that all their pods have.
 
-    ``pod_address`` may be one at which a test's own server plays the pods' part; if None each pod gets an address at
-    which nothing is.
+    At ``pod_address`` a server of the test may answer for the pods; if it is None, each pod gets an address where
+    nothing listens.
     """
 
     count: int
@@ -36,7 +36,7 @@ class FakeNodes:
 
 
 def command(program: Path, kubeconfig: Path, stages: Path) -> list[str]:
-    """What starts kwok."""
+    """Build the process of kwok."""
     return [
         *(str(program), f"--kubeconfig={kubeconfig}", f"--config={stages}"),
         "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
@@ -46,7 +46,7 @@ def command(program: Path, kubeconfig: Path, stages: Path) -> list[str]:
 
 
 def create(client: Client, fakes: FakeNodes) -> None:
-    """Make the nodes, and wait until they are Ready."""
+    """Create the nodes, and wait until they are Ready."""
     names = [f"fake-{number}" for number in range(fakes.count)]
     for name in names:
         client.api.create(_node(name, fakes.gpus))
@@ -55,7 +55,7 @@ def create(client: Client, fakes: FakeNodes) -> None:
 
 
 def end_pod(client: Client, name: str, namespace: str, code: int, message: str = "") -> None:
-    """Let a pod on a fake node end by itself."""
+    """End a pod on a fake node, as if by itself."""
     client.api.patch("pods", name, {"metadata": {"annotations": {EXIT_CODE: str(code), MESSAGE: message}}}, namespace)
 
 
@@ -70,6 +70,6 @@ def _node(name: str, gpus: int) -> Object:
 
 
 def stages(fakes: FakeNodes) -> str:
-    """kwok's rules for pods, in YAML; for nodes it has its own."""
+    """Return kwok's rules for pods, in YAML; for nodes kwok has its own."""
     own = "{{ PodIPWith .spec.nodeName false .metadata.uid .metadata.name .metadata.namespace | Quote }}"
     return _STAGES.read_text().replace("@ADDRESS@", json.dumps(fakes.pod_address) if fakes.pod_address else own)

@@ -21,7 +21,7 @@ from cluster.kind import KindCluster
 
 
 def require(reason: str | None) -> None:
-    """Nothing if there is no reason; else the end of the test, by failure in continuous integration."""
+    """Skip the test for a reason, or fail it in continuous integration; do nothing without a reason."""
     if reason is None:
         return
     if os.environ.get("CI"):
@@ -30,7 +30,7 @@ def require(reason: str | None) -> None:
 
 
 def prebuilt(program: Program) -> Path:
-    """Find a program that tests of no cluster use; where it is not built, `require` ends the test. Builds nothing."""
+    """Find a program for tests without a cluster; if it is not built, `require` ends the test. Build nothing."""
     found = built(program)
     if found is None:
         require(f"{program.name} is not built: run `make cluster-programs` once (minutes; needs Go)")
@@ -40,7 +40,7 @@ def prebuilt(program: Program) -> Path:
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[Cluster]:
-    """An API server with its controllers and no nodes: pods stay Pending, tests write their status."""
+    """Provide an API server with controllers and no nodes: pods stay Pending, tests write their status."""
     require(missing_for_control_plane())
     with Cluster(nodes=0, name=f"control-plane-{os.getpid()}") as started:
         yield started
@@ -48,13 +48,13 @@ def control_plane() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def cluster_arguments() -> dict[str, Any]:
-    """What `cluster` is made of, as arguments of `Cluster`; a conftest overrides it to give images."""
+    """Return the arguments of `Cluster` for the fixture `cluster`; a conftest overrides it to add images."""
     return {"nodes": 3, "gpus": 2}
 
 
 @pytest.fixture(scope="session")
 def cluster(cluster_arguments: dict[str, Any]) -> Iterator[Cluster | KindCluster]:
-    """A cluster with nodes that run pods; kind's where ``CLUSTER=kind``."""
+    """Provide a cluster whose nodes run pods; with ``CLUSTER=kind``, a cluster of kind."""
     if kind.wanted():
         with KindCluster(**cluster_arguments) as made:
             yield made

@@ -1,4 +1,4 @@
-"""Images without a registry: written here or built elsewhere, imported once, given to every node by hard links.
+"""Images without a registry: written here or built elsewhere, imported once, shared with every node by hard links.
 
 A *golden* folder is a containerd root into which images were imported. A node's root is a copy of hard links of it:
 committed layers are never written to, so only containerd's two databases are really copied. That takes a quarter of a
@@ -35,7 +35,7 @@ _NAME = "io.containerd.image.name"
 
 @dataclass(frozen=True)
 class Files:
-    """What is in an image that is written here: files by path, links by path, and its configuration."""
+    """Content of an image that is written here: files by path, links by path, and its configuration."""
 
     files: Mapping[str, Path]
     links: Mapping[str, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Files:
 
 
 def write_image(reference: str, content: Files) -> Path:
-    """An OCI archive of one layer, kept in the cache under the hash of its content."""
+    """Write an OCI archive of one layer to the cache, under the hash of its content."""
     layer = _layer(content)
     digest = hashlib.sha256(layer + json.dumps([reference, content.config], default=str).encode()).hexdigest()
     path = cache() / "images" / f"{digest[:16]}.tar"
@@ -82,17 +82,17 @@ def write_image(reference: str, content: Files) -> Path:
 
 
 def pause_image() -> Path:
-    """The image of the process that holds a pod's namespaces."""
+    """Return the image of the process that holds a pod's namespaces."""
     return write_image(PAUSE_IMAGE, Files({"pause": binary(PAUSE)}, config={"Entrypoint": ["/pause"]}))
 
 
 def busybox_image() -> Path:
-    """A shell and the usual tools in two megabytes, for the pods of tests.
+    """Return an image with a shell and the usual tools in two megabytes, for the pods of tests.
 
-    Debian's static ``wget`` dies of its option -T; the rest is sound.
+    Debian's static ``wget`` crashes with its option -T; the other tools work.
 
     Raises:
-        ClusterError: Debian's package busybox-static is not here.
+        ClusterError: Debian's package busybox-static is not installed.
     """
     program = Path("/bin/busybox")
     if not program.exists():
@@ -105,10 +105,10 @@ def busybox_image() -> Path:
 
 
 def identity(archive: Path) -> str:
-    """What is in an image archive: the hash of its table of contents, which names every layer by its own hash.
+    """Identify an image archive by the hash of its table of contents, which names every layer by its hash.
 
     Raises:
-        ClusterError: It is no OCI or Docker archive.
+        ClusterError: It is not an OCI or Docker archive.
     """
     try:
         if archive.is_dir():
@@ -125,14 +125,14 @@ def identity(archive: Path) -> str:
 
 
 def give(archives: Sequence[Path], roots: Sequence[Path]) -> None:
-    """Make each of ``roots`` a containerd root that holds exactly these images.
+    """Create each of ``roots`` as a containerd root with exactly these images.
 
-    Imports what no golden folder holds yet, which takes minutes for gigabytes.
+    Images that no golden folder contains are imported first, which takes minutes for gigabytes.
     """
     wanted = {identity(archive): archive for archive in archives}
     key = hashlib.sha256(json.dumps(sorted(wanted)).encode()).hexdigest()[:16]
     folder = _goldens() / key
-    # The lock also keeps other processes from forgetting the folder before it is copied.
+    # The lock also prevents other processes from deleting the folder before it is copied.
     with locked("golden"):
         if not folder.exists():
             _make_golden(folder, wanted)
@@ -143,12 +143,12 @@ def give(archives: Sequence[Path], roots: Sequence[Path]) -> None:
 
 
 def load(ctr: Sequence[str], archive: Path, leave_out: Set[str] = frozenset()) -> None:
-    """Import an archive through the words that talk to a containerd; ``leave_out`` are blobs that it has already."""
+    """Import an archive by a command prefix for a containerd; ``leave_out`` are blobs that it already has."""
     if not archive.is_dir():
         run(*ctr, *_IMAGES, "import", archive, deadline_s=_IMPORT_S)
         return
     blobs = [f"blobs/sha256/{path.name}" for path in _blobs(archive) if path.name not in leave_out]
-    # Tar's 1 says that a file changed as it was read: its count of links did, when containerd collected its own link.
+    # Tar exits with 1 if a file changed while it was read: its link count did, when containerd removed its own link.
     pipe = 'set -o pipefail; { tar -C "$1" --files-from=- -cf - || [[ $? == 1 ]]; } | "${@:2}"'
     files = "\n".join(["oci-layout", "index.json", *blobs])
     run("bash", "-c", pipe, "bash", archive, *ctr, *_IMAGES, "import", "-", input_text=files, deadline_s=_IMPORT_S)
@@ -178,8 +178,8 @@ def _make_golden(folder: Path, wanted: Mapping[str, Path]) -> None:
     root = partial / "root"
     held = _seed(root, wanted)
     with _containerd(root) as ctr:
-        # What is replaced keeps a name until the end: an image without one is collected with layers that the new one,
-        # just being unpacked, shares.
+        # A replaced image keeps a name until the end: without one it is garbage-collected with layers that the new one,
+        # which is still being unpacked, shares.
         for reference in _references(ctr):
             run(*ctr, *_IMAGES, "tag", "--force", reference, f"{reference}.former")
         now = {name: names for name, names in held.items() if name in wanted}
@@ -195,7 +195,7 @@ def _make_golden(folder: Path, wanted: Mapping[str, Path]) -> None:
 
 
 def _import(ctr: Sequence[str], archive: Path, root: Path) -> None:
-    """Import into a golden folder, without copying what can be shared with a layout's own files."""
+    """Import into a golden folder, sharing a layout's files instead of copying them where possible."""
     store = _content(root)
     store.mkdir(parents=True, exist_ok=True)
     there = {path.name for path in store.iterdir()}
@@ -207,19 +207,19 @@ def _import(ctr: Sequence[str], archive: Path, root: Path) -> None:
 
 
 def _references(ctr: Sequence[str]) -> dict[str, str]:
-    """The digest of each image by its name."""
+    """Return the digest of each image by its name."""
     lines = run(*ctr, *_IMAGES, "ls").splitlines()[1:]
     return {line.split()[0]: line.split()[2] for line in lines}
 
 
 def _held() -> dict[Path, dict[str, list[str]]]:
-    """What each golden folder holds: the names of images by identity."""
+    """Read what each golden folder contains: the names of images by identity."""
     files = [path for path in _goldens().glob("*/images.json") if not path.parent.name.endswith(".partial")]
     return {path.parent: json.loads(path.read_text()) for path in files}
 
 
 def _seed(root: Path, wanted: Mapping[str, Path]) -> dict[str, list[str]]:
-    """Begin with the golden folder that spares most of the import, or was used last; the images it holds."""
+    """Copy the golden folder that saves most of the import, or was used last; return its images."""
     held = _held()
     if not held:
         return {}
@@ -237,12 +237,12 @@ def _seed(root: Path, wanted: Mapping[str, Path]) -> dict[str, list[str]]:
 
 
 def _content(root: Path) -> Path:
-    """Where a containerd root keeps blobs."""
+    """Return the folder of blobs in a containerd root."""
     return root / "io.containerd.content.v1.content" / "blobs" / "sha256"
 
 
 def _forget_outdated(current: Path) -> None:
-    """Forget folders that hold another build of an image that ``current`` holds, and all but the last used few."""
+    """Delete folders with another build of an image in ``current``, and all but the few that were used last."""
     held = _held()
     newest = {reference: name for name, references in held[current].items() for reference in references}
     by_use = sorted(held, key=lambda folder: -(folder / "used").stat().st_mtime)
@@ -255,7 +255,7 @@ def _forget_outdated(current: Path) -> None:
 
 @contextmanager
 def _containerd(root: Path) -> Iterator[list[str]]:
-    """A containerd that only keeps images, for as long as it is needed; the words that talk to it."""
+    """Run a containerd that only stores images for the duration of the block; yield the command prefix for it."""
     with tempfile.TemporaryDirectory(prefix="evalrun-golden-") as name:
         folder = Path(name)
         config, address = folder / "config.toml", folder / "containerd.sock"

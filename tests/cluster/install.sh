@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the nodes of a test cluster need from Debian. Says what it installs; on anything but Debian as root it only says what is needed.
+# Install the Debian packages that nodes of a test cluster need, and print them. Without root or on other systems only print them.
 set -euo pipefail
 
 packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 util-linux mount openssl
@@ -11,12 +11,12 @@ done
 [[ ${#wanted[@]} -gt 0 ]] || exit 0
 
 if [[ $EUID -ne 0 ]] || ! grep -qs '^ID=debian' /etc/os-release; then
-    echo "the test cluster needs these packages, which only root on Debian gets from here: ${wanted[*]}" >&2
+    echo "the test cluster needs these packages, which only root on Debian can install: ${wanted[*]}" >&2
     exit 1
 fi
-echo "the test cluster needs, and apt-get installs now: ${wanted[*]}" >&2
+echo "the test cluster needs these packages, which apt-get installs now: ${wanted[*]}" >&2
 apt-get update -qq
-# Only the CNI plugins, the runtime and the tools: no service of theirs is started.
+# Only the CNI plugins, the runtime and the tools are needed: no service is started.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"

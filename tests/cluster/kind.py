@@ -1,7 +1,7 @@
-"""The same tests on kind, for contributors without root but with Docker: ``CLUSTER=kind``.
+"""Clusters of kind, for contributors without root but with Docker: ``CLUSTER=kind``.
 
 NOT VERIFIED: the machines this library was written on have no Docker engine. What it does is written from kind's
-documentation; expect to mend it at first use. Nodes are Docker containers: a crash is ``docker kill``, a cut cable
+documentation; expect to correct it at first use. Nodes are Docker containers: a crash is ``docker kill``, a cut cable
 ``docker network disconnect``. Single parts cannot be killed (`parts` is empty), so tests that do cannot run there, and
 the addresses of pods and services are not reached from outside.
 """
@@ -30,13 +30,13 @@ _READY_S = 180.0
 
 
 def wanted() -> bool:
-    """Whether the environment asks for kind."""
+    """Return whether the environment selects kind."""
     return os.environ.get("CLUSTER") == "kind"
 
 
 @dataclass(frozen=True)
 class KindNode:
-    """One worker; its faults are those that Docker can make."""
+    """Worker node; its faults are those that Docker can cause."""
 
     name: str
     client: Client
@@ -46,7 +46,7 @@ class KindNode:
         return self.client.api.get("nodes", self.name)
 
     def wait_ready(self, deadline_s: float = _READY_S) -> None:
-        """Wait until pods can be placed here; then say again that it has GPUs, as a kubelet takes that back."""
+        """Wait until pods can be placed here, then offer GPUs again, because the kubelet removes them."""
 
         def usable() -> bool:
             node = self.status()
@@ -59,7 +59,7 @@ class KindNode:
             self.client.api.patch("nodes", self.name, body, subresource="status")
 
     def wait_lost(self, deadline_s: float = _READY_S) -> None:
-        """Wait until Kubernetes has noticed that the node is gone."""
+        """Wait until Kubernetes has noticed that the node is lost."""
         self.client.wait_for(
             lambda: condition(self.status(), "Ready") in ("Unknown", "False"), deadline_s, f"{self.name} to be lost"
         )
@@ -86,14 +86,14 @@ class KindNode:
 
 
 class KindCluster(Client):
-    """As `cluster.cluster.Cluster`, as far as kind can be."""
+    """Counterpart of `cluster.cluster.Cluster`, as far as kind allows."""
 
     enforces_network_policy = True  # kindnetd does since kind 0.24
 
     def __init__(
         self, nodes: int = 1, *, name: str = "evalrun-test", gpus: int = 0, images: Sequence[Path] = ()
     ) -> None:
-        """Nothing is started yet."""
+        """Store the settings; start nothing yet."""
         self.name = name
         self.parts: dict[str, object] = {}
         self._archives = images
@@ -112,7 +112,7 @@ class KindCluster(Client):
         self.down()
 
     def up(self) -> None:
-        """``kind create cluster`` with a control plane and the workers; loads the images."""
+        """Create the cluster with a control plane and the workers, and load the images."""
         roles = [{"role": "control-plane"}, *({"role": "worker"} for _ in self.nodes)]
         config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": roles}
         image = f"kindest/node:{kubernetes_version()}"
@@ -129,7 +129,7 @@ class KindCluster(Client):
         run("kind", "delete", "cluster", "--name", self.name, deadline_s=300)
 
     def _read_access(self, made: Path) -> None:
-        """From kind's kubeconfig, in which certificates are embedded, to files that this library reads."""
+        """Convert kind's kubeconfig, which embeds certificates, to files that this library reads."""
         words = ("config", "view", "--raw", "--kubeconfig", str(made), "--output", "json")
         config = json.loads(self.kubectl(*words))
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]

@@ -1,4 +1,4 @@
-"""The machine below a node: one of its own as far as Kubernetes can tell, made of namespaces and control groups.
+"""Machine of a node, made of namespaces and control groups; to Kubernetes it looks like a separate machine.
 
 Its process 1 holds a mount, a process, a name and a network namespace. In there run containerd, the kubelet and
 kube-proxy; killing process 1 takes all of them with it, and the pods, as a power cut does.
@@ -22,11 +22,11 @@ from cluster.state import State
 CONTAINERD, KUBELET, PROXY = "containerd", "kubelet", "kube-proxy"
 _INIT = "init"
 
-# How soon a client notices that its connection is dead; by default a healed node is silent for another half minute.
+# How soon a client notices a dead connection; by default a reconnected node is silent for another half minute.
 _NOTICE = ("env", "HTTP2_READ_IDLE_TIMEOUT_SECONDS=3", "HTTP2_PING_TIMEOUT_SECONDS=2")
 
-# Process 1. Everything that programs keep at fixed places is the node's own; what a reboot keeps is below its folder.
-# /run and the kubelet's folder are shared mounts, or pods' volumes would not reach their containers.
+# Process 1. All fixed paths of programs are private to the node; data that survive a reboot are below its folder.
+# /run and the kubelet's folder are shared mounts, because pods' volumes must reach their containers.
 _BOOT = """
 set -e
 folder=$1
@@ -66,7 +66,7 @@ class Machine:
 
     @property
     def group(self) -> str:
-        """Of the node's daemons and pods."""
+        """Control group of the node's daemons and pods."""
         return f"{self.state.addresses.name}/{self.name}"
 
     @property
@@ -76,19 +76,19 @@ class Machine:
     @property
     def init(self) -> Daemon:
         namespace = network.node_namespace(self.state.addresses, self.number)
-        # unshare forks, so that what it runs is process 1.
+        # unshare forks, so that its child is process 1.
         made = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc", "--uts"]
         command = ["bash", "-c", _BOOT, _INIT, str(self.folder), self.name]
         return self._daemon(_INIT, lambda: command, lambda: [*network.inside(namespace), *made])
 
     @property
     def parts(self) -> dict[str, Daemon]:
-        """The node's daemons by name, to kill, stop and start."""
+        """Daemons of the node by name, to kill, stop and start."""
         commands = {CONTAINERD: self._containerd, KUBELET: self._kubelet, PROXY: self._proxy}
         return {name: self._daemon(name, command, self._inside) for name, command in commands.items()}
 
     def create(self) -> None:
-        """Its disk and its settings; its images are given to `image_root`."""
+        """Create its disk and its settings; its images are copied to `image_root`."""
         for name in ("kubelet", "cni", "pod-logs", "pid"):
             (self.folder / name).mkdir(parents=True)
         certificate = f"kubelet-{self.number}"
@@ -108,11 +108,11 @@ class Machine:
 
     @property
     def image_root(self) -> Path:
-        """Where its containerd keeps images and containers."""
+        """Folder in which its containerd stores images and containers."""
         return self.folder / CONTAINERD
 
     def power_on(self) -> None:
-        """Process 1 and containerd: all that needs no API server."""
+        """Start process 1 and containerd, which need no API server."""
         cgroups.create(f"{self.group}/daemons")
         cgroups.prefer(f"{self.group}/daemons", 16)
         network.create_node(self.state.addresses, self.number, self.state.nodes)
@@ -123,39 +123,39 @@ class Machine:
         self.parts[CONTAINERD].start()
 
     def start_agents(self) -> None:
-        """The kubelet and kube-proxy."""
+        """Start the kubelet and kube-proxy."""
         self.parts[KUBELET].start()
         self.parts[PROXY].start()
 
     def power_cut(self) -> None:
-        """Everything on the node ends at once; its disk stays."""
+        """Kill everything on the node at once; its disk stays."""
         self.init.kill()
         network.remove_node(self.state.addresses, self.number)
         if cgroups.exists(self.group):
             cgroups.remove(self.group)
 
     def cut(self) -> None:
-        """Off the network: what runs goes on, and nobody hears of it."""
+        """Disconnect the node from the network: its processes continue, unseen by the others."""
         network.cut(self.state.addresses, self.number)
 
     def heal(self) -> None:
-        """On the network again."""
+        """Connect the node to the network again."""
         network.heal(self.state.addresses, self.number)
 
     def run(self, *command: str | Path, deadline_s: float = 120.0) -> str:
-        """Run a command on the node as root would; its output."""
+        """Run a command on the node as root, and return its output."""
         return run(*self._inside(), *command, deadline_s=deadline_s)
 
     def shell(self) -> list[str]:
-        """The words that give a person a shell on the node."""
+        """Return the command that opens a shell on the node."""
         return [*self._inside(), "bash"]
 
     def ctr_words(self) -> list[str]:
-        """The words that talk to the node's containerd, from out here."""
+        """Return the command prefix for the node's containerd, from this machine."""
         return [*self._inside(), "ctr"]
 
     def container_processes(self, container_id: str) -> list[Process]:
-        """The processes of a container, ``containerd://<id>`` or the id alone; first its main one.
+        """Return the processes of a container (``containerd://<id>`` or only the id), the main one first.
 
         Raises:
             ClusterError: There is no such container on this node.
@@ -179,7 +179,7 @@ class Machine:
             log=self.state.folder / "log" / f"{self.name}-{name}.log",
             pid_file=self.folder / "pid" / name,
             cgroups=cgroups.joined_by(group),
-            # A second fork in there: what it starts belongs to the node's process 1, not to nsenter.
+            # A second fork inside: its child belongs to the node's process 1, not to nsenter.
             enter=enter if name == _INIT else lambda: [*enter(), "setsid", "--fork"],
             host_pid=lambda inner: _host_pid(group, inner),
         )
@@ -204,18 +204,21 @@ class Machine:
         return [
             *(*_NOTICE, str(binary(KUBE)), "proxy", f"--kubeconfig={self.pki.folder / 'proxy.kubeconfig'}"),
             *(f"--hostname-override={self.name}", f"--cluster-cidr={self.state.addresses.all_pods}"),
-            *("--proxy-mode=iptables", "--conntrack-max-per-core=0"),  # the machine's own limit is not ours to set
+            *(
+                "--proxy-mode=iptables",
+                "--conntrack-max-per-core=0",
+            ),  # the limit of the machine itself must not be changed
         ]
 
     def remove(self) -> None:
-        """Take it away with its disk."""
+        """Remove the machine with its disk."""
         self.power_cut()
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
 
 def _host_pid(group: str, inner: int) -> int | None:
-    """Out here, the id of the process that is ``inner`` in the namespace of the node whose group this is."""
+    """Translate the process id ``inner`` of the node with this group to the id on this machine."""
     for process in cgroups.processes(group):
         try:
             status = Path(f"/proc/{process.pid}/status").read_text()

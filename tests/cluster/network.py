@@ -1,7 +1,7 @@
-"""The cluster's own networks: one outer namespace with a bridge, a namespace for each node, one link to this machine.
+"""Networks of a cluster: an outer namespace with a bridge, a namespace for each node, one link to this machine.
 
-All that this machine sees is one interface, ``evalrun<index>``, and one route through it; taking the interface away
-takes the route away. Tables, forwarding and connections of the machine stay as they are.
+This machine gets only one interface, ``evalrun<index>``, and one route through it; removing the interface removes
+the route. Tables, forwarding and connections of the machine do not change.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _BRIDGE = "nodes"
 
 
 def inside(namespace: str) -> list[str]:
-    """What enters a network namespace. Not ``ip netns exec``, which mounts another /sys and hides the cgroups."""
+    """Return the command prefix that enters a network namespace.
+
+    Not ``ip netns exec``, which mounts another /sys and hides the cgroups.
+    """
     return ["nsenter", f"--net={_NAMESPACES / namespace}", "--"]
 
 
@@ -27,10 +30,10 @@ def node_namespace(addresses: Addresses, number: int) -> str:
 
 
 def reserve() -> Addresses:
-    """Take the first number that no cluster has, by making its outer namespace.
+    """Reserve the first number that no cluster has, by creating its outer namespace.
 
     Raises:
-        ClusterError: All are taken, or there is no right to make namespaces.
+        ClusterError: All are taken, or this process may not create namespaces.
     """
     taken = {state.index for state in known()}
     reason: ClusterError | None = None
@@ -40,7 +43,7 @@ def reserve() -> Addresses:
             continue
         try:
             run("ip", "netns", "add", addresses.name)
-        except ClusterError as error:  # another process was first, or this one may not
+        except ClusterError as error:  # another process was first, or this one has no permission
             reason = error
             continue
         return addresses
@@ -48,7 +51,7 @@ def reserve() -> Addresses:
 
 
 def create(addresses: Addresses) -> None:
-    """Connect the reserved outer namespace with this machine, and give it the bridge that nodes attach to."""
+    """Connect the reserved outer namespace with this machine, and add the bridge to which nodes attach."""
     name, link = addresses.name, addresses.link
     run("ip", "link", "add", name, "type", "veth", "peer", "name", "machine", "netns", name)
     run("ip", "addr", "add", f"{link[1]}/{link.prefixlen}", "dev", name)
@@ -60,13 +63,13 @@ def create(addresses: Addresses) -> None:
     _ip(name, "addr", "add", f"{addresses.control_plane}/{addresses.fabric.prefixlen}", "dev", _BRIDGE)
     _ip(name, "link", "set", _BRIDGE, "up")
     _sysctl(name, "net.ipv4.ip_forward", "1")
-    # Services are node 0's business: its kube-proxy answers for all who are not on a node.
+    # Services are reached through node 0: its kube-proxy serves all clients that are not on a node.
     _ip(name, "route", "add", str(addresses.services), "via", addresses.node(0))
     run("ip", "route", "add", str(addresses.network), "via", str(link[2]), "dev", name)
 
 
 def create_node(addresses: Addresses, number: int, nodes: int) -> None:
-    """The namespace of one node: attached to the bridge, with routes to the pods of all others."""
+    """Create the namespace of one node, attached to the bridge, with routes to the pods of all others."""
     outer, inner = addresses.name, node_namespace(addresses, number)
     run("ip", "netns", "add", inner)
     inner_end = ("name", "eth0", "address", _hardware(1 + number), "netns", inner)
@@ -84,22 +87,22 @@ def create_node(addresses: Addresses, number: int, nodes: int) -> None:
 
 
 def cut(addresses: Addresses, number: int) -> None:
-    """Pull the node's cable, at the bridge: taking the node's own end down would lose its routes."""
+    """Disconnect the node at the bridge: setting the node's own end down would lose its routes."""
     _ip(addresses.name, "link", "set", f"node-{number}", "down")
 
 
 def heal(addresses: Addresses, number: int) -> None:
-    """Plug the cable in again."""
+    """Connect the node again."""
     _ip(addresses.name, "link", "set", f"node-{number}", "up")
 
 
 def remove_node(addresses: Addresses, number: int) -> None:
-    """Take a node's namespace away, with its end of the cable; nothing happens if there is none."""
+    """Remove a node's namespace with its end of the link; do nothing if there is none."""
     _remove_namespace(node_namespace(addresses, number))
 
 
 def remove(addresses: Addresses, nodes: int) -> None:
-    """Take everything away that is there."""
+    """Remove everything that exists."""
     for number in range(nodes):
         remove_node(addresses, number)
     if _has_link(addresses):
@@ -119,10 +122,10 @@ def _remove_namespace(name: str) -> None:
 
 
 def _hardware(number: int) -> str:
-    """A hardware address that stays.
+    """Return a constant hardware address.
 
-    A bridge left alone takes another when a node comes or goes, and so does a node that boots; all others would go on
-    sending to the one they know, for half a minute.
+    By default a bridge changes its address when a node joins or leaves, and a node changes it at boot; the others would
+    continue to send to the old address for half a minute.
     """
     return f"02:00:00:00:00:{number:02x}"
 

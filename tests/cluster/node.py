@@ -1,4 +1,4 @@
-"""A node of the cluster as tests see it: its machine, and what Kubernetes says of it."""
+"""Node of the cluster for tests: its machine, and its Node object."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _READY_S = 120.0
 
 @dataclass(frozen=True)
 class Node:
-    """One node; the faults it can have are its methods."""
+    """Node of the cluster; its methods cause faults."""
 
     state: State
     machine: Machine
@@ -32,15 +32,15 @@ class Node:
 
     @property
     def parts(self) -> dict[str, Daemon]:
-        """containerd, kubelet and kube-proxy by name, to kill, stop, continue and start."""
+        """Daemons by name (containerd, kubelet, kube-proxy), to kill, stop, continue and start."""
         return self.machine.parts
 
     def status(self) -> Object:
-        """The Node object."""
+        """Return the Node object."""
         return self.client.api.get("nodes", self.name)
 
     def wait_ready(self, deadline_s: float = _READY_S) -> None:
-        """Wait until pods can be placed here: Ready, and the taints of a node that is not are gone."""
+        """Wait until pods can be placed here: it is Ready, and the taints of a node that is not ready are removed."""
 
         def usable() -> bool:
             node = self.client.api.find("nodes", self.name)
@@ -49,7 +49,7 @@ class Node:
         self.client.wait_for(usable, deadline_s, f"{self.name} to be Ready")
 
     def wait_lost(self, deadline_s: float = _READY_S) -> None:
-        """Wait until Kubernetes has noticed that the node is gone: Ready is Unknown or False."""
+        """Wait until Kubernetes has noticed that the node is lost: Ready is Unknown or False."""
         self.client.wait_for(
             lambda: condition(self.status(), "Ready") in ("Unknown", "False"),
             deadline_s,
@@ -57,17 +57,17 @@ class Node:
         )
 
     def crash(self) -> None:
-        """A power cut: daemons, containers and connections end at once; the disk stays."""
+        """Cut the power: daemons, containers and connections end at once; the disk stays."""
         self.machine.power_cut()
 
     def boot(self, deadline_s: float = _READY_S) -> None:
-        """Power after `crash`; returns when the node is Ready."""
+        """Restore the power after `crash`; return when the node is Ready."""
         self.machine.power_on()
         self.start_agents()
         self.wait_ready(deadline_s)
 
     def start_agents(self, deadline_s: float = _READY_S) -> None:
-        """Start kubelet and kube-proxy if the kubelet does not run; returns when it has registered."""
+        """Start kubelet and kube-proxy if the kubelet does not run; return when it has registered."""
         kubelet = self.parts[KUBELET]
         if not kubelet.alive:
             said_before = kubelet.said()
@@ -75,15 +75,15 @@ class Node:
             self.wait_registered(said_before, deadline_s)
 
     def cut(self) -> None:
-        """Pull its network cable: containers go on running, Kubernetes loses sight of them."""
+        """Disconnect its network: containers continue to run, but Kubernetes cannot reach them."""
         self.machine.cut()
 
     def heal(self) -> None:
-        """Plug the network cable in again."""
+        """Connect its network again."""
         self.machine.heal()
 
     def drain(self, *flags: str, deadline_s: float = 120.0) -> None:
-        """``kubectl drain``; returns when all pods are gone. `uncordon` lets pods come back."""
+        """Drain the node with ``kubectl drain``; return when all pods are deleted. `uncordon` admits pods again."""
         words = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={deadline_s:g}s")
         self.client.kubectl("drain", self.name, *words, *flags, deadline_s=deadline_s + 10)
 
@@ -91,7 +91,7 @@ class Node:
         self.client.kubectl("uncordon", self.name)
 
     def run(self, *command: str | Path) -> str:
-        """Run a command on the node as root; its output."""
+        """Run a command on the node as root, and return its output."""
         return self.machine.run(*command)
 
     def kill_container(
@@ -101,19 +101,19 @@ class Node:
         number: int = signal.SIGKILL,
         where: Callable[[str], bool] | None = None,
     ) -> list[Process]:
-        """Send a signal to processes in a pod's container, from outside and without its grace.
+        """Send a signal to processes in a pod's container, from outside and without its grace period.
 
         Args:
-            pod: The Pod object, which runs here.
-            container: Its name; the first if there is one only.
+            pod: The Pod object; it must run on this node.
+            container: Its name; by default the first.
             number: The signal.
-            where: Which processes, by their command line with spaces; all if None.
+            where: Selects processes by their command lines, joined with spaces; all if None.
 
         Returns:
-            Those that got the signal.
+            The processes that got the signal.
 
         Raises:
-            ClusterError: The pod has no such running container, or no process fits.
+            ClusterError: The pod has no such running container, or no process matches.
         """
         statuses = pod["status"].get("containerStatuses", [])
         ids = [one["containerID"] for one in statuses if container in (None, one["name"]) and "running" in one["state"]]
@@ -127,10 +127,10 @@ class Node:
         return found
 
     def wait_registered(self, said_before: int = 0, deadline_s: float = _READY_S) -> None:
-        """Wait until the kubelet says that it has registered its node, then say that the node has GPUs too.
+        """Wait until the kubelet has registered its node, then add GPUs to the node's capacity.
 
-        A kubelet that registers takes back what others said of its node, so this is done after every start;
-        ``said_before`` is where its log ended before that.
+        When it registers, the kubelet overwrites what others wrote about its node, so this is done after every start;
+        ``said_before`` is the offset in its log before the start.
         """
         kubelet = self.parts[KUBELET]
         kubelet.wait(lambda: "Successfully registered node" in kubelet.text(said_before), deadline_s, step_s=0.1)

@@ -1,6 +1,6 @@
-"""Certificates and kubeconfigs of one cluster, made with openssl.
+"""Certificates and kubeconfigs of one cluster, created with openssl.
 
-One authority signs all: servers, components, nodes and the administrator. Nothing here is a secret worth keeping.
+One authority signs all: servers, components, nodes and the administrator. None of the keys needs protection.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 class Pki:
-    """The authority in ``folder`` and what it signed: ``<name>.crt``, ``<name>.key``, ``<name>.kubeconfig``."""
+    """Authority in ``folder``, with the files that it signed: ``<name>.crt``, ``<name>.key``, ``<name>.kubeconfig``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.authority = folder / "ca.crt"
 
     def create(self) -> None:
-        """Make the authority and the key that signs service account tokens."""
+        """Create the authority and the key that signs service account tokens."""
         self.folder.mkdir(parents=True)
         subject = ("-subj", "/CN=test-ca", "-days", _DAYS)
         self._openssl("req", "-x509", *_CURVE, "-keyout", "ca.key", *subject, "-out", "ca.crt")
@@ -54,7 +54,7 @@ class Pki:
 
 
 def kubeconfig(server: str, authority: Path, user: dict[str, str], namespace: str = "default") -> dict[str, object]:
-    """A kubeconfig with one cluster, one user and one context."""
+    """Build a kubeconfig with one cluster, one user and one context."""
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -1,6 +1,6 @@
-"""Daemons that outlive the process that starts them and are found again from files: the parts of a cluster.
+"""Daemons of a cluster: they outlive the process that starts them and are found again by files.
 
-A daemon is known by its process id and its start time, so that a recycled id is never killed for it.
+A daemon is identified by its process id and its start time, so that a recycled id is never killed instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cluster.errors import ClusterError
 
-# Joins the cgroups given before "--", says which process it is, and becomes the command.
+# Joins the cgroups given before "--", prints its process id, and executes the command.
 _ENTER = """
 pid=$1
 shift
@@ -30,16 +30,16 @@ _STEP_S = 0.02
 
 @dataclass(frozen=True)
 class Process:
-    """A process of this machine at one start."""
+    """Process of this machine, identified by its id and start time."""
 
     pid: int
     started: int
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """The process that has this id now; None if there is none, or only its remains."""
+        """Return the process that has this id now; None if there is none, or a zombie."""
         try:
-            # The name before the last ")" may hold spaces; then come the state and, 19 fields on, the start time.
+            # The name before the last ")" may contain spaces; the state follows and, 19 fields later, the start time.
             state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
@@ -50,22 +50,22 @@ class Process:
         return Process.of(self.pid) == self
 
     def signal(self, number: int) -> None:
-        """Nothing happens if the process is gone."""
+        """Send a signal; do nothing if the process has ended."""
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill(self, deadline_s: float = 10.0) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL, and wait until it has ended."""
         self.signal(signal.SIGKILL)
         until(lambda: not self.alive, deadline_s, lambda: f"process {self.pid} to end after SIGKILL")
 
 
 def until(condition: Callable[[], bool], deadline_s: float, what: Callable[[], str], step_s: float = _STEP_S) -> None:
-    """Wait for a condition that is cheap to ask.
+    """Wait for a condition that is cheap to check.
 
     Raises:
-        ClusterError: It did not hold within ``deadline_s`` seconds; says ``what()`` was waited for.
+        ClusterError: It did not hold within ``deadline_s`` seconds; the message includes ``what()``.
     """
     end = time.monotonic() + deadline_s
     while not condition():
@@ -75,10 +75,10 @@ def until(condition: Callable[[], bool], deadline_s: float, what: Callable[[], s
 
 
 def run(*command: str | Path, input_text: str | None = None, deadline_s: float = 120.0) -> str:
-    """Run a command to its end; its standard output.
+    """Run a command to its end, and return its standard output.
 
     Raises:
-        ClusterError: It failed, was not there or took too long; carries what it said.
+        ClusterError: It failed, was not found or took too long; the message includes its output.
     """
     words = [str(word) for word in command]
     try:
@@ -95,17 +95,17 @@ def run(*command: str | Path, input_text: str | None = None, deadline_s: float =
 
 
 def environment() -> dict[str, str]:
-    """This process's, with the system's own programs on the PATH whatever the user's shell says."""
+    """Return the environment of this process, with the system's own programs on the PATH in any case."""
     return {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"}
 
 
 @dataclass
 class Daemon:
-    """One program that can be started, killed, stopped and continued, from this process or another.
+    """Program that can be started, killed, stopped and continued, from this process or another.
 
-    ``command`` is asked for at each start. ``cgroups`` are the ``cgroup.procs`` files it writes itself into. ``enter``
-    comes before the command and takes it into namespaces; ``host_pid`` finds the process id out here for the one that
-    the process has in there.
+    ``command`` is called at each start. ``cgroups`` are the ``cgroup.procs`` files that it joins. ``enter`` is the
+    prefix of the command that enters namespaces; ``host_pid`` translates the process id inside them to the id on
+    this machine.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Daemon:
 
     @property
     def process(self) -> Process | None:
-        """The running process; None if there is none."""
+        """Running process; None if there is none."""
         try:
             pid, started = self.pid_file.read_text().split()
         except FileNotFoundError:
@@ -131,14 +131,14 @@ class Daemon:
         return self.process is not None
 
     def start(self) -> None:
-        """Start it if it is not running; returns when the process is there, which is before it answers."""
+        """Start it if it is not running; return when the process exists, which is before it answers."""
         if self.alive:
             return
         inner = self.pid_file.with_suffix(".inner")
         inner.unlink(missing_ok=True)
         words = ["sh", "-c", _ENTER, "sh", str(inner), *map(str, self.cgroups), "--", *self.command()]
         with self.log.open("ab") as log:
-            # A session of its own and no parent: it outlives this process and is nobody's zombie.
+            # It has a session of its own and no parent: it outlives this process and never becomes a zombie.
             subprocess.run(
                 ["setsid", "--fork", *self.enter(), *words],
                 stdin=subprocess.DEVNULL,
@@ -159,15 +159,15 @@ class Daemon:
         self.pid_file.write_text(f"{process.pid} {process.started}")
 
     def kill(self) -> None:
-        """SIGKILL; nothing happens if it is not running."""
+        """Send SIGKILL; do nothing if it is not running."""
         if (process := self.process) is not None:
             process.kill()
 
     def wait(self, condition: Callable[[], bool], deadline_s: float, step_s: float = _STEP_S) -> None:
-        """Wait until it is ready in the sense of ``condition``.
+        """Wait until it is ready, as defined by ``condition``.
 
         Raises:
-            ClusterError: It ended, or took too long; carries the end of its log.
+            ClusterError: It ended, or took too long; the message includes the end of its log.
         """
         until(
             lambda: condition() or not self.alive,
@@ -179,17 +179,17 @@ class Daemon:
             raise ClusterError(f"{self.name} ended while it was waited for; {self.tail()}")
 
     def terminate(self, deadline_s: float = 30.0) -> None:
-        """SIGTERM, and wait until it has ended by itself."""
+        """Send SIGTERM, and wait until it has ended."""
         if (process := self.process) is not None:
             process.signal(signal.SIGTERM)
             until(lambda: not process.alive, deadline_s, lambda: f"{self.name} to end; {self.tail()}")
 
     def stop(self) -> None:
-        """SIGSTOP: it is there, holds its connections, and does nothing."""
+        """Send SIGSTOP: the process keeps its connections and does nothing."""
         self._signal(signal.SIGSTOP)
 
     def cont(self) -> None:
-        """SIGCONT, after `stop`."""
+        """Send SIGCONT, after `stop`."""
         self._signal(signal.SIGCONT)
 
     def restart(self) -> None:
@@ -197,11 +197,11 @@ class Daemon:
         self.start()
 
     def said(self) -> int:
-        """How much its log holds, in bytes: where what it says next begins."""
+        """Size of its log in bytes: the offset of what it writes next."""
         return self.log.stat().st_size if self.log.exists() else 0
 
     def text(self, start: int = 0) -> str:
-        """Its log from a place on."""
+        """Return its log from an offset on."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:
@@ -209,7 +209,7 @@ class Daemon:
             return log.read().decode(errors="replace")
 
     def tail(self, lines: int = 15) -> str:
-        """The end of its log, for messages."""
+        """Return the end of its log, for messages."""
         return f"the end of {self.log}:\n" + "\n".join(self.text().splitlines()[-lines:])
 
     def _signal(self, number: int) -> None:
@@ -220,7 +220,7 @@ class Daemon:
 
 
 def kill_all(processes: Iterable[Process]) -> None:
-    """SIGKILL to all, then wait for all."""
+    """Send SIGKILL to all, then wait for all."""
     found = list(processes)
     for process in found:
         process.signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A real Prometheus in a pod, which finds what it scrapes by the pods' annotations, as a plain installation does.
+"""Real Prometheus in a pod, which discovers its targets by the pods' annotations, as a plain installation does.
 
 prometheus = Prometheus(cluster, config, rules)
 prometheus.start()                   # needs prometheus.image() among the cluster's images
@@ -28,7 +28,7 @@ _RULES = "rules.yaml"
 
 
 def image() -> Path:
-    """The archive of the image: the static binary and nothing else."""
+    """Return the archive of the image: the static binary and nothing else."""
     program = binary(PROMETHEUS)
     return write_image(
         IMAGE, Files({"prometheus": program}, folders=("tmp", "data", "etc"), config={"Entrypoint": ["/prometheus"]})
@@ -36,16 +36,16 @@ def image() -> Path:
 
 
 class Prometheus(PrometheusApi):
-    """One Prometheus in a namespace of its own, which may list pods and nothing else."""
+    """Prometheus in a namespace of its own, which may list pods and nothing else."""
 
     def __init__(self, client: Client, config: Mapping[str, Any], rules: str) -> None:
-        """``config`` is its configuration; ``rules`` is the file of rules that it reads besides, as YAML text."""
+        """Set its configuration and its file of rules, both as YAML text."""
         self.client = client
         self._config = {**config, "rule_files": [_RULES]}
         self._rules = rules
 
     def start(self) -> None:
-        """Make it, and wait until it answers; what it scraped lasts as long as its pod."""
+        """Create it, and wait until it answers; its data last as long as its pod."""
         if self.client.api.find("namespaces", NAMESPACE) is None:
             self.client.create_namespace(NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"})
         for body in documents(_MANIFESTS):
@@ -56,14 +56,14 @@ class Prometheus(PrometheusApi):
         self.client.wait_for(self._available, _READY_S, "Prometheus to answer", NAMESPACE)
 
     def remove(self) -> None:
-        """Take it away, with its data, if it is there."""
+        """Delete it with its data, if it exists."""
         self.client.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
         roles = ("clusterrole,clusterrolebinding", "evalrun-test-prometheus")
         self.client.kubectl("delete", *roles, "--ignore-not-found")
 
     @cached_property
     def url(self) -> str:
-        """Where it answers processes on this machine, which has a route to the cluster's services."""
+        """Its address for processes on this machine, which has a route to the cluster's services."""
         service = self.client.api.get("services", "prometheus", NAMESPACE)
         return f"http://{service['spec']['clusterIP']}:{PORT}"
 

@@ -1,4 +1,4 @@
-"""Prometheus' HTTP API, as tests ask it: series with their values, targets, rules, alerts."""
+"""Client of Prometheus' HTTP API for tests: series with their values, targets, rules, alerts."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ Labels = dict[str, str]
 
 
 class Value(NamedTuple):
-    """A series' value at one moment."""
+    """Value of a series at one moment."""
 
     labels: Labels
     value: float
 
 
 class Line(NamedTuple):
-    """A series over time: pairs of Unix time and value."""
+    """Series over time: pairs of Unix time and value."""
 
     labels: Labels
     points: list[tuple[float, float]]
 
 
 class PrometheusApi(ABC):
-    """A Prometheus that answers."""
+    """API of a Prometheus."""
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where: ``http://host:port``."""
+        """Address of the server: ``http://host:port``."""
 
     def query(self, expression: str, at: float | None = None) -> list[Value]:
-        """The series of an expression now, or at a Unix time; a scalar is one without labels.
+        """Query the series of an expression now, or at a Unix time; a scalar is a series without labels.
 
         Raises:
-            ClusterError: Prometheus refuses the expression; says why.
+            ClusterError: Prometheus refuses the expression; the message says why.
         """
         data = self._get("query", {"query": expression} | ({} if at is None else {"time": f"{at:.3f}"}))
         if data["resultType"] == "scalar":
@@ -53,58 +53,58 @@ class PrometheusApi(ABC):
         return [Value(one["metric"], float(one["value"][1])) for one in data["result"]]
 
     def one(self, expression: str, at: float | None = None) -> float:
-        """The value of an expression that has exactly one."""
+        """Query the value of an expression that has exactly one."""
         found = self.query(expression, at)
         assert len(found) == 1, f"{expression} has {len(found)} values: {found}"
         return found[0].value
 
     def query_range(self, expression: str, start: float, end: float, step: float) -> list[Line]:
-        """The series of an expression between two Unix times, every ``step`` seconds.
+        """Query the series of an expression between two Unix times, every ``step`` seconds.
 
         Raises:
-            ClusterError: Prometheus refuses the expression; says why.
+            ClusterError: Prometheus refuses the expression; the message says why.
         """
         data = self._get("query_range", {"query": expression, "start": start, "end": end, "step": step})
         return [Line(one["metric"], [(at, float(value)) for at, value in one["values"]]) for one in data["result"]]
 
     def label_values(self, label: str, selector: str) -> list[str]:
-        """The values of a label among the series of a selector, at any time."""
+        """Query the values of a label among the series of a selector, at any time."""
         found: list[str] = self._get(f"label/{urllib.parse.quote(label)}/values", {"match[]": selector})
         return found
 
     def metadata(self, family: str) -> list[dict[str, str]]:
-        """What targets say of a family of series: ``type`` and ``help``; one where all say the same."""
+        """Query the metadata of a metric, ``type`` and ``help``; one entry if all targets agree."""
         found: dict[str, list[dict[str, str]]] = self._get("metadata", {"metric": family})
         return found.get(family, [])
 
     def targets(self) -> list[dict[str, Any]]:
-        """What is scraped: ``labels``, ``scrapeUrl``, ``health``, ``lastError``, ``lastScrapeDuration`` …."""
+        """Query the targets: ``labels``, ``scrapeUrl``, ``health``, ``lastError``, ``lastScrapeDuration`` …."""
         found: list[dict[str, Any]] = self._get("targets", {"state": "active"})["activeTargets"]
         return found
 
     def rules(self) -> list[dict[str, Any]]:
-        """Every rule: ``name``, ``type``, ``query``, ``health``, ``lastError`` …, of all groups."""
+        """Query the rules of all groups: ``name``, ``type``, ``query``, ``health``, ``lastError`` …."""
         return [rule for group in self._get("rules", {})["groups"] for rule in group["rules"]]
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Pending and firing alerts: ``labels``, ``annotations``, ``state``, ``value``."""
+        """Query pending and firing alerts: ``labels``, ``annotations``, ``state``, ``value``."""
         found: list[dict[str, Any]] = self._get("alerts", {})["alerts"]
         return found
 
     def firing(self, name: str) -> list[dict[str, Any]]:
-        """The alerts of this name that fire."""
+        """Query the firing alerts of this name."""
         return [one for one in self.alerts() if (one["labels"]["alertname"], one["state"]) == (name, "firing")]
 
     def reload(self) -> None:
-        """Make it read its configuration and rules again.
+        """Reload its configuration and rules.
 
         Raises:
-            ClusterError: It refuses them; says why.
+            ClusterError: It refuses them; the message says why.
         """
         self._ask(urllib.request.Request(f"{self.url}/-/reload", method="POST"))
 
     def ready(self) -> bool:
-        """Whether it answers queries."""
+        """Return whether it answers queries."""
         try:
             self._ask(urllib.request.Request(f"{self.url}/-/ready"))
         except (OSError, ClusterError):
@@ -112,10 +112,10 @@ class PrometheusApi(ABC):
         return True
 
     def wait_for_series(self, expression: str, seconds: float = 30.0) -> list[Value]:
-        """Wait until an expression has a value; its series.
+        """Wait until an expression has a value, and return its series.
 
         Raises:
-            ClusterError: It had none in time; says what became of the targets.
+            ClusterError: It had none in time; the message shows the state of the targets.
         """
         found: list[Value] = []
 

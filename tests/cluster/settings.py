@@ -1,4 +1,4 @@
-"""The settings of a node's daemons, each that is not obvious with its reason."""
+"""Settings of a node's daemons, with a reason where it is not obvious."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _EVICTION_MIB = 100
 
 
 def containerd(root: Path, networks: Path) -> str:
-    """The TOML of a containerd whose images are in ``root`` and whose pod networks are set in ``networks``."""
-    # restrict_oom_score_adj: where root may not lower scores, runc cannot start the pause container without it.
+    """Render the TOML of a containerd with its images in ``root`` and its pod networks in ``networks``."""
+    # restrict_oom_score_adj: if root may not lower scores, runc cannot start the pause container without it.
     return f"""version = 2
 root = "{root}"
 state = "/run/containerd"
@@ -33,7 +33,7 @@ state = "/run/containerd"
 
 
 def pod_network(pods: IPv4Network) -> dict[str, object]:
-    """The network of a node's pods: a wire to each and routes; no bridge, so all traffic passes kube-proxy's rules."""
+    """Render the network of a node's pods: links and routes; without a bridge all traffic passes kube-proxy."""
     addresses = {
         "type": "host-local",
         "ranges": [[{"subnet": str(pods)}]],
@@ -47,9 +47,9 @@ def pod_network(pods: IPv4Network) -> dict[str, object]:
 
 
 def kubelet(group: str, dns: str, certificate: Path, authority: Path, options: NodeOptions) -> dict[str, object]:
-    """The KubeletConfiguration of a node whose pods live in the control group ``group``.
+    """Render the KubeletConfiguration of a node whose pods are in the control group ``group``.
 
-    ``certificate`` is the path of its certificate and key without their endings.
+    ``certificate`` is the path of its certificate and key without their suffixes.
     """
     reserved = max(0, _machine_mib() - options.memory_mib - _EVICTION_MIB)
     return {
@@ -66,7 +66,7 @@ def kubelet(group: str, dns: str, certificate: Path, authority: Path, options: N
         "failCgroupV1": False,
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "nodeLeaseDurationSeconds": options.lease_s,
-        # It looks often, so that a healed node is soon Ready, and speaks only of changes.
+        # It checks often, so that a reconnected node is soon Ready, and reports only changes.
         "nodeStatusUpdateFrequency": "2s",
         "nodeStatusReportFrequency": "5m",
         "failSwapOn": False,
@@ -74,7 +74,7 @@ def kubelet(group: str, dns: str, certificate: Path, authority: Path, options: N
         "clusterDomain": "cluster.local",
         "tlsCertFile": f"{certificate}.crt",
         "tlsPrivateKeyFile": f"{certificate}.key",
-        "imageGCHighThresholdPercent": 100,  # nothing could bring an image back
+        "imageGCHighThresholdPercent": 100,  # a deleted image could not be pulled again
         "systemReserved": {"memory": f"{reserved}Mi"},
         "evictionHard": {"memory.available": f"{_EVICTION_MIB}Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
     }

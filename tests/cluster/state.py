@@ -1,4 +1,4 @@
-"""What is written down about a cluster, so that any process can find it and take it down again."""
+"""State of a cluster on disk, by which any process can find it and remove it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cluster.binaries import cache
 from cluster.controlplane import Endpoints, Flags
 from cluster.process import Process
 
-# The range for tests of networks (RFC 2544): no real network uses it. Every cluster gets its own 32nd of it, so that
-# clusters stand side by side and this machine can reach the pods and services of all.
+# The range for network benchmarks (RFC 2544): no real network uses it. Every cluster gets a 32nd of it, so that
+# several clusters can coexist and this machine can reach the pods and services of all.
 _RANGE = IPv4Network("198.18.0.0/15")
 _CLUSTER_PREFIX = 20
 INDEXES = 2 ** (_CLUSTER_PREFIX - _RANGE.prefixlen)
@@ -22,13 +22,13 @@ MAX_NODES = 8
 
 @dataclass(frozen=True)
 class Addresses:
-    """The networks of cluster number ``index``, and its names on this machine (interfaces have at most 15 letters)."""
+    """Networks of cluster number ``index``, and its names on this machine (interfaces have at most 15 letters)."""
 
     index: int
 
     @property
     def network(self) -> IPv4Network:
-        """All of this cluster; what this machine routes into it."""
+        """Range of the whole cluster, which this machine routes into it."""
         return list(_RANGE.subnets(new_prefix=_CLUSTER_PREFIX))[self.index]
 
     def _part(self, number: int) -> IPv4Network:
@@ -45,24 +45,24 @@ class Addresses:
 
     @property
     def link(self) -> IPv4Network:
-        """Between this machine (.1) and the cluster (.2)."""
+        """Link between this machine (.1) and the cluster (.2)."""
         return self._part(1)
 
     @property
     def machine(self) -> str:
-        """This machine, as the cluster sees it."""
+        """Address of this machine, as the cluster sees it."""
         return str(self.link[1])
 
     @property
     def services(self) -> IPv4Network:
-        """ClusterIPs; 1,024 of them, which is more than a test makes."""
+        """ClusterIPs: 1,024, which is more than a test needs."""
         return list(self.network.subnets(new_prefix=22))[1]
 
     def node(self, number: int) -> str:
         return str(self.fabric[10 + number])
 
     def pods(self, number: int) -> IPv4Network:
-        """The pods of one node."""
+        """Return the range of the pods of one node."""
         return self._part(8 + number)
 
     @property
@@ -71,16 +71,16 @@ class Addresses:
 
     @property
     def name(self) -> str:
-        """Of the cluster's network namespace, its cgroup and this machine's end of the link."""
+        """Name of the cluster's network namespace, of its cgroup and of this machine's end of the link."""
         return f"evalrun{self.index}"
 
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """The same for all nodes of a cluster.
+    """Settings that all nodes of a cluster share.
 
-    ``gpus`` is the count of ``nvidia.com/gpu`` that each node offers (no device appears in a pod); ``memory_mib`` what
-    a node says it has for pods. ``lease_s`` is how long a kubelet's sign of life lasts.
+    ``gpus`` is the number of ``nvidia.com/gpu`` that each node offers (no device appears in a pod); ``memory_mib`` is
+    the memory that it offers to pods, in MiB. ``lease_s`` is the duration of a kubelet's lease, in seconds.
     """
 
     gpus: int = 0
@@ -90,7 +90,7 @@ class NodeOptions:
 
 @dataclass
 class State:
-    """One cluster's facts; ``index`` is None for a control plane alone, which lives on loopback."""
+    """Facts about one cluster; ``index`` is None for a control plane without nodes, which uses loopback."""
 
     name: str
     nodes: int
@@ -111,7 +111,7 @@ class State:
 
     @property
     def abandoned(self) -> bool:
-        """It belonged to a process that is gone, a test's that was killed."""
+        """Whether the process that owned it has ended, such as a test that was killed."""
         return self.owner is not None and not Process(*self.owner).alive
 
     def save(self) -> None:
@@ -122,12 +122,12 @@ class State:
 
     @classmethod
     def load(cls, name: str) -> State | None:
-        """The cluster of that name; None if there is none."""
+        """Read the cluster of this name; None if there is none."""
         try:
             raw = json.loads((folder_of(name) / "cluster.json").read_text())
         except FileNotFoundError:
             return None
-        raw = {key: raw[key] for key in raw if key in {one.name for one in fields(cls)}}  # another version wrote it
+        raw = {key: raw[key] for key in raw if key in {one.name for one in fields(cls)}}  # written by another version
         flags = Flags(**{part: tuple(words) for part, words in raw.pop("flags").items()})
         owner = raw.pop("owner")
         return cls(
@@ -138,7 +138,7 @@ class State:
 
 
 def runs() -> Path:
-    """The folder of all clusters that are up."""
+    """Return the folder of all clusters that are up."""
     return cache() / "run"
 
 
@@ -147,13 +147,13 @@ def folder_of(name: str) -> Path:
 
 
 def known() -> list[State]:
-    """Every cluster that is up, or half up."""
+    """Return every cluster that is up, or partly up."""
     states = [State.load(path.name) for path in sorted(runs().glob("*"))]
     return [state for state in states if state is not None]
 
 
 def this_process() -> tuple[int, int]:
-    """The owner of what this process starts."""
+    """Return the owner of what this process starts."""
     process = Process.of(os.getpid())
     assert process is not None
     return process.pid, process.started

@@ -1,4 +1,4 @@
-"""The machine's own settings that a kubelet changes: noted before the first cluster, put back after the last."""
+"""Machine settings that a kubelet changes: saved before the first cluster, restored after the last."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _notes() -> Path:
 
 
 def note() -> None:
-    """Write down what the machine has, unless a cluster is up and it is noted already."""
+    """Save the machine's settings, unless a cluster is up and they are saved already."""
     if not _notes().exists():
         values = {name: _file(name).read_text().strip() for name in _NAMES if _file(name).exists()}
         cache().mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def note() -> None:
 
 
 def restore() -> None:
-    """Put back what was noted."""
+    """Restore what was saved."""
     if _notes().exists():
         for name, value in json.loads(_notes().read_text()).items():
             if _file(name).read_text().strip() != value:

@@ -1,4 +1,4 @@
-"""The test cluster itself, on the real thing: what it runs, the faults it makes, and that it leaves nothing behind."""
+"""Tests of the test cluster itself: what it runs, the faults that it causes, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FOREVER = "trap 'exit 143' TERM; sleep 10000 & wait"
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Two nodes of its own for this module, which breaks them."""
+    """Provide two nodes for this module alone, which breaks them."""
     require(missing_for_nodes())
     with Cluster(nodes=2, gpus=2, name="library") as started:
         yield started
@@ -54,7 +54,7 @@ def test_a_pod_runs_answers_exec_and_has_logs(cluster: Cluster) -> None:
     assert cluster.kubectl("logs", "hello").strip() == "hello from the log"
 
 
-def test_a_service_is_found_by_name_and_reached_from_pods_and_from_here(cluster: Cluster) -> None:
+def test_a_service_is_reachable_by_name_from_pods_and_from_this_machine(cluster: Cluster) -> None:
     serve = "mkdir /tmp/www; hostname >/tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"
     for number, node in enumerate(cluster.nodes):
         make_pod(cluster, f"web-{number}", serve, node=number)
@@ -73,16 +73,16 @@ def test_a_service_is_found_by_name_and_reached_from_pods_and_from_here(cluster:
     def here() -> set[str]:
         try:
             return {urllib.request.urlopen(f"http://{address}", timeout=5).read().decode() for _ in range(8)}
-        except OSError:  # kube-proxy has not heard of it yet
+        except OSError:  # kube-proxy has not received it yet
             return set()
 
     cluster.wait_for(lambda: here() == both, 20, "both pods to answer this process")
-    for pod in ("web-0", "web-1"):  # also the pod that is asked itself, and its neighbour on another node
+    for pod in ("web-0", "web-1"):  # from the pod behind the service itself, and from another node
         answers = cluster.kubectl("exec", pod, "--", "sh", "-c", ask)
         assert set(answers.splitlines(keepends=True)) == both
 
 
-def test_gpus_are_counted_and_survive_the_kubelet(cluster: Cluster) -> None:
+def test_gpus_are_allocated_and_survive_a_restart_of_the_kubelet(cluster: Cluster) -> None:
     node = cluster.nodes[0]
     node.parts[KUBELET].kill()
     node.start_agents()
@@ -101,7 +101,7 @@ def test_gpus_are_counted_and_survive_the_kubelet(cluster: Cluster) -> None:
     cluster.kubectl("delete", "pod", "gpu-1", "gpu-2", "gpu-3")
 
 
-def test_a_process_in_a_pod_is_killed_from_outside(cluster: Cluster) -> None:
+def test_a_process_in_a_pod_can_be_killed_from_outside(cluster: Cluster) -> None:
     make_pod(cluster, "victim", node=0)
     pod = cluster.wait_pod("victim")
     cluster.nodes[0].kill_container(pod, where=lambda line: "trap" in line)
@@ -109,7 +109,7 @@ def test_a_process_in_a_pod_is_killed_from_outside(cluster: Cluster) -> None:
     assert ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
 
 
-def test_a_node_that_is_cut_off_is_lost_and_comes_back_with_its_pods(cluster: Cluster) -> None:
+def test_a_disconnected_node_is_lost_and_returns_with_its_pods(cluster: Cluster) -> None:
     make_pod(cluster, "far", node=1)
     before = cluster.wait_pod("far")
     node = cluster.nodes[1]
@@ -144,7 +144,7 @@ def test_a_drained_node_takes_no_pods_until_it_is_uncordoned(cluster: Cluster) -
     node.wait_ready()
 
 
-def test_the_api_server_is_killed_stopped_and_returns_while_pods_go_on(cluster: Cluster) -> None:
+def test_pods_continue_while_the_api_server_is_killed_or_stopped(cluster: Cluster) -> None:
     make_pod(cluster, "steady", node=1)
     before = cluster.wait_pod("steady")["status"]["containerStatuses"]
     server = cluster.parts[API_SERVER]
@@ -160,7 +160,7 @@ def test_the_api_server_is_killed_stopped_and_returns_while_pods_go_on(cluster: 
     cluster.create_namespace("after-restart")
 
 
-def test_a_service_account_has_its_own_rights_only(cluster: Cluster) -> None:
+def test_a_service_account_has_only_its_own_rights(cluster: Cluster) -> None:
     cluster.create_namespace("tenant")
     tenant = cluster.as_service_account("tenant", "default")
     with pytest.raises(ClusterError, match="Forbidden"):
@@ -182,7 +182,7 @@ def test_an_image_is_added_to_a_running_cluster_and_serves_s3(cluster: Cluster) 
         assert answer.status == 200
 
 
-def test_a_prometheus_finds_pods_by_their_annotations_as_docs_configure_it(cluster: Cluster) -> None:
+def test_prometheus_with_the_documented_configuration_finds_annotated_pods(cluster: Cluster) -> None:
     serve = "mkdir /tmp/www; echo answer 42 >/tmp/www/numbers.txt; exec httpd -f -p 8080 -h /tmp/www"
     wanted = {"prometheus.io/scrape": "true", "prometheus.io/port": "8080", "prometheus.io/path": "/numbers.txt"}
     ports = [{"containerPort": 8080}, {"containerPort": 9999}]
@@ -201,11 +201,11 @@ def test_a_prometheus_finds_pods_by_their_annotations_as_docs_configure_it(clust
     started.remove()
 
 
-def test_helm_speaks_to_the_cluster(cluster: Cluster) -> None:
+def test_helm_reaches_the_cluster(cluster: Cluster) -> None:
     assert cluster.helm("list", "--output", "json").strip() == "[]"
 
 
-def test_waiting_in_vain_says_what_was_waited_for_and_shows_the_cluster(cluster: Cluster) -> None:
+def test_a_failed_wait_names_its_condition_and_describes_the_cluster(cluster: Cluster) -> None:
     make_pod(cluster, "talker", "echo my last words; exit 7")
     cluster.wait_pod("talker", phase="Failed")
     with pytest.raises(ClusterError) as caught:
@@ -224,7 +224,7 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_nothing_is_left_of_a_cluster_whose_process_was_killed(cluster: Cluster) -> None:
+def test_a_cluster_whose_process_was_killed_leaves_nothing_behind(cluster: Cluster) -> None:
     environ = {**environment(), "PYTHONPATH": str(Path(__file__).parents[1])}
     died = subprocess.run(
         [sys.executable, "-c", _START_AND_DIE], env=environ, capture_output=True, text=True, check=False

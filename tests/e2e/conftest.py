@@ -1,6 +1,6 @@
-"""One cluster for all tests here: three nodes, the project's images, a store, the chart.
+"""Fixtures of the end-to-end tests: one cluster with three nodes, the project's images, a store, the chart.
 
-``EVALRUN_E2E_CLUSTER=name`` uses the one of that name that is up (``make cluster``): a test takes seconds then.
+``EVALRUN_E2E_CLUSTER=name`` uses a cluster that is up (``make cluster``), so that a test takes seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from support.watched_story import tell
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """The cluster with everything installed."""
+    """Provide the cluster with everything installed."""
     keys = tmp_path_factory.mktemp("keys")
     if name := os.environ.get("EVALRUN_E2E_CLUSTER"):
         there = Cluster.attach(name)
@@ -42,7 +42,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 @pytest.fixture(scope="session")
 def undisturbed(platform: Platform) -> Run:
-    """A run that nothing happened to: what every other one is compared with."""
+    """Provide a run without faults, with which the other runs are compared."""
     there = platform.cluster.api.find("evalruns", "undisturbed", NAMESPACE)
     run = platform.run("undisturbed") if there is None else Run(platform, "undisturbed")
     run.ended_well()
@@ -51,11 +51,11 @@ def undisturbed(platform: Platform) -> Run:
 
 @pytest.fixture(scope="session")
 def scraped(platform: Platform) -> Iterator[Watched]:
-    """A Prometheus that watches from now on. `watched` has its own, which is gone by then."""
+    """Provide a Prometheus that scrapes from now on. `watched` has its own, which is deleted by then."""
     if os.environ.get("EVALRUN_E2E_CLUSTER"):
         platform.cluster.add_image(prometheus.image())
     found = Watched(platform, prometheus.Prometheus(platform.cluster, scraping(), quicker_rules()))
-    found.prometheus.remove()  # what an earlier test on a lasting cluster left
+    found.prometheus.remove()  # left by an earlier test on a lasting cluster
     with platform.last_node_kept_free():
         found.prometheus.start()
     found.prometheus.wait_for_series("evalrun_operator_info")
@@ -65,7 +65,7 @@ def scraped(platform: Platform) -> Iterator[Watched]:
 
 @pytest.fixture(scope="session")
 def watched(platform: Platform) -> Iterator[Watched]:
-    """What a Prometheus saw of good and bad runs."""
+    """Provide the data that a Prometheus collected from good and bad runs."""
     if os.environ.get("EVALRUN_E2E_CLUSTER"):
         platform.cluster.add_image(prometheus.image())
     told = tell(platform)

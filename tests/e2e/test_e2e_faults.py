@@ -1,4 +1,4 @@
-"""Faults by killing real parts; each run ends with everything exactly once, and the scores of an undisturbed one."""
+"""Faults of real parts: each run ends with every item exactly once and with the scores of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.e2e import NAMESPACE, Platform, Run
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_a_replica_and_then_the_driver_are_killed(platform: Platform, undisturbed: Run) -> None:
+def test_killing_a_replica_and_then_the_driver_changes_no_score(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("killed", seconds=40)
     run.until_items(60)
     run.kill(Component.REPLICA)
@@ -25,25 +25,25 @@ def test_a_replica_and_then_the_driver_are_killed(platform: Platform, undisturbe
     assert status["chargedAttempts"] == 1
     after = run.committed()
     assert before.items() <= after.items(), "what is committed stays as it is"
-    # I4: what was committed is not asked again.
+    # I4: committed items are not asked again.
     kept = status["work"]["kept"]
     assert kept >= 200
     run.is_as(undisturbed)
 
 
-def test_the_drivers_pod_is_deleted(platform: Platform, undisturbed: Run) -> None:
+def test_deleting_the_drivers_pod_changes_no_score(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("driver-deleted", seconds=30)
     run.until_items(100)
     replicas = {pod["metadata"]["uid"] for pod in run.pods(Component.REPLICA)}
     platform.cluster.kubectl("-n", NAMESPACE, "delete", "pod", run.pod(Component.DRIVER)["metadata"]["name"])
     status = run.ended_well()
-    assert (status["attempt"], status["chargedAttempts"]) == (1, 0), "a disruption is nobody's fault"
+    assert (status["attempt"], status["chargedAttempts"]) == (1, 0), "a disruption is not charged"
     left = {pod["metadata"]["uid"] for pod in run.pods(Component.REPLICA, over=True)}
     assert replicas == left, "replicas wait for the new driver in the same pods"
     run.is_as(undisturbed)
 
 
-def test_a_node_is_drained(platform: Platform, undisturbed: Run) -> None:
+def test_draining_a_node_changes_no_score(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("drained", seconds=40, count=3)
     run.until_items(60)
     node = run.node_of(run.pod(Component.REPLICA))
@@ -56,7 +56,7 @@ def test_a_node_is_drained(platform: Platform, undisturbed: Run) -> None:
     run.is_as(undisturbed)
 
 
-def test_all_replicas_are_gone_for_a_while(platform: Platform, undisturbed: Run) -> None:
+def test_losing_all_replicas_for_a_while_changes_no_score(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("starved", seconds=30)
     run.until_items(100)
     nodes = platform.cluster.nodes
@@ -66,7 +66,7 @@ def test_all_replicas_are_gone_for_a_while(platform: Platform, undisturbed: Run)
         for pod in run.pods(Component.REPLICA):
             platform.cluster.api.delete("pods", pod["metadata"]["name"], NAMESPACE)
         run.until(lambda: run.condition("ReplicasReady")[:2] == ("False", "WaitingForReplicas"), "no replicas", 90)
-        run.until(lambda: "Unschedulable" in run.condition("ReplicasReady")[2], "the reason to be said", 60)
+        run.until(lambda: "Unschedulable" in run.condition("ReplicasReady")[2], "the reason in the message", 60)
         assert run.status["phase"] not in {"Failed", "Succeeded"}
     finally:
         for node in nodes:
@@ -91,7 +91,7 @@ def test_suspend_and_resume_redo_nothing(platform: Platform, undisturbed: Run) -
     run.is_as(undisturbed)
 
 
-def test_replicas_grow_and_shrink_in_mid_run(platform: Platform, undisturbed: Run) -> None:
+def test_the_number_of_replicas_changes_during_a_run(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("elastic", seconds=60, count=1)
     run.until_items(40)
     first = run.pod(Component.REPLICA)["metadata"]["uid"]
@@ -105,12 +105,12 @@ def test_replicas_grow_and_shrink_in_mid_run(platform: Platform, undisturbed: Ru
     run.is_as(undisturbed)
 
 
-def test_the_operator_is_away_while_a_run_ends(platform: Platform, undisturbed: Run) -> None:
+def test_a_run_ends_while_the_operator_is_down(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("unattended", seconds=15)
     run.until_items(60)
     platform.stop_operator()
     try:
-        # I3: GPUs go free with nobody there.
+        # I3: GPUs become free without the operator.
         run.until(run.ledger.is_complete, "COMPLETE", 120)
         run.until_no_gpu_pods(120)
         assert run.status["phase"] != "Succeeded"
@@ -120,11 +120,11 @@ def test_the_operator_is_away_while_a_run_ends(platform: Platform, undisturbed: 
     run.is_as(undisturbed)
 
 
-def test_the_operator_is_upgraded_in_mid_run(platform: Platform, undisturbed: Run) -> None:
+def test_an_upgrade_of_the_operator_does_not_disturb_a_run(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("upgraded", seconds=25)
     run.until_items(60)
     pods = {pod["metadata"]["uid"] for kind in Component for pod in run.pods(kind)}
-    # As a new version would: another operator, and other pods for the runs that it makes.
+    # As with a new version: another operator, and other pods for the runs that it starts.
     platform.upgrade(**{"operator.podAnnotations.version": "next", "runner.pods.labels.made-by": "next"})
     platform.operator_ready()
     run.ended_well()
@@ -132,7 +132,7 @@ def test_the_operator_is_upgraded_in_mid_run(platform: Platform, undisturbed: Ru
     run.is_as(undisturbed)
 
 
-def test_the_api_server_is_away_for_a_minute(platform: Platform, undisturbed: Run) -> None:
+def test_a_run_continues_while_the_api_server_is_down(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("no-api-server", seconds=75)
     run.until_items(60)
     ledger, server = run.ledger, platform.cluster.parts[API_SERVER]
@@ -140,7 +140,7 @@ def test_the_api_server_is_away_for_a_minute(platform: Platform, undisturbed: Ru
     server.kill()
     away = time.monotonic()
     try:
-        # The run goes on: nothing in it asks the API server for anything.
+        # The run continues: none of its pods uses the API server.
         platform.cluster.wait_for(
             lambda: len(list(ledger.committed_parts())) > before + 5 and time.monotonic() - away > 60,
             120,
@@ -155,7 +155,7 @@ def test_the_api_server_is_away_for_a_minute(platform: Platform, undisturbed: Ru
     run.is_as(undisturbed)
 
 
-def test_a_run_deleted_in_mid_run_frees_everything(platform: Platform) -> None:
+def test_deleting_a_run_in_progress_frees_everything(platform: Platform) -> None:
     run = platform.run("deleted", seconds=60)
     run.until_items(60)
     uid, ledger = run.uid, run.ledger
@@ -181,7 +181,7 @@ def test_a_run_deleted_in_mid_run_frees_everything(platform: Platform) -> None:
     assert not ledger.is_complete()
 
 
-def test_a_lost_termination_message_is_said_again(platform: Platform, undisturbed: Run) -> None:
+def test_a_lost_termination_message_is_written_again(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("unheard", seconds=10)
     run.until_items(30)
     platform.stop_operator()
@@ -193,7 +193,7 @@ def test_a_lost_termination_message_is_said_again(platform: Platform, undisturbe
         platform.start_operator()
     status = run.ended_well()
     assert (status["attempt"], status["chargedAttempts"]) == (2, 0)
-    assert "unheard-a2-replicas" not in run.jobs(), "to say a result again takes no GPU"
+    assert "unheard-a2-replicas" not in run.jobs(), "writing a result again takes no GPU"
     run.is_as(undisturbed)
 
 

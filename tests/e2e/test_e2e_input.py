@@ -1,4 +1,4 @@
-"""What only a run can find wrong ends it with a reason, before any GPU is asked for, and never in a loop."""
+"""Input errors that only a run can find end it with a reason, before any GPU is requested, and never in a loop."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "tensorParallelSize",
     ),
 }
-"""What is wrong, the phase and reason it ends with, and a word that the message must have."""
+"""Wrong inputs, with the expected phase and reason, and a word that the message must contain."""
 
 
 @pytest.fixture(scope="module")
 def wrong(platform: Platform) -> dict[str, Run]:
-    """All of them at once: they do not get in each other's way."""
+    """Create all of them at once: they do not affect each other."""
     platform.storage_secret("wrong-keys", "nobody", "nothing")
     platform.storage_secret("limited", *LIMITED)
     platform.storage_secret("private", "a", "b", labelled=False)

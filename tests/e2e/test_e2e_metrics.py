@@ -1,4 +1,4 @@
-"""What a real Prometheus saw of real runs: every metric, held to the runs' own results."""
+"""Metrics of real runs, as a real Prometheus scraped them, compared with the results of the runs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from support.watched import (
 pytestmark = pytest.mark.timeout(900)
 
 SCRAPED = ("pod", "namespace", "instance", "job")
-"""Labels that Prometheus adds, of the scraped pod."""
+"""Labels of the scraped pod that Prometheus adds."""
 
 
 @dataclass(frozen=True)
 class Plausible:
-    """All values that a metric ever had lie between the first two, and the greatest of them reaches the third.
+    """Bounds of a metric: all its values lie between the first two, and the greatest reaches the third.
 
-    Of a histogram: the mean of what was observed, and how many were.
+    For a histogram: the mean of the observations, and their number.
     """
 
     least: float
@@ -44,7 +44,7 @@ class Plausible:
 
 INFO = Plausible(1, 1, 1)
 TIMES = Plausible(1.7e9, 5e9, 1.7e9)
-"""Unix time, between the making of this test and 2128."""
+"""Unix time, between the creation of this test and 2128."""
 
 PLAUSIBLE: Mapping[Metric, Plausible] = {
     scores.SCORE: Plausible(0, 1, 1),
@@ -58,7 +58,7 @@ PLAUSIBLE: Mapping[Metric, Plausible] = {
     driver.PLANNING_DONE: Plausible(0, 1, 1),
     driver.ITEMS: Plausible(0, LONG_EASY, LONG_EASY),
     driver.ITEMS_ALLOWED: Plausible(0, len(DIES) + 1, len(DIES) + 1),
-    # The third driver of the run with faults found what the two before it had brought in.
+    # The third driver of the run with faults found what the two earlier ones had committed.
     driver.ITEMS_KEPT: Plausible(0, LONG_EASY, 200),
     driver.ITEMS_REDONE: Plausible(0, LONG_EASY, 1),
     driver.ITEMS_COMMITTED: Plausible(0, LONG_EASY, 200),
@@ -66,7 +66,7 @@ PLAUSIBLE: Mapping[Metric, Plausible] = {
     driver.CHUNKS: Plausible(0, LONG_EASY, 5),
     driver.CHUNKS_COMMITTED: Plausible(0, LONG_EASY, 5),
     driver.CHUNKS_HEDGED: Plausible(0, 64, 1),
-    # Whether a hedged chunk's first copy is committed as well before the run has ended is chance.
+    # It is a matter of chance whether the first copy of a hedged chunk is also committed before the run ends.
     driver.CHUNKS_DUPLICATE: Plausible(0, 64, 0),
     driver.PROMPT_TOKENS: Plausible(0, 1e6, 1e4),
     driver.GENERATED_TOKENS: Plausible(0, 1e6, 1e3),
@@ -114,7 +114,7 @@ PLAUSIBLE: Mapping[Metric, Plausible] = {
     operator.QUEUE_STALLED: Plausible(0, 120, 0),
     operator.API_REQUESTS: Plausible(1, 1e5, 100),
     operator.API_SECONDS: Plausible(0.0005, 2, 100),
-    # The operator was blind for so long that an alert fired.
+    # The operator's watches failed for long enough to fire an alert.
     operator.WATCH_AGE: Plausible(0, 200, 30),
     operator.RESYNC_AGE: Plausible(0, 200, 30),
 }
@@ -124,7 +124,7 @@ PLAUSIBLE: Mapping[Metric, Plausible] = {
 
 
 @pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
-def test_every_metric_is_there_with_plausible_values(watched: Watched, metric: Metric) -> None:
+def test_every_metric_exists_with_plausible_values(watched: Watched, metric: Metric) -> None:
     plausible = PLAUSIBLE[metric]
     if metric.kind is MetricType.HISTOGRAM:
         count = watched.last(f"{metric.name}_count")
@@ -143,8 +143,8 @@ def test_every_metric_is_there_with_plausible_values(watched: Watched, metric: M
         assert labels.keys() - {"__name__"} == {*metric.labels, *SCRAPED, *bucket}
 
 
-def test_targets_are_the_operator_and_the_drivers_that_live(watched: Watched) -> None:
-    """By annotations alone: no replica, no other port, no pod that is over."""
+def test_targets_are_the_operator_and_the_running_drivers(watched: Watched) -> None:
+    """Prometheus finds them by annotations: no replica, no other port, no finished pod."""
     targets = watched.prometheus.targets()
     pods = {(one["labels"]["namespace"], one["labels"]["pod"]) for one in targets}
     drivers = watched.platform.cluster.api.list("pods", NAMESPACE, f"{LABEL_COMPONENT}={Component.DRIVER.value}")
@@ -175,15 +175,13 @@ def test_targets_are_the_operator_and_the_drivers_that_live(watched: Watched) ->
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_labels_have_all_values_that_they_can_have(
-    watched: Watched, metric: Metric, label: str, values: set[str]
-) -> None:
+def test_labels_have_all_their_possible_values(watched: Watched, metric: Metric, label: str, values: set[str]) -> None:
     (series, *_) = (name for name in metric.series if not name.endswith("_bucket"))
     found = watched.prometheus.query(f"group by ({label}) (last_over_time({series}[{watched.seconds}s]))")
     assert {one.labels[label] for one in found} >= values
 
 
-def test_no_series_is_ever_told_by_two_pods(watched: Watched) -> None:
+def test_no_series_is_exported_by_two_pods_at_once(watched: Watched) -> None:
     end = watched.began + watched.seconds
     for metric in ALL:
         for series in metric.series:
@@ -191,11 +189,11 @@ def test_no_series_is_ever_told_by_two_pods(watched: Watched) -> None:
             assert not watched.prometheus.query_range(twice, watched.began, end, 1), series
 
 
-# What it came to ----------------------------------------------------------------------------------------------------
+# Results ------------------------------------------------------------------------------------------------------------
 
 
 def rows(run: Run, *tasks: str) -> list[ItemResult]:
-    """All that is in the ledger."""
+    """Read all items in the ledger."""
     ledger = run.ledger
     committed = set(ledger.committed_parts())
     found: list[ItemResult] = []
@@ -211,12 +209,12 @@ TASKS = {REAL: ("everyday_choice", "word_sums"), BAD: ("easy", "hard"), FAULTS: 
 
 
 def seen_to_its_end(watched: Watched, name: str) -> bool:
-    """Whether a driver was scraped when it had nothing left to count."""
+    """Return whether a driver was scraped after its last change."""
     return name == STUCK or watched.ever_had(f'{driver.DRIVER_PHASE.name}{{run="{name}",phase="Finishing"}}')
 
 
 @pytest.mark.parametrize("name", [STUCK, REAL, BAD])
-def test_counters_of_an_undisturbed_driver_are_the_ledgers(watched: Watched, name: str) -> None:
+def test_counters_of_an_undisturbed_driver_equal_the_ledger(watched: Watched, name: str) -> None:
     run = watched.run(name)
     ended = rows(run, *TASKS[name])
     responses = [one for row in ended for repeats in row.outcome.responses for one in repeats]
@@ -237,12 +235,12 @@ def test_counters_of_an_undisturbed_driver_are_the_ledgers(watched: Watched, nam
     }
     if seen_to_its_end(watched, name):
         assert told == expected
-    else:  # What came between the last scrape and the end is in no counter.
+    else:  # Changes between the last scrape and the end are in no scraped counter.
         assert all(0 <= told[series] <= expected[series] for series in expected)
 
 
 @pytest.mark.parametrize("name", [REAL, BAD, FAULTS])
-def test_final_items_are_the_ledgers(watched: Watched, name: str) -> None:
+def test_final_items_equal_the_ledger(watched: Watched, name: str) -> None:
     statuses = [row.outcome.status.value for row in rows(watched.run(name), *TASKS[name])]
     told = watched.prometheus.query(f'{operator.RUN_ITEMS.name}{{run_namespace="{NAMESPACE}",run="{name}"}}')
     assert {one.labels["status"]: one.value for one in told} == {
@@ -251,7 +249,7 @@ def test_final_items_are_the_ledgers(watched: Watched, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [REAL, BAD, FAULTS])
-def test_final_scores_are_the_results_though_the_drivers_pod_is_gone(watched: Watched, name: str) -> None:
+def test_final_scores_equal_the_results_after_the_drivers_pod_is_deleted(watched: Watched, name: str) -> None:
     run = watched.run(name)
     for pod in run.pods(Component.DRIVER, over=True):
         watched.platform.cluster.api.delete("pods", pod["metadata"]["name"], NAMESPACE)
@@ -270,7 +268,7 @@ def test_final_scores_are_the_results_though_the_drivers_pod_is_gone(watched: Wa
     assert numbers == headline
 
 
-def test_running_scores_of_a_driver_that_stands_still_are_the_ledgers(watched: Watched) -> None:
+def test_running_scores_of_an_idle_driver_equal_the_ledger(watched: Watched) -> None:
     ended = [decode(row.scores)["word"]["exact_match"] for row in rows(watched.run(STUCK), "stuck") if row.scores]
     which = f'{{final="false",run="{STUCK}",task="stuck",metric="exact_match",filter="word"}}'
     assert watched.last(scores.SCORE.name + which) == fmean(ended)
@@ -278,7 +276,7 @@ def test_running_scores_of_a_driver_that_stands_still_are_the_ledgers(watched: W
 
 
 @pytest.mark.parametrize("name", [REAL, BAD, FAULTS])
-def test_running_scores_end_as_the_final_ones(watched: Watched, name: str) -> None:
+def test_last_running_scores_equal_the_final_scores(watched: Watched, name: str) -> None:
     def told(series: str) -> dict[tuple[str, ...], float]:
         kinds = ("task", "metric", "filter")
         found = watched.prometheus.query(f"max by ({', '.join(kinds)}) ({series})")
@@ -288,5 +286,5 @@ def test_running_scores_end_as_the_final_ones(watched: Watched, name: str) -> No
     final = told(f'{scores.SCORE.name}{{final="true",run="{name}"}}')
     if seen_to_its_end(watched, name):
         assert running == final
-    else:  # What was committed between the last scrape and the end is in none.
+    else:  # Items committed between the last scrape and the end are in none.
         assert running.keys() <= final.keys()

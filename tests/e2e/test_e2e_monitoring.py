@@ -1,4 +1,4 @@
-"""Dashboards and alerts on what a real Prometheus saw of real runs: each query answers, each alert fires."""
+"""Dashboards and alerts on the data of a real Prometheus: each query returns data, each alert fires."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DASHBOARDS = sorted((ROOT / "helm" / "evalrun" / "files" / "dashboards").glob("*
 
 @pytest.fixture(scope="module", autouse=True)
 def _taken_away_afterwards(watched: Watched) -> Iterator[None]:
-    """Nobody looks at it after this module."""
+    """Provide the data, and delete the runs after this module."""
     yield
     watched.clear()
 
@@ -43,17 +43,17 @@ CHOICES = [
     for namespace, model, task in ((".*", ".*", ".*"), (NAMESPACE, "mock", "easy"))
     for run in RUNS
 ]
-"""What somebody may choose at the top of a dashboard: everything, or one of each."""
+"""Values that a viewer may choose at the top of a dashboard: everything, or one of each."""
 
 
 def filled(watched: Watched, expr: str) -> set[str]:
-    """A query with all that may be chosen."""
+    """Fill a query with each of the values that a viewer may choose."""
     times = {"__range": f"{watched.seconds}s", "__from": f"{watched.began * 1000:.0f}"}
     return {fill(expr, FILLED | times | choice) for choice in CHOICES}
 
 
 def targets(board: Object) -> Iterator[tuple[str, str]]:
-    """Title and query of every panel."""
+    """Yield the title and the query of every panel."""
     for panel in board["panels"]:
         for target in panel.get("targets", ()):
             yield panel["title"], target["expr"]
@@ -85,14 +85,14 @@ PROVEN_BY_PROMTOOL = {
     "EvalRunDriverNotScraped": "a driver that Prometheus has not reached for ten minutes",
     "EvalRunSeriesDropped": "300 scores in one run, or a thousand finished runs",
 }
-"""Alerts that this story does not make fire, with what it would take; tests/promtool does."""
+"""Alerts that do not fire in this story, with what would fire them; tests/promtool covers them."""
 
 
 def rules() -> list[Object]:
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
-def test_the_tests_copy_differs_from_the_charts_rules_in_times_only() -> None:
+def test_the_tests_copy_of_the_rules_names_only_existing_alerts() -> None:
     names = {rule["alert"] for rule in rules() if "alert" in rule}
     assert QUICKER.keys() | PROVEN_BY_PROMTOOL.keys() <= names
 
@@ -114,7 +114,7 @@ def test_every_alert_fired(watched: Watched, name: str) -> None:
     assert fired == (name not in PROVEN_BY_PROMTOOL)
 
 
-def test_alerts_say_what_they_mean(watched: Watched) -> None:
+def test_texts_of_alerts_are_expanded(watched: Watched) -> None:
     for name, alert in watched.fired.items():
         for text in alert["annotations"].values():
             assert not re.search(r"error expanding|no value|%!|\{\{|\+Inf|NaN", text), f"{name}: {text}"
@@ -132,7 +132,7 @@ def queries() -> Iterator[str]:
 
 
 def chosen(selector: Selector) -> Iterator[str]:
-    """The selector once for each name that its matchers spell out."""
+    """Expand a selector into one selector for each value that its matchers enumerate."""
     for label, sign, text in selector.matchers:
         if "$" not in text and sign in {"=", "=~"}:
             for value in text.split("|") if sign == "=~" else [text]:
@@ -140,7 +140,7 @@ def chosen(selector: Selector) -> Iterator[str]:
 
 
 UNSEEN = {
-    # Drivers are in three phases only; panels that draw phases know all of them.
+    # Drivers have only three phases; panels of phases query all of them.
     **{
         f'evalrun_driver_phase{{phase="{phase}"}}': "no driver is in it"
         for phase in Phase
@@ -158,10 +158,10 @@ BRIEF = {
     f'{metric}{{phase="{Phase.FINISHING}"}}'
     for metric in ("evalrun_driver_phase", "evalrun_run_phase", "evalrun:run:phase")
 }
-"""Names of what lasts for less than the time between two scrapes: seen or not."""
+"""Names of states that may last less than a scrape interval, and so may or may not be seen."""
 
 
-def test_every_name_in_a_query_is_one_that_series_have(watched: Watched) -> None:
+def test_every_name_in_a_query_occurs_in_a_series(watched: Watched) -> None:
     asked = {one for query in queries() for selector in names_in(query).selectors for one in chosen(selector)}
     unseen = {one for one in asked if not watched.ever_had(one)}
     assert sorted(unseen - BRIEF) == sorted(UNSEEN)

@@ -1,4 +1,4 @@
-"""Nodes that are cut off with what runs on them, and replicas that are preempted again and again."""
+"""Nodes that lose their network while pods run on them, and replicas that are preempted repeatedly."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ def uids(pods: list[Object]) -> set[str]:
     return {str(pod["metadata"]["uid"]) for pod in pods}
 
 
-def test_a_node_is_cut_off_with_a_driver_and_the_replicas_of_another_run(platform: Platform, undisturbed: Run) -> None:
-    """A split brain: what is on the node goes on and writes, while its replacements start elsewhere."""
-    *others, cut = platform.cluster.nodes  # this machine's own way to the store leads through the first
+def test_disconnecting_a_node_with_a_driver_and_replicas_changes_no_result(
+    platform: Platform, undisturbed: Run
+) -> None:
+    """This is a split brain: pods on the node continue to write, while their replacements start elsewhere."""
+    *others, cut = platform.cluster.nodes  # this machine reaches the store through the first node
     only(platform, cut)
     headless = platform.run("headless", seconds=90, count=1)
     headless.until(lambda: headless.running(Component.DRIVER), "a driver on the node to be cut off")
@@ -39,7 +41,7 @@ def test_a_node_is_cut_off_with_a_driver_and_the_replicas_of_another_run(platfor
     started = time.monotonic()
     try:
         cut.wait_lost(90)
-        # Their grace, a minute, and then the operator gives them up: nobody else would.
+        # After their grace period of a minute the operator deletes them by force; nothing else would.
         headless.until(lambda: uids(headless.running(Component.DRIVER)) - {driver["metadata"]["uid"]}, "a driver", 300)
         limbless.until(lambda: uids(limbless.running(Component.REPLICA)) - uids(replicas), "replicas", 300)
         print(f"\na node was cut off: what ran on it was replaced after {time.monotonic() - started:.0f} s")
@@ -52,14 +54,14 @@ def test_a_node_is_cut_off_with_a_driver_and_the_replicas_of_another_run(platfor
         assert run.status["chargedAttempts"] == 0, "a node that is gone is nobody's fault"
         assert run.manifest_digest() == undisturbed.manifest_digest()
         assert run.results()["results"] == undisturbed.results()["results"]
-    # The driver that was cut off had claimed an epoch; only the one after it completed the run.
+    # The disconnected driver had claimed an epoch; only the next one completed the run.
     attempts = headless.run_record()["attempts"]
     assert [attempt.get("outcome") for attempt in attempts][-1] == "Succeeded"
     assert attempts[-1]["epoch"] == max(attempt["epoch"] for attempt in attempts) > 1
 
 
 MARK = "tests/replicas"
-"""A label of nodes that replicas of one run may go to."""
+"""Label of the nodes on which replicas of one run may be placed."""
 
 
 def mark(platform: Platform, *nodes: Node) -> None:
@@ -68,12 +70,12 @@ def mark(platform: Platform, *nodes: Node) -> None:
 
 
 def only(platform: Platform, *nodes: Node) -> None:
-    """Let new pods go to these nodes only."""
+    """Restrict new pods to these nodes."""
     for node in platform.cluster.nodes:
         platform.cluster.kubectl("uncordon" if node in nodes else "cordon", node.name)
 
 
-def test_ten_preemptions_in_a_row_delay_nothing_for_minutes(platform: Platform, undisturbed: Run) -> None:
+def test_ten_preemptions_in_a_row_do_not_delay_the_run_by_minutes(platform: Platform, undisturbed: Run) -> None:
     run = platform.run("preempted", seconds=100, count=2)
     run.until_items(30)
     waits = []

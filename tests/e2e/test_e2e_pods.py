@@ -1,4 +1,4 @@
-"""A run as a cluster has it: the driver's pod and the replicas' pods as real processes, each with its own network."""
+"""A run as in a cluster: the pods of driver and replicas as real processes, each with its own network."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ REPLICA = "ray::ReplicaActor"
 
 SUMS = 512
 FREE = 384
-"""Those of the sums that wait at no gate: the first ones, some of them in a chunk with others that do."""
+"""Number of sums that do not wait at the gate: the first ones, some of them in one chunk with sums that do."""
 SURE = 300
-"""So many of them are committed whatever the chunks."""
+"""Number of sums that are committed however the chunks are cut."""
 
 
 class Gated:
-    """A suite of sums of which the later ones wait at a gate, so that a run stops in its middle until it is let on."""
+    """Suite of sums of which the later ones wait at a gate, so that a run stops in the middle until `open`."""
 
     def __init__(self, folder: Path) -> None:
         self._gate = folder / "gate"
@@ -42,7 +42,7 @@ class Gated:
 
 
 def make_config(folder: Path, questions: list[str]) -> RunConfig:
-    """The RunConfig that the operator would make of a run of the mock engine."""
+    """Build the RunConfig that the operator would create for a run of the mock engine."""
     suite = write_suite(folder / "suite", questions)
     parsed = parse(str(write_run(folder / "run.yaml", suite)), ())
     scratch = folder / "scratch"
@@ -50,14 +50,14 @@ def make_config(folder: Path, questions: list[str]) -> RunConfig:
     return LocalResolver(parsed, folder, scratch).config()
 
 
-def test_replicas_come_and_go_and_the_driver_is_replaced(tmp_path: Path) -> None:
+def test_replicas_join_and_leave_and_the_driver_is_replaced(tmp_path: Path) -> None:
     gated = Gated(tmp_path)
     with PodNetwork(tmp_path / "pods") as network:
         driver = network.driver(gated.config)
         first, second = network.replica(), network.replica()
         driver.reached(SURE, replicas=2)
         assert driver.ready
-        # One more pod is one more replica.
+        # One more pod adds one replica.
         third = network.replica()
         driver.reached(SURE, replicas=3)
 
@@ -68,20 +68,20 @@ def test_replicas_come_and_go_and_the_driver_is_replaced(tmp_path: Path) -> None
         driver.until("was asked to leave by its machine")
         driver.reached(SURE, replicas=2)
 
-        # A replica's process dies: another one takes its place in the same pod.
+        # A replica's process dies: another one replaces it in the same pod.
         died = second.pid_of(REPLICA)
         os.kill(died, signal.SIGKILL)
         driver.until("is gone (crashed)")
         second.wait(lambda: any(REPLICA in title for title in second.processes()), "has another replica")
         driver.reached(SURE, replicas=2)
 
-        # The driver dies without a word; the one that takes its place goes on with the same pods.
+        # The driver is killed; its replacement continues with the same pods.
         kept = committed(driver)
         driver.kill()
         driver = network.driver(gated.config)
         driver.reached(SURE, replicas=2)
         assert "another driver answers" in first.log
-        # A pod is gone at once, with all that is in it: its node lost its power.
+        # A pod ends at once with all its processes, as if its node had lost power.
         second.kill()
         driver.until("is gone (lost)")
         driver.reached(SURE, replicas=1)
@@ -92,7 +92,7 @@ def test_replicas_come_and_go_and_the_driver_is_replaced(tmp_path: Path) -> None
         assert (result.phase, result.counts.ok) == (Phase.SUCCEEDED, SUMS)
         assert result.work.kept == kept
 
-        # A run that is complete says its result again, and is never ready.
+        # A driver of a completed run writes its result again, and is never ready.
         again = network.driver(gated.config)
         assert again.ended() == ExitCode.DONE
         assert (again.result.scores, again.result.work) == (result.scores, Work(kept=SUMS))
@@ -121,14 +121,14 @@ def test_a_driver_that_is_stopped_flushes_and_its_replicas_wait_for_the_next(tmp
         assert result.failure is not None
         assert result.failure.reason is Reason.INTERRUPTED
         assert result.counts.ok >= SURE
-        # Nobody told the replica to leave; asked to, it does so at once.
+        # The replica was not asked to leave; when it is, it leaves at once.
         assert replica.running
         replica.signal(signal.SIGTERM)
         assert replica.ended(60) == ExitCode.STOPPED
 
 
 def test_a_driver_that_is_stopped_in_its_preflight_leaves_at_once(tmp_path: Path) -> None:
-    """Its store takes connections and never answers."""
+    """Its store accepts connections and never answers."""
     write_credentials(tmp_path / "keys", ("key", "secret"))
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
@@ -147,7 +147,7 @@ def test_a_driver_that_is_stopped_in_its_preflight_leaves_at_once(tmp_path: Path
 
 
 def with_store(config: RunConfig, endpoint: str, credentials_dir: str | None) -> RunConfig:
-    """The run with its results in a bucket that is not there."""
+    """Build the run with its results in a bucket that does not exist."""
     storage = StorageAccess(
         endpoint_url=endpoint,
         region="us-east-1",
@@ -157,7 +157,7 @@ def with_store(config: RunConfig, endpoint: str, credentials_dir: str | None) ->
     return config.model_copy(update={"results": RunLocation(uri="s3://no-such-bucket/runs/", storage=storage)})
 
 
-def test_what_only_a_run_can_find_ends_it_before_it_is_ready(tmp_path: Path) -> None:
+def test_an_error_in_the_input_ends_the_driver_before_it_is_ready(tmp_path: Path) -> None:
     with Seaweed(tmp_path) as seaweed, PodNetwork(tmp_path / "pods", store=seaweed.port) as network:
         config = with_store(make_config(tmp_path, ["1 + 1 =?"]), network.store, seaweed.settings().credentials_dir)
         driver = network.driver(config)

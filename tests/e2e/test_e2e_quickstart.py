@@ -1,4 +1,4 @@
-"""The README's example on a real cluster: a real model on two replicas, a real S3, from apply to Complete."""
+"""README's example on a real cluster: a real model on two replicas, a real S3, from apply to Complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVALRUN = Path(sys.executable).with_name("evalrun")
 
 @pytest.fixture(scope="module")
 def quickstart(platform: Platform, scraped: Watched) -> tuple[Run, float]:
-    """The example, by the commands of docs/kubernetes.md, and the seconds until it was Complete."""
+    """Run the example by the commands of docs/kubernetes.md; return it and the seconds until it was Complete."""
     platform.seaweed.put_folder(MODEL, "checkpoints", MODEL.name)
     started = time.monotonic()
     for command in documented("kubectl apply"):
@@ -35,7 +35,7 @@ def quickstart(platform: Platform, scraped: Watched) -> tuple[Run, float]:
 
 
 @pytest.mark.story
-def test_it_completes_and_reads_well(quickstart: tuple[Run, float], platform: Platform) -> None:
+def test_the_example_completes_and_kubectl_shows_its_state(quickstart: tuple[Run, float], platform: Platform) -> None:
     run, _ = quickstart
     run.until_no_gpu_pods(30)
     assert len(run.pods(Component.REPLICA, over=True)) == 2
@@ -47,7 +47,7 @@ def test_it_completes_and_reads_well(quickstart: tuple[Run, float], platform: Pl
 
 
 @pytest.mark.story
-def test_scores_in_status_are_those_in_the_bucket(quickstart: tuple[Run, float]) -> None:
+def test_scores_in_the_status_equal_those_in_the_bucket(quickstart: tuple[Run, float]) -> None:
     run, _ = quickstart
     results = run.results()["results"]
     scores = run.status["scores"]
@@ -69,8 +69,8 @@ def test_prometheus_has_the_scores_of_a_real_model(quickstart: tuple[Run, float]
     assert scraped.prometheus.one(generated) > 0
 
 
-def test_scores_are_those_of_a_local_run(quickstart: tuple[Run, float], tmp_path: Path) -> None:
-    """The same file on this machine; what only a cluster has is replaced, what is asked is not."""
+def test_scores_equal_those_of_a_local_run(quickstart: tuple[Run, float], tmp_path: Path) -> None:
+    """Run the same file on this machine; only what a cluster provides is replaced, not the requests."""
     run, _ = quickstart
     document = yaml.safe_load(EXAMPLE.read_text())
     document["spec"]["model"] = {"name": document["spec"]["model"]["name"], "uri": MODEL.as_uri()}
@@ -87,8 +87,8 @@ def test_scores_are_those_of_a_local_run(quickstart: tuple[Run, float], tmp_path
     assert there == local
 
 
-def test_what_the_operator_costs(quickstart: tuple[Run, float], platform: Platform) -> None:
-    """From apply to Complete, against the same Jobs written by hand and applied all at once."""
+def test_the_operator_adds_little_time_to_a_run(quickstart: tuple[Run, float], platform: Platform) -> None:
+    """Compare the time from apply to Complete with that of the same Jobs, written by hand and applied all at once."""
     run, operated = quickstart
     objects = by_hand(platform, run)
     started = time.monotonic()
@@ -102,13 +102,13 @@ def test_what_the_operator_costs(quickstart: tuple[Run, float], platform: Platfo
     platform.cluster.wait_for(complete, 600, "the Jobs made by hand", NAMESPACE)
     manual = time.monotonic() - started
     print(f"\nfrom apply to Complete: {operated:.1f} s with the operator, {manual:.1f} s with Jobs written by hand")
-    # What is printed is the measurement. One pair on busy cores is too noisy to hold to the goal of 5 s (seen: 4.4 s,
-    # and 42 s while other work ran beside the first of the two): what is held here only catches a gross loss.
+    # The printed value is the measurement. One pair on busy cores is too noisy to assert the goal of 5 s (seen: 4.4 s,
+    # and 42 s while other work ran beside the first of the two): the assertion only catches a gross regression.
     assert operated - manual < 5 + 0.6 * manual
 
 
 def by_hand(platform: Platform, run: Run) -> list[Object]:
-    """The run's own objects under other names and for another folder of results, without an owner."""
+    """Copy the run's objects under other names and for another folder of results, without an owner."""
     selector = f"evalrun.dev/run={run.uid}"
     found = [
         (kind, body)
@@ -117,7 +117,7 @@ def by_hand(platform: Platform, run: Run) -> list[Object]:
     ]
     names = {body["metadata"]["name"]: new_name(kind, body["metadata"]["name"]) for kind, body in found}
     text = json.dumps([clean(kind, body) for kind, body in found])
-    # The longest first: the Service's name is a part of the others.
+    # The longest first, because the others contain the Service's name.
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(name, names[name])
     text = text.replace(f"quickstart-{run.uid[:8]}", "by-hand-results").replace(run.uid, "0" * 36)
@@ -130,7 +130,7 @@ def new_name(kind: str, name: str) -> str:
 
 
 def clean(kind: str, body: Object) -> Object:
-    """What a person would have written."""
+    """Keep what a person would have written."""
     meta, spec = body["metadata"], body.get("spec", {})
     for field in ("clusterIPs", "suspend", *(["selector"] if kind == "Job" else [])):
         spec.pop(field, None)

@@ -1,4 +1,4 @@
-"""One run that loses each of its parts in turn and ends as an undisturbed one, while a Prometheus watches."""
+"""One run that loses each of its parts in turn and ends like an undisturbed run, while a Prometheus scrapes it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ pytestmark = [pytest.mark.story, pytest.mark.timeout(600)]
 
 SURVIVOR = "survivor"
 MARK = "tests/survivor"
-"""A label of the node that the replicas go to."""
+"""Label of the node on which the replicas are placed."""
 
 
 @pytest.fixture(scope="module")
 def survivor(platform: Platform, undisturbed: Run, scraped: Watched) -> Run:
-    """The run, ended. Undisturbed runs before it: the figures of both are compared."""
+    """Provide the finished run. The undisturbed run is finished before it starts, because both are compared."""
     assert undisturbed.status["phase"] == "Succeeded"
     node = platform.node_to_lose()
     platform.cluster.kubectl("label", "node", node.name, f"{MARK}=yes", "--overwrite")
@@ -50,9 +50,9 @@ def survivor(platform: Platform, undisturbed: Run, scraped: Watched) -> Run:
     assert committed.items() <= run.committed().items(), "what is committed stays as it is"
 
     run.until(lambda: (found := run.progress()) is not None and found.replicas_ready == 2, "two replicas")
-    assert run.until_phase("Running", "Succeeded")["phase"] == "Running", "it is to be upgraded around in its middle"
+    assert run.until_phase("Running", "Succeeded")["phase"] == "Running", "the upgrade must happen during the run"
     pods = run.pod_uids()
-    # As a new version would: another operator, and other pods for the runs that it makes.
+    # As with a new version: another operator, and other pods for the runs that it starts.
     platform.upgrade(**{"operator.podAnnotations.version": "story", "runner.pods.labels.made-by": "story"})
     platform.operator_ready()
     scraped.say("the operator is upgraded")
@@ -62,14 +62,14 @@ def survivor(platform: Platform, undisturbed: Run, scraped: Watched) -> Run:
     return run
 
 
-def test_only_the_death_of_the_driver_is_charged(survivor: Run) -> None:
+def test_only_the_drivers_death_is_charged(survivor: Run) -> None:
     status = survivor.status
     assert (status["attempt"], status["chargedAttempts"]) == (2, 1)
-    # I4: what was committed is not asked again.
+    # I4: committed items are not asked again.
     assert status["work"]["kept"] >= ITEMS // 2
 
 
-def test_the_scores_are_those_of_an_undisturbed_run(survivor: Run, undisturbed: Run) -> None:
+def test_the_scores_equal_those_of_an_undisturbed_run(survivor: Run, undisturbed: Run) -> None:
     survivor.is_as(undisturbed)
 
 

@@ -1,4 +1,4 @@
-"""Who may create EvalRuns gains nothing more: no pod template, no other Secret, no way to the host or to Ray."""
+"""Who may create EvalRuns gains no other right: no pod template, no other Secret, no access to the host or Ray."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROLE = {
 
 @pytest.fixture(scope="module")
 def tenant(platform: Platform) -> Iterator[Client]:
-    """Somebody who may do everything with EvalRuns and nothing else."""
+    """Provide a user who may do everything with EvalRuns and nothing else."""
     api = platform.cluster.api
     api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant", "namespace": NAMESPACE}})
     api.apply(ROLE)
@@ -40,7 +40,7 @@ def tenant(platform: Platform) -> Iterator[Client]:
     api.delete("clusterroles", "tenant")
 
 
-def test_a_tenant_may_do_nothing_but_runs(tenant: Client) -> None:
+def test_a_tenant_may_only_use_runs(tenant: Client) -> None:
     for kind in ("secrets", "pods", "configmaps", "jobs"):
         with pytest.raises(ApiError) as refused:
             tenant.api.list(kind, NAMESPACE)
@@ -62,7 +62,7 @@ def test_a_tenant_may_do_nothing_but_runs(tenant: Client) -> None:
         {"driver": {"command": ["sh"]}},
     ],
 )
-def test_no_field_of_a_run_is_a_pods(tenant: Client, platform: Platform, field: dict[str, object]) -> None:
+def test_a_run_has_no_field_of_a_pod(tenant: Client, platform: Platform, field: dict[str, object]) -> None:
     body = run_body(platform, "hostile")
     body["spec"] |= field
     path = f"{tenant.api.resource('evalruns').path(NAMESPACE)}?fieldValidation=Strict"
@@ -85,8 +85,8 @@ def run_body(platform: Platform, name: str) -> Object:
     }
 
 
-def test_the_pods_of_a_run_hold_nothing_of_the_cluster(platform: Platform, undisturbed: Run) -> None:
-    """As the API server took them, in a namespace that enforces the restricted standard."""
+def test_the_pods_of_a_run_have_no_access_to_the_cluster(platform: Platform, undisturbed: Run) -> None:
+    """The pods are read from the API server, in a namespace that enforces the restricted standard."""
     for component in Component:
         for pod in undisturbed.pods(component, over=True):
             spec = pod["spec"]
@@ -102,7 +102,7 @@ def test_the_pods_of_a_run_hold_nothing_of_the_cluster(platform: Platform, undis
                 assert security["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_the_operator_may_read_secrets_only_where_it_was_let(platform: Platform) -> None:
+def test_the_operator_may_read_secrets_only_where_access_was_granted(platform: Platform) -> None:
     def may(verb: str, resource: str, namespace: str) -> bool:
         review = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -126,7 +126,7 @@ def test_the_operator_may_read_secrets_only_where_it_was_let(platform: Platform)
 
 
 def test_rays_ports_are_closed_to_other_pods(platform: Platform, undisturbed: Run) -> None:
-    """Rendered only: the network plugin of this cluster stores NetworkPolicies and does not enforce them."""
+    """Only the rendering is tested: this cluster's network plugin does not enforce NetworkPolicies."""
     assert not platform.cluster.enforces_network_policy
     policies = platform.cluster.api.list("networkpolicies", NAMESPACE, f"evalrun.dev/run={undisturbed.uid}")
     (policy,) = policies

@@ -1,4 +1,4 @@
-"""The packages as users install them: wheels, plain pip, a fresh environment, no repository beside it."""
+"""Packages as users install them: wheels, plain pip, a fresh environment, without the repository."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ITEMS = 200
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the programs, with every wheel of this tree installed."""
+    """Provide the folder of the programs, with every wheel of this tree installed."""
     folder = tmp_path_factory.mktemp("wheels")
     run(ROOT / "scripts" / "wheels.sh", folder / "dist")
     run(sys.executable, "-m", "venv", folder / "venv")

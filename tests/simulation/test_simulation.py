@@ -1,7 +1,7 @@
 """Twenty thousand seeded runs with faults, and the proof that the simulation can fail.
 
 ``EVALRUN_SIMULATION_SEEDS`` sets how many seeds are played (default 20,000, about 4 ms each);
-``EVALRUN_SIMULATION_SEED=n`` plays that one alone.
+``EVALRUN_SIMULATION_SEED=n`` plays only that seed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from support.simulation_world import InvariantBroken, MemoryLedger
 SEEDS = int(os.environ.get("EVALRUN_SIMULATION_SEEDS", "20000"))
 ONLY = os.environ.get("EVALRUN_SIMULATION_SEED")
 BLOCKS = 8
-"""Tests that the seeds are dealt out to, for processes to share."""
+"""Number of tests into which the seeds are divided, so that processes can share them."""
 REAL_LEDGER_SEEDS = max(1, SEEDS // 100)
-"""Parquet takes its time: fewer seeds over the project's own ledger than over the one in memory."""
+"""Fewer seeds for the project's own ledger than for the one in memory, because Parquet is slower."""
 MUTANT_SEEDS = 400
 
 
@@ -64,8 +64,8 @@ def test_a_seed_replays_the_same_run() -> None:
     assert (first.clock.now, first.clock.events) == (second.clock.now, second.clock.events)
 
 
-def test_the_seeds_reach_what_they_are_meant_to_reach() -> None:
-    """Faults that never happen prove nothing: each kind of trouble occurs among the first seeds."""
+def test_the_seeds_reach_every_kind_of_fault() -> None:
+    """Each kind of fault occurs among the first seeds; faults that never happen prove nothing."""
     seen: Counter[str] = Counter()
     for seed in range(400):
         run = Run(seed).play()
@@ -90,7 +90,7 @@ REACHED = (
 
 
 class ForgetsToQueueAgain(Dispatcher):
-    """What a dead replica held is struck out and never leased again."""
+    """Mutant: the leases of a dead replica are dropped and never queued again."""
 
     def _release(self, holding: Holding, now: float) -> bool:
         self._end(holding, now)
@@ -98,7 +98,7 @@ class ForgetsToQueueAgain(Dispatcher):
 
 
 class CountsTwice(Dispatcher):
-    """A commit that is reported again is counted again."""
+    """Mutant: a commit that is reported twice is counted twice."""
 
     def _commit(self, replica: str, committed: Committed, now: float) -> None:
         before = self._counters.duplicates
@@ -108,7 +108,7 @@ class CountsTwice(Dispatcher):
 
 
 class FinishesEarly(Dispatcher):
-    """Believes that all is done when all is leased."""
+    """Mutant: the run counts as finished when everything is leased."""
 
     @property
     def finished(self) -> bool:
@@ -117,7 +117,7 @@ class FinishesEarly(Dispatcher):
 
 
 class TakesTooMuchBack(Dispatcher):
-    """When one replica dies, the work of all is redone."""
+    """Mutant: when one replica dies, the work of all is redone."""
 
     def leave(self, replica: str, cause: Departure, now: float) -> None:
         for holding in tuple(self._leases):
@@ -127,14 +127,14 @@ class TakesTooMuchBack(Dispatcher):
 
 
 class SuspectsNobody(Dispatcher):
-    """Leases what killed an engine as if nothing had been."""
+    """Mutant: items that killed an engine are leased like others."""
 
     def _blame(self, replica: ReplicaHealth, holding: Holding) -> None:
         return
 
 
 class BlamesTheFirst(Dispatcher):
-    """Quarantines the first item of whatever was in flight."""
+    """Mutant: the first item of everything in flight is quarantined."""
 
     def _blame(self, replica: ReplicaHealth, holding: Holding) -> None:
         super()._blame(replica, holding)
@@ -142,7 +142,7 @@ class BlamesTheFirst(Dispatcher):
 
 
 class CompletesAgain(MemoryLedger):
-    """A store that lets two writers create the same object."""
+    """Mutant: the store lets two writers create the same object."""
 
     def create(self, key: str, value: object) -> bool:
         self.objects[key] = value  # type: ignore[assignment]  # the mutant does not look
@@ -150,14 +150,14 @@ class CompletesAgain(MemoryLedger):
 
 
 class GivesNothingBack(ReplicaState):
-    """A drained replica keeps what it could not commit to itself."""
+    """Mutant: a drained replica does not return what it could not commit."""
 
     def report(self, vitals: Vitals) -> Report:
         return replace(super().report(vitals), returned=())
 
 
 class StartsUnheard(ReplicaState):
-    """Starts a suspect's item when it is announced, not when the driver has heard of it."""
+    """Mutant: a suspect's item starts when it is announced, before the driver has received the announcement."""
 
     def _open(self, lease_id: int, rows: tuple[int, ...]) -> Iterator[Action]:
         yield from super()._open(lease_id, rows)
@@ -166,14 +166,14 @@ class StartsUnheard(ReplicaState):
 
 
 class NeverReplaces(Restarts):
-    """Promises replicas that it never starts."""
+    """Mutant: replicas are promised and never started."""
 
     def take_due(self, now: float) -> int:
         return 0
 
 
 class GivesUpEarly(Restarts):
-    """Ends the run at the second failure in a row."""
+    """Mutant: the run ends at the second failure in a row."""
 
     def __init__(self) -> None:
         super().__init__(RestartPolicy(most_failures=1))
@@ -194,13 +194,13 @@ MUTANTS: tuple[tuple[Classes, str], ...] = (
 
 
 def mutant(classes: Classes) -> str:
-    """The name of the class that is wrong."""
+    """Return the name of the class that is replaced."""
     wrong = [name for name, one in vars(classes).items() if one is not getattr(Classes(), name)]
     return str(getattr(classes, wrong[0]).__name__)
 
 
 def first_failure(classes: Classes | None = None, ledger: type[MemoryLedger] = MemoryLedger) -> str:
-    """What the first failing seed says; empty if none fails."""
+    """Return the message of the first failing seed; empty if none fails."""
     for seed in range(MUTANT_SEEDS):
         try:
             Run(seed, classes, ledger()).play()
@@ -210,9 +210,9 @@ def first_failure(classes: Classes | None = None, ledger: type[MemoryLedger] = M
 
 
 @pytest.mark.parametrize(("classes", "says"), MUTANTS, ids=[mutant(classes) for classes, _ in MUTANTS])
-def test_a_wrong_class_is_caught(classes: Classes, says: str) -> None:
+def test_every_mutant_is_caught(classes: Classes, says: str) -> None:
     assert first_failure(classes).startswith(says)
 
 
-def test_a_store_that_lets_two_writers_win_is_caught() -> None:
+def test_a_store_that_lets_two_writers_create_one_object_is_caught() -> None:
     assert first_failure(ledger=CompletesAgain)

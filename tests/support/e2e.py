@@ -1,7 +1,7 @@
-"""A cluster with EvalRun installed as its users install it, and runs on it, watched from outside.
+"""Cluster with EvalRun installed as users install it, and runs on it, observed from outside.
 
 The pods are the project's own images, the operator comes from the chart, the store is SeaweedFS in a pod. Runs whose
-faults are tried have the mock engine, which costs no processor: what is tried is Kubernetes' part, not a model's.
+faults are tested use the mock engine, which costs no processor: the tests are about Kubernetes, not about a model.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ DEPLOYMENT = "evalrun-operator"
 SUITE = "sums"
 ITEMS = 600
 TOKENS_PER_ITEM = 75
-"""About, of the mock engine's answers."""
+"""Approximate number of the mock engine's answers."""
 END_SECONDS = 300.0
 
 
 def image_layouts() -> list[Path]:
-    """The project's images, built if anything in them changed."""
+    """Return the project's images, built if anything in them changed."""
     built = subprocess.run([ROOT / "scripts" / "images.sh", "all"], stdout=subprocess.PIPE, text=True, check=True)
     return [Path(line.split()[2]) for line in built.stdout.splitlines()]
 
 
 def documented(word: str) -> list[str]:
-    """The commands of the block of docs/kubernetes.md that has this word in it first."""
+    """Return the commands of the first block of docs/kubernetes.md that contains this word."""
     text = (ROOT / "docs" / "kubernetes.md").read_text()
     blocks = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     block = next(block for block in blocks if word in block)
@@ -59,13 +59,13 @@ def documented(word: str) -> list[str]:
 
 
 def suite_config_map(items: int = ITEMS, name: str = SUITE) -> Object:
-    """A suite of short questions, as a ConfigMap."""
+    """Build a suite of short questions, as a ConfigMap."""
     rows = [{"question": f"What is {n} and {n % 7}?", "answer": str(n % 20)} for n in range(items)]
     return config_map_of_tasks(name, {"sums": rows}, "number", "(\\d+)")
 
 
 def config_map_of_tasks(name: str, tasks: dict[str, list[dict[str, str]]], filter_name: str, pattern: str) -> Object:
-    """A suite of tasks, by name with their questions, whose answers are what a filter's pattern finds."""
+    """Build a suite of tasks, named with their questions, whose answers are what a filter's pattern finds."""
     data = {}
     for task, rows in tasks.items():
         data[f"{task}.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows)
@@ -94,24 +94,24 @@ def config_map_of_tasks(name: str, tasks: dict[str, list[dict[str, str]]], filte
 
 @dataclass
 class Platform:
-    """A cluster with everything on it."""
+    """Cluster with everything on it."""
 
     cluster: Cluster
     seaweed: Seaweed
     keys: Path
-    """An empty folder, for the store's keys as files."""
+    """Set an empty folder for the store's keys as files."""
     values: dict[str, str] = field(default_factory=dict)
 
     # Installing ---------------------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """The store, and what docs/kubernetes.md tells a user to install; then the tests' own values and suite."""
+        """Install the store and what docs/kubernetes.md tells users to; then add the tests' own values and suite."""
         self.seaweed.start()
         for bucket in ("evals", "checkpoints"):
             self.seaweed.make_bucket(bucket)
         for command in documented("helm install"):
             self.shell(command)
-        # As a careful administrator would.
+        # Like a careful administrator.
         enforce = "pod-security.kubernetes.io/enforce=restricted"
         self.cluster.kubectl("label", "namespace", NAMESPACE, SYSTEM, enforce)
         self.cluster.api.create(suite_config_map(), NAMESPACE)
@@ -119,7 +119,7 @@ class Platform:
         self.operator_ready()
 
     def shell(self, command: str) -> str:
-        """Run a line of the documentation as its reader would."""
+        """Run a command of the documentation as its reader would."""
         environment = self.cluster.environment()
         environment["PATH"] = f"{binary(HELM).parent}:{environment['PATH']}"
         done = subprocess.run(
@@ -134,7 +134,7 @@ class Platform:
         return done.stdout
 
     def upgrade(self, **values: str) -> None:
-        """``helm upgrade`` to the tests' values and these."""
+        """Upgrade the release to the tests' values and these."""
         self.values |= values
         words = [word for name, value in self.values.items() for word in ("--set-string", f"{name}={value}")]
         self.cluster.helm(
@@ -144,7 +144,7 @@ class Platform:
         )
 
     def storage_secret(self, name: str, key: str, secret: str, *, labelled: bool = True) -> None:
-        """Keys of the store, for runs."""
+        """Create the Secret with the store's keys, for runs."""
         labels = {"evalrun.dev/use": "storage"} if labelled else {}
         body = {
             "apiVersion": "v1",
@@ -157,7 +157,7 @@ class Platform:
     # The operator ---------------------------------------------------------------------------------------------------
 
     def operator_ready(self) -> None:
-        """Wait until the present operator works."""
+        """Wait until the current operator works."""
 
         def rolled_out() -> bool:
             deployment = self.cluster.api.get("deployments", DEPLOYMENT, SYSTEM)
@@ -168,24 +168,24 @@ class Platform:
         self.cluster.wait_for(rolled_out, 90, "the operator to work", SYSTEM)
 
     def stop_operator(self) -> None:
-        """Scale it to nothing and wait until it is gone."""
+        """Scale it to 0 and wait until its pods are deleted."""
         self.cluster.kubectl("-n", SYSTEM, "scale", f"deployment/{DEPLOYMENT}", "--replicas=0")
         self.cluster.wait_for(lambda: not self.operator_pods(), 60, "the operator to be gone", SYSTEM)
 
     def start_operator(self) -> None:
-        """Bring it back."""
+        """Scale it to 1 and wait until it works."""
         self.cluster.kubectl("-n", SYSTEM, "scale", f"deployment/{DEPLOYMENT}", "--replicas=1")
         self.operator_ready()
 
     def operator_pods(self) -> list[Object]:
-        """Its pods."""
+        """Return its pods."""
         return self.cluster.api.list("pods", SYSTEM, labels="app.kubernetes.io/name=evalrun-operator")
 
     # Nodes ----------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def last_node_kept_free(self) -> Iterator[None]:
-        """Let new pods go to all nodes but the last one inside the block."""
+        """Keep new pods off the last node inside the block."""
         last = self.cluster.nodes[-1]
         self.cluster.kubectl("cordon", last.name)
         try:
@@ -194,8 +194,8 @@ class Platform:
             last.uncordon()
 
     def node_to_lose(self) -> Node:
-        """Find a node without the store, the cluster's own services and Prometheus: the last one, as a rule."""
-        first, *others = self.cluster.nodes  # this machine's own way into the cluster leads through the first
+        """Find a node without the store, the cluster's own services and Prometheus: usually the last one."""
+        first, *others = self.cluster.nodes  # this machine reaches the cluster through the first node
         for node in reversed(others):
             pods = self.cluster.api.list("pods", None, fields=f"spec.nodeName={node.name}")
             if {pod["metadata"]["namespace"] for pod in pods} <= {NAMESPACE, SYSTEM}:
@@ -206,21 +206,21 @@ class Platform:
 
     @contextmanager
     def store_away(self) -> Iterator[None]:
-        """Nobody reaches the store inside the block; its data stay."""
+        """Make the store unreachable inside the block; its data stay."""
         with self._refused(self.seaweed.pod(), "INPUT", SEAWEED_PORT):
             yield
         self.seaweed.wait_ready()
 
     @contextmanager
     def operator_blind(self) -> Iterator[None]:
-        """The operator does not reach the API server inside the block."""
+        """Cut the operator off from the API server inside the block."""
         (pod,) = self.operator_pods()
         with self._refused(pod, "OUTPUT", 443):
             yield
 
     @contextmanager
     def _refused(self, pod: Object, chain: str, port: int) -> Iterator[None]:
-        """Connections of a pod are broken off, those that there are and new ones."""
+        """Break the connections of a pod, existing and new ones."""
         machine = self.cluster.node(pod["spec"]["nodeName"]).machine
         process = machine.container_processes(pod["status"]["containerStatuses"][0]["containerID"])[0]
         within = ("nsenter", "--target", str(process.pid), "--net", "iptables")
@@ -234,7 +234,7 @@ class Platform:
     # Runs -----------------------------------------------------------------------------------------------------------
 
     def store(self, uri: str) -> ObjectStore:
-        """A run's results, from outside the cluster."""
+        """Open a run's results, from outside the cluster."""
         (self.keys / "AWS_ACCESS_KEY_ID").write_text(self.seaweed.key)
         (self.keys / "AWS_SECRET_ACCESS_KEY").write_text(self.seaweed.secret)
         settings = S3Settings(
@@ -288,37 +288,37 @@ class Platform:
 
 @dataclass(frozen=True)
 class Run:
-    """An EvalRun on the platform."""
+    """EvalRun on the platform."""
 
     platform: Platform
     name: str
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster it runs on."""
+        """Cluster on which it runs."""
         return self.platform.cluster
 
     def object(self) -> Object:
-        """As the API server has it."""
+        """Return the object from the API server."""
         return self.cluster.api.get("evalruns", self.name, NAMESPACE)
 
     @property
     def status(self) -> Object:
-        """Its status."""
+        """Status of the run; empty before the operator has written one."""
         status: Object = self.object().get("status") or {}
         return status
 
     @property
     def uid(self) -> str:
-        """Its uid."""
+        """Uid of the run."""
         return str(self.object()["metadata"]["uid"])
 
     def patch(self, **spec: Any) -> None:
-        """Change its spec."""
+        """Patch its spec."""
         self.cluster.api.patch("evalruns", self.name, {"spec": spec}, NAMESPACE)
 
     def condition(self, kind: str) -> tuple[str, str, str]:
-        """Status, reason and message of a condition."""
+        """Return status, reason and message of a condition."""
         for one in self.status.get("conditions", ()):
             if one["type"] == kind:
                 return one["status"], one["reason"], one.get("message", "")
@@ -327,7 +327,7 @@ class Run:
     # Waiting --------------------------------------------------------------------------------------------------------
 
     def until(self, holds: Callable[[], Any], what: str, seconds: float = END_SECONDS) -> Any:
-        """Wait for something; on failure everything about the namespace is shown."""
+        """Wait for a condition; on failure show everything about the namespace."""
         return self.cluster.wait_for(holds, seconds, f"{self.name}: {what}; status {self._shown()}", NAMESPACE)
 
     def _shown(self) -> str:
@@ -335,12 +335,12 @@ class Run:
         return json.dumps({key: status.get(key) for key in ("phase", "attempt", "progress", "display")})
 
     def until_phase(self, *phases: str, seconds: float = END_SECONDS) -> Object:
-        """Wait for one of these phases; the status."""
+        """Wait for one of these phases, and return the status."""
         self.until(lambda: self.status.get("phase") in phases, f"phase {' or '.join(phases)}", seconds)
         return self.status
 
     def until_items(self, items: int, seconds: float = END_SECONDS) -> None:
-        """Wait until so many items are committed; asked of the driver itself, with or without an operator."""
+        """Wait until this many items are committed, according to the driver, with or without an operator."""
 
         def reached() -> bool:
             progress = self.progress()
@@ -349,7 +349,7 @@ class Run:
         self.until(reached, f"{items} items", seconds)
 
     def progress(self) -> RunProgress | None:
-        """What its driver says; None while none answers."""
+        """Return the progress that its driver reports; None if no driver answers."""
         for pod in self.pods(Component.DRIVER):
             if address := pod["status"].get("podIP"):
                 try:
@@ -362,26 +362,26 @@ class Run:
     # Its pods -------------------------------------------------------------------------------------------------------
 
     def pods(self, component: Component, *, over: bool = False) -> list[Object]:
-        """Its pods, oldest first; those that are over only if asked for."""
+        """Return its pods, oldest first; finished ones only on request."""
         pods = self.cluster.api.list("pods", NAMESPACE, f"{LABEL_RUN}={self.uid},{LABEL_COMPONENT}={component.value}")
         pods.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         return [pod for pod in pods if over or pod["status"].get("phase") not in {"Succeeded", "Failed"}]
 
     def running(self, component: Component) -> list[Object]:
-        """Those that run and are to stay."""
+        """Return the pods that run and are not being deleted."""
         pods = [pod for pod in self.pods(component) if pod["status"]["phase"] == "Running"]
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def pod(self, component: Component) -> Object:
-        """The newest one that runs."""
+        """Return the newest running pod."""
         return self.running(component)[-1]
 
     def node_of(self, pod: Object) -> Node:
-        """Where a pod runs."""
+        """Return the node of a pod."""
         return self.cluster.node(pod["spec"]["nodeName"])
 
     def pod_uids(self) -> set[str]:
-        """Return the uids of all its pods, those that are over included."""
+        """Return the uids of all its pods, including finished ones."""
         return {str(pod["metadata"]["uid"]) for component in Component for pod in self.pods(component, over=True)}
 
     def kill(self, component: Component) -> None:
@@ -394,49 +394,49 @@ class Run:
         self.until(lambda: not self.pods(Component.REPLICA), "no GPU pods", seconds)
 
     def jobs(self) -> set[str]:
-        """Names of its Jobs."""
+        """Return the names of its Jobs."""
         return {job["metadata"]["name"] for job in self.cluster.api.list("jobs", NAMESPACE, f"{LABEL_RUN}={self.uid}")}
 
-    # What it came to ------------------------------------------------------------------------------------------------
+    # Results --------------------------------------------------------------------------------------------------------
 
     @property
     def ledger(self) -> Ledger:
-        """Its ledger."""
+        """Ledger of the run, read from outside the cluster."""
         return Ledger(self.store)
 
     @property
     def store(self) -> ObjectStore:
-        """Where its results lie."""
+        """Store of its results, from outside the cluster."""
         return self.platform.store(self.results_uri)
 
     @property
     def results_uri(self) -> str:
-        """Where its results lie, also before it says so."""
+        """URI of its results, known also before the status has it."""
         return f"s3://evals/{NAMESPACE}/{self.name}-{self.uid[:8]}/"
 
     def results(self) -> Object:
-        """results.json of a complete run."""
+        """Return results.json of a complete run."""
         results: Object = json.loads(self.ledger.completed_results())
         return results
 
     def run_record(self) -> Object:
-        """run.json: the provenance."""
+        """Return run.json, the provenance."""
         record: Object = json.loads(self.store.get(RUN))
         return record
 
     def manifest_digest(self) -> str:
-        """The digest of every planned item."""
+        """Return the digest of every planned item."""
         index = self.ledger.task_index("sums")
         assert index is not None
         return index.digest
 
     def committed(self) -> dict[str, bytes]:
-        """The committed parts' bytes, by key."""
+        """Return the bytes of the committed parts, by key."""
         store = self.store
         return {key: store.get(key) for key in store.list(PARTS)}
 
     def ended_well(self, items: int = ITEMS, *, seconds: float = END_SECONDS) -> Object:
-        """Wait for its success and check the published invariants I1 to I3; the status."""
+        """Wait for its success, check the published invariants I1 to I3, and return the status."""
         status = self.until_phase("Succeeded", "Failed", "Invalid", seconds=seconds)
         assert status["phase"] == "Succeeded", json.dumps(status, indent=1)
         assert self.condition("Complete")[0] == "True"
@@ -455,7 +455,7 @@ class Run:
         assert self.results()["results"] == undisturbed.results()["results"]
 
     def _check_ledger(self, items: int) -> None:
-        """Every planned item has exactly one committed result."""
+        """Check that every planned item has exactly one committed result."""
         ledger = self.ledger
         index = ledger.task_index("sums")
         assert index is not None and index.items == items

@@ -1,7 +1,7 @@
-"""Runs of every kind, good and bad, which a Prometheus in the cluster watches from their beginning to their end.
+"""Runs of every kind, good and bad, which a Prometheus in the cluster scrapes from beginning to end.
 
-What happens is told in ``watched_story``; tests of metrics, dashboards and alerts look at it afterwards, in Prometheus'
-memory. Two things are quicker than in production: scrapes come every two seconds, and alerts wait for nothing.
+The events are in ``watched_story``; tests of metrics, dashboards and alerts read them afterwards from Prometheus'
+memory. Two things are faster than in production: scrapes every two seconds, and alerts without a delay.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ REAL, BAD, FAULTS, STUCK, QUEUED, ORPHAN = (
 )
 RUNS = (REAL, BAD, FAULTS, STUCK, QUEUED, ORPHAN)
 EASY, HARD, LONG_EASY, NEVER_ALL = 48, 24, 560, 128
-"""Items of easy and hard in the run with bad items, of easy in the one with faults, and of the run that sticks."""
+"""Items of easy and hard in the run with bad items, of easy in the run with faults, and of the stuck run."""
 DIES, REFUSED = (5, 17, 20), 11
 """Documents of hard that kill the engine, and the one that it refuses."""
 STALLS = NEVER_ALL - 1
-"""The document that never ends, far from the one that is refused: not in its chunk."""
+"""The document that never ends; it is not in the chunk of the refused one."""
 
 QUICKER = {
     "EvalRunStalled": ("[5m]", "[10s]"),
     "EvalRunOperatorNotWatching": ("> 300", "> 30"),
     "EvalRunOperatorErrors": ("[15m]", "[15s]"),
 }
-"""Alerts whose expressions themselves look at minutes: what is replaced in the tests' copy, besides all ``for``."""
+"""Replacements in the tests' copy, besides all ``for``, of alerts whose expressions cover minutes."""
 
 
 def scraping() -> dict[str, Any]:
-    """The configuration that docs show to users of a plain Prometheus, with other times."""
+    """Return the configuration that docs show to users of a plain Prometheus, with other times."""
     config: dict[str, Any] = yaml.safe_load(SCRAPING.read_text())
     config["global"] = {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"}
     return config
 
 
 def quicker_rules() -> str:
-    """The chart's rules, but that every group is evaluated each second, alerts fire at once, and `QUICKER`."""
+    """Return the chart's rules with `QUICKER`; every group is evaluated each second, alerts fire at once."""
     rules = yaml.safe_load(RULES.read_text())
     for group in rules["groups"]:
         group.pop("interval", None)
@@ -65,7 +65,7 @@ def quicker_rules() -> str:
 
 @dataclass
 class Watched:
-    """What was watched, and who watched."""
+    """Observed runs, and the Prometheus that scraped them."""
 
     platform: Platform
     prometheus: Prometheus
@@ -75,39 +75,39 @@ class Watched:
     """Alerts by name, as they were when the story waited for them."""
 
     def run(self, name: str) -> Run:
-        """One of `RUNS`."""
+        """Return one of `RUNS`."""
         return Run(self.platform, name)
 
     @property
     def seconds(self) -> int:
-        """For how long it has been watched."""
+        """Seconds since the start of the observation."""
         return int(time.time() - self.began) + 1
 
     def ever(self, function: str, series: str) -> float:
-        """``min`` or ``max`` over all values that series ever had."""
+        """Query ``min`` or ``max`` over all values that series ever had."""
         return self.prometheus.one(f"{function}({function}_over_time({series}[{self.seconds}s]))")
 
     def ever_had(self, selector: str) -> bool:
-        """Whether there ever was such a series, if only for a moment."""
+        """Return whether such a series ever existed, even for a moment."""
         return bool(self.prometheus.query(f"last_over_time({selector}[{self.seconds}s])"))
 
     def at_some_time(self, expression: str, step: float = 5) -> bool:
-        """Whether an expression has an answer at any of the moments that a graph would show."""
+        """Return whether an expression has a value at any moment that a graph would show."""
         return bool(self.prometheus.query_range(expression, self.began, self.began + self.seconds, step))
 
     def last(self, series: str) -> float:
-        """The sum over series of the last value that each had, whatever became of it since."""
+        """Sum the last value of each series, including series that have ended."""
         return self.prometheus.one(f"sum(last_over_time({series}[{self.seconds}s]))")
 
     def clear(self) -> None:
-        """Take away the runs and the Prometheus."""
+        """Delete the runs and the Prometheus."""
         there = [name for name in RUNS if self.platform.cluster.api.find("evalruns", name, NAMESPACE) is not None]
         if there:
             self.platform.cluster.kubectl("-n", NAMESPACE, "delete", "evr", *there, "--wait=true")
         self.prometheus.remove()
 
     def fires(self, name: str, seconds: float = 60.0, **labels: str) -> None:
-        """Wait until an alert fires, with these labels among others."""
+        """Wait until an alert fires that has these labels."""
 
         def firing() -> bool:
             found = [one for one in self.prometheus.firing(name) if labels.items() <= one["labels"].items()]
@@ -119,5 +119,5 @@ class Watched:
         self.say(f"{name} fires")
 
     def say(self, what: str) -> None:
-        """For who reads the test's output: what happens when."""
+        """Print what happens, and when, for readers of the test's output."""
         print(f"{time.time() - self.began:4.0f} s: {what}")

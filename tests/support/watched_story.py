@@ -1,4 +1,4 @@
-"""What happens to the runs that a Prometheus watches: they wait, stand still, survive faults, fail items, end."""
+"""Story of the runs that a Prometheus scrapes: they wait, stop, survive faults, fail items, end."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ EXAMPLE = ROOT / "examples" / "kubernetes" / "quickstart.yaml"
 MODEL = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalrun/models/smollm2-135m-instruct"
 SUITES = "watched"
 WORD = ("word", "(answer)")
-"""The filter of all tasks, and what it finds."""
+"""Filter of all tasks, and what it finds."""
 HELD = "/tmp/held"
-"""A replica in whose pod this file is ends none of the items that name it, and does not fall silent."""
+"""File that, in the pod of a replica, keeps it from finishing items that name the file; it still reports."""
 
 
 def tell(platform: Platform) -> Watched:
-    """Start a Prometheus, and let all that it is to see happen."""
+    """Start a Prometheus, and play the story."""
     watched = Watched(platform, Prometheus(platform.cluster, scraping(), quicker_rules()))
-    watched.clear()  # what an earlier test on a lasting cluster left
+    watched.clear()  # left by an earlier test on a lasting cluster
     watched.prometheus.start()
     watched.prometheus.wait_for_series("evalrun_operator_info")
     platform.seaweed.put_folder(MODEL, "checkpoints", MODEL.name)
@@ -57,7 +57,7 @@ def tell(platform: Platform) -> Watched:
 
 
 def suites() -> Object:
-    """Tasks that are asked for one word, which every answer of the mock engine has: one wants it, the others do not."""
+    """Build tasks with one target word each; the mock engine's answers contain that of one task only."""
     word = {dies: "[mock:die]" for dies in DIES} | {REFUSED: "[mock:refuse]"}
     stuck = {REFUSED: "[mock:refuse]", STALLS: "[mock:stall]"}
     tasks = {
@@ -69,7 +69,7 @@ def suites() -> Object:
 
 
 def worse() -> Object:
-    """The task easy once more, as it is for a model that has become worse."""
+    """Build the task easy again, as for a model that has become worse."""
     word = f"[mock:hold:{HELD}]"
     questions = [{"question": f"What is {n}? {word}", "answer": "question"} for n in range(LONG_EASY)]
     return config_map_of_tasks(f"{SUITES}-worse", {"easy": questions}, *WORD)
@@ -77,17 +77,17 @@ def worse() -> Object:
 
 @dataclass(frozen=True)
 class Story:
-    """What happens, in its order; runs that need nothing from it go on beside it."""
+    """Sequence of events; runs that do not depend on it continue in parallel."""
 
     watched: Watched
 
     @property
     def platform(self) -> Platform:
-        """Where."""
+        """Platform on which the story plays."""
         return self.watched.platform
 
     def tell(self) -> None:
-        """All of it."""
+        """Play the whole story."""
         self.runs_begin()
         self.runs_wait()
         self.a_run_survives_faults()
@@ -97,7 +97,7 @@ class Story:
         self.the_operator_is_blind_and_then_away()
 
     def runs_begin(self) -> None:
-        """A real model's run, and others of the mock engine."""
+        """Start the run of a real model, and others of the mock engine."""
         example = yaml.safe_load(EXAMPLE.read_text())
         example["metadata"]["name"] = REAL
         self.platform.cluster.apply(json.dumps(example), NAMESPACE)
@@ -121,7 +121,7 @@ class Story:
         self.platform.run(QUEUED, labels={"kueue.x-k8s.io/queue-name": "nobody-admits"}, benchmarks=_of_suite("easy"))
 
     def runs_wait(self) -> None:
-        """One waits for a Secret that never comes, and is Invalid; one for a queue."""
+        """Start runs that wait: one for a Secret that is never created, which becomes Invalid, and one for a queue."""
         s3 = {"endpointURL": self.platform.seaweed.endpoint, "credentialsSecretRef": {"name": "never-made"}}
         self.platform.run(ORPHAN, output={"uri": "s3://evals/", "storage": s3})
         self.watched.fires("EvalRunPending", run=ORPHAN)
@@ -130,7 +130,7 @@ class Story:
         self.watched.fires("EvalRunQueueStuck")
 
     def a_run_stands_still(self) -> None:
-        """One item is refused, and may not be; another one never ends."""
+        """Start a run in which one item is refused beyond the limit, and another one never ends."""
         self.watched.fires("EvalRunFailedItems", 120, run=STUCK)
         self.watched.fires("EvalRunStalled", run=STUCK)
         run = self.watched.run(STUCK)
@@ -138,7 +138,7 @@ class Story:
         run.until_phase("Suspended")
 
     def a_run_has_bad_items(self) -> None:
-        """Items kill the engine, and their task has no verdict; another task misses its gate."""
+        """Start a run in which items kill the engine, so that their task has no verdict; another misses its gate."""
         self.watched.run(BAD).until_phase("Succeeded")
         self.watched.fires("EvalRunReplicasCrashing", run=BAD)
         self.watched.fires("EvalRunQuarantine", run=BAD)
@@ -146,7 +146,7 @@ class Story:
         self.watched.fires("EvalRunGateInconclusive", run=BAD, task="hard", gate="min")
 
     def a_run_survives_faults(self) -> None:
-        """The store is away, replicas leave in every way, the driver dies twice, and the tail is slow."""
+        """Play all faults: a failing store, replicas that depart for every cause, two dead drivers, a slow tail."""
         run = self.watched.run(FAULTS)
         self.until_items(run, 40)
         with self.platform.store_away():
@@ -168,12 +168,12 @@ class Story:
         self.until_hedged(run)
 
     def until_items(self, run: Run, items: int) -> None:
-        """Wait until so many are committed."""
+        """Wait until this many items are committed."""
         run.until_items(items)
         self.watched.say(f"{run.name} has {items} items")
 
     def until_replicas_work(self, run: Run) -> None:
-        """Wait until both do."""
+        """Wait until both replicas are ready."""
 
         def work() -> bool:
             progress = run.progress()
@@ -183,20 +183,20 @@ class Story:
         self.watched.say(f"both replicas of {run.name} work")
 
     def until_attempt(self, run: Run, attempt: int) -> None:
-        """Its driver dies, and another attempt is made."""
+        """Kill its driver, and wait for the next attempt."""
         pod = run.pod(Component.DRIVER)
         run.node_of(pod).kill_container(pod)
         run.until(lambda: run.status.get("attempt") == attempt, f"attempt {attempt}", 60)
         self.watched.say(f"{run.name} begins attempt {attempt}")
 
     def until_departed(self, cause: str) -> None:
-        """Wait until Prometheus has seen a replica leave for this cause."""
+        """Wait until Prometheus has seen a replica depart for this cause."""
         series = f'{driver.DEPARTURES.name}{{run="{FAULTS}",cause="{cause}"}} > 0'
         self.watched.prometheus.wait_for_series(series, 60)
         self.watched.say(f"a replica is {cause}")
 
     def until_hedged(self, run: Run) -> None:
-        """One replica ends nothing any more: the other does all else, and then what the first one holds."""
+        """Block one replica: the other does all other work, and then that of the first."""
         of_run = f'{{run="{FAULTS}"}}'
         busy = f"{driver.REPLICA_INFO.name}{of_run} and on (replica) {driver.REPLICA_LEASED.name}{of_run} > 0"
         self.watched.prometheus.wait_for_series(f"count({busy}) == 2", 60)
@@ -207,18 +207,18 @@ class Story:
         self.watched.say(f"{host} ends nothing any more")
         self.watched.prometheus.wait_for_series(f"{driver.CHUNKS_HEDGED.name}{of_run} > 0", 200)
         self.watched.say("a chunk is hedged")
-        with contextlib.suppress(ClusterError):  # with its run over, the pod is too
+        with contextlib.suppress(ClusterError):  # the pod ends with its run
             self.platform.cluster.kubectl(*within, "rm", HELD)
 
     def runs_end(self) -> None:
-        """All that can."""
+        """Wait for all runs that can end."""
         for name in (FAULTS, REAL):
             self.watched.run(name).until_phase("Succeeded")
             self.watched.say(f"{name} has ended")
         self.watched.fires("EvalRunScoreRegressed", run=FAULTS, task="easy")
 
     def the_operator_is_blind_and_then_away(self) -> None:
-        """It does not reach the API server; then it is not there itself."""
+        """Cut the operator off from the API server, then stop it."""
         with self.platform.operator_blind():
             self.watched.fires("EvalRunOperatorErrors", 90)
             self.watched.fires("EvalRunOperatorNotWatching", 90)
