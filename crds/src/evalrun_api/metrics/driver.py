@@ -62,7 +62,7 @@ CHUNKS_DUPLICATE = _counter(
 PROMPT_TOKENS = _counter("evalrun_prompt_tokens_total", "Prompt tokens of the items that replicas committed.")
 GENERATED_TOKENS = _counter("evalrun_generated_tokens_total", "Generated tokens of the items that replicas committed.")
 ENGINE_TOKENS = _counter(
-    "evalrun_engine_tokens_total", "Prompt and generated tokens that the engines answered, kept or not."
+    "evalrun_engine_tokens_total", "Prompt and generated tokens that the engines processed, committed or not."
 )
 REQUEST_SECONDS = Metric(
     "evalrun_request_seconds",

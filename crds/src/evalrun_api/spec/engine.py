@@ -51,5 +51,5 @@ class EngineSpec(Model):
     """An engine for tests."""
     numerics: Numerics = Numerics.FAST
     """Numerical mode. fast: fast paths and caches, with differences that are numerical noise. reference: lm-eval's own
-    request forms. strict: batch-invariant, where the hardware supports it.
+    engine requests. strict: batch-invariant, where the hardware supports it.
     """

@@ -23,7 +23,7 @@ def page() -> DashboardSpec:
     return DashboardSpec(
         UID,
         "EvalRun / Operator",
-        "Whether the operator is alive, watches and keeps up, and what it does. Runs go on while it is away.",
+        "Whether the operator is alive, watches and keeps up, and what it does. Runs continue while it is down.",
         "now-6h",
         [several("operator", "Operator's namespace", "label_values(evalrun_operator_info, namespace)")],
         [

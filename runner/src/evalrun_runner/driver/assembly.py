@@ -21,7 +21,7 @@ from evalrun_runner.driver.exchange import Exchange
 from evalrun_runner.driver.host import Host
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.loop import Loop
-from evalrun_runner.driver.preflight import Preflight, prepare
+from evalrun_runner.driver.preflight import Preflight, run_preflight
 from evalrun_runner.driver.progress import Watcher
 from evalrun_runner.driver.reporter import Reporter
 from evalrun_runner.driver.telemetry import RunTelemetry
@@ -64,7 +64,7 @@ class FleetFactory(Protocol):
 class Adapters:
     """The doors to the world outside: what a driver does with the store, the model and Ray goes through these."""
 
-    preflight: Callable[[RunConfig], Preflight] = prepare
+    preflight: Callable[[RunConfig], Preflight] = run_preflight
     """Opens and checks the store, brings the suites, checks the model."""
     start_fleet: FleetFactory = RayFleet
 
@@ -91,7 +91,7 @@ class DriverParts:
     """Set while the replicas are ended: nothing waits for the store then."""
     store: PatientStore
     ledger: Ledger
-    """Over ``store``: its calls wait for a store that is away."""
+    """Over ``store``: its calls wait for an unavailable store."""
     leadership: Leadership
     dispatcher: Dispatcher
     planning: Planning

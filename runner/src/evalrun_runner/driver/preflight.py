@@ -40,7 +40,7 @@ class Preflight:
     store_spec: StoreSpec
     """Where the run writes; each replica opens a store of its own."""
     store: ObjectStore
-    """The driver's handle on it, opened and probed once. Its calls do not wait for a store that is away."""
+    """The driver's handle on it, opened and probed once. Its calls do not wait for an unavailable store."""
     model: InspectedModel | None
     """None for the mock engine. Its weights are the replicas' to bring."""
     engine: VllmSettings | MockSettings
@@ -55,12 +55,12 @@ class Preflight:
 
     @property
     def fast(self) -> bool:
-        """Whether fast request forms are allowed."""
+        """Whether fast request plans are allowed."""
         return self.config.spec.engine.numerics is Numerics.FAST
 
 
-def prepare(config: RunConfig) -> Preflight:
-    """Check the store, bring the suites, look at the model. Raises ``InputError`` and the errors of the store."""
+def run_preflight(config: RunConfig) -> Preflight:
+    """Check the store, fetch the suites, inspect the model. Raises ``InputError`` and the errors of the store."""
     spec = store_spec(config.results)
     store = open_store(spec)
     probe_store(store)

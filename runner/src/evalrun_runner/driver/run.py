@@ -155,7 +155,7 @@ class _Run:
         self._driver.leaving.clear()
 
     def _close_record(self, record: RunRecord, outcome: str | None) -> None:
-        # Without patience: a run that ends because its store is away does not wait for it once more.
+        # Without patience: a run that ends because its store is unavailable does not wait for it again.
         try:
             if self._setting.ledger.highest_epoch() == self._driver.epoch:
                 write_record(self._setting.store, record)

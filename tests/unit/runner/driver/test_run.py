@@ -12,7 +12,7 @@ import pytest
 from evalrun_api import Phase, RunConfig
 from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.cancellation import Cancellation
-from evalrun_runner.driver.preflight import Preflight, prepare
+from evalrun_runner.driver.preflight import Preflight, run_preflight
 from evalrun_runner.driver.run import REPAIRS, run
 from evalrun_runner.errors import Interrupted, LedgerCorrupt
 from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent
@@ -31,7 +31,7 @@ def adapters_with(store: Callable[[Path], ObjectStore]) -> Adapters:
     """A driver with its own kind of store; the replica has a plain one."""
 
     def preflight(config: RunConfig) -> Preflight:
-        setting = prepare(config)
+        setting = run_preflight(config)
         assert setting.store_spec.uri.startswith("file://")
         return replace(setting, store=store(Path(setting.store_spec.uri.removeprefix("file://"))))
 
