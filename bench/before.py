@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.pairs import Spread, in_rounds
 from bench.report import table
+from bench.workloads import DATA_VARIABLE, data_folder
 
 ROOT = Path(__file__).parents[1]
 Medians = Mapping[tuple[str, str], float]
@@ -109,11 +110,16 @@ def python(tree: Path) -> Path:
 
 def run(tree: Path, *words: str | Path) -> str:
     """Run a command in a tree; its standard output. What it says beside goes to ours."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    done = subprocess.run(words, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(words, cwd=tree, env=environment(), stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(f"bench: {' '.join(map(str, words))} failed in {tree}")
     return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """Make the environment of both trees: each looks for data beside itself, and both must measure the same items."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    return {**inherited, DATA_VARIABLE: str(data_folder() or "no-data")}
 
 
 def say(line: str) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from bench.before import compare, medians
+from bench import workloads
+from bench.before import compare, environment, medians
 from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.report import Row, Section, render, render_section
 
@@ -122,3 +123,14 @@ def test_medians_of_a_document_are_parsed_and_compared() -> None:
         ["First: a time", "1234", "617", "0.500"],
         ["Second: a ratio", "1", "1.1", "1.100"],
     ]
+
+
+def test_both_trees_measure_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for suite in ("gsm8k", "mmlu"):
+        (tmp_path / "data" / suite).mkdir(parents=True)
+    monkeypatch.setenv(workloads.DATA_VARIABLE, str(tmp_path / "data"))
+    assert environment()[workloads.DATA_VARIABLE] == str(tmp_path / "data")
+
+    monkeypatch.setenv(workloads.DATA_VARIABLE, str(tmp_path / "nothing"))
+    monkeypatch.setenv(workloads.DATA_VARIABLE, environment()[workloads.DATA_VARIABLE])
+    assert workloads.data_folder() is None, "where this tree has no data, a tree that lies beside some finds none"
