@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from evalrun_api import Gate, GateResult, Reason, Verdict
 from evalrun_api.wire.outputs import Results
+from evalrun_runner.errors import EvalRunError
+
+Baseline = Results | EvalRunError | None
+"""Results of the run to compare with, or why they cannot be read; None: it has none."""
 
 
-def judge(gates: Sequence[Gate], results: Results, baselines: Sequence[Results | None]) -> tuple[GateResult, ...]:
-    """Judge every gate. ``baselines`` are the results of the runs to compare with, in the gates' order."""
+def judge(gates: Sequence[Gate], results: Results, baselines: Sequence[Baseline]) -> tuple[GateResult, ...]:
+    """Judge every gate. ``baselines`` are in the gates' order."""
     padded = [*baselines, *([None] * (len(gates) - len(baselines)))]
     return tuple(_judge(gate, results, baseline) for gate, baseline in zip(gates, padded, strict=True))
 
@@ -20,7 +24,7 @@ def score_of(results: Results, task: str, metric: str, filter_name: str) -> floa
     return float(value) if isinstance(value, int | float) and value == value else None  # noqa: PLR0124  NaN
 
 
-def _judge(gate: Gate, results: Results, baseline: Results | None) -> GateResult:
+def _judge(gate: Gate, results: Results, baseline: Baseline) -> GateResult:
     value = score_of(results, gate.task, gate.metric, gate.resolved_filter)
     if value is None:
         there = ", ".join(sorted(_names(results, gate.task))) or f"no task {gate.task}"
@@ -46,7 +50,10 @@ def _within_bounds(gate: Gate, value: float) -> GateResult:
     return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, value=value)
 
 
-def _against_baseline(gate: Gate, value: float, baseline: Results | None) -> GateResult:
+def _against_baseline(gate: Gate, value: float, baseline: Baseline) -> GateResult:
+    if isinstance(baseline, EvalRunError):
+        message = f"the baseline cannot be read: {baseline}"[:1000]
+        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.BASELINE_MISSING, message=message, value=value)
     before = None if baseline is None else score_of(baseline, gate.task, gate.metric, gate.resolved_filter)
     if baseline is None or before is None or gate.max_regression is None:
         message = "the baseline has no such score, or is not finished"

@@ -18,7 +18,7 @@ from evalrun_api import (
     Work,
 )
 from evalrun_api.wire.outputs import Results
-from evalrun_runner.driver.gates import judge
+from evalrun_runner.driver.gates import Baseline, judge
 from evalrun_runner.driver.record import read_record
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreError
 from evalrun_runner.ledger import layout
@@ -40,14 +40,14 @@ def check_baselines(config: RunConfig) -> None:
 def succeeded(config: RunConfig, results: Results, work: Work) -> RunResult:
     """Make the result of a run that is complete, its gates judged against their baselines.
 
-    A run that is complete stays so: a baseline that can no longer be read is one that is missing.
+    A run that is complete stays so: a gate whose baseline can no longer be read says why.
     """
 
-    def read(number: int, location: RunLocation | None) -> Results | None:
+    def read(number: int, location: RunLocation | None) -> Baseline:
         try:
             return None if location is None else _baseline(location, number)
-        except (InputError, StoreError, LedgerCorrupt):
-            return None
+        except (InputError, StoreError, LedgerCorrupt) as error:
+            return error
 
     baselines = [read(number, location) for number, location in enumerate(config.baselines)]
     return _result(results, config.spec.gates, baselines, work, config.results.uri)
@@ -126,9 +126,7 @@ def scores_in(results: Results) -> tuple[Score, ...]:
     return tuple(scores)
 
 
-def _result(
-    results: Results, gates: Sequence[Gate], baselines: Sequence[Results | None], work: Work, uri: str
-) -> RunResult:
+def _result(results: Results, gates: Sequence[Gate], baselines: Sequence[Baseline], work: Work, uri: str) -> RunResult:
     verdicts = judge(gates, results, baselines)
     return RunResult(
         phase=Phase.SUCCEEDED,

@@ -7,10 +7,12 @@ items.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from types import TracebackType
@@ -58,7 +60,9 @@ class RowSpool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        # A file that could not take its last bytes tries again as it is closed, and says again what was said before.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def pack(self, part: Part) -> bytes:
         """Encode a part's rows for ``add``."""
@@ -72,14 +76,11 @@ class RowSpool:
         Raises:
             RunFailed: The folder for temporary files is full.
         """
-        try:
+        with _disk_errors():
             self._file.seek(self._end)
             self._file.write(packed)
-        except OSError as error:
-            raise RunFailed(
-                f"{tempfile.gettempdir()}: no room for the scores of the run's items ({error.strerror or error}). Make "
-                "room there, or set TMPDIR to another folder, and start the run again: what is committed is kept"
-            ) from error
+            # Whatever does not fit is found out here, and not when the rows are read.
+            self._file.flush()
         self._entries[chunk.id] = _Entry(self._end, len(packed), counts)
         self._end += len(packed)
 
@@ -89,11 +90,29 @@ class RowSpool:
         return None if entry is None else entry.counts
 
     def rows(self, chunk: Chunk) -> Sequence[ItemResult]:
-        """Return the rows of a chunk that was added."""
+        """Return the rows of a chunk that was added.
+
+        Raises:
+            RunFailed: The temporary file cannot be read.
+        """
         entry = self._entries[chunk.id]
-        self._file.seek(entry.place)
-        rows: list[_Row] = pickle.loads(zlib.decompress(self._file.read(entry.length)))  # noqa: S301 (ours)
+        with _disk_errors():
+            self._file.seek(entry.place)
+            packed = self._file.read(entry.length)
+        rows: list[_Row] = pickle.loads(zlib.decompress(packed))  # noqa: S301 (ours)
         return tuple(_from_plain(row) for row in rows)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Raise ``RunFailed`` for what the disk under the temporary file refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFailed(
+            f"{tempfile.gettempdir()}: no room for the scores of the run's items ({error.strerror or error}). Make "
+            "room there, or set TMPDIR to another folder, and start the run again: what is committed is kept"
+        ) from error
 
 
 def _to_scores(row: ItemResult) -> _Row:

@@ -8,7 +8,8 @@ import pytest
 
 from evalrun_api import Gate, GateResult, Reason, Verdict
 from evalrun_api.wire.outputs import Results
-from evalrun_runner.driver.gates import judge
+from evalrun_runner.driver.gates import Baseline, judge
+from evalrun_runner.errors import OtherFormat
 from support.outputs import make_results
 
 PASSED, FAILED, INCONCLUSIVE = Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE
@@ -32,7 +33,7 @@ def results(value: Any = 0.5, *, failed: int = 0, quarantined: int = 0, lower: b
     )
 
 
-def verdict(gate: dict[str, Any], now: Results, baseline: Results | None = None) -> GateResult:
+def verdict(gate: dict[str, Any], now: Results, baseline: Baseline = None) -> GateResult:
     made = Gate.model_validate({"task": "t", "metric": "acc", **gate})
     (result,) = judge([made], now, [baseline])
     return result
@@ -135,3 +136,9 @@ def test_gates_keep_their_order_and_baselines_their_gate() -> None:
     verdicts = [one.verdict for one in judge(gates, results(0.5), [None, results(0.5)])]
     assert verdicts == [FAILED, PASSED]
     assert [one.verdict for one in judge(gates, results(0.5), [])] == [FAILED, INCONCLUSIVE]
+
+
+def test_baseline_that_cannot_be_read_says_why() -> None:
+    found = verdict(AGAINST, results(0.5), OtherFormat("s3://bucket/x/plan.json is of format version 2"))
+    assert (found.verdict, found.reason) == (INCONCLUSIVE, Reason.BASELINE_MISSING)
+    assert found.message == "the baseline cannot be read: s3://bucket/x/plan.json is of format version 2"

@@ -66,3 +66,10 @@ def test_a_full_folder_for_temporary_files_says_what_to_do() -> None:
     message = r"no room for the scores .*No space left.*TMPDIR.*is committed is kept"
     with RowSpool(samples=True, file=Full()) as spool, pytest.raises(RunFailed, match=message):
         add(spool, part(1))
+
+
+def test_disk_that_is_full_is_named_once_however_the_bytes_are_buffered() -> None:
+    """``/dev/full`` takes what fits a buffer and refuses it as the buffer is written, again as the file is closed."""
+    said = pytest.raises(RunFailed, match=r"no room for the scores.*set TMPDIR")
+    with said, open("/dev/full", "r+b") as full, RowSpool(samples=True, file=full) as spool:
+        add(spool, part(1))

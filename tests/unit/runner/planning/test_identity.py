@@ -176,7 +176,14 @@ def test_a_run_of_an_older_format_is_not_resumed_and_the_way_out_is_named() -> N
 @pytest.mark.parametrize("version", ["2", None, 0, [1]])
 def test_a_format_version_that_is_no_number_is_damage(version: object) -> None:
     with pytest.raises(LedgerCorrupt, match=r"plan\.json is damaged \(formatVersion: "):
-        check_format(golden_store(formatVersion=version))
+        read_plan(golden_store(formatVersion=version))
+
+
+@pytest.mark.parametrize("plan", [b"{", b"[]", b'{"formatVersion": "2"}'])
+def test_results_are_read_beside_a_damaged_plan(plan: bytes) -> None:
+    store = MemoryStore()
+    store.put("plan.json", plan)
+    check_format(store)
 
 
 def test_an_output_without_a_plan_has_no_format_to_refuse() -> None:
