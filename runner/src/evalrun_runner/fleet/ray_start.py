@@ -48,7 +48,11 @@ def start_ray(settings: RaySettings, count: int) -> Any:
     for tries_left in reversed(range(START_TRIES)):
         try:
             ray.init(log_to_driver=False, logging_level="ERROR", **options)
-            break
+            if local:
+                _check_gpus(ray, settings.gpus_per_replica, count)
+            return ray
+        except InputError:
+            raise
         # Ray's start raises bare Exceptions, so nothing narrower can be caught.
         except Exception as error:
             ray.shutdown()
@@ -60,9 +64,7 @@ def start_ray(settings: RaySettings, count: int) -> Any:
             if threading.current_thread() is threading.main_thread():
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
-    if local:
-        _check_gpus(ray, settings.gpus_per_replica, count)
-    return ray
+    raise AssertionError("the last try returns or raises")
 
 
 def _check_gpus(ray: Any, gpus_per_replica: int, count: int) -> None:
