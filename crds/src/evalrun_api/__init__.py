@@ -22,7 +22,7 @@ from evalrun_api.spec.replicas import Replicas, Resources, TaintEffect, Tolerati
 from evalrun_api.spec.spec import EvalRunSpec, OutputSpec
 from evalrun_api.spec.storage import AddressingStyle, Checksums, ConfigMapKeyRef, SecretRef, Storage
 from evalrun_api.status.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
-from evalrun_api.status.outcomes import Counts, Failure, GateResult, Score, Verdict, Work
+from evalrun_api.status.outcomes import Counts, Failure, GateResult, RunWarning, Score, Verdict, Work
 from evalrun_api.status.status import DisplayColumns, EvalRunStatus, Progress, ReplicaStatus
 from evalrun_api.wire.runconfig import ModelLocation, RunConfig, RunLocation, StorageAccess, SuiteLocation
 from evalrun_api.wire.runprogress import Head, RunProgress
@@ -71,6 +71,7 @@ __all__ = [
     "RunProgress",
     "RunReference",
     "RunResult",
+    "RunWarning",
     "S3Source",
     "Score",
     "SecretRef",

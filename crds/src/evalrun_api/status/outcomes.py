@@ -42,6 +42,22 @@ class Work(Reported):
     """Items answered again because their first answers were lost before they were committed."""
 
 
+class RunWarning(Reported):
+    """Something about a run that its reader should know, though it ended no item and no score."""
+
+    about: Annotated[str, Field(max_length=256)]
+    """What it is about: a task, a group, a benchmark, or a field of the spec."""
+    message: Annotated[str, Field(max_length=1024)]
+    """What was found, in words for people."""
+    count: Number | None = None
+    """Number of items that it concerns; absent where it concerns all, or is not of items."""
+
+    @property
+    def line(self) -> str:
+        """The warning in one line."""
+        return f"{self.about}: {self.message}"
+
+
 class Score(Reported):
     """One score of one task, as lm-eval reports it."""
 

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSc
 from evalrun_api.base import API_VERSION, Model
 from evalrun_api.spec.engine import Numerics
 from evalrun_api.spec.spec import EvalRunSpec
+from evalrun_api.status.outcomes import RunWarning
 
 FORMAT_VERSION = 1
 """Version of the ledger's format (plan, manifest, parts) that this version of EvalRun writes.
@@ -186,6 +187,8 @@ class RunRecord(Document):
     """spec.seed."""
     allow_code: bool
     """Whether suites of the user's own were allowed to hold code."""
+    warnings: list[RunWarning] = Field(default_factory=list)
+    """What the preflight of the first attempt warned of."""
     attempts: list[RecordedAttempt]
     """Every driver process of the run, the last one last."""
     resumed_from: str | None = None
@@ -239,6 +242,8 @@ class ScoredBy(Document):
     """Items of the whole run."""
     tasks: dict[str, ItemAccount]
     """Items of each leaf task, by name."""
+    warnings: list[RunWarning] = Field(default_factory=list)
+    """What the reader of the scores should know."""
 
 
 class ResultsConfig(Document):

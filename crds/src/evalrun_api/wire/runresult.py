@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from evalrun_api.base import Reported
 from evalrun_api.status.conditions import Phase
-from evalrun_api.status.outcomes import Counts, Failure, GateResult, Score, Verdict, Work
+from evalrun_api.status.outcomes import Counts, Failure, GateResult, RunWarning, Score, Verdict, Work
 
 TERMINATION_MESSAGE_BYTES = 4096
 """Bytes at which Kubernetes truncates a container's termination message."""
@@ -33,6 +33,8 @@ class RunResult(Reported):
     """Gates with their verdicts."""
     scores: tuple[Score, ...] = ()
     """Scores, the headline ones first."""
+    warnings: tuple[RunWarning, ...] = ()
+    """What the reader of the scores should know."""
     results_uri: str | None = None
     """Folder of the results."""
     failure: Failure | None = None
@@ -48,16 +50,16 @@ class RunResult(Reported):
     def fit(self, limit: int = TERMINATION_MESSAGE_BYTES) -> bytes:
         """Format the result as JSON of at most ``limit`` bytes.
 
-        Gates come before scores. What does not fit is left out in this order: the last scores, words of messages, the
-        gates that passed, the other gates; ``truncated`` is set then. Phase, counts and the overall verdict always
-        stay.
+        Gates come before scores. What does not fit is left out in this order: the last warnings, the last scores,
+        words of messages, the gates that passed, the other gates; ``truncated`` is set then. Phase, counts and the
+        overall verdict always stay.
 
         Raises:
             ValueError: Even those do not fit.
         """
         small = self
         if not small._fits(limit):
-            small = self.model_copy(update={"scores": (), "truncated": True})
+            small = self.model_copy(update={"scores": (), "warnings": (), "truncated": True})
         if not small._fits(limit):
             small = small._with_short_messages()
         if not small._fits(limit):
@@ -65,7 +67,7 @@ class RunResult(Reported):
         if not small._fits(limit):
             raise ValueError(f"a RunResult does not fit into {limit} bytes")
         if small.truncated:
-            small = small._with_most("scores", self.scores, limit)
+            small = small._with_most("scores", self.scores, limit)._with_most("warnings", self.warnings, limit)
         return small.to_json().encode()
 
     def _fits(self, limit: int) -> bool:
@@ -76,7 +78,7 @@ class RunResult(Reported):
         failure = self.failure and self.failure.model_copy(update={"message": _shorten(self.failure.message)})
         return self.model_copy(update={"gates": gates, "failure": failure})
 
-    def _with_most(self, field: str, values: Sequence[GateResult | Score], limit: int) -> RunResult:
+    def _with_most(self, field: str, values: Sequence[GateResult | Score | RunWarning], limit: int) -> RunResult:
         """Keep as many of the first values in a field as fit, perhaps none."""
 
         def taking(count: int) -> RunResult:

@@ -82,6 +82,8 @@ def print_results(result: RunResult) -> None:
         f"planned {counts.planned:,} = {counts.ok:,} ok + {counts.failed:,} failed + {counts.quarantined:,} quarantined"
     )
     print(f"{account}; {work.kept:,} kept from before, {work.redone:,} redone")
+    for warning in result.warnings:
+        print(f"warning: {warning.line}")
     if result.engine == "mock":
         print("engine: mock, which makes its answers up: these scores say nothing of a model")
     print(f"results: {result.results_uri}")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from evalrun_api import RunConfig
+from evalrun_api import RunConfig, RunWarning
 from evalrun_runner.benchmarks.aggregate import running_metrics
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
@@ -79,6 +79,8 @@ class PreparedRun:
     chat: ChatTemplate | None
     earlier: EarlierRun | None
     """Earlier run that this one resumes from, if any."""
+    warnings: tuple[RunWarning, ...] = ()
+    """What the checks warned of."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
-from evalrun_api import RunConfig
+from evalrun_api import RunConfig, RunWarning
 from evalrun_api.wire.outputs import ItemAccount, Results, ResultsConfig, RunAccount, ScoredBy
 from evalrun_runner.benchmarks.aggregate import aggregate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
@@ -124,6 +124,7 @@ def make_results(
     plan: PlanOf,
     spool: RowSpool,
     counts: Mapping[str, ItemCounts],
+    warnings: Sequence[RunWarning],
 ) -> Results:
     """Make the results of plan and parts alone, so that any driver makes the same.
 
@@ -133,6 +134,7 @@ def make_results(
         plan: Every chunk of the run.
         spool: Rows of all of them.
         counts: How the items of each leaf task ended.
+        warnings: What the checks of the benchmarks warned of.
     """
 
     def rows(task: str) -> Iterator[ItemResult]:
@@ -150,6 +152,7 @@ def make_results(
         numerics=engine.numerics,
         counts=RunAccount(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined),
         tasks={task: _account(count) for task, count in counts.items()},
+        warnings=list(warnings),
     )
     settings = ResultsConfig(model=config.model.name, seed=config.spec.seed)
     return Results.model_validate({**results, "config": settings, "evalrun": evalrun}, by_alias=True, by_name=False)

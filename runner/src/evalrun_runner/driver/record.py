@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 
+from evalrun_api import RunWarning
 from evalrun_api.base import API_VERSION
 from evalrun_api.wire.outputs import (
     RecordedAttempt,
@@ -57,7 +58,7 @@ def write_record(store: ObjectStore, record: RunRecord) -> None:
     store.put(layout.RUN, record.write())
 
 
-def first_record(setting: Preflight, benchmarks: LoadedBenchmarks) -> RunRecord:
+def first_record(setting: Preflight, benchmarks: LoadedBenchmarks, warnings: Sequence[RunWarning]) -> RunRecord:
     """Describe the run as far as it is known before its first attempt."""
     config, source = setting.config, setting.model.source if setting.model else None
     return RunRecord(
@@ -77,6 +78,7 @@ def first_record(setting: Preflight, benchmarks: LoadedBenchmarks) -> RunRecord:
         tasks=task_provenance(benchmarks),
         seed=config.spec.seed,
         allow_code=config.allow_code,
+        warnings=list(warnings),
         attempts=[],
     )
 

@@ -136,6 +136,7 @@ def _result(results: Results, gates: Sequence[Gate], baselines: Sequence[Baselin
         verdict=Verdict.overall(gate.verdict for gate in verdicts),
         gates=verdicts,
         scores=scores_in(results),
+        warnings=tuple(results.evalrun.warnings),
         results_uri=uri,
     )
 

@@ -8,6 +8,7 @@ from evalrun_api import Phase, Reason, RunConfig, RunResult, Work
 from evalrun_api.wire.outputs import RunRecord
 from evalrun_runner.driver import finish
 from evalrun_runner.driver.assembly import Adapters, DriverOptions, DriverParts, PreparedRun, build_driver
+from evalrun_runner.driver.checks import check_benchmarks
 from evalrun_runner.driver.preflight import Preflight, chat_template, load_tasks
 from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.record import begin_attempt, end_attempt, first_record, read_record, sizing, write_record
@@ -52,13 +53,16 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
     with default_reason(Reason.TASK_INVALID):
         benchmarks = load_tasks(setting)
         chat = chat_template(setting)
+        warnings = check_benchmarks(setting, benchmarks, chat)
     check_baselines(config)
     with default_reason(Reason.PLAN_MISMATCH):
         earlier = _earlier_run(setting, options)
         # From here on the output is this plan's; all that can be found wrong with the input was found before.
         chunks = sizing(config.gpus_per_replica) if earlier is None else earlier.sizing
         plan = claim_plan(setting.store, Plan(setting.identity, chunks))
-    prepared = PreparedRun(setting, plan, benchmarks, chat, earlier)
+    prepared = PreparedRun(setting, plan, benchmarks, chat, earlier, warnings)
+    for warning in warnings:
+        watcher.log(f"warning: {warning.line}")
     driver = build_driver(prepared, options, watcher, adapters)
     # It has claimed its epoch: whoever completes the run from now on is seen, whoever did before is looked for here.
     if (result := _completed(setting, watcher)) is not None:
@@ -101,7 +105,9 @@ class _Run:
 
     def go(self) -> RunResult:
         """Dispatch until every chunk is committed and sound, then finish."""
-        record = read_record(self._driver.store) or first_record(self._setting, self._benchmarks)
+        record = read_record(self._driver.store) or first_record(
+            self._setting, self._benchmarks, self._driver.prepared.warnings
+        )
         resumed_from = None if self._earlier is None else self._earlier.uri
         record = begin_attempt(record, self._setting, self._driver.epoch, resumed_from)
         write_record(self._driver.store, record)
@@ -170,7 +176,9 @@ class _Run:
         total = sum(verified.counts.values(), ItemCounts())
         if total.failed + total.quarantined > self._config.spec.policy.max_failed_items:
             return too_many_failed(self._config, total, verified.examples, work)
-        results = finish.make_results(self._config, self._benchmarks, plan, self._spool, verified.counts)
+        results = finish.make_results(
+            self._config, self._benchmarks, plan, self._spool, verified.counts, self._driver.prepared.warnings
+        )
         if self._config.spec.output.samples:
             finish.write_samples(self._benchmarks, plan, self._ledger, self._spool, self._driver.store)
         self._ledger.write_results(self._driver.epoch, results.write())

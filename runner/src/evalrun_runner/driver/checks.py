@@ -1,0 +1,28 @@
+"""List of the checks of a run's benchmarks that need no engine: they end before a replica is asked for."""
+
+from __future__ import annotations
+
+from evalrun_api import RunWarning
+from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.driver.preflight import Preflight
+
+
+def check_benchmarks(
+    setting: Preflight, benchmarks: LoadedBenchmarks, chat: ChatTemplate | None
+) -> tuple[RunWarning, ...]:
+    """Check what is known of the benchmarks without an engine, the cheapest first.
+
+    Args:
+        setting: The run's surroundings.
+        benchmarks: Its leaf tasks and groups.
+        chat: The model's chat template, if a benchmark applies one.
+
+    Returns:
+        What the reader of the scores should know. It follows from the run's input alone, so that every driver of the
+        run finds the same.
+
+    Raises:
+        InputError: Something is wrong that would end items, scores or gates later.
+    """
+    return ()
