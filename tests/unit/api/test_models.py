@@ -28,6 +28,7 @@ from evalrun_api import (
     RunConfig,
     RunLocation,
     RunResult,
+    RunWarning,
     Score,
     StorageAccess,
     SuiteLocation,
@@ -213,6 +214,17 @@ def test_scores_are_dropped_before_gates_and_passed_gates_before_others() -> Non
     assert many.verdict is Verdict.FAILED
     assert [gate.task for gate in many.gates[:3]] == ["task_100", "task_101", "task_0"]
     assert len(many.gates) < len(gates)
+
+
+def test_warnings_take_only_the_room_that_gates_and_scores_leave() -> None:
+    warnings = tuple(RunWarning(about=f"task_{n}", message="its gold is odd", count=1) for n in range(500))
+    whole = result((verdict(0),), scores=3).model_copy(update={"warnings": warnings})
+    read = RunResult.from_json(whole.fit())
+    assert (read.truncated, read.gates, read.scores) == (True, whole.gates, whole.scores)
+    assert 0 < len(read.warnings) < 500
+    crowded = RunResult.from_json(whole.model_copy(update={"scores": result(scores=500).scores}).fit())
+    assert len(crowded.scores) > 3
+    assert len(crowded.warnings) < 3
 
 
 def test_too_small_limit_is_rejected() -> None:
