@@ -31,7 +31,7 @@ install: $(UV) ## Install everything into .venv, from uv.lock
 
 quickstart: install ## Let a real model answer 200 questions on this machine
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
-	$(BIN)/evalrun run examples/quickstart.yaml --set spec.model.uri=file://$(MODEL)
+	$(BIN)/evalrun run examples/quickstart.yaml --output runs/quickstart --set spec.model.uri=file://$(MODEL)
 
 # Tests of pure decisions, which are fast.
 FAST := $(addprefix tests/unit/,runner/dispatch runner/pods runner/store operator/test_plan.py)

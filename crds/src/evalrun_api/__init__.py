@@ -11,6 +11,7 @@ from evalrun_api.spec.benchmark import (
     GenerationOverrides,
     S3Source,
     SuiteSource,
+    SystemInstructionIn,
 )
 from evalrun_api.spec.engine import EngineSpec, MockEngineSpec, Numerics, VllmEngineSpec
 from evalrun_api.spec.engine_args import EngineArgs
@@ -79,6 +80,7 @@ __all__ = [
     "StorageAccess",
     "SuiteLocation",
     "SuiteSource",
+    "SystemInstructionIn",
     "TaintEffect",
     "Toleration",
     "TolerationOperator",

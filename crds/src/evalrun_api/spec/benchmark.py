@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
@@ -76,6 +77,20 @@ class GenerationOverrides(Model):
             holds=lambda kwargs: kwargs.do_sample is not False or not kwargs.temperature,
             field="temperature",
         ),
+        Rule(
+            cel="!has(self.do_sample) || self.do_sample || ((!has(self.top_p) || self.top_p == 1.0) && "
+            "(!has(self.top_k) || self.top_k < 1) && (!has(self.min_p) || self.min_p == 0.0))",
+            message="do_sample: false means greedy decoding, which top_p, top_k and min_p do not change; hint: leave "
+            "them out, or set do_sample: true",
+            holds=lambda kwargs: kwargs.do_sample is not False or not kwargs.narrows_sampling,
+            field="do_sample",
+        ),
+        Rule(
+            cel="!has(self.do_sample) || !self.do_sample || !has(self.temperature) || self.temperature > 0.0",
+            message="temperature: 0 means greedy decoding; hint: leave do_sample out, or set a temperature above 0",
+            holds=lambda kwargs: not kwargs.do_sample or kwargs.temperature != 0,
+            field="temperature",
+        ),
     )
 
     until: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] | None, Field(max_length=64)] = (
@@ -106,6 +121,18 @@ class GenerationOverrides(Model):
     ignore_eos: bool | None = None
     """Whether to continue after the model's own end token; for measurements of speed."""
 
+    @property
+    def narrows_sampling(self) -> bool:
+        """Whether tokens to sample from are restricted."""
+        return (self.top_p or 1) != 1 or (self.top_k or 0) > 0 or (self.min_p or 0) > 0
+
+
+class SystemInstructionIn(StrEnum):
+    """Turns of a conversation that can hold the text of the system turn."""
+
+    SYSTEM = "system"
+    FIRST_USER_TURN = "firstUserTurn"
+
 
 class Benchmark(Model):
     """An lm-eval task, group or tag, with its prompts."""
@@ -121,7 +148,12 @@ class Benchmark(Model):
     apply_chat_template: bool = False
     """Whether to format prompts with the model's chat template."""
     system_instruction: Annotated[str | None, Field(max_length=16384)] = None
-    """System message before every prompt."""
+    """System message before every prompt; without a chat template plain text before it."""
+    system_instruction_in: SystemInstructionIn | None = None
+    """With a chat template: turn that holds systemInstruction and the task's description. system: a turn of its own,
+    which templates without a system role drop, as in lm-eval. firstUserTurn: before the first user turn's text.
+    Absent: system.
+    """
     fewshot_as_multiturn: bool | None = None
     """With a chat template: whether examples are turns of a conversation; absent: lm-eval's own default.
     """
@@ -136,6 +168,12 @@ class Benchmark(Model):
             message="fewshotAsMultiturn needs applyChatTemplate: true, because only a chat template has turns",
             holds=lambda benchmark: not benchmark.fewshot_as_multiturn or benchmark.apply_chat_template,
             field="fewshotAsMultiturn",
+        ),
+        Rule(
+            cel="!has(self.systemInstructionIn) || self.applyChatTemplate",
+            message="systemInstructionIn needs applyChatTemplate: true, because only a chat template has turns",
+            holds=lambda benchmark: benchmark.system_instruction_in is None or benchmark.apply_chat_template,
+            field="systemInstructionIn",
         ),
     )
 

@@ -27,7 +27,7 @@ class RunReference(Model):
     run_name: ObjectName | None = None
     """Name of an EvalRun in the same namespace."""
     uri: RunUri | None = None
-    """Folder of a run's results."""
+    """Folder of a run's results; a path is relative to the EvalRun's file."""
 
 
 class Gate(Model):

@@ -52,6 +52,14 @@ class ModelSpec(Model):
             field="storage",
         ),
         no_climbing("uri"),
+        Rule(
+            cel="!has(self.chatTemplate) || !(self.chatTemplate.contains('/') || self.chatTemplate.endsWith('.jinja'))",
+            message="a file is one of the machine that runs `evalrun run`; hint: store it in the model's folder as "
+            "additional_chat_templates/NAME.jinja, and give NAME",
+            holds=lambda model: not model.has_template_file,
+            field="chatTemplate",
+            cluster_only=True,
+        ),
     )
 
     name: Annotated[str | None, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")] = None
@@ -68,10 +76,20 @@ class ModelSpec(Model):
     """sha256 over the sorted lines ``<sha256> <relative path>`` of *.safetensors, *.json and tokenizer files; replicas
     verify it before they load.
     """
+    chat_template: Annotated[str | None, Field(min_length=1, max_length=1024)] = None
+    """Chat template in place of the model's default: the name of another of its templates or, on one machine, a file
+    (with '/' or .jinja in it), relative to the EvalRun's file.
+    """
     storage: Storage | None = None
     """Access to the store of an s3:// model; for hf:// the Secret with HF_TOKEN."""
     cache: ModelCache | None = None
     """Cache of downloaded weights; default: an emptyDir per pod."""
+
+    @property
+    def has_template_file(self) -> bool:
+        """Whether the chat template is a file of the machine, not the name of one of the model's."""
+        given = self.chat_template or ""
+        return "/" in given or given.endswith(".jinja")
 
     @property
     def scheme(self) -> ModelScheme:

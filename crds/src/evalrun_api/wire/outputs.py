@@ -77,6 +77,10 @@ class RecordedModel(Document):
     """Digest of its files; null until the first replica has loaded it, and with the mock engine."""
     listing: str | None = None
     """Digest of the listing of its files, where it has neither commit nor digest before it is loaded."""
+    chat_template: str | None = None
+    """spec.model.chatTemplate; absent: the model's default, if a benchmark applies one."""
+    chat_template_sha256: Annotated[str | None, Field(alias="chatTemplateSha256")] = None
+    """sha256 of the text of that template, hexadecimal."""
 
 
 class RecordedEngine(Document):
@@ -185,6 +189,10 @@ class RunRecord(Document):
     """Leaf tasks by name."""
     seed: int
     """spec.seed."""
+    created: str | None = None
+    """Moment at which the plan was claimed, UTC, ISO 8601; see plan.json."""
+    clock: str | None = None
+    """Moment that chat templates take for now, UTC, ISO 8601; see plan.json."""
     allow_code: bool
     """Whether suites of the user's own were allowed to hold code."""
     warnings: list[RunWarning] = Field(default_factory=list)
@@ -297,6 +305,8 @@ class PlannedModel(Document):
     """Commit, where there was no digest."""
     listing: str | None = None
     """Digest of the listing of its files, where there was neither."""
+    chat_template: str | None = None
+    """sha256 of the chat template's text, hexadecimal, where spec.model.chatTemplate names one."""
 
 
 class PlanIdentity(Document):
@@ -307,7 +317,7 @@ class PlanIdentity(Document):
     engine: dict[str, object]
     """spec.engine."""
     benchmarks: list[dict[str, object]]
-    """spec.benchmarks; the source of a suite of one's own is the digest of its files."""
+    """spec.benchmarks; the source of a suite of one's own is the sha256 of each file that the benchmark uses."""
     seed: int
     """spec.seed."""
     versions: dict[str, str]
@@ -332,6 +342,12 @@ class PlanRecord(Document):
     """What answers depend on."""
     sizing: PlanSizing
     """How items are cut into chunks."""
+    created: str | None = None
+    """Moment at which the plan was claimed, UTC, ISO 8601; absent where an EvalRun before this field wrote it."""
+    clock: str | None = None
+    """Moment that chat templates take for now (``strftime_now``), UTC, ISO 8601: ``created``, or with
+    ``spec.resumeFrom`` the clock of the run that is resumed. Absent like ``created``: the present moment.
+    """
 
     def write(self) -> bytes:
         """Encode the document: the same bytes for the same plan."""

@@ -54,6 +54,9 @@ class Resolver(Protocol):
     def model_uri(self, model: ModelSpec, field: str) -> str:
         """Return the address of the model: s3://, hf:// or file://."""
 
+    def chat_template(self, model: ModelSpec, field: str) -> str | None:
+        """Return the chat template: the name of one of the model's, file:///path, or None for the model's default."""
+
     def suite_uri(self, source: SuiteSource, number: int, field: str) -> str:
         """Return the folder of a suite that does not lie on S3, as file://. ``number`` is its benchmark's, from 0."""
 
@@ -82,6 +85,7 @@ def resolve(run: EvalRun, resolver: Resolver) -> RunConfig:
             uri=resolver.model_uri(model, "spec.model.uri"),
             revision=model.revision,
             digest=model.digest,
+            chat_template=resolver.chat_template(model, "spec.model.chatTemplate"),
             storage=resolve_storage(model.storage, resolver, "spec.model.storage"),
             cache_dir=placement.cache_dir,
         ),

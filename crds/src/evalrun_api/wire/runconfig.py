@@ -42,6 +42,8 @@ class ModelLocation(Model):
     """For hf://: the requested commit or branch."""
     digest: Digest | None = None
     """Expected digest of the files."""
+    chat_template: str | None = None
+    """Chat template to use: the name of one of the model's, or file:///path; absent: the model's default."""
     storage: StorageAccess = StorageAccess()
     """Access to the store."""
     cache_dir: str | None = None

@@ -71,6 +71,10 @@ class ClusterResolver:
         claim, path = claim_of(model.uri)
         return _file_uri(MODELS_DIR, claim, path)
 
+    def chat_template(self, model: ModelSpec, field: str) -> str | None:
+        """Return the name of one of the model's templates; the CRD's rules refuse files."""
+        return model.chat_template
+
     def suite_uri(self, source: SuiteSource, number: int, field: str) -> str:
         """Return where a ConfigMap or claim is mounted, under the number of its benchmark."""
         path = source.pvc.path if source.pvc is not None else None

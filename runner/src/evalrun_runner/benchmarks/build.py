@@ -11,9 +11,10 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.chat import ChatTemplate, in_first_user_turn
 from evalrun_runner.benchmarks.errors import explain, making_task
 from evalrun_runner.benchmarks.load import LeafTask
+from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger.manifest import hash_item
 from evalrun_runner.records.plan import Item, Request, RequestType
@@ -42,17 +43,29 @@ def iter_items(leaf: LeafTask, chat: ChatTemplate | None) -> Iterator[Item]:
             The message names task, document and problem.
     """
     spec, task = leaf.benchmark, leaf.task
-    if spec.apply_chat_template and chat is None:
-        raise InputError(f"benchmark {spec.name!r} applies a chat template, and the model's tokenizer has none")
+    chat = chat_for(spec, chat)
     task.set_fewshot_seed(seed=leaf.recipe.seed)
     leaf.random_state.restore()
     with making_task(leaf.name):
         documents = task.doc_iterator(rank=0, limit=leaf.limit, world_size=1)
     doc_id = -1
     for doc_id, doc in documents:
-        yield _build_item(leaf, doc_id, doc, chat if spec.apply_chat_template else None)
+        yield _build_item(leaf, doc_id, doc, chat)
     if doc_id < 0:
         raise InputError(f"task {leaf.name!r} has no documents: its data set is empty")
+
+
+def chat_for(spec: BenchmarkSpec, chat: ChatTemplate | None) -> ChatTemplate | None:
+    """Return the model's chat template as a benchmark applies it, None if it applies none.
+
+    Raises:
+        InputError: The benchmark applies a chat template and the tokenizer has none.
+    """
+    if not spec.apply_chat_template:
+        return None
+    if chat is None:
+        raise InputError(f"benchmark {spec.name!r} applies a chat template, and the model's tokenizer has none")
+    return in_first_user_turn(chat) if spec.system_in_first_user_turn else chat
 
 
 def _build_item(leaf: LeafTask, doc_id: int, doc: Any, chat: ChatTemplate | None) -> Item:

@@ -23,6 +23,8 @@ class BenchmarkSpec:
     """Number of documents or, below 1, fraction of them; None for all."""
     apply_chat_template: bool = False
     system_instruction: str | None = None
+    system_in_first_user_turn: bool = False
+    """Whether the text of the system turn, a task's description included, is put in front of the first user turn's."""
     fewshot_as_multiturn: bool = True
     generation: Mapping[str, Any] = field(default_factory=dict)
     source: Path | None = None

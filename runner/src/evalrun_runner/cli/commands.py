@@ -17,7 +17,7 @@ from evalrun_api import Phase, RunLocation, RunResult, Verdict
 from evalrun_api.reading.parse import cluster_problems
 from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli.display import Display, print_results
-from evalrun_runner.cli.files import parse
+from evalrun_runner.cli.files import base_of, parse
 from evalrun_runner.cli.localize import LocalResolver, absolute
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.errors import EvalRunError, InputError, Interrupted, ObjectMissing, RunFailed
@@ -49,7 +49,7 @@ def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> 
         driver: Settings of the driver process; the usual ones by default. Its cancellation is replaced by Ctrl-C's.
     """
     parsed = parse(file, options.settings)
-    base = Path.cwd() if file == "-" else Path(file).resolve().parent
+    base = base_of(file)
     with tempfile.TemporaryDirectory(prefix="evalrun-") as scratch, _signals() as cancellation:
         resolver = LocalResolver(
             parsed, base, Path(scratch), output=options.output, fresh=options.fresh, allow_code=options.allow_code

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from evalrun_api.base import KIND
 from evalrun_api.reading.documents import load_documents, load_value
 from evalrun_api.reading.parse import EvalRunFile, parse_documents
+from evalrun_api.reading.problems import InvalidInput, Problem
 from evalrun_runner.errors import InputError
+
+HUB_NAME = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+"""Name of a model on a hub, with its owner."""
 
 
 def read_file(file: str) -> bytes:
@@ -40,7 +46,54 @@ def parse(file: str, settings: Sequence[str]) -> EvalRunFile:
         if document.get("kind") == KIND:
             for setting in settings:
                 override(document, setting)
-    return parse_documents(documents, source)
+    try:
+        return parse_documents(documents, source)
+    except InvalidInput as error:
+        uris = [_model_uri(document) for document in documents if document.get("kind") == KIND]
+        problems = [_with_hint(problem, uris[0], base_of(file)) if uris else problem for problem in error.problems]
+        raise InvalidInput(error.source, problems) from error
+
+
+def base_of(file: str) -> Path:
+    """Return the folder that the paths in a file are relative to: its own, for stdin the working directory."""
+    return Path.cwd() if file == "-" else Path(file).resolve().parent
+
+
+def meant_model(uri: str, base: Path) -> str | None:
+    """Return the question for the address that was probably meant for a model, None where nobody knows.
+
+    Args:
+        uri: What stands in the file: a path, a hub's name, or a file:// without an absolute path.
+        base: Folder that a path is relative to.
+    """
+    scheme, separator, rest = uri.partition(":")
+    if not separator:
+        path = Path(uri).expanduser()
+        if not uri.startswith((".", "~", "/")) and not (base / path).exists():
+            return f"did you mean hf://{uri}?" if re.fullmatch(HUB_NAME, uri) else None
+    elif scheme == "file":
+        place = unquote(rest.lstrip("/"))
+        one_slash = rest.startswith("/") and not rest.startswith("//")
+        # file://home/me/m lacks a slash, file://m is meant to be relative.
+        if one_slash or (Path("/", place).exists() and not (base / place).exists()):
+            path = Path("/", place)
+        else:
+            path = Path(place).expanduser()
+    else:
+        return None
+    return f"did you mean {(base / path).resolve().as_uri()}?"
+
+
+def _model_uri(document: dict[str, Any]) -> object:
+    spec = document.get("spec")
+    model = spec.get("model") if isinstance(spec, dict) else None
+    return model.get("uri") if isinstance(model, dict) else None
+
+
+def _with_hint(problem: Problem, uri: object, base: Path) -> Problem:
+    if problem.path != "spec.model.uri" or not isinstance(uri, str) or not (meant := meant_model(uri, base)):
+        return problem
+    return Problem(problem.path, f"{problem.message}; hint: {meant}")
 
 
 def override(document: dict[str, Any], setting: str) -> None:

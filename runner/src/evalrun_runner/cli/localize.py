@@ -23,6 +23,7 @@ from evalrun_api import (
 )
 from evalrun_api.reading.parse import EvalRunFile, FileObject
 from evalrun_api.wire.resolve import Placement, resolve, resolve_storage
+from evalrun_runner.cli.files import meant_model
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger import layout
 from evalrun_runner.machine import has_gpu
@@ -36,7 +37,7 @@ class LocalResolver:
 
     file: EvalRunFile
     base: Path
-    """Folder that the paths of suites are relative to."""
+    """Folder of the file, which the paths in it are relative to."""
     scratch: Path
     """Folder for files made of ConfigMaps and Secrets; only this user may read it."""
     output: str | None = None
@@ -83,7 +84,23 @@ class LocalResolver:
             raise InputError(
                 f"{field}: {model.uri} is a volume of a cluster; here give a path: --set {field}=file:///path/of/the/model"
             )
+        if model.uri.startswith("file:///~"):
+            raise InputError(f"{field}: {model.uri} is no absolute path; hint: {meant_model(model.uri, self.base)}")
         return model.uri
+
+    def chat_template(self, model: ModelSpec, field: str) -> str | None:
+        """Return the name of one of the model's templates, or a file of this machine as file://."""
+        given = model.chat_template
+        if given is None or not model.has_template_file:
+            return given
+        given = unquote(given.removeprefix("file://")) if given.startswith("file://") else given
+        path = (self.base / Path(given).expanduser()).resolve()
+        if not path.is_file():
+            raise InputError(
+                f"{field}: there is no file {path}; expected the name of one of the model's chat templates, or a Jinja "
+                "file, relative to the EvalRun's file"
+            )
+        return path.as_uri()
 
     def suite_uri(self, source: SuiteSource, number: int, field: str) -> str:
         """Return the folder of a suite: one of this machine, or a ConfigMap of the file written as files."""
@@ -101,17 +118,17 @@ class LocalResolver:
                 f"{field}.runName: only a cluster knows runs by name; here give the run's output: "
                 f"--set {field}={{uri: FOLDER-OR-S3-URI}}"
             )
-        return absolute(run.uri)
+        return absolute(run.uri, self.base)
 
     def _results_uri(self, namespace: str, name: str) -> str:
         spec = self.file.evalrun.spec.output
-        uri = self.output or spec.uri
+        uri = absolute(self.output) if self.output else absolute(spec.uri, self.base)
         if self.output is None and uri.startswith("s3://"):
             # As in a cluster, where a bucket is shared; the address stands for the uid, so that a rerun resumes.
             uri = uri.rstrip("/")
             unique = hashlib.sha256(f"{uri}/{namespace}/{name}".encode()).hexdigest()[:8]
             uri = f"{uri}/{namespace}/{name}-{unique}/"
-        location = RunLocation(uri=absolute(uri), storage=resolve_storage(spec.storage, self, "spec.output.storage"))
+        location = RunLocation(uri=uri, storage=resolve_storage(spec.storage, self, "spec.output.storage"))
         return _unused(location).uri if self.fresh else location.uri
 
     def _written(self, objects: Mapping[str, FileObject], kind: str, name: str, field: str) -> Path:
@@ -132,8 +149,18 @@ class LocalResolver:
         return folder
 
 
-def absolute(uri: str) -> str:
-    """Return a folder as a file:// URI, and s3:// as it is. Raises ``InputError`` for what is neither."""
+def absolute(uri: str, base: Path | None = None) -> str:
+    """Return a folder as a file:// URI, and s3:// as it is.
+
+    Args:
+        uri: The folder, as a path or URI.
+        base: Folder that a path is relative to; None for the working directory.
+
+    Raises:
+        InputError: It is neither a folder nor on S3.
+    """
+    if base is not None and uri.strip() and "://" not in uri:
+        uri = str(base / Path(uri).expanduser())
     normal = StoreSpec(uri).uri
     if normal.startswith("s3://"):
         return normal

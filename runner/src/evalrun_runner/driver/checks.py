@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from evalrun_api import RunWarning
 from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.checks.turns import check_turns
+from evalrun_runner.benchmarks.checks.wishes import check_wishes
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.driver.preflight import Preflight
+from evalrun_runner.driver.wishes import check_settings_of_run
 
 
 def check_benchmarks(
@@ -25,4 +28,8 @@ def check_benchmarks(
     Raises:
         InputError: Something is wrong that would end items, scores or gates later.
     """
-    return ()
+    return (
+        *check_settings_of_run(setting.config),
+        *check_wishes(setting.config.spec.benchmarks, benchmarks),
+        *check_turns(benchmarks, chat),
+    )

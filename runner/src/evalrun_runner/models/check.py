@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,40 +16,89 @@ _LENGTH = struct.Struct("<Q")
 _MAX_HEADER = 100_000_000
 """Maximum size of a header in bytes, the limit of the safetensors library itself."""
 _LFS_POINTER = b"version https://git-lfs"
+NO_TEXT = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+"""Endings of transformers' architectures that label text and write none."""
+_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d+)-of-(?P<total>\d+)(?P<ending>\.safetensors)")
+MAX_SHARDS = 10_000
+"""Number of shards up to which a name such as ``model-00001-of-00003.safetensors`` is taken at its word."""
 _AGAIN = "Copy or download it again."
 
 
 def check_settings(directory: Path) -> None:
-    """Check that the configurations of model and tokenizer are readable.
+    """Check that the configurations of model and tokenizer are readable, and that the model can write text.
 
     A configuration may refer to the model's own code (``auto_map``), as many models do that vLLM supports natively.
     That code is never downloaded or run (``trust_remote_code`` is false); vLLM refuses a model that depends on it.
 
     Raises:
-        InputError: A file is damaged.
+        InputError: A file is damaged, or the model is not a language model.
     """
-    for name in (CONFIG, "tokenizer_config.json"):
-        path = directory / name
-        if path.exists():
-            _json_object(path)
+    if (directory / "tokenizer_config.json").exists():
+        _json_object(directory / "tokenizer_config.json")
+    if not (directory / CONFIG).exists():
+        return
+    architectures = _json_object(directory / CONFIG).get("architectures")
+    if isinstance(architectures, list) and architectures and all(_is_head(name) for name in architectures):
+        raise InputError(
+            f"{directory / CONFIG}: its architecture is {', '.join(map(str, architectures))[:200]}, which writes no "
+            "text; expected a language model, such as one ending in ForCausalLM."
+        )
+
+
+def adapter_error(where: str, config: bytes | None) -> InputError:
+    """Return the error for an adapter where a model was expected.
+
+    Args:
+        where: The location, for messages.
+        config: Content of its adapter_config.json, None if it could not be read.
+    """
+    try:
+        settings = json.loads(config or b"{}")
+        base, kind = str(settings["base_model_name_or_path"]), str(settings.get("peft_type") or "LORA")
+    except (ValueError, KeyError, TypeError):
+        base, kind = "not named in it", "LORA"
+    name = "a LoRA adapter" if kind.upper() == "LORA" else f"an adapter of the kind {kind[:40]} (PEFT)"
+    return InputError(
+        f"{where}: this is {name} (base: {base[:200]}), not a whole model: expected all weights as safetensors. Merge "
+        "it into its base (peft: AutoPeftModelForCausalLM.from_pretrained(adapter).merge_and_unload()."
+        "save_pretrained(merged), and save the tokenizer there too), and give the merged folder."
+    )
+
+
+def _is_head(architecture: object) -> bool:
+    return str(architecture).endswith(NO_TEXT)
 
 
 def check_shards(directory: Path, names: Iterable[str], where: str) -> None:
-    """Check that ``names`` includes every shard that the index in ``directory`` lists.
+    """Check that ``names`` includes every shard: of the index in ``directory``, or without one as the names count them.
 
     Raises:
         InputError: Shards are missing; the message names them.
     """
-    index = directory / WEIGHTS_INDEX
-    if not index.exists():
-        return
-    missing = sorted(_shards(index) - set(names))
+    index, present = directory / WEIGHTS_INDEX, set(names)
+    if index.exists():
+        source, missing = f"{WEIGHTS_INDEX} names", sorted(_shards(index) - present)
+    else:
+        source, missing = "by the numbers in their names there are also", sorted(_counted(present) - present)
     if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > len(missing[:3]) else ""
         raise InputError(
-            f"{where} is incomplete: {WEIGHTS_INDEX} names {', '.join(missing[:3])}"
-            f"{f' and {len(missing) - 3} more' if len(missing) > len(missing[:3]) else ''}, which "
+            f"{where} is incomplete: {source} {', '.join(missing[:3])}{more}, which "
             f"{'is' if len(missing) == 1 else 'are'} not there. Copy or download the model again."
         )
+
+
+def _counted(names: Iterable[str]) -> set[str]:
+    """Return the names of all shards of which one is there: each tells its number and how many there are."""
+    expected: set[str] = set()
+    for name in names:
+        if (shard := _SHARD.fullmatch(name)) and 0 < (total := int(shard["total"])) <= MAX_SHARDS:
+            digits = len(shard["number"])
+            expected.update(
+                f"{shard['stem']}-{number:0{digits}}-of-{shard['total']}{shard['ending']}"
+                for number in range(1, total + 1)
+            )
+    return expected
 
 
 def check_weights(directory: Path, names: Iterable[str], where: str) -> None:

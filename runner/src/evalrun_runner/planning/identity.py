@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +20,7 @@ from evalrun_api.wire.outputs import (
     PlanSizing,
     format_version_of,
 )
+from evalrun_runner.benchmarks.suites.used_files import digest_used_files
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.formats import check_readable, check_resumable
@@ -29,23 +30,31 @@ from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.store.base import ObjectStore
 
 
-def identity_of(config: RunConfig, model: ModelSource | None, suites: Mapping[str, Path]) -> PlanIdentity:
+def identity_of(
+    config: RunConfig, model: ModelSource | None, suites: Mapping[str, Path], chat_template: str | None = None
+) -> PlanIdentity:
     """Collect everything that answers depend on: not the number of replicas, nor output, gates and policy.
 
     Args:
         config: The run's input.
         model: Pinned by its digest, or else by a commit or a listing; None for the mock engine.
-        suites: Folders of the user's own suites, by benchmark: their content counts, not their place.
+        suites: Folders of the user's own suites, by benchmark: the content of the files that it uses counts, not the
+            place of the folder.
+        chat_template: Text of the chat template that the spec names, None if it names none.
     """
     spec = config.spec
     benchmarks = []
     for benchmark in spec.benchmarks:
         entry = benchmark.to_dict()
         if benchmark.resolved_name in suites:
-            entry["source"] = {"sha256": folder_digest(suites[benchmark.resolved_name])}
+            entry["source"] = {"files": digest_used_files(suites[benchmark.resolved_name], benchmark.task)}
         benchmarks.append(entry)
+    planned = _model(config.model.name, model)
+    if chat_template is not None:
+        sha256 = hashlib.sha256(chat_template.encode()).hexdigest()
+        planned = planned.model_copy(update={"chat_template": sha256})
     return PlanIdentity(
-        model=_model(config.model.name, model),
+        model=planned,
         engine=spec.engine.to_dict(),
         benchmarks=benchmarks,
         seed=spec.seed,
@@ -84,13 +93,18 @@ class Plan:
     identity: PlanIdentity
     sizing: ChunkSizing
     """A driver on another machine must cut the same."""
+    created: str | None = None
+    """Moment of the claim, UTC, ISO 8601; None in plans of an EvalRun before this field."""
+    clock: str | None = None
+    """Moment that chat templates take for now, UTC, ISO 8601; None like ``created``: the present moment."""
     format_version: int = FORMAT_VERSION
     """Version of the ledger's format."""
 
     def to_json(self) -> bytes:
         """Encode the plan as ``plan.json``."""
+        times = {name: value for name in ("created", "clock") if (value := getattr(self, name)) is not None}
         sizing = PlanSizing(**asdict(self.sizing))
-        return PlanRecord(format_version=self.format_version, identity=self.identity, sizing=sizing).write()
+        return PlanRecord(format_version=self.format_version, identity=self.identity, sizing=sizing, **times).write()
 
 
 def read_plan(store: ObjectStore) -> Plan | None:
@@ -111,7 +125,7 @@ def read_plan(store: ObjectStore) -> Plan | None:
     identity = found.identity
     if (digest := Ledger(store).claimed_model()) is not None:
         identity = identity.model_copy(update={"model": identity.model.model_copy(update={"digest": digest})})
-    return Plan(identity, sizing, found.format_version)
+    return Plan(identity, sizing, found.created, found.clock, found.format_version)
 
 
 def check_format(store: ObjectStore) -> None:
@@ -158,21 +172,10 @@ def claim_plan(store: ObjectStore, plan: Plan) -> Plan:
     return there
 
 
-def folder_digest(folder: Path) -> str:
-    """Compute the sha256 over the sorted lines ``<sha256>  <relative path>`` of all files in a folder."""
-    lines = []
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if not any(part.startswith((".", "__pycache__")) for part in file.relative_to(folder).parts):
-            try:
-                content = file.read_bytes()
-            except OSError as error:
-                raise InputError(f"the suite's file {file} cannot be read: {error.strerror}") from error
-            lines.append(f"{hashlib.sha256(content).hexdigest()}  {file.relative_to(folder)}\n")
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 _ORIGIN = {"revision", "listing"}
 """Fields of a plan's model that its origin names a version by."""
+MOST_FILES = 6
+"""Files of suites that a message names."""
 OTHER_OUTPUT = "Give another output, or --fresh to write to a new folder beside it"
 
 
@@ -198,9 +201,28 @@ def check_same_plan(earlier: PlanIdentity, now: PlanIdentity, where: str, advice
     Raises:
         InputError: It names the fields in which the plans differ, and gives the advice.
     """
-    differing = sorted(_differences(_compared(earlier, now), _compared(now, earlier), ""))
+    there, here = _compared(earlier, now), _compared(now, earlier)
+    differing = [*_changed_files(there, here), *sorted(_differences(there, here, ""))]
     if differing:
         raise InputError(f"{where} holds another plan; these differ: {'; '.join(differing[:6])}. {advice}")
+
+
+def _changed_files(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Name the files of suites that differ, and take the files out of both, where both name them."""
+    changes: dict[str, set[str]] = {"changed": set(), "added": set(), "removed": set()}
+    for before, after in zip(earlier["benchmarks"], now["benchmarks"], strict=False):
+        if not all(isinstance(each.get("source"), dict) and "files" in each["source"] for each in (before, after)):
+            continue
+        old, new = before["source"].pop("files"), after["source"].pop("files")
+        changes["changed"].update(name for name in old.keys() & new.keys() if old[name] != new[name])
+        changes["added"].update(new.keys() - old.keys())
+        changes["removed"].update(old.keys() - new.keys())
+    return [f"suite files {kind}: {_listed(names)}" for kind, names in changes.items() if names]
+
+
+def _listed(names: Iterable[str]) -> str:
+    first, more = sorted(names)[:MOST_FILES], len(set(names)) - MOST_FILES
+    return ", ".join(name[:100] for name in first) + (f" and {more} more" if more > 0 else "")
 
 
 def _compared(identity: PlanIdentity, other: PlanIdentity) -> Any:
@@ -228,5 +250,7 @@ def _differences(earlier: Any, now: Any, path: str) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    if isinstance(value, str) and len(value) > 60:
+        return json.dumps(f"{value[:56]}…", ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -64,6 +64,8 @@ class EarlierRun:
         check_may_resume(replace(plan, identity=_comparable(plan.identity)), _comparable(identity), there, advice)
         self._ledger = Ledger(PatientStore(store, patience))
         self.sizing = plan.sizing
+        self.clock = plan.clock
+        """Moment that its chat templates took for now: its prompts, and so its items, depend on it."""
         self._model = Ledger(store).claimed_model()
         self._lock = threading.Lock()
         self.carried = 0

@@ -152,6 +152,7 @@ MESSAGES = [{"role": "system", "content": "be brief"}, {"role": "user", "content
 def test_a_chat_template_continues_the_last_message_or_opens_a_new_one() -> None:
     tokenizer = Tokenizer()
     template = chat_template_of(tokenizer, enable_thinking=False)
+    tokenizer.calls.clear()
 
     assert template(MESSAGES) == "be brief|hello"
     template(MESSAGES, add_generation_prompt=False)

@@ -117,3 +117,36 @@ def test_a_file_that_is_not_there_or_a_folder_says_so(tmp_path: Path) -> None:
 def test_a_dash_reads_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(yaml.safe_dump(RUN).encode())))
     assert parse("-", []).evalrun.metadata.name == "r"
+
+
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [
+        ("../m", "file://{here}/m"),
+        ("./m", "file://{here}/files/m"),
+        ("~/m", "file://{here}/home/m"),
+        ("/abs/m", "file:///abs/m"),
+        ("there", "file://{here}/files/there"),
+        ("file://~/m", "file://{here}/home/m"),
+        ("file://m", "file://{here}/files/m"),
+        ("file:/abs/m", "file:///abs/m"),
+        ("file://usr/bin", "file:///usr/bin"),
+        ("org/name-1.5B", "hf://org/name-1.5B"),
+    ],
+)
+def test_the_address_that_was_meant_for_a_model_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, meant: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "files" / "there").mkdir(parents=True)
+    file = tmp_path / "files" / "run.yaml"
+    run = deepcopy(RUN)
+    run["spec"]["model"]["uri"] = uri
+    run["spec"]["seed"] = -1
+    file.write_text(yaml.safe_dump(run))
+    with pytest.raises(InvalidInput) as refused:
+        parse(str(file), [])
+    model, seed = sorted(str(problem) for problem in refused.value.problems)
+    assert model.startswith("spec.model.uri: must look like")
+    assert model.endswith(f"hint: did you mean {meant.format(here=tmp_path)}?")
+    assert seed.startswith("spec.seed: ")

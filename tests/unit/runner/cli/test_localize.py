@@ -138,7 +138,7 @@ def test_what_only_a_cluster_has_is_named_with_what_to_do(here: Path, spec: dict
     assert str(refused.value).startswith(message)
 
 
-def test_paths_of_suites_are_relative_to_the_file_and_outputs_to_the_working_directory(here: Path) -> None:
+def test_paths_in_the_file_are_relative_to_it_and_those_of_the_command_to_the_working_directory(here: Path) -> None:
     spec: dict[str, Any] = {
         "benchmarks": [{"task": "a", "source": {"path": "../suites/mine"}}],
         "gates": [
@@ -149,10 +149,11 @@ def test_paths_of_suites_are_relative_to_the_file_and_outputs_to_the_working_dir
     }
     config = localized(here, file_of(**spec))
     assert path_of(config.suites["a"].uri) == here / "suites" / "mine"
-    assert path_of(config.results.uri) == here / "out"
-    assert [location and path_of(location.uri) for location in config.baselines] == [None, here / "runs" / "old"]
+    files = here / "files"
+    assert path_of(config.results.uri) == files / "out"
+    assert [location and path_of(location.uri) for location in config.baselines] == [None, files / "runs" / "old"]
     assert config.resume_from is not None
-    assert path_of(config.resume_from.uri) == here / "runs" / "older"
+    assert path_of(config.resume_from.uri) == files / "runs" / "older"
     assert path_of(localized(here, file_of(), "else where").results.uri.replace("%20", " ")) == here / "else where"
 
 
@@ -178,12 +179,12 @@ def test_a_shared_bucket_gets_a_folder_of_its_own_that_stays_the_same(here: Path
 
 
 def test_fresh_is_the_first_sibling_without_a_run(here: Path) -> None:
-    assert path_of(localized(here, file_of(), fresh=True).results.uri) == here / "out"
+    assert path_of(localized(here, file_of(), fresh=True).results.uri) == here / "files" / "out"
     for name, expected in (("out", "out-2"), ("out-2", "out-3")):
-        (here / name).mkdir()
-        (here / name / "run.json").write_text("{}")
-        assert path_of(localized(here, file_of(), fresh=True).results.uri.rstrip("/")) == here / expected
-    assert path_of(localized(here, file_of()).results.uri) == here / "out"
+        (here / "files" / name).mkdir(parents=True)
+        (here / "files" / name / "run.json").write_text("{}")
+        assert path_of(localized(here, file_of(), fresh=True).results.uri.rstrip("/")) == here / "files" / expected
+    assert path_of(localized(here, file_of()).results.uri) == here / "files" / "out"
 
 
 @pytest.mark.parametrize("gpu", [True, False])
@@ -211,3 +212,26 @@ def test_addresses_are_absolute(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert absolute("file:///a%20b") == "file:///a%20b"
     (here / "link").symlink_to(here / "real")
     assert path_of(absolute("link/x")) == here / "real" / "x"
+    assert path_of(absolute("x", here / "base")) == here / "base" / "x"
+    assert path_of(absolute("~/runs", here / "base")) == here / "home" / "runs"
+
+
+def test_a_chat_template_is_a_name_or_a_file_relative_to_the_evalruns_file(here: Path) -> None:
+    def chosen(given: str) -> str | None:
+        return localized(here, file_of(model={"uri": "hf://org/m", "chatTemplate": given})).model.chat_template
+
+    (here / "files").mkdir()
+    (here / "files" / "50%.jinja").write_text("x")
+    assert chosen("tool_use") == "tool_use"
+    for given in ("50%.jinja", "./50%.jinja", (here / "files" / "50%.jinja").as_uri()):
+        assert chosen(given) == (here / "files" / "50%.jinja").as_uri()
+    with pytest.raises(
+        InputError, match=r"spec\.model\.chatTemplate: there is no file .*/files/other\.jinja; expected the"
+    ):
+        chosen("other.jinja")
+
+
+def test_the_address_of_a_model_in_the_home_is_offered_whole(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here / "home"))
+    with pytest.raises(InputError, match=rf"did you mean {(here / 'home' / 'm').as_uri()}\?"):
+        localized(here, file_of(model={"uri": "file:///~/m"}))

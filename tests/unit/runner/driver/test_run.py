@@ -49,6 +49,8 @@ def test_a_run_ends_with_its_results_and_the_next_driver_finds_it_complete(suite
     assert (result.phase, result.counts.ok, result.work.kept) == (Phase.SUCCEEDED, ITEMS, 0)
     assert (tmp_path / "output" / layout.COMPLETE).exists()
     assert watching.lines == ["starting 1 mock replicas on CPU"]
+    plan, record = (json.loads((tmp_path / "output" / name).read_text()) for name in (layout.PLAN, layout.RUN))
+    assert plan["created"] == plan["clock"] == record["created"] == record["clock"]
     assert [view.phase for view in watching.views][-1] is Phase.FINISHING
 
     def no_fleet(count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> Fleet:

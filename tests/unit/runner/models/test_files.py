@@ -68,7 +68,7 @@ def test_each_kind_of_tokenizer_is_accepted(tokenizer: tuple[str, ...]) -> None:
         (("config.json", "tokenizer.json"), r"here has no \*\.safetensors\. Check the address"),
         (("config.json", "final/", "step-9/x.safetensors"), r"name that: final, step-9"),
         (("config.json", "a.bin", "b.bin", "c.bin", "d.bin"), r"only as a\.bin, b\.bin, c\.bin, …"),
-        (("model.gguf",), r"only as model\.gguf: .* Convert the model"),
+        (("model.gguf",), r"only as model\.gguf: .* Name the model that it was made from"),
         (("consolidated.00.pth",), r"only as consolidated\.00\.pth"),
     ],
 )

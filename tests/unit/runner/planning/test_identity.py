@@ -20,7 +20,6 @@ from evalrun_runner.planning.identity import (
     check_may_resume,
     check_same_plan,
     claim_plan,
-    folder_digest,
     identity_of,
     read_plan,
 )
@@ -115,22 +114,46 @@ def test_the_digest_found_by_replicas_counts_if_the_next_driver_knows_one_too() 
         claim_plan(store, Plan(listed("two"), ChunkSizing()))
 
 
+def suite(folder: Path, task: str = "a", rows: str = "{}") -> Path:
+    (folder / "data").mkdir(parents=True)
+    (folder / f"{task}.yaml").write_text(
+        f"task: {task}\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: data/rows.jsonl}}}}"
+    )
+    (folder / "data" / "rows.jsonl").write_text(rows)
+    return folder
+
+
+WITH_SUITE = [{"task": "a", "source": {"path": "x"}}]
+
+
 def test_a_suites_content_counts_but_not_its_location(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two" / "deep"
-    for folder in (one, two):
-        (folder / "data").mkdir(parents=True)
-        (folder / "a.yaml").write_text("task: a")
-        (folder / "data" / "rows.jsonl").write_text("{}")
-    assert folder_digest(one) == folder_digest(two)
-    for noise in (".git/HEAD", "__pycache__/own.pyc", ".hidden"):
-        (two / noise).parent.mkdir(exist_ok=True)
-        (two / noise).write_text("noise")
-    assert folder_digest(one) == folder_digest(two)
-    with_path = [{"task": "a", "source": {"path": "x"}}]
-    check_same_plan(identity({"a": one}, benchmarks=with_path), identity({"a": two}, benchmarks=with_path), "here")
-    (two / "data" / "rows.jsonl").write_text("{ }")
-    with pytest.raises(InputError, match=r"benchmarks\[0\]\.source\.sha256: "):
-        check_same_plan(identity({"a": one}, benchmarks=with_path), identity({"a": two}, benchmarks=with_path), "here")
+    one, two = suite(tmp_path / "one"), suite(tmp_path / "two" / "deep")
+    (two / "README.md").write_text("notes")
+    check_same_plan(identity({"a": one}, benchmarks=WITH_SUITE), identity({"a": two}, benchmarks=WITH_SUITE), "here")
+
+
+def test_the_files_of_a_suite_that_differ_are_named(tmp_path: Path) -> None:
+    one, two = suite(tmp_path / "one"), suite(tmp_path / "two", rows="{ }")
+    text = (two / "a.yaml").read_text()
+    (two / "a.yaml").write_text(f"{text}\ninclude: more.yaml\n")
+    (two / "more.yaml").write_text("num_fewshot: 1")
+    with pytest.raises(InputError) as refused:
+        check_same_plan(
+            identity({"a": one}, benchmarks=WITH_SUITE), identity({"a": two}, benchmarks=WITH_SUITE), "here"
+        )
+    assert str(refused.value).startswith(
+        "here holds another plan; these differ: suite files changed: a.yaml, data/rows.jsonl; suite files added: "
+        "more.yaml. Give another output"
+    )
+
+
+def test_a_long_value_is_cut_within_its_quotes() -> None:
+    with pytest.raises(InputError, match=r'systemInstruction: "x{56}…" there, "short" now'):
+        check_same_plan(
+            identity(benchmarks=[{"task": "a", "systemInstruction": "x" * 90}]),
+            identity(benchmarks=[{"task": "a", "systemInstruction": "short"}]),
+            "here",
+        )
 
 
 # Formats ----------------------------------------------------------------------------------------------------------
@@ -156,6 +179,18 @@ def test_a_new_plan_says_its_format_version() -> None:
     store = MemoryStore()
     claim_plan(store, Plan(identity(), ChunkSizing()))
     assert json.loads(store.get("plan.json"))["formatVersion"] == 1
+
+
+def test_a_plan_keeps_the_moment_of_its_claim_for_every_later_driver() -> None:
+    store = MemoryStore()
+    claimed = claim_plan(
+        store, Plan(identity(), ChunkSizing(), created="2024-07-26T10:00:00+00:00", clock="2024-07-01")
+    )
+    late = claim_plan(store, Plan(identity(), ChunkSizing(), created="2031-01-01T00:00:00+00:00", clock="2031-01-01"))
+    assert late == claimed == read_plan(store)
+    assert {"created": late.created, "clock": late.clock} == {
+        name: json.loads(store.get("plan.json"))[name] for name in ("created", "clock")
+    }
 
 
 def test_a_plan_of_a_newer_format_is_refused_by_name_whatever_else_it_holds() -> None:

@@ -33,7 +33,7 @@ def identity(**model: str | None) -> PlanIdentity:
 def earlier(folder: Path, found: str | None, *, failed: int = 0, **model: str | None) -> RunLocation:
     """A run that has committed one part, with ``failed`` of its items."""
     store = DirectoryStore(folder)
-    claim_plan(store, Plan(identity(**model), ChunkSizing(target_cost=7.0)))
+    claim_plan(store, Plan(identity(**model), ChunkSizing(target_cost=7.0), "2024-07-26T10:00:00+00:00", "2024-07-01"))
     ledger = Ledger(store)
     if found is not None:
         ledger.claim_model(found)
@@ -51,7 +51,7 @@ def test_reused_parts_bind_the_run_to_the_model_that_made_them(tmp_path: Path, f
     ours = Ledger(MemoryStore())
     location = earlier(tmp_path, ONE, failed=failed, digest=None, listing="a")
     run = EarlierRun(location, identity(digest=None, listing="a"), ours, 1.0)
-    assert run.sizing == ChunkSizing(target_cost=7.0)
+    assert (run.sizing, run.clock) == (ChunkSizing(target_cost=7.0), "2024-07-01")
     assert ours.claimed_model() is None, "nothing was taken over yet"
     taken = run.take_over(CHUNK)
     assert (None if taken is None else taken.counts.ok, run.carried) == ((2, 0) if not failed else (None, 1))
