@@ -90,6 +90,7 @@ def test_replicas_join_and_leave_and_the_driver_is_replaced(tmp_path: Path) -> N
         assert first.ended(20) == 0, first.log
         result = driver.result
         assert (result.phase, result.counts.ok) == (Phase.SUCCEEDED, SUMS)
+        assert result.work is not None
         assert result.work.kept == kept
 
         # A driver of a completed run writes its result again, and is never ready.

@@ -16,7 +16,7 @@ from evalrun_runner.models.s3 import S3Origin
 from evalrun_runner.store.credentials import ACCESS_KEY, SECRET_KEY
 from evalrun_runner.store.s3 import S3Settings, S3Store, make_client
 from support.model_files import model_content, write_files
-from support.runs import Ground, Run, make_ground, write_run
+from support.runs import Ground, Run, make_ground, results_in, write_run
 from support.seaweed import Seaweed, write_credentials
 
 BUCKET = "evals"
@@ -85,7 +85,7 @@ def test_a_run_continues_when_its_keys_are_renewed(
         assert run.ended() == 0, run.stderr
     write_credentials(tmp_path / "secret", NEW)
     store = S3Store(BUCKET, "rotated", settings)
-    assert store.get("results.json") == ground.results
+    assert results_in(store.get("results.json")) == ground.results
     said = run.stderr + run.stdout + store.get("run.json").decode()
     assert not [value for value in (OLD[1], NEW[1]) if value in said]
     assert f"{ground.planned} ok + 0 failed + 0 quarantined; 0 kept from before, 0 redone" in run.stdout

@@ -279,7 +279,7 @@ def ask_evalrun(case: Case, suite: Path, llm_engine: Any, model: Path, *, fast: 
         loaded,
         lambda task: (row for chunk in chunks[task] for row in ledger.read_part(chunk).rows),
         bootstrap_iters=case.bootstrap_iters,
-    )
+    ).results
     answers: dict[Key, Answer] = {}
     failed = {}
     for task, own in chunks.items():

@@ -158,7 +158,7 @@ def evalrun_results(case: Case, suite: Path, elsewhere: Executor) -> dict[str, A
         for chunk in by_task[task]:
             yield from ledger.read_part(chunk).rows
 
-    return aggregate(loaded, parts, bootstrap_iters=case.bootstrap_iters)
+    return aggregate(loaded, parts, bootstrap_iters=case.bootstrap_iters).results
 
 
 def _commit_in_random_order(

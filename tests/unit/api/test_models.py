@@ -161,7 +161,8 @@ def verdict(number: int, outcome: Verdict = Verdict.PASSED, message: str = "") -
     """Build the result of a gate on a task of this number."""
     gate = Gate(task=f"task_{number}", metric="acc", min=0.5)
     reason = {Verdict.PASSED: Reason.GATES_PASSED, Verdict.FAILED: Reason.GATE_FAILED}.get(outcome, Reason.INCONCLUSIVE)
-    return GateResult.of(gate, outcome, reason, message=message, value=0.625, interval=(0.5, 0.75))
+    made = GateResult.of(gate, outcome, reason, message=message, value=0.625)
+    return made.model_copy(update={"interval": (0.5, 0.75)})
 
 
 def result(gates: tuple[GateResult, ...] = (), scores: int = 0, failure: Failure | None = None) -> RunResult:

@@ -18,21 +18,22 @@ from evalrun_api.wire.outputs import (
 
 GOLDEN = Path(__file__).parents[1] / "runner" / "ledger" / "golden" / "format-1"
 """The output of a run of the mock engine, made by EvalRun before these documents had models."""
+EARLIER = {name: kind for name, kind in DOCUMENTS.items() if (GOLDEN / name).exists()}
 
 
-@pytest.mark.parametrize(("name", "kind"), DOCUMENTS.items())
+@pytest.mark.parametrize(("name", "kind"), EARLIER.items())
 def test_earlier_version_document_round_trips_byte_for_byte(name: str, kind: type[Document]) -> None:
     data = (GOLDEN / name).read_bytes()
     assert kind.read(data).write() == data
 
 
-@pytest.mark.parametrize(("name", "kind"), DOCUMENTS.items())
+@pytest.mark.parametrize(("name", "kind"), EARLIER.items())
 def test_fields_of_a_later_version_are_kept(name: str, kind: type[Document]) -> None:
     document = {**json.loads((GOLDEN / name).read_bytes()), "later": {"a_b": [1, None]}}
     assert json.loads(kind.read(json.dumps(document).encode()).write()) == document
 
 
-@pytest.mark.parametrize(("name", "kind"), DOCUMENTS.items())
+@pytest.mark.parametrize(("name", "kind"), EARLIER.items())
 def test_every_field_of_an_earlier_version_has_a_place_in_the_model(name: str, kind: type[Document]) -> None:
     def extras(document: Document) -> dict[str, object]:
         own = dict(document.model_extra or {})

@@ -58,17 +58,14 @@ class Gate(Model):
     metric: Annotated[str, Field(min_length=1, max_length=128)]
     """Metric by lm-eval's name, ``exact_match`` or ``acc``."""
     filter: Annotated[str | None, Field(min_length=1, max_length=128)] = None
-    """Filter by lm-eval's name, ``strict-match``; default: ``none``, the unfiltered answers."""
+    """Filter by lm-eval's name, ``strict-match``; default: ``none`` (the unfiltered answers) if there is one, else the
+    only filter that the metric has.
+    """
     min: float | None = None
-    """Minimum of the score."""
+    """Minimum of the score, inclusive; scores closer to it than one part in 10^9 count as equal."""
     max: float | None = None
-    """Maximum of the score."""
+    """Maximum of the score, inclusive; scores closer to it than one part in 10^9 count as equal."""
     baseline: RunReference | None = None
-    """An earlier run to compare with, item by item."""
+    """An earlier run, whose score is compared with this run's."""
     max_regression: Annotated[float | None, Field(ge=0)] = None
-    """Maximum loss against the baseline, in the metric's own unit."""
-
-    @property
-    def resolved_filter(self) -> str:
-        """The value of ``filter``, or lm-eval's name for no filter."""
-        return self.filter or "none"
+    """Maximum loss against the baseline, in the metric's own unit, inclusive like ``min``."""

@@ -121,12 +121,11 @@ class Reason(StrEnum):
     GATE_FAILED = "GateFailed"
     """A score missed its bound."""
     INCONCLUSIVE = "Inconclusive"
-    """The evidence is insufficient: items are missing or failed, or the bound lies within the score's uncertainty.
-    """
+    """The evidence is insufficient: items have failed or were quarantined, here or in the baseline."""
     BASELINE_MISSING = "BaselineMissing"
     """The run to compare with has no results, or none for this score."""
     SCORE_MISSING = "ScoreMissing"
-    """The run has no score of this task, metric and filter."""
+    """The run has no score of this task, metric and filter, or it could not be computed."""
 
     # the user's input
     INVALID_SPEC = "InvalidSpec"

@@ -99,7 +99,9 @@ class GateResult(Reported):
     metric: Annotated[str, Field(max_length=128)]
     """The gate's metric."""
     filter: Annotated[str, Field(max_length=128)] = "none"
-    """The gate's filter."""
+    """Filter of the score: the gate's, or where it names none the only one that there is."""
+    stands_for: Annotated[str | None, Field(max_length=256)] = None
+    """Task or group whose score is judged, where ``task`` is the name of a benchmark; absent: ``task`` itself."""
     min: float | None = None
     """The gate's minimum."""
     max: float | None = None
@@ -114,10 +116,19 @@ class GateResult(Reported):
     """Why, as one word."""
     message: Annotated[str, Field(max_length=1024)] = ""
     """Why, as a sentence for people."""
+    score: float | None = None
+    """The score; absent where there is none."""
+    n: Number | None = None
+    """Number of items in the score; absent where there is none."""
     value: float | None = None
-    """The score, or with a baseline the difference to it."""
+    """What is judged: the score, or with a baseline the score minus the baseline's."""
     interval: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
-    """95% confidence interval of value: lower and upper end."""
+    """95% confidence interval of value, lower and upper end; not computed by this version."""
+
+    @property
+    def difference(self) -> float | None:
+        """The score minus the baseline's; None without a baseline."""
+        return None if self.baseline is None else self.value
 
     @classmethod
     def of(
@@ -127,14 +138,25 @@ class GateResult(Reported):
         reason: Reason,
         *,
         message: str = "",
+        judged: Score | None = None,
         value: float | None = None,
-        interval: tuple[float, float] | None = None,
     ) -> Self:
-        """Build the result of a gate."""
+        """Build the result of a gate.
+
+        Args:
+            gate: The gate as it was asked.
+            verdict: Its verdict.
+            reason: Why, for programs.
+            message: Why, for people.
+            judged: The score that the gate is about, if there is one.
+            value: What is judged of it; None: the score itself where the gate has no baseline.
+        """
+        score = None if judged is None else judged.value
         return cls(
             task=gate.task,
             metric=gate.metric,
-            filter=gate.resolved_filter,
+            filter=(gate.filter or "none") if judged is None else judged.filter,
+            stands_for=None if judged is None or judged.task == gate.task else judged.task,
             min=gate.min,
             max=gate.max,
             baseline=gate.baseline,
@@ -142,8 +164,9 @@ class GateResult(Reported):
             verdict=verdict,
             reason=reason,
             message=message,
-            value=value,
-            interval=interval,
+            score=score,
+            n=None if judged is None else judged.n,
+            value=score if value is None and gate.baseline is None else value,
         )
 
 

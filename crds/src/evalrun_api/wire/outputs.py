@@ -1,4 +1,4 @@
-"""What a run leaves in its output folder, as documents: ``run.json``, ``results.json``, ``plan.json``, ``COMPLETE``.
+"""What a run leaves in its output folder, as documents: ``run.json``, ``results.json``, ``gates.json`` and others.
 
 Every document is written by one version of EvalRun and may be read by another: unknown fields are kept, and a field
 that was not given is not written. Keys of lm-eval's own are passed on as lm-eval wrote them.
@@ -7,6 +7,7 @@ that was not given is not written. Keys of lm-eval's own are passed on as lm-eva
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -15,7 +16,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSc
 from evalrun_api.base import API_VERSION, Model
 from evalrun_api.spec.engine import Numerics
 from evalrun_api.spec.spec import EvalRunSpec
-from evalrun_api.status.outcomes import RunWarning
+from evalrun_api.status.outcomes import RunWarning, Verdict
 
 FORMAT_VERSION = 1
 """Version of the ledger's format (plan, manifest, parts) that this version of EvalRun writes.
@@ -50,8 +51,25 @@ class Document(Model):
         return self.model_dump(by_alias=True, exclude_unset=True)
 
     def write(self) -> bytes:
-        """Encode the document for people to read: indented, UTF-8. Values that JSON does not know become text."""
-        return json.dumps(self.as_written(), indent=2, ensure_ascii=False, default=str).encode()
+        """Encode the document for people to read: indented, UTF-8.
+
+        Values that JSON does not know become text; numbers that are not finite become null.
+        """
+        text = json.dumps(finite(self.as_written()), indent=2, ensure_ascii=False, default=str, allow_nan=False)
+        # Half of a surrogate pair is no text, but JSON can write it as an escape.
+        return text.encode(errors="backslashreplace")
+
+
+def finite(value: Any) -> Any:
+    """Replace each number that is not finite by null: JSON (RFC 8259) knows neither NaN nor infinity."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: finite(one) for key, one in value.items()}
+        case list() | tuple():
+            return [finite(one) for one in value]
+    return value
 
 
 def _in_words(error: ValidationError) -> str:
@@ -239,6 +257,19 @@ class RunAccount(Document):
     """Items that killed the engine twice."""
 
 
+class UnscoredMetric(Document):
+    """A metric without a value: it could not be computed, or its value is no finite number."""
+
+    task: str
+    """Task or group."""
+    metric: str
+    """Metric."""
+    filter: str
+    """Filter."""
+    reason: str
+    """Why, for people."""
+
+
 class ScoredBy(Document):
     """What made the scores, and of which items."""
 
@@ -250,16 +281,45 @@ class ScoredBy(Document):
     """Items of the whole run."""
     tasks: dict[str, ItemAccount]
     """Items of each leaf task, by name."""
+    unscored: list[UnscoredMetric] | None = None
+    """Metrics without a value, which are null in ``results``; absent where every metric has one."""
+    counted: dict[str, dict[str, int]] | None = None
+    """Number of documents of each score that is made of fewer than ``sample_len``, by task and ``<metric>,<filter>``;
+    absent where there is none.
+    """
     warnings: list[RunWarning] = Field(default_factory=list)
     """What the reader of the scores should know."""
 
 
 class ResultsConfig(Document):
-    """The part of lm-eval's ``config`` that does not depend on where and when a run was made."""
+    """lm-eval's ``config``, without what depends on the machine that ends a run.
+
+    A value that differs between the run's benchmarks is an object by the benchmark's name.
+    """
+
+    model_config = ConfigDict(alias_generator=None)
 
     model: str
     """Name of the model."""
     seed: int
+    """spec.seed."""
+    model_args: dict[str, object] | None = None
+    """Where the model came from (``pretrained``, ``revision``), and vLLM's engine arguments."""
+    batch_size: str | None = None
+    """``auto``: the engine batches by itself."""
+    limit: object = None
+    """Number of documents of each task, from the first one; null: all."""
+    gen_kwargs: object = None
+    """Overrides of the tasks' generation kwargs; null: none."""
+    bootstrap_iters: int | None = None
+    """Resamples of bootstrapped standard errors."""
+    random_seed: int | None = None
+    """spec.seed."""
+    numpy_seed: int | None = None
+    """spec.seed."""
+    torch_seed: int | None = None
+    """spec.seed."""
+    fewshot_seed: int | None = None
     """spec.seed."""
 
 
@@ -286,9 +346,78 @@ class Results(Document):
     n_samples: Annotated[dict[str, object], Field(alias="n-samples")]
     """lm-eval's: number of documents of each leaf task, and how many of them are scored."""
     config: ResultsConfig
-    """Model and seed."""
+    """lm-eval's: model, limit, generation kwargs, seeds."""
+    date: float | None = None
+    """lm-eval's: when the run was begun, in seconds since 1970."""
+    lm_eval_version: Annotated[str | None, Field(alias="lm_eval_version")] = None
+    """lm-eval's: its version."""
+    transformers_version: Annotated[str | None, Field(alias="transformers_version")] = None
+    """lm-eval's: version of transformers; null where it is not installed."""
+    model_source: Annotated[str | None, Field(alias="model_source")] = None
+    """lm-eval's: ``vllm`` or ``mock``."""
+    model_name: Annotated[str | None, Field(alias="model_name")] = None
+    """lm-eval's: name of the model."""
+    model_name_sanitized: Annotated[str | None, Field(alias="model_name_sanitized")] = None
+    """lm-eval's: the same as the name of a file."""
+    system_instruction: Annotated[object, Field(alias="system_instruction")] = None
+    """lm-eval's: system message before every prompt; by benchmark where they differ."""
+    system_instruction_sha: Annotated[object, Field(alias="system_instruction_sha")] = None
+    """lm-eval's: sha256 of it."""
+    fewshot_as_multiturn: Annotated[object, Field(alias="fewshot_as_multiturn")] = None
+    """lm-eval's: whether examples are turns of a conversation; by benchmark where they differ."""
+    chat_template: Annotated[object, Field(alias="chat_template")] = None
+    """lm-eval's: chat template of the prompts; by benchmark where they differ."""
+    chat_template_sha: Annotated[object, Field(alias="chat_template_sha")] = None
+    """lm-eval's: sha256 of it."""
+    task_hashes: Annotated[dict[str, str] | None, Field(alias="task_hashes")] = None
+    """lm-eval's: hash of all samples of each task; empty without samples."""
     evalrun: ScoredBy
     """EvalRun's own: engine and items."""
+
+
+# gates.json --------------------------------------------------------------------------------------------------------
+
+
+class Judgement(Document):
+    """The gates that were asked at one time, and what came of them."""
+
+    at: str
+    """Time, UTC, ISO 8601."""
+    asked: list[dict[str, object]]
+    """The gates as they were asked: spec.gates."""
+    gates: list[dict[str, object]]
+    """Each gate with its verdict, as in ``status.gates``."""
+    verdict: Verdict | None = None
+    """Verdict of all gates together."""
+
+
+class GatesRecord(Document):
+    """``gates.json``: every judgement of gates, of the run's end and of later ones on the finished run."""
+
+    judgements: list[Judgement]
+    """Judgements, the last one last; the same one is not repeated."""
+
+
+# leased.json -------------------------------------------------------------------------------------------------------
+
+
+class LeasedRecord(Document):
+    """``leased.json``: what the driver had under way a moment ago, so that the next driver knows what was lost with it.
+
+    Written every few seconds while something changes. What of it turns out not to be committed is done again, and is
+    counted as redone.
+    """
+
+    epoch: int
+    """The driver process that wrote it."""
+    redone: int
+    """Items that were redone in the run until then."""
+    chunks: dict[str, list[int]]
+    """Chunks that were leased and not committed: their numbers, by leaf task."""
+
+    def write(self) -> bytes:
+        """Encode the document in one line."""
+        return json.dumps(self.as_written()).encode()
 
 
 # plan.json and COMPLETE -------------------------------------------------------------------------------------------
@@ -370,6 +499,8 @@ class CompletionMark(Document):
 DOCUMENTS: Mapping[str, type[Document]] = {
     "run.json": RunRecord,
     "results.json": Results,
+    "gates.json": GatesRecord,
+    "leased.json": LeasedRecord,
     "plan.json": PlanRecord,
     "COMPLETE": CompletionMark,
 }

@@ -25,8 +25,8 @@ class RunResult(Reported):
     """``vllm``, or ``mock`` where the answers were made up for a test."""
     counts: Counts = Counts()
     """Outcomes of the items."""
-    work: Work = Work()
-    """Work that attempts and resumption saved and cost."""
+    work: Work | None = Work()
+    """Work that attempts and resumption saved and cost; absent where a finished run was only read."""
     verdict: Verdict | None = None
     """Verdict of all gates together, also where some of them did not fit; absent: no gates."""
     gates: tuple[GateResult, ...] = ()

@@ -97,7 +97,8 @@ def _gates(gates: tuple[GateResult, ...], model: str) -> Iterator[_Sample]:
     verdicts: dict[Labels, list[Verdict]] = {}
     bounds: dict[Labels, list[float]] = {}
     for gate in gates:
-        labels = (model, label_value(gate.task), label_value(gate.metric), label_value(gate.filter))
+        task = gate.stands_for or gate.task
+        labels = (model, label_value(task), label_value(gate.metric), label_value(gate.filter))
         for kind, bound in (("min", gate.min), ("max", gate.max)):
             if bound is not None:
                 verdicts.setdefault((*labels, kind), []).append(gate.verdict)

@@ -17,7 +17,7 @@ def score_text(scores: tuple[Score, ...], gates: tuple[GateResult, ...]) -> str 
     chosen = None
     if gates:
         first = gates[0]
-        key = (first.task, first.metric, first.filter)
+        key = (first.stands_for or first.task, first.metric, first.filter)
         chosen = next((score for score in scores if (score.task, score.metric, score.filter) == key), None)
     chosen = chosen or next((score for score in scores if score.value is not None), None)
     if chosen is None or chosen.value is None:

@@ -1,4 +1,4 @@
-"""Aggregation of metric values into results, in lm-eval's layout and by its own code, one leaf task at a time.
+"""Aggregation of metric values into results, in lm-eval's layout and by its own code, one metric at a time.
 
 ``evaluator_utils`` is not public API: lm-eval is pinned, and the parity tests compare with ``simple_evaluate``.
 """
@@ -8,24 +8,39 @@ from __future__ import annotations
 import inspect
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lm_eval.api.metrics import mean
-from lm_eval.evaluator_utils import EvalAcc, _collect_results, aggregate_groups
+from lm_eval.evaluator_utils import EvalAcc, _collect_groups_bottom_up, _collect_results
 from lm_eval.utils import handle_non_serializable
 
+from evalrun_api.wire.outputs import UnscoredMetric, finite
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.bootstrap import quiet_bootstrap
+from evalrun_runner.benchmarks.group_scores import score_group
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
-from evalrun_runner.errors import LedgerCorrupt, RunFailed
+from evalrun_runner.benchmarks.task_scores import RawMetrics, TaskScores, score_task
+from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.records.results import ItemResult, ItemStatus
 
 BOOTSTRAP_ITERATIONS = 100_000
 """Number of bootstrap resamples for a standard error; lm-eval's default."""
 
-RawMetrics = dict[tuple[str, str], list[Any]]
-"""Map from (metric, filter) to the metric's values in canonical order."""
+
+@dataclass(frozen=True, slots=True)
+class Aggregated:
+    """What the parts of a run come to."""
+
+    results: dict[str, Any]
+    """lm-eval's results as plain JSON: ``results``, ``groups``, ``configs``, ``versions``, ``n-shot``, …."""
+    unscored: tuple[UnscoredMetric, ...]
+    """Metrics that have no value: null in the results."""
+    counted: Mapping[str, Mapping[str, int]]
+    """Number of documents of each score that is made of fewer than its task's others, by task and metric,filter."""
+    remarks: tuple[tuple[str, str], ...]
+    """What people should know of the scores: ``task <name>`` or ``group <name>``, and a sentence."""
 
 
 def aggregate(
@@ -33,8 +48,8 @@ def aggregate(
     parts: Callable[[str], Iterator[ItemResult]],
     *,
     bootstrap_iters: int = BOOTSTRAP_ITERATIONS,
-) -> dict[str, Any]:
-    """Aggregate all parts into lm-eval's results: ``results``, ``groups``, ``configs``, ``versions``, ``n-shot``, ….
+) -> Aggregated:
+    """Aggregate all parts into lm-eval's results, metric by metric: one that cannot be computed costs only itself.
 
     Args:
         loaded: The run's leaf tasks and groups.
@@ -42,24 +57,41 @@ def aggregate(
         bootstrap_iters: Number of resamples for each bootstrapped standard error.
 
     Returns:
-        Plain JSON. Metrics cover the ok items only, and ``n-samples`` gives their number; a task without any ok item
-        has no metrics.
+        Metrics cover the ok items only, and ``n-samples`` gives their number; a task without any ok item has no
+        metrics.
 
     Raises:
         LedgerCorrupt: An item is ok and has no scores.
-        RunFailed: The aggregation of a metric cannot be determined.
     """
     total = EvalAcc()
+    total.groups = dict(loaded.groups)
+    found: dict[str, TaskScores] = {}
+    counted = {}
     for leaf in loaded.leaves:
         raw = _collect(leaf, parts)
-        _adopt_expanded_metrics(leaf, raw)
-        accumulated = {leaf.name: {"task": leaf.task, "raw_metrics": raw, "logged_samples": []}}
         with quiet_bootstrap():
-            _merge(total, _collect_results(accumulated, {}, bootstrap_iters))
-    total.groups = dict(loaded.groups)
-    results = aggregate_groups(total)._to_eval_results()
-    plain: dict[str, Any] = json.loads(json.dumps(results, default=to_plain, ensure_ascii=True))
-    return plain
+            scores = score_task(leaf.name, leaf.task, raw, bootstrap_iters, _adopt_expanded_metrics(leaf, raw))
+        found[leaf.name] = scores
+        items = max(map(len, raw.values()), default=0)
+        _add_leaf(total, leaf, scores.entry, items)
+        if fewer := {f"{metric},{name}": len(some) for (metric, name), some in raw.items() if len(some) < items}:
+            counted[leaf.name] = fewer
+            scores.remarks.extend(f"{key} is made of {count:,} of {items:,} documents" for key, count in fewer.items())
+    for group in _collect_groups_bottom_up(total.groups):
+        found[group.name] = score_group(group, total.metrics)
+        total.metrics[group.name] = found[group.name].entry
+        total.versions[group.name] = group.version
+    plain = json.loads(json.dumps(total._to_eval_results(), default=to_plain, ensure_ascii=True))
+    return Aggregated(
+        results=finite(plain),
+        unscored=tuple(one for scores in found.values() for one in scores.unscored),
+        counted=counted,
+        remarks=tuple(
+            (f"{'group' if name in total.groups else 'task'} {name}", remark)
+            for name, scores in found.items()
+            for remark in scores.all_remarks
+        ),
+    )
 
 
 def running_metrics(leaf: LeafTask) -> dict[str, str]:
@@ -80,7 +112,7 @@ def running_metrics(leaf: LeafTask) -> dict[str, str]:
 
 
 def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]]) -> RawMetrics:
-    by_filter: dict[str, RawMetrics] = {}
+    by_filter: dict[str, dict[tuple[str, str], list[Any]]] = {}
     for result in parts(leaf.name):
         if result.outcome.status is not ItemStatus.OK:
             continue
@@ -94,38 +126,44 @@ def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]]) -> Ra
     return {key: collected for raw in by_filter.values() for key, collected in raw.items()}
 
 
-def _adopt_expanded_metrics(leaf: LeafTask, raw: RawMetrics) -> None:
+def _adopt_expanded_metrics(leaf: LeafTask, raw: RawMetrics) -> Mapping[str, str]:
     """Assign metrics that a metric function returned under other names the aggregation of that function.
 
     lm-eval records them on the task object while it scores (``pass_at_k`` returns ``pass@1`` and ``pass@10``), but
     here a different task object does the scoring.
 
-    Raises:
-        RunFailed: Several metric functions with different aggregations could be the source.
+    Returns:
+        Metrics that several functions with different aggregations could be the source of, with the reason why they
+        cannot be computed.
     """
     aggregations = getattr(leaf.task, "_aggregation_list", None)
     higher_is_better = getattr(leaf.task, "_higher_is_better", None)
     if aggregations is None or higher_is_better is None or callable(leaf.task.get_config("process_results")):
-        return
+        return {}
     seen = {metric for metric, _ in raw}
-    expanded = seen - set(aggregations)
+    expanded = sorted(seen - set(aggregations))
     sources = [metric for metric in aggregations if metric not in seen]
     choices = {(aggregations[source], higher_is_better.get(source)) for source in sources}
-    if not expanded or not choices:
-        return
     if len(choices) > 1:
-        raise RunFailed(
-            f"task {leaf.name!r}: the metrics {', '.join(sorted(expanded))} come from one of {', '.join(sources)}, and "
-            "these are aggregated differently: which one cannot be told. Name them in a metric_list of their own"
+        reason = (
+            f"it comes from one of {', '.join(sources)}, and these are aggregated differently: which one cannot be "
+            "told; name each in a metric_list of its own"
         )
-    aggregation, better = choices.pop()
-    aggregations.update(dict.fromkeys(sorted(expanded), aggregation))
-    higher_is_better.update(dict.fromkeys(sorted(expanded), better))
+        return dict.fromkeys(expanded, reason)
+    for aggregation, better in choices:
+        aggregations.update(dict.fromkeys(expanded, aggregation))
+        higher_is_better.update(dict.fromkeys(expanded, better))
+    return {}
 
 
-def _merge(total: EvalAcc, one: EvalAcc) -> None:
-    for field in ("metrics", "configs", "versions", "num_fewshot", "higher_is_better", "n_samples"):
-        getattr(total, field).update(getattr(one, field))
+def _add_leaf(total: EvalAcc, leaf: LeafTask, scores: Mapping[str, Any], items: int) -> None:
+    """Add a leaf task with its scores to lm-eval's results, as lm-eval does it for a task with ``items`` documents."""
+    nothing = {leaf.name: {"task": leaf.task, "raw_metrics": {}, "logged_samples": []}}
+    one = _collect_results(nothing, {}, None)
+    one.metrics[leaf.name].update({"sample_len": items, **scores})
+    one.n_samples[leaf.name]["effective"] = items
+    for name in ("metrics", "configs", "versions", "num_fewshot", "higher_is_better", "n_samples"):
+        getattr(total, name).update(getattr(one, name))
 
 
 def to_plain(value: object) -> object:

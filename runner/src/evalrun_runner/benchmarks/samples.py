@@ -5,17 +5,29 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
 
+from evalrun_api.wire.outputs import finite
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.load import LeafTask
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus
 
 
-def sample_file(leaf: LeafTask, rows: Iterable[tuple[Item, ItemResult]]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class SampleFile:
+    """Samples of a leaf task."""
+
+    data: bytes
+    """``samples_<task>.jsonl``."""
+    task_hash: str
+    """lm-eval's hash of all samples, which ``results.json`` has under ``task_hashes``."""
+
+
+def sample_file(leaf: LeafTask, rows: Iterable[tuple[Item, ItemResult]]) -> SampleFile:
     """Make a leaf task's samples file in lm-eval's order, filter by filter.
 
     Items that are not ok have no sample: lm-eval has no such concept, and a line without metrics would break its
@@ -25,17 +37,30 @@ def sample_file(leaf: LeafTask, rows: Iterable[tuple[Item, ItemResult]]) -> byte
         leaf: The leaf task.
         rows: The task's items and results in canonical order; gone through once.
     """
-    by_filter = [(ensemble.name, io.BytesIO()) for ensemble in leaf.task._filters]
+    by_filter = [(ensemble.name, io.BytesIO(), io.StringIO()) for ensemble in leaf.task._filters]
     for item, result in rows:
         if result.outcome.status is ItemStatus.OK:
-            for name, lines in by_filter:
+            for name, lines, hashes in by_filter:
                 sample = _sample(leaf, name, item, result)
-                lines.write(json.dumps(sample, default=handle_non_serializable, ensure_ascii=False).encode() + b"\n")
-    whole, *others = [lines for _, lines in by_filter]
-    for lines in others:
+                lines.write(_line(sample))
+                hashes.write(sample["doc_hash"] + sample["prompt_hash"] + sample["target_hash"])
+    (_, whole, whole_hashes), *others = by_filter
+    for _, lines, hashes in others:
         whole.write(lines.getbuffer())
+        whole_hashes.write(hashes.getvalue())
         lines.close()
-    return whole.getvalue()
+    return SampleFile(whole.getvalue(), hash_string(whole_hashes.getvalue()))
+
+
+def _line(sample: dict[str, Any]) -> bytes:
+    """Encode a sample as lm-eval does, but for what is no JSON: numbers that are not finite are null."""
+    try:
+        text = json.dumps(sample, default=handle_non_serializable, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        plain = json.loads(json.dumps(sample, default=handle_non_serializable))
+        text = json.dumps(finite(plain), ensure_ascii=False)
+    # Half of a surrogate pair is no text, but JSON can write it as an escape.
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def _sample(leaf: LeafTask, name: str, item: Item, result: ItemResult) -> dict[str, Any]:

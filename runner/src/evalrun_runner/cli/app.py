@@ -71,8 +71,8 @@ def results(
     uri: Annotated[str, typer.Argument(help="A run's output: a folder or s3://bucket/prefix/.")],
     json_output: Json = False,
 ) -> None:
-    """Print the scores of a finished run."""
-    commands.results(uri, json_output=json_output)
+    """Print the scores of a finished run and the last verdicts of its gates, with the exit code that these have."""
+    raise typer.Exit(commands.results(uri, json_output=json_output))
 
 
 @app.command()

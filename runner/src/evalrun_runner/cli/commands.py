@@ -20,7 +20,7 @@ from evalrun_runner.cli.display import Display, print_results
 from evalrun_runner.cli.files import base_of, parse
 from evalrun_runner.cli.localize import LocalResolver, absolute
 from evalrun_runner.driver.cancellation import Cancellation
-from evalrun_runner.errors import EvalRunError, InputError, Interrupted, ObjectMissing, RunFailed
+from evalrun_runner.errors import EvalRunError, InputError, Interrupted, RunFailed
 
 if TYPE_CHECKING:
     from evalrun_runner.driver.assembly import DriverOptions
@@ -99,20 +99,16 @@ def validate(files: Sequence[str], settings: Sequence[str], *, cluster: bool) ->
     return code
 
 
-def results(uri: str, *, json_output: bool) -> None:
-    """Print a finished run's scores. Raises ``InputError`` where there are none."""
+def results(uri: str, *, json_output: bool) -> int:
+    """Print a finished run's scores and verdicts; return the exit code. Raises ``InputError`` where there are none."""
     from evalrun_runner.driver.results import read_result
 
-    try:
-        result = read_result(RunLocation(uri=absolute(uri)))
-    except ObjectMissing as error:
-        raise InputError(
-            f"{uri} holds no finished run (no COMPLETE in it); run the same `evalrun run` again to finish it"
-        ) from error
+    result = read_result(RunLocation(uri=absolute(uri)))
     if json_output:
         print(result.to_json(indent=2))
     else:
         print_results(result)
+    return exit_code(result)
 
 
 def tasks(pattern: str, source: Path | None) -> int:

@@ -77,11 +77,13 @@ def print_results(result: RunResult) -> None:
         console.print(_scores(result))
     if result.gates:
         console.print(_gates(result))
-    counts, work = result.counts, result.work
+    counts = result.counts
     account = (
         f"planned {counts.planned:,} = {counts.ok:,} ok + {counts.failed:,} failed + {counts.quarantined:,} quarantined"
     )
-    print(f"{account}; {work.kept:,} kept from before, {work.redone:,} redone")
+    # What was reused is of interest after a run, and says nothing to whoever only reads its results.
+    work = "" if result.work is None else f"; {result.work.kept:,} kept from before, {result.work.redone:,} redone"
+    print(account + work)
     for warning in result.warnings:
         print(f"warning: {warning.line}")
     if result.engine == "mock":
@@ -101,8 +103,20 @@ def _scores(result: RunResult) -> Table:
 
 
 def _gates(result: RunResult) -> Table:
-    table = Table("gate", "verdict", "value", "why")
+    compared = any(gate.baseline is not None for gate in result.gates)
+    table = Table("gate", "verdict", title=None)
+    for heading in ("score", *(["difference"] if compared else []), "n"):
+        table.add_column(heading, justify="right")
+    table.add_column("why")
     for gate in result.gates:
         name = f"{gate.task} {gate.metric},{gate.filter}"
-        table.add_row(name, gate.verdict.value, "-" if gate.value is None else f"{gate.value:.4f}", gate.message)
+        difference = "-" if gate.difference is None else f"{gate.difference:+.4f}"
+        table.add_row(
+            name,
+            gate.verdict.value,
+            "-" if gate.score is None else f"{gate.score:.4f}",
+            *([difference] if compared else []),
+            "-" if gate.n is None else f"{gate.n:,}",
+            gate.message,
+        )
     return table

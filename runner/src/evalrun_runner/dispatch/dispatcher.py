@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from evalrun_runner.dispatch import hedge
 from evalrun_runner.dispatch.leases import Holding, LeaseBook
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, KillOrder
-from evalrun_runner.dispatch.progress import ProgressSnapshot, RunCounters
+from evalrun_runner.dispatch.progress import Inherited, ProgressSnapshot, RunCounters
 from evalrun_runner.dispatch.queue import PendingQueue
 from evalrun_runner.dispatch.replica_registry import ReplicaRegistry
 from evalrun_runner.dispatch.replicas import ReplicaHealth, kill_order
@@ -40,12 +40,14 @@ class Dispatcher:
     Args:
         policy: The numbers that decisions depend on.
         on_commit: Called with the replica's name and the commit when a chunk is committed for the first time.
+        inherited: What the driver before left unfinished; only counts depend on it.
     """
 
     def __init__(
         self,
         policy: DispatchPolicy | None = None,
         on_commit: Callable[[str, Committed], None] = lambda replica, committed: None,
+        inherited: Inherited | None = None,
     ) -> None:
         self.policy = policy or DispatchPolicy()
         self._on_commit = on_commit
@@ -57,7 +59,9 @@ class Dispatcher:
         self._quarantined: list[Quarantine] = []
         self._reopened: dict[int, int] = {}
         """Map from index to the last lease id before the chunk was reopened; commits of older leases were set aside."""
-        self._counters = RunCounters(self.policy.rate_window_s)
+        self._counters = RunCounters(self.policy.rate_window_s, 0 if inherited is None else inherited.redone)
+        self._inherited = set() if inherited is None else set(inherited.under_way)
+        """Chunks that the driver before had under way, and that are not planned yet."""
         self._planning_done = False
         self._fatal: str | None = None
 
@@ -77,6 +81,9 @@ class Dispatcher:
         """
         for chunk in chunks:
             counts = committed.get(chunk.id)
+            if chunk.id in self._inherited:
+                self._inherited.discard(chunk.id)
+                self._counters.redone += chunk.items if counts is None else 0
             if counts is None:
                 self._queue.push(self._table.add(chunk, State.PENDING))
             else:
@@ -169,6 +176,15 @@ class Dispatcher:
     def counts(self) -> ItemCounts:
         """Counts of how committed items ended, including reused ones."""
         return self._counters.counts
+
+    @property
+    def redone(self) -> int:
+        """Items that were redone in the run, by this driver and those before it."""
+        return self._counters.redone_before + self._counters.redone
+
+    def under_way(self) -> set[tuple[str, int]]:
+        """Return the leased chunks by (task, number), and those of the driver before that are not planned yet."""
+        return {self._table.id(holding.index) for holding in self._leases} | self._inherited
 
     @property
     def fatal(self) -> str | None:

@@ -25,7 +25,10 @@ class ProgressSnapshot:
     kept: int
     """Items that were committed before this driver started."""
     redone: int
-    """Items taken back from replicas that departed, or from parts set aside."""
+    """Items that are answered again in this run: taken back from replicas that departed, from drivers that died and
+    from parts set aside."""
+    redone_here: int
+    """Those of them that this driver counted."""
     in_flight: int
     pending: int
     chunks: int
@@ -51,13 +54,26 @@ class ProgressSnapshot:
     replicas: Mapping[str, ReplicaProgress]
 
 
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What the driver before left unfinished, as far as it noted it."""
+
+    redone: int = 0
+    """Items that were redone in the run until then."""
+    under_way: frozenset[tuple[str, int]] = frozenset()
+    """Chunks that were leased and not committed, by (task, number)."""
+
+
 class RunCounters:
     """Counters that the dispatcher updates during the run."""
 
-    def __init__(self, rate_window_s: float) -> None:
+    def __init__(self, rate_window_s: float, redone_before: int = 0) -> None:
         self.counts = ItemCounts()
         self.kept = 0
         self.redone = 0
+        """Items that this driver has redone."""
+        self.redone_before = redone_before
+        """Items that earlier drivers of the run had redone."""
         self.duplicates = 0
         self.hedged = 0
         self._prompt_tokens = 0
@@ -101,7 +117,8 @@ class RunCounters:
             planning_done=planning_done,
             counts=self.counts,
             kept=self.kept,
-            redone=self.redone,
+            redone=self.redone_before + self.redone,
+            redone_here=self.redone,
             in_flight=table.items_in(State.LEASED),
             pending=table.items_in(State.PENDING, State.SUSPECT),
             chunks=len(table),

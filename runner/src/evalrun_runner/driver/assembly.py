@@ -20,6 +20,7 @@ from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.exchange import Exchange
 from evalrun_runner.driver.host import Host
 from evalrun_runner.driver.leadership import Leadership
+from evalrun_runner.driver.lease_notes import LeaseNotes, inherited
 from evalrun_runner.driver.loop import Loop
 from evalrun_runner.driver.preflight import Preflight, run_preflight
 from evalrun_runner.driver.progress import Watcher
@@ -97,6 +98,7 @@ class DriverParts:
     leadership: Leadership
     dispatcher: Dispatcher
     planning: Planning
+    notes: LeaseNotes
     loop: Loop
 
 
@@ -110,8 +112,9 @@ def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher
     leadership = Leadership(setting.ledger, epoch)
     telemetry = RunTelemetry({leaf.name: running_metrics(leaf) for leaf in prepared.benchmarks.leaves})
     policy = replace(options.policy, max_failed_items=config.spec.policy.max_failed_items)
-    dispatcher = Dispatcher(policy, telemetry.committed)
+    dispatcher = Dispatcher(policy, telemetry.committed, inherited(setting.store))
     planning = Planning(prepared.benchmarks, prepared.chat, ledger, epoch, prepared.plan.sizing, prepared.earlier)
+    notes = LeaseNotes(setting.store, epoch, dispatcher)
 
     def start_fleet() -> Fleet:
         options.host.wait_for_ray()
@@ -126,9 +129,9 @@ def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher
         Reporter(watcher, telemetry, store_stats=lambda: store.stats, trouble=lambda: store.trouble),
         wanted=config.spec.replicas.count if options.ray_address is None else 0,
     )
-    checks = (leadership.check, options.host.check)
+    checks = (leadership.check, options.host.check, notes.take)
     loop = Loop(exchange, planning, options.cancellation, checks)
-    return DriverParts(prepared, epoch, leaving, store, ledger, leadership, dispatcher, planning, loop)
+    return DriverParts(prepared, epoch, leaving, store, ledger, leadership, dispatcher, planning, notes, loop)
 
 
 def replica_settings(prepared: PreparedRun, options: DriverOptions) -> ReplicaSettings:

@@ -7,6 +7,8 @@ from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.checks.turns import check_turns
 from evalrun_runner.benchmarks.checks.wishes import check_wishes
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.benchmarks.possible_scores import check_groups, possible_scores
+from evalrun_runner.driver.gate_checks import check_gates
 from evalrun_runner.driver.preflight import Preflight
 from evalrun_runner.driver.wishes import check_settings_of_run
 
@@ -28,8 +30,12 @@ def check_benchmarks(
     Raises:
         InputError: Something is wrong that would end items, scores or gates later.
     """
+    spec = setting.config.spec
+    scores = possible_scores(benchmarks)
+    check_gates(spec.gates, spec.benchmarks, scores)
     return (
         *check_settings_of_run(setting.config),
-        *check_wishes(setting.config.spec.benchmarks, benchmarks),
+        *check_wishes(spec.benchmarks, benchmarks),
         *check_turns(benchmarks, chat),
+        *check_groups(scores),
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from evalrun_api import RunConfig, RunWarning
-from evalrun_api.wire.outputs import ItemAccount, Results, ResultsConfig, RunAccount, ScoredBy
-from evalrun_runner.benchmarks.aggregate import aggregate
+from evalrun_api.wire.outputs import ItemAccount, Results, RunAccount, ScoredBy
+from evalrun_runner.benchmarks.aggregate import Aggregated, aggregate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.samples import sample_file
 from evalrun_runner.driver.spool import RowSpool
-from evalrun_runner.errors import LedgerCorrupt, ObjectMissing, RunFailed
+from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, first_line
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records.plan import Chunk, Item
@@ -27,6 +27,8 @@ READERS = 16
 READ_AHEAD = 64
 """Parts read and not yet looked at: what bounds the memory of a pass over all parts."""
 MOST_EXAMPLES = 3
+MOST_ABOUT, MOST_MESSAGE = 256, 1024
+"""Characters of a warning."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -118,44 +120,63 @@ def _check_account(plan: PlanOf, counts: Mapping[str, ItemCounts]) -> None:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class VerifiedRun:
+    """All parts of a run, read and found sound."""
+
+    benchmarks: LoadedBenchmarks
+    plan: PlanOf
+    """Every chunk."""
+    spool: RowSpool
+    """Rows of all of them."""
+    counts: Mapping[str, ItemCounts]
+    """How the items of each leaf task ended."""
+
+
 def make_results(
-    config: RunConfig,
-    benchmarks: LoadedBenchmarks,
-    plan: PlanOf,
-    spool: RowSpool,
-    counts: Mapping[str, ItemCounts],
-    warnings: Sequence[RunWarning],
+    config: RunConfig, run: VerifiedRun, keys: Mapping[str, object], warnings: Sequence[RunWarning]
 ) -> Results:
     """Make the results of plan and parts alone, so that any driver makes the same.
 
     Args:
         config: The run.
-        benchmarks: Its leaf tasks.
-        plan: Every chunk of the run.
-        spool: Rows of all of them.
-        counts: How the items of each leaf task ended.
+        run: Its parts.
+        keys: lm-eval's keys that say how the run was made.
         warnings: What the checks of the benchmarks warned of.
     """
 
     def rows(task: str) -> Iterator[ItemResult]:
-        return (row for chunk in plan[task] for row in spool.rows(chunk))
+        return (row for chunk in run.plan[task] for row in run.spool.rows(chunk))
 
-    results = aggregate(benchmarks, rows)
+    aggregated = aggregate(run.benchmarks, rows)
+    results = aggregated.results
     results["configs"] = {
         leaf.name: without_folder(results["configs"][leaf.name], leaf.benchmark.source)
-        for leaf in benchmarks.leaves
+        for leaf in run.benchmarks.leaves
         if leaf.name in results["configs"]
     }
-    total, engine = sum(counts.values(), ItemCounts()), config.spec.engine
+    total, engine = sum(run.counts.values(), ItemCounts()), config.spec.engine
     evalrun = ScoredBy(
         engine="mock" if engine.mock is not None else "vllm",
         numerics=engine.numerics,
         counts=RunAccount(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined),
-        tasks={task: _account(count) for task, count in counts.items()},
-        warnings=list(warnings),
+        tasks={task: _account(count) for task, count in run.counts.items()},
+        **({"unscored": list(aggregated.unscored)} if aggregated.unscored else {}),
+        **(
+            {"counted": {task: dict(fewer) for task, fewer in aggregated.counted.items()}} if aggregated.counted else {}
+        ),
+        warnings=[*warnings, *_warnings_of(aggregated, warnings)],
     )
-    settings = ResultsConfig(model=config.model.name, seed=config.spec.seed)
-    return Results.model_validate({**results, "config": settings, "evalrun": evalrun}, by_alias=True, by_name=False)
+    return Results.model_validate({**results, **keys, "evalrun": evalrun}, by_alias=True, by_name=False)
+
+
+def _warnings_of(aggregated: Aggregated, before: Sequence[RunWarning]) -> Iterator[RunWarning]:
+    """Yield what is to be said of the scores, without what was already said before them."""
+    # What a group lacks was known before it was known what its tasks have instead.
+    said = {(warning.about, warning.message.partition(";")[0]) for warning in before}
+    for about, message in aggregated.remarks:
+        if (about, message.partition(";")[0]) not in said:
+            yield RunWarning(about=about[:MOST_ABOUT], message=message[:MOST_MESSAGE])
 
 
 def without_folder(config: object, folder: Path | None) -> object:
@@ -173,26 +194,40 @@ def without_folder(config: object, folder: Path | None) -> object:
 
 
 def write_samples(
-    benchmarks: LoadedBenchmarks, plan: PlanOf, ledger: Ledger, spool: RowSpool, store: ObjectStore
-) -> None:
+    run: VerifiedRun, ledger: Ledger, store: ObjectStore, log: Callable[[str], None]
+) -> Mapping[str, str]:
     """Write lm-eval's ``samples_<task>.jsonl`` of every leaf task.
 
-    Args:
-        benchmarks: The leaf tasks.
-        plan: Every chunk of the run.
-        ledger: Where the planned items are; each segment is read once.
-        spool: All of the rows of every chunk.
-        store: Where the files go.
-    """
-    for leaf in benchmarks.leaves:
+    The samples of a task whose code raises are left out: scores do not depend on them.
 
-        def pairs(chunks: Sequence[Chunk] = plan[leaf.name]) -> Iterator[tuple[Item, ItemResult]]:
+    Args:
+        run: The run's parts, with all of the rows.
+        ledger: Where the planned items are; each segment is read once.
+        store: Where the files go.
+        log: Says which samples could not be made.
+
+    Returns:
+        lm-eval's hash of the samples of each leaf task.
+    """
+    hashes = {}
+    for leaf in run.benchmarks.leaves:
+
+        def pairs(chunks: Sequence[Chunk] = run.plan[leaf.name]) -> Iterator[tuple[Item, ItemResult]]:
             for number, together in groupby(chunks, key=lambda chunk: chunk.segment):
                 segment = ledger.open_segment(chunks[0].task, number)
                 for chunk in together:
-                    yield from zip(segment.items(chunk), spool.rows(chunk), strict=True)
+                    yield from zip(segment.items(chunk), run.spool.rows(chunk), strict=True)
 
-        store.put(layout.samples(leaf.name), sample_file(leaf, pairs()))
+        try:
+            samples = sample_file(leaf, pairs())
+        except EvalRunError:
+            raise
+        except Exception as error:  # noqa: BLE001  a task's own code may raise anything
+            log(f"warning: the samples of task {leaf.name} cannot be made: {type(error).__name__}: {first_line(error)}")
+            continue
+        store.put(layout.samples(leaf.name), samples.data)
+        hashes[leaf.name] = samples.task_hash
+    return hashes
 
 
 def _account(counts: ItemCounts) -> ItemAccount:

@@ -4,85 +4,143 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evalrun_api import Gate, GateResult, Reason, Verdict
+from evalrun_api import Benchmark, Gate, GateResult, Reason, Score, Verdict
 from evalrun_api.wire.outputs import Results
+from evalrun_runner.driver.scores import filters_with, keys_of, meant_filter, meant_task, score_of
 from evalrun_runner.errors import EvalRunError
 
 Baseline = Results | EvalRunError | None
 """Results of the run to compare with, or why they cannot be read; None: it has none."""
 
+TOLERANCE, NOTHING = 1e-9, 1e-12
+"""Part of a number by which a score may miss its bound and still count as equal (0.3 is no less than 0.1 + 0.2), and
+what counts as 0."""
+MOST_MESSAGE = 1000
+"""Characters of a message."""
 
-def judge(gates: Sequence[Gate], results: Results, baselines: Sequence[Baseline]) -> tuple[GateResult, ...]:
-    """Judge every gate. ``baselines`` are in the gates' order."""
+
+def judge(
+    gates: Sequence[Gate],
+    results: Results,
+    baselines: Sequence[Baseline],
+    benchmarks: Sequence[Benchmark] = (),
+) -> tuple[GateResult, ...]:
+    """Judge every gate.
+
+    Args:
+        gates: The gates.
+        results: The run's results.
+        baselines: What each gate compares with, in the gates' order.
+        benchmarks: The run's benchmarks, whose names a gate may use.
+    """
     padded = [*baselines, *([None] * (len(gates) - len(baselines)))]
-    return tuple(_judge(gate, results, baseline) for gate, baseline in zip(gates, padded, strict=True))
+    return tuple(_judge(gate, results, baseline, benchmarks) for gate, baseline in zip(gates, padded, strict=True))
 
 
-def score_of(results: Results, task: str, metric: str, filter_name: str) -> float | None:
-    """Find one score; None if it is not there or not a number."""
-    value = results.results.get(task, {}).get(f"{metric},{filter_name}")
-    return float(value) if isinstance(value, int | float) and value == value else None  # noqa: PLR0124  NaN
-
-
-def _judge(gate: Gate, results: Results, baseline: Baseline) -> GateResult:
-    value = score_of(results, gate.task, gate.metric, gate.resolved_filter)
-    if value is None:
-        there = ", ".join(sorted(_names(results, gate.task))) or f"no task {gate.task}"
-        message = f"there is no score {gate.metric},{gate.resolved_filter} of {gate.task}; there is: {there}"
-        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.SCORE_MISSING, message=message[:1000])
-    lost = _lost_items(results, gate.task)
-    if lost:
-        message = f"{lost} items of {gate.task} have no score: failed or quarantined"
-        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.INCONCLUSIVE, message=message, value=value)
-    if gate.baseline is not None:
-        return _against_baseline(gate, value, baseline)
-    return _within_bounds(gate, value)
-
-
-def _within_bounds(gate: Gate, value: float) -> GateResult:
-    message = None
-    if gate.min is not None and value < gate.min:
-        message = f"{value:.6g} is below the least allowed, {gate.min:g}"
-    if gate.max is not None and value > gate.max:
-        message = f"{value:.6g} is above the greatest allowed, {gate.max:g}"
-    if message is not None:
-        return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, value=value)
-    return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, value=value)
-
-
-def _against_baseline(gate: Gate, value: float, baseline: Baseline) -> GateResult:
-    if isinstance(baseline, EvalRunError):
-        message = f"the baseline cannot be read: {baseline}"[:1000]
-        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.BASELINE_MISSING, message=message, value=value)
-    before = None if baseline is None else score_of(baseline, gate.task, gate.metric, gate.resolved_filter)
-    if baseline is None or before is None or gate.max_regression is None:
-        message = "the baseline has no such score, or is not finished"
-        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.BASELINE_MISSING, message=message, value=value)
-    lower_is_better = baseline.higher_is_better.get(gate.task, {}).get(gate.metric) is False
-    loss = value - before if lower_is_better else before - value
-    lost = _lost_items(baseline, gate.task)
-    if lost:
-        message = f"{lost} items of {gate.task} have no score in the baseline: failed or quarantined"
-        return GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.INCONCLUSIVE, message=message, value=value - before)
-    bounds = _within_bounds(gate, value)
-    if loss > gate.max_regression:
-        message = f"{value:.6g} against {before:.6g}: a loss of {loss:.6g}, more than {gate.max_regression:g}"
-        return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, value=value - before)
-    if bounds.verdict is not Verdict.PASSED:
-        return bounds
-    return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, value=value - before)
-
-
-def _names(results: Results, task: str) -> list[str]:
-    entry = results.results.get(task, {})
-    return [name for name in entry if "," in name and "_stderr," not in name]
-
-
-def _lost_items(results: Results, task: str) -> int:
-    """Count the items without a score in a leaf task, or in all leaf tasks of a group."""
+def lost_items(results: Results, score: Score) -> int:
+    """Count the items that a score lacks: without a score, in the task or in the tasks of the group that have it."""
     accounts = results.evalrun.tasks
-    leaves = _leaves(results.group_subtasks, task)
-    return sum(accounts[leaf].without_score for leaf in leaves if leaf in accounts)
+    key = f"{score.metric},{score.filter}"
+    leaves = _leaves(results.group_subtasks, score.task)
+    # A task none of whose items is scored has no metrics at all.
+    concerned = [leaf for leaf in leaves if not (there := keys_of(results, leaf)) or key in there]
+    return sum(accounts[leaf].without_score for leaf in concerned if leaf in accounts)
+
+
+def _judge(gate: Gate, results: Results, baseline: Baseline, benchmarks: Sequence[Benchmark]) -> GateResult:
+    task = meant_task(gate.task, results.results, benchmarks)
+    filter_name = meant_filter(gate, keys_of(results, task))
+    score = None if filter_name is None else score_of(results, task, gate.metric, filter_name)
+    if score is None or score.value is None:
+        message = _why_missing(gate, task, results, score)
+        return _inconclusive(gate, Reason.SCORE_MISSING, message, score)
+    lost = lost_items(results, score)
+    if lost:
+        message = f"{lost} items of {task} have no score: failed or quarantined"
+        return _inconclusive(gate, Reason.INCONCLUSIVE, message, score)
+    if gate.baseline is not None:
+        return _against_baseline(gate, score, score.value, baseline)
+    return _within_bounds(gate, score, score.value)
+
+
+def _why_missing(gate: Gate, task: str, results: Results, score: Score | None) -> str:
+    if score is not None:
+        found = next(
+            (
+                one.reason
+                for one in results.evalrun.unscored or ()
+                if (one.task, one.metric, one.filter) == (task, score.metric, score.filter)
+            ),
+            "it is not a finite number",
+        )
+        return f"{score.metric},{score.filter} of {task} has no value: {found}"
+    there = keys_of(results, task)
+    if gate.filter is None and (several := filters_with(gate.metric, there)):
+        return f"the gate names no filter, and {gate.metric} of {task} has several: {', '.join(several)}"
+    wanted = gate.metric if gate.filter is None else f"{gate.metric},{gate.filter}"
+    return f"there is no score {wanted} of {task}; there is: {', '.join(sorted(there)) or f'no score of {task}'}"
+
+
+def _within_bounds(gate: Gate, score: Score, value: float, difference: float | None = None) -> GateResult:
+    message = None
+    if gate.min is not None and _is_above(gate.min, value):
+        message = f"{_digits(value, gate.min)} is below the least allowed, {gate.min:g}"
+    if gate.max is not None and _is_above(value, gate.max):
+        message = f"{_digits(value, gate.max)} is above the greatest allowed, {gate.max:g}"
+    if message is not None:
+        return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, judged=score, value=difference)
+    return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, judged=score, value=difference)
+
+
+def _against_baseline(gate: Gate, score: Score, value: float, baseline: Baseline) -> GateResult:
+    if isinstance(baseline, EvalRunError):
+        return _inconclusive(gate, Reason.BASELINE_MISSING, f"the baseline cannot be read: {baseline}", score)
+    if baseline is None or gate.max_regression is None:
+        return _inconclusive(gate, Reason.BASELINE_MISSING, "the baseline is not there, or is not finished", score)
+    earlier = score_of(baseline, score.task, score.metric, score.filter)
+    if earlier is None or earlier.value is None:
+        there = ", ".join(sorted(keys_of(baseline, score.task))) or f"no score of {score.task}"
+        message = f"the baseline has no score {score.metric},{score.filter} of {score.task}; it has: {there}"
+        return _inconclusive(gate, Reason.BASELINE_MISSING, message, score)
+    difference = value - earlier.value
+    if lost := lost_items(baseline, earlier):
+        message = f"{lost} items of {score.task} have no score in the baseline: failed or quarantined"
+        return _inconclusive(gate, Reason.INCONCLUSIVE, message, score, difference)
+    sign = -1 if earlier.lower_is_better else 1
+    allowed = 0.0 - sign * gate.max_regression
+    message = f"{value:.4f} against {earlier.value:.4f} ({_change(difference)}, allowed {allowed:+g})"
+    if _is_above(-sign * difference, gate.max_regression, scale=max(abs(value), abs(earlier.value))):
+        return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, judged=score, value=difference)
+    bounds = _within_bounds(gate, score, value, difference)
+    return bounds if bounds.verdict is not Verdict.PASSED else bounds.model_copy(update={"message": message})
+
+
+def _inconclusive(
+    gate: Gate, reason: Reason, message: str, score: Score | None, difference: float | None = None
+) -> GateResult:
+    short = message[:MOST_MESSAGE]
+    return GateResult.of(gate, Verdict.INCONCLUSIVE, reason, message=short, judged=score, value=difference)
+
+
+def _is_above(value: float, bound: float, scale: float = 0.0) -> bool:
+    """Return whether a value is above a bound by more than the tolerance.
+
+    Args:
+        value: The value.
+        bound: The bound.
+        scale: Size of the numbers that the value is the difference of, whose rounding it carries.
+    """
+    return value - bound > max(NOTHING, TOLERANCE * max(abs(value), abs(bound), scale))
+
+
+def _digits(value: float, bound: float) -> str:
+    """Format a value with as many digits as it takes to see on which side of the bound it is."""
+    short = f"{value:.6g}"
+    return repr(value) if float(short) == float(f"{bound:.6g}") else short
+
+
+def _change(difference: float) -> str:
+    return f"{difference:+.4f}" if abs(difference) >= 0.00005 or not difference else f"{difference:+.1g}"
 
 
 def _leaves(subtasks: Mapping[str, Sequence[str]], task: str) -> set[str]:

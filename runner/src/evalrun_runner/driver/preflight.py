@@ -12,6 +12,7 @@ from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.benchmarks.suites.fetch import fetch_suites
+from evalrun_runner.driver.output_check import check_output
 from evalrun_runner.engine.chat_templates import default_template, named_template
 from evalrun_runner.engine.mock import ByteTokenizer, MockSettings
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
@@ -64,6 +65,7 @@ def run_preflight(config: RunConfig) -> Preflight:
     """Check the store, fetch the suites, inspect the model. Raises ``InputError`` and the errors of the store."""
     spec = store_spec(config.results)
     store = open_store(spec)
+    check_output(store)
     probe_store(store)
     suites = fetch_suites(config.suites, default_cache() / "suites")
     model = None if config.spec.engine.vllm is None else _look_at_model(config)

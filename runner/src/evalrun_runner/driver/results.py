@@ -6,21 +6,24 @@ from collections.abc import Sequence
 
 from evalrun_api import Counts as CountsResult
 from evalrun_api import (
+    EvalRunSpec,
     Failure,
-    Gate,
+    GateResult,
     Phase,
     Reason,
     RunConfig,
     RunLocation,
     RunResult,
-    Score,
     Verdict,
     Work,
 )
 from evalrun_api.wire.outputs import Results
-from evalrun_runner.driver.gates import Baseline, judge
+from evalrun_runner.driver.baselines import read_baselines, why_unfinished
+from evalrun_runner.driver.gates import judge
 from evalrun_runner.driver.record import read_record
-from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreError
+from evalrun_runner.driver.scores import scores_in
+from evalrun_runner.driver.verdicts import last_verdicts
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.planning.identity import check_format
@@ -30,27 +33,14 @@ from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
 
 
-def check_baselines(config: RunConfig) -> None:
-    """Read what the gates compare with, as far as it is there. Raises ``InputError`` and the errors of the store."""
-    for number, location in enumerate(config.baselines):
-        if location is not None:
-            _baseline(location, number)
-
-
 def succeeded(config: RunConfig, results: Results, work: Work) -> RunResult:
     """Make the result of a run that is complete, its gates judged against their baselines.
 
     A run that is complete stays so: a gate whose baseline can no longer be read says why.
     """
-
-    def read(number: int, location: RunLocation | None) -> Baseline:
-        try:
-            return None if location is None else _baseline(location, number)
-        except (InputError, StoreError, LedgerCorrupt) as error:
-            return error
-
-    baselines = [read(number, location) for number, location in enumerate(config.baselines)]
-    return _result(results, config.spec.gates, baselines, work, config.results.uri)
+    spec = config.spec
+    verdicts = judge(spec.gates, results, read_baselines(config), spec.benchmarks)
+    return _result(results, verdicts, work, config.results.uri)
 
 
 def too_many_failed(config: RunConfig, total: ItemCounts, examples: Sequence[str], work: Work) -> RunResult:
@@ -70,20 +60,48 @@ def too_many_failed(config: RunConfig, total: ItemCounts, examples: Sequence[str
 
 
 def read_result(location: RunLocation) -> RunResult:
-    """Read a finished run back from its output alone; gates with a baseline are not judged again.
+    """Read a finished run back from its output alone, with the last verdicts of its gates.
 
     Raises:
-        ObjectMissing: The run is not finished.
+        InputError: There is no run, or it is not finished.
         LedgerCorrupt: An object of it is damaged.
     """
     store = open_store(store_spec(location))
-    results = read_results(store)
+    try:
+        results = read_results(store)
+    except ObjectMissing as error:
+        raise InputError(f"{location.uri} {why_unfinished(store)}{_advice(store)}") from error
     record = read_record(store)
     if record is None:
         raise LedgerCorrupt(f"{location.uri} has COMPLETE but no run.json; the folder was changed by another hand")
-    gates = [gate for gate in record.spec.gates if gate.baseline is None]
-    work = Work(kept=results.evalrun.counts.planned)
-    return _result(results, gates, [], work, location.uri)
+    verdicts = last_verdicts(store)
+    if verdicts is None:
+        verdicts = _judged_now(record.spec, results)
+    return _result(results, verdicts, None, location.uri)
+
+
+def _judged_now(spec: EvalRunSpec, results: Results) -> tuple[GateResult, ...]:
+    """Judge the gates of a run whose verdicts were not recorded, as far as that takes no other run."""
+    message = "not judged: no verdict was recorded; the same `evalrun run` again compares with the baseline"
+    return tuple(
+        GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.BASELINE_MISSING, message=message)
+        if gate.baseline is not None
+        else judge([gate], results, [], spec.benchmarks)[0]
+        for gate in spec.gates
+    )
+
+
+def _advice(store: ObjectStore) -> str:
+    """Say how the last attempt of an unfinished run ended, and what to do; nothing where there is no run."""
+    try:
+        record = read_record(store)
+    except LedgerCorrupt:
+        record = None
+    if record is None or not record.attempts:
+        return "; run the same `evalrun run` again to finish it" if store.exists(layout.PLAN) else ""
+    outcome = record.attempts[-1].outcome
+    how = "its last attempt still goes on, or was killed" if outcome is None else f"its last attempt ended: {outcome}"
+    return f"; {how.rstrip('.')}; run the same `evalrun run` again to finish it"
 
 
 def read_results(store: ObjectStore) -> Results:
@@ -102,57 +120,15 @@ def read_results(store: ObjectStore) -> Results:
         raise LedgerCorrupt(f"{store.uri}{layout.RESULTS} is not the results of a run: {error}") from error
 
 
-def scores_in(results: Results) -> tuple[Score, ...]:
-    """List every score, tasks in the order of the results."""
-    scores = []
-    for task, entry in results.results.items():
-        higher_is_better = results.higher_is_better.get(task, {})
-        size = entry.get("sample_len")
-        for name, value in entry.items():
-            metric, comma, filter_name = name.partition(",")
-            if not comma or metric.endswith("_stderr"):
-                continue
-            scores.append(
-                Score(
-                    task=task,
-                    metric=metric,
-                    filter=filter_name,
-                    value=_number(value),
-                    stderr=_number(entry.get(f"{metric}_stderr,{filter_name}")),
-                    n=size if isinstance(size, int) else 0,
-                    lower_is_better=True if higher_is_better.get(metric) is False else None,
-                )
-            )
-    return tuple(scores)
-
-
-def _result(results: Results, gates: Sequence[Gate], baselines: Sequence[Baseline], work: Work, uri: str) -> RunResult:
-    verdicts = judge(gates, results, baselines)
+def _result(results: Results, verdicts: Sequence[GateResult], work: Work | None, uri: str) -> RunResult:
     return RunResult(
         phase=Phase.SUCCEEDED,
         engine=results.evalrun.engine,
         counts=CountsResult.model_validate(results.evalrun.counts.as_written()),
         work=work,
         verdict=Verdict.overall(gate.verdict for gate in verdicts),
-        gates=verdicts,
+        gates=tuple(verdicts),
         scores=scores_in(results),
         warnings=tuple(results.evalrun.warnings),
         results_uri=uri,
     )
-
-
-def _baseline(location: RunLocation, number: int) -> Results | None:
-    store = open_store(store_spec(location))
-    try:
-        check_format(store)
-        return Results.read(Ledger(store).completed_results())
-    except ObjectMissing:
-        return None
-    except ValueError as error:
-        raise InputError(f"spec.gates[{number}].baseline: {location.uri} is no EvalRun's output: {error}") from error
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124  NaN
-        return None
-    return float(value)

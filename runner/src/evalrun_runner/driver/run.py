@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evalrun_api import Phase, Reason, RunConfig, RunResult, Work
 from evalrun_api.wire.outputs import RunRecord
+from evalrun_runner.benchmarks.lm_eval_keys import HowMade, lm_eval_keys
 from evalrun_runner.driver import finish
 from evalrun_runner.driver.assembly import Adapters, DriverOptions, DriverParts, PreparedRun, build_driver
+from evalrun_runner.driver.baselines import check_baselines
 from evalrun_runner.driver.checks import check_benchmarks
+from evalrun_runner.driver.completed import completed_run, judged
 from evalrun_runner.driver.preflight import Preflight, chat_template, load_tasks
 from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.record import (
@@ -20,7 +23,7 @@ from evalrun_runner.driver.record import (
     sizing,
     write_record,
 )
-from evalrun_runner.driver.results import check_baselines, read_results, succeeded, too_many_failed
+from evalrun_runner.driver.results import too_many_failed
 from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, default_reason
 from evalrun_runner.ledger import layout
@@ -55,7 +58,7 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
     with default_reason(Reason.PLAN_MISMATCH):
         if (plan := read_plan(setting.store)) is not None:
             check_may_resume(plan, setting.identity, config.results.uri)
-    if (result := _completed(setting, watcher)) is not None:
+    if (result := completed_run(setting, watcher)) is not None:
         return result
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     with default_reason(Reason.TASK_INVALID):
@@ -63,7 +66,9 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         moment = now()
         # The checks ask no more of a template than what it does with text: any moment will do.
         warnings = check_benchmarks(setting, benchmarks, chat_template(setting, moment))
-    check_baselines(config)
+    # What may keep a gate from being judged is no warning of the scores, which depend on no gate.
+    for warning in check_baselines(config):
+        watcher.log(f"warning: {warning.line}")
     with default_reason(Reason.PLAN_MISMATCH):
         earlier = _earlier_run(setting, options)
         # From here on the output is this plan's; all that can be found wrong with the input was found before.
@@ -76,20 +81,11 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         watcher.log(f"warning: {warning.line}")
     driver = build_driver(prepared, options, watcher, adapters)
     # It has claimed its epoch: whoever completes the run from now on is seen, whoever did before is looked for here.
-    if (result := _completed(setting, watcher)) is not None:
+    if (result := completed_run(setting, watcher)) is not None:
         return result
     options.host.preflight_passed()
     with RowSpool(samples=config.spec.output.samples) as spool:
         return _Run(driver, options, watcher, spool).go()
-
-
-def _completed(setting: Preflight, watcher: Watcher) -> RunResult | None:
-    """Return the result of a run that another driver has completed, if one has."""
-    if not setting.ledger.is_complete():
-        return None
-    watcher.log("this run is complete: nothing is redone")
-    results = read_results(setting.store)
-    return succeeded(setting.config, results, Work(kept=results.evalrun.counts.planned))
 
 
 def _earlier_run(setting: Preflight, options: DriverOptions) -> EarlierRun | None:
@@ -129,7 +125,7 @@ class _Run:
                 plan, verified = self._dispatch()
             finally:
                 self._free()
-            result = self._finish(plan, verified)
+            result = self._finish(plan, verified, record)
             outcome = result.phase.value
         except EvalRunError as error:
             outcome = f"{type(error).__name__}: {error}"
@@ -142,6 +138,7 @@ class _Run:
         """Dispatch until every planned item has an end in a sound part."""
         self._driver.leadership.start()
         self._driver.planning.start()
+        self._driver.notes.start()
         with self._options.cancellation.graceful():
             self._loop.run()
         plan = self._plan()
@@ -168,6 +165,7 @@ class _Run:
         """End the replicas first: nothing may wait for a store while they hold GPUs."""
         self._driver.leaving.set()
         self._loop.end_fleet()
+        self._driver.notes.stop()
         self._driver.planning.stop()
         self._driver.leadership.stop()
         self._driver.leaving.clear()
@@ -180,7 +178,7 @@ class _Run:
         except StoreError as error:
             self._watcher.log(f"run.json does not say how this attempt ended ({outcome}): {error}")
 
-    def _finish(self, plan: finish.PlanOf, verified: finish.Verified) -> RunResult:
+    def _finish(self, plan: finish.PlanOf, verified: finish.Verified, record: RunRecord) -> RunResult:
         self._loop.show_busy(Phase.FINISHING, "aggregating")
         progress = self._driver.dispatcher.progress(0.0)
         carried = 0 if self._earlier is None else self._earlier.carried
@@ -188,14 +186,27 @@ class _Run:
         total = sum(verified.counts.values(), ItemCounts())
         if total.failed + total.quarantined > self._config.spec.policy.max_failed_items:
             return too_many_failed(self._config, total, verified.examples, work)
-        results = finish.make_results(
-            self._config, self._benchmarks, plan, self._spool, verified.counts, self._driver.prepared.warnings
-        )
+        run = finish.VerifiedRun(self._benchmarks, plan, self._spool, verified.counts)
+        hashes: Mapping[str, str] = {}
         if self._config.spec.output.samples:
-            finish.write_samples(self._benchmarks, plan, self._ledger, self._spool, self._driver.store)
+            hashes = finish.write_samples(run, self._ledger, self._driver.store, self._watcher.log)
+        warnings = self._driver.prepared.warnings
+        results = finish.make_results(self._config, run, lm_eval_keys(self._how_made(record, hashes)), warnings)
+        for warning in results.evalrun.warnings[len(warnings) :]:
+            self._watcher.log(f"warning: {warning.line}")
         self._ledger.write_results(self._driver.epoch, results.write())
         self._ledger.complete(self._driver.epoch)
-        return succeeded(self._config, results, work)
+        return judged(self._config, results, work, self._driver.store, self._watcher.log)
+
+    def _how_made(self, record: RunRecord, task_hashes: Mapping[str, str]) -> HowMade:
+        prepared = self._driver.prepared
+        return HowMade(
+            self._config.spec,
+            record,
+            prepared.plan.identity.versions,
+            None if prepared.chat is None else self._setting.tokenizer.chat_template,
+            task_hashes,
+        )
 
     def _plan(self) -> finish.PlanOf:
         chunks: dict[str, list[Chunk]] = {leaf.name: [] for leaf in self._benchmarks.leaves}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,20 @@ from typing import Any
 import datasets
 import lm_eval
 import pytest
+from lm_eval.api.group import Group
 from lm_eval.api.task import ConfigurableTask
-from lm_eval.evaluator_utils import EvalAcc, _collect_results, aggregate_groups
+from lm_eval.evaluator_utils import (
+    EvalAcc,
+    _collect_groups_bottom_up,
+    _collect_results,
+    _compute_task_aggregations,
+)
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks._factory import TaskFactory, _ctor_accepts_config
 from lm_eval.tasks._index import Entry
 from lm_eval.tasks._yaml_loader import _import_func_in_yml, load_yaml
 
-from evalrun_runner.benchmarks.aggregate import aggregate, running_metrics
+from evalrun_runner.benchmarks.aggregate import Aggregated, aggregate, running_metrics
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.running_scores import mean_and_stderr, tally
@@ -29,7 +35,7 @@ from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 from support.parity import Case, answer, lm_eval_results, load_case
-from support.suites import Suite
+from support.suites import Row, Suite
 
 ROWS = [{"question": f"{i} + 1 =", "answer": str(i + 1), "options": ["one", "none"]} for i in range(8)]
 GENERATE: dict[str, Any] = {
@@ -75,11 +81,15 @@ def run(loaded: LoadedBenchmarks) -> Rows:
     return rows
 
 
-def results_of(loaded: LoadedBenchmarks, rows: Rows) -> dict[str, Any]:
+def aggregated(loaded: LoadedBenchmarks, rows: Rows) -> Aggregated:
     def parts(task: str) -> Iterator[ItemResult]:
         return (result for _, result in rows[task])
 
     return aggregate(loaded, parts, bootstrap_iters=10)
+
+
+def results_of(loaded: LoadedBenchmarks, rows: Rows) -> dict[str, Any]:
+    return aggregated(loaded, rows).results
 
 
 def failed(result: ItemResult, status: ItemStatus = ItemStatus.FAILED) -> ItemResult:
@@ -147,7 +157,10 @@ def test_samples_are_lm_evals_byte_for_byte(
 
     ours = sample_file(loaded.leaf(task), rows[task])
 
-    assert ours == (tmp_path / "out" / "fake" / f"samples_{task}_now.jsonl").read_bytes()
+    tracker.save_results_aggregated({}, {task: theirs["samples"][task]})
+    (saved,) = (tmp_path / "out" / "fake").glob("results_*.json")
+    assert ours.task_hash == json.loads(saved.read_text())["task_hashes"][task]
+    assert ours.data == (tmp_path / "out" / "fake" / f"samples_{task}_now.jsonl").read_bytes()
 
 
 def test_items_that_are_not_ok_have_no_sample(suite: Suite) -> None:
@@ -155,7 +168,7 @@ def test_items_that_are_not_ok_have_no_sample(suite: Suite) -> None:
     rows = run(loaded)["sums"]
     rows[0] = (rows[0][0], failed(rows[0][1]))
 
-    samples = [json.loads(line) for line in sample_file(loaded.leaf("sums"), rows).splitlines()]
+    samples = [json.loads(line) for line in sample_file(loaded.leaf("sums"), rows).data.splitlines()]
 
     assert [(one["filter"], one["doc_id"]) for one in samples] == [
         (name, doc_id) for name in ("first", "number") for doc_id in range(1, 8)
@@ -220,6 +233,130 @@ def test_a_running_score_over_everything_is_the_score(suite: Suite) -> None:
     assert compared == 4
 
 
+class TestMetricsThatCannotBeComputed:
+    """A metric that fails over the answers costs only itself."""
+
+    FOUR: Sequence[Row] = [{"question": f"{i}?", "options": ["a", "b", "c", "d"], "answer": i % 4} for i in range(8)]
+
+    @staticmethod
+    def choosing(folder: Path, rows: Sequence[Row], *metrics: dict[str, Any]) -> LoadedBenchmarks:
+        suite = Suite(folder / "suite").with_data("rows", rows)
+        suite.with_task("picks", data="rows", **{**CHOOSE, "doc_to_target": "answer"}, metric_list=list(metrics))
+        return load_case(Case(("picks",)), suite.folder)
+
+    def test_it_is_named_and_null_and_the_other_metrics_stay(self, tmp_path: Path) -> None:
+        loaded = self.choosing(tmp_path, self.FOUR, {"metric": "acc"}, {"metric": "f1"})
+        rows = run(loaded)
+        found = aggregated(loaded, rows)
+        (one,) = found.unscored
+        assert (one.task, one.metric, one.filter) == ("picks", "f1", "none")
+        assert one.reason.startswith("f1_score over 8 values of the type tuple raised ValueError: Target is multiclass")
+        scores = found.results["results"]["picks"]
+        assert (scores["f1,none"], scores["f1_stderr,none"], scores["sample_len"]) == (None, "N/A", 8)
+        alone = self.choosing(tmp_path / "alone", self.FOUR, {"metric": "acc"})
+        assert scores["acc,none"] == results_of(alone, run(alone))["results"]["picks"]["acc,none"]
+        assert found.remarks == (("task picks", f"f1,none has no value: {one.reason}"),)
+
+    def test_documents_with_other_numbers_of_choices_cost_only_the_brier_score(self, tmp_path: Path) -> None:
+        rows = [*self.FOUR, {"question": "last?", "options": ["a", "b", "c"], "answer": 0}]
+        loaded = self.choosing(tmp_path, rows, {"metric": "acc"}, {"metric": "brier_score"})
+        found = aggregated(loaded, run(loaded))
+        assert [one.metric for one in found.unscored] == ["brier_score"]
+        assert found.results["results"]["picks"]["acc,none"] is not None
+
+    def test_texts_without_words_cost_what_is_counted_by_words(self, tmp_path: Path) -> None:
+        suite = Suite(tmp_path / "suite").with_data("rows", [{"text": ""}, {"text": ""}])
+        suite.with_task("texts", data="rows", output_type="loglikelihood_rolling", doc_to_text="", doc_to_target="text")
+        loaded = load_case(Case(("texts",)), suite.folder)
+        found = aggregated(loaded, run(loaded))
+        reasons = {one.metric: one.reason for one in found.unscored}
+        assert set(reasons) == {"byte_perplexity", "bits_per_byte"}
+        assert "ZeroDivisionError" in reasons["bits_per_byte"]
+        assert found.results["results"]["texts"]["word_perplexity,none"] is not None
+
+    def test_a_standard_error_that_fails_costs_no_score(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        loaded = self.choosing(tmp_path, self.FOUR, {"metric": "acc"})
+        rows = run(loaded)
+        whole = results_of(loaded, rows)["results"]["picks"]
+
+        def raising(**_: object) -> Callable[[object], float]:
+            def stderr(items: object) -> float:
+                raise OverflowError("math range error")
+
+            return stderr
+
+        monkeypatch.setattr("lm_eval.evaluator_utils.stderr_for_metric", raising)
+        found = aggregated(loaded, rows)
+        assert found.results["results"]["picks"] == {**whole, "acc_stderr,none": "N/A"}
+        assert found.unscored == ()
+        assert found.remarks == (
+            ("task picks", "acc,none has no standard error: computing it raised OverflowError: math range error"),
+        )
+
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            ("float('nan')", "its value is not a finite number (nan): 8 of its 8 values are not finite"),
+            ("float('-inf')", "its value is not a finite number (-inf): 8 of its 8 values are not finite"),
+        ],
+    )
+    def test_a_score_that_is_not_finite_is_null_with_the_reason(self, tmp_path: Path, value: str, reason: str) -> None:
+        suite = Suite(tmp_path / "suite").with_data("rows", ROWS)
+        suite.with_file("code.py", f"def process(doc, results):\n    return {{'odd': {value}, 'fine': 1.0}}\n")
+        config = {key: value for key, value in GENERATE.items() if key != "filter_list"}
+        suite.with_task(
+            "odd",
+            data="rows",
+            **config,
+            metric_list=[{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("odd", "fine")],
+        )
+        text = (suite.folder / "odd.yaml").read_text() + "process_results: !function code.process\n"
+        suite.with_file("odd.yaml", text)
+        loaded = load_case(Case(("odd",), allow_code=True), suite.folder)
+        found = aggregated(loaded, run(loaded))
+        assert [(one.metric, one.reason) for one in found.unscored] == [("odd", reason)]
+        scores = found.results["results"]["odd"]
+        assert (scores["odd,none"], scores["fine,none"]) == (None, 1.0)
+        assert json.dumps(found.results, allow_nan=False)
+
+    def test_a_group_is_not_scored_over_fewer_tasks_in_silence(self, tmp_path: Path) -> None:
+        suite = (
+            Suite(tmp_path / "suite")
+            .with_data("four", self.FOUR)
+            .with_data("two", [{**row, "options": ["a", "b"], "answer": row["answer"] % 2} for row in self.FOUR])
+        )
+        for name in ("four", "two"):
+            metrics = [{"metric": "acc"}, {"metric": "f1"}]
+            suite.with_task(name, data=name, **{**CHOOSE, "doc_to_target": "answer"}, metric_list=metrics)
+        suite.with_group("all", ["four", "two"], aggregate_metric_list=[{"metric": "acc"}, {"metric": "f1"}])
+        loaded = load_case(Case(("all",)), suite.folder)
+        found = aggregated(loaded, run(loaded))
+        assert [(one.task, one.metric) for one in found.unscored] == [("four", "f1"), ("all", "f1")]
+        assert found.unscored[1].reason == "four has no such score"
+        group = found.results["groups"]["all"]
+        assert group["f1,none"] is None
+        assert group["acc,none"] is not None
+        assert group["sample_count"] == {"acc,none": 16}
+
+    def test_a_group_says_what_none_of_its_tasks_has(self, suite: Suite) -> None:
+        wanted = [{"metric": "acc", "filter_list": ["strict"]}, {"metric": "f1"}]
+        suite.with_group("none", ["sums"], aggregate_metric_list=wanted)
+        loaded = load_case(Case(("none",)), suite.folder)
+        found = aggregated(loaded, run(loaded))
+        there = "they have exact_match,first, exact_match,number"
+        assert found.remarks == (
+            ("group none", f"none of its tasks has acc,strict; {there}"),
+            ("group none", f"none of its tasks has f1; {there}"),
+        )
+
+    def test_a_group_over_some_of_its_tasks_says_which_are_not_in_its_score(self, suite: Suite) -> None:
+        loaded = load_case(Case(("both",)), suite.folder)
+        assert aggregated(loaded, run(loaded)).remarks == (
+            ("group both", "exact_match,number is the score of 1 of its 2 tasks: picks has no exact_match,number"),
+            ("group both", "acc,none is the score of 1 of its 2 tasks: sums has no acc,none"),
+        )
+
+
 # lm-eval is pinned. What is used of it beyond its public functions, in one place:
 
 
@@ -231,7 +368,10 @@ def test_contract_version() -> None:
     ("function", "parameters"),
     [
         (_collect_results, ["eval_results_acc", "groups", "bootstrap_iters"]),
-        (aggregate_groups, ["results"]),
+        (_compute_task_aggregations, ["task", "raw_metrics", "bootstrap_iters"]),
+        (_collect_groups_bottom_up, ["groups"]),
+        (Group.aggregate, ["self", "task_metrics"]),
+        (Group._discover_filters_for_metric, ["self", "metric_name", "task_metrics"]),
         (EvalAcc._to_eval_results, ["self", "samples"]),
         (TaskFactory.__init__, ["self", "meta"]),
         (TaskFactory._load_full_config, ["self", "entry", "overrides"]),

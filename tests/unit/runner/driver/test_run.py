@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from evalrun_api import Phase, RunConfig
+from evalrun_api import EvalRunSpec, Phase, RunConfig, RunResult, Verdict, Work
 from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.preflight import Preflight, run_preflight
+from evalrun_runner.driver.results import read_result
 from evalrun_runner.driver.run import REPAIRS, run
-from evalrun_runner.errors import Interrupted, LedgerCorrupt
+from evalrun_runner.errors import InputError, Interrupted, LedgerCorrupt
 from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent
 from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.ledger import layout
@@ -46,7 +50,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_ends_with_its_results_and_the_next_driver_finds_it_complete(suite: Path, tmp_path: Path) -> None:
     config, watching = config_of(suite, tmp_path / "output"), Watching()
     result = run(config, DriverOptions(), watching, HERE)
-    assert (result.phase, result.counts.ok, result.work.kept) == (Phase.SUCCEEDED, ITEMS, 0)
+    assert (result.phase, result.counts.ok, result.work) == (Phase.SUCCEEDED, ITEMS, Work())
     assert (tmp_path / "output" / layout.COMPLETE).exists()
     assert watching.lines == ["starting 1 mock replicas on CPU"]
     plan, record = (json.loads((tmp_path / "output" / name).read_text()) for name in (layout.PLAN, layout.RUN))
@@ -57,7 +61,7 @@ def test_a_run_ends_with_its_results_and_the_next_driver_finds_it_complete(suite
         raise AssertionError("nothing is left to run")
 
     again = run(config, DriverOptions(), Watching(), Adapters(start_fleet=no_fleet))
-    assert (again.phase, again.counts, again.work.kept) == (Phase.SUCCEEDED, result.counts, ITEMS)
+    assert (again.phase, again.counts, again.work) == (Phase.SUCCEEDED, result.counts, Work(kept=ITEMS))
 
 
 def test_a_stopped_run_commits_complete_chunks_and_resumes_from_there(suite: Path, tmp_path: Path) -> None:
@@ -76,6 +80,7 @@ def test_a_stopped_run_commits_complete_chunks_and_resumes_from_there(suite: Pat
     assert record["attempts"][0]["outcome"].startswith("Interrupted")
     result = run(config, DriverOptions(), Watching(), HERE)
     assert (result.phase, result.counts.ok) == (Phase.SUCCEEDED, ITEMS)
+    assert result.work is not None
     assert f"stopped; {result.work.kept} items" in str(stopped.value)
 
 
@@ -134,3 +139,119 @@ class TestDamagedParts:
         with pytest.raises(LedgerCorrupt, match="are damaged again each time they are redone"):
             run(config_of(suite, tmp_path / "output"), DriverOptions(), watching, self.adapters([None] * 1000))
         assert sum("are set aside and their chunks redone" in line for line in watching.lines) == REPAIRS
+
+
+def with_spec(config: RunConfig, **fields: object) -> RunConfig:
+    """Change fields of the spec, as YAML has them."""
+    spec = EvalRunSpec.model_validate({**config.spec.to_dict(), **fields})
+    return config.model_copy(update={"spec": spec})
+
+
+class TestAfterCompletion:
+    """What may follow a run's completion: other gates, samples, and looking at it."""
+
+    GATE: ClassVar = {"task": "sums", "metric": "exact_match", "max": 1.0}
+
+    @pytest.fixture
+    def done(self, suite: Path, tmp_path: Path) -> RunConfig:
+        config = with_spec(config_of(suite, tmp_path / "output"), gates=[self.GATE])
+        assert run(config, DriverOptions(), Watching(), HERE).verdict is Verdict.PASSED
+        return config
+
+    @staticmethod
+    def look(config: RunConfig) -> RunResult:
+        return read_result(config.results)
+
+    def test_its_verdicts_are_read_back_with_no_word_of_resuming(self, done: RunConfig) -> None:
+        result = self.look(done)
+        assert (result.verdict, result.work) == (Verdict.PASSED, None)
+        assert [gate.message for gate in result.gates] == [""]
+
+    def test_gates_that_are_asked_later_are_kept_with_those_before(self, done: RunConfig, tmp_path: Path) -> None:
+        later = with_spec(done, gates=[{**self.GATE, "min": 2.0, "max": 3.0}])
+        assert run(later, DriverOptions(), Watching(), HERE).verdict is Verdict.FAILED
+        assert self.look(done).verdict is Verdict.FAILED
+        assert len(json.loads((tmp_path / "output" / layout.GATES).read_text())["judgements"]) == 2
+
+    def test_without_recorded_verdicts_its_bounds_are_judged_anew(self, done: RunConfig, tmp_path: Path) -> None:
+        (tmp_path / "output" / layout.GATES).unlink()
+        assert self.look(done).verdict is Verdict.PASSED
+
+    def test_samples_that_are_asked_later_are_those_of_the_run(
+        self, done: RunConfig, suite: Path, tmp_path: Path
+    ) -> None:
+        output = tmp_path / "output"
+        assert not list(output.glob("samples_*"))
+        asked = with_spec(done, output={"uri": done.results.uri, "samples": True})
+        watching = Watching()
+        result = run(asked, DriverOptions(), watching, HERE)
+        assert (result.phase, result.counts.ok) == (Phase.SUCCEEDED, ITEMS)
+        assert "the samples of 1 tasks are written, of the manifest and the parts that are there" in watching.lines
+        at_once = with_spec(config_of(suite, tmp_path / "other"), output={"uri": "x", "samples": True})
+        run(at_once, DriverOptions(), Watching(), HERE)
+        (written,), (expected,) = output.glob("samples_*"), (tmp_path / "other").glob("samples_*")
+        assert written.read_bytes() == expected.read_bytes()
+        hashes = json.loads((tmp_path / "other" / layout.RESULTS).read_text())["task_hashes"]
+        assert set(hashes) == {"sums"}
+
+    def test_samples_are_not_made_of_damaged_parts(self, done: RunConfig, tmp_path: Path) -> None:
+        part = next((tmp_path / "output" / "parts").rglob("*.parquet"))
+        part.write_bytes(part.read_bytes()[:-9])
+        with pytest.raises(LedgerCorrupt, match="the samples cannot be written, because 1 parts are damaged"):
+            run(with_spec(done, output={"uri": "x", "samples": True}), DriverOptions(), Watching(), HERE)
+
+
+def test_results_have_lm_evals_keys_that_say_how_they_were_made(suite: Path, tmp_path: Path) -> None:
+    config = with_spec(
+        config_of(suite, tmp_path / "output"),
+        seed=7,
+        benchmarks=[
+            {
+                "task": "sums",
+                "source": {"path": str(suite)},
+                "limit": 5,
+                "systemInstruction": "Be brief.",
+                "generation": {"max_gen_toks": 4},
+            }
+        ],
+    )
+    run(config, DriverOptions(), Watching(), HERE)
+    results = json.loads((tmp_path / "output" / layout.RESULTS).read_text())
+    begun = json.loads((tmp_path / "output" / layout.RUN).read_text())["attempts"][0]["started"]
+    assert results["date"] == datetime.fromisoformat(begun).timestamp()
+    assert results["config"] == {
+        "model": "mock",
+        "seed": 7,
+        "model_args": {"pretrained": "hf://test/mock"},
+        "batch_size": "auto",
+        "limit": 5,
+        "gen_kwargs": {"max_gen_toks": 4},
+        "bootstrap_iters": 100_000,
+        "random_seed": 7,
+        "numpy_seed": 7,
+        "torch_seed": 7,
+        "fewshot_seed": 7,
+    }
+    assert results["lm_eval_version"] == "0.4.13"
+    assert (results["model_source"], results["model_name"], results["model_name_sanitized"]) == ("mock", "mock", "mock")
+    assert results["system_instruction"] == "Be brief."
+    assert results["system_instruction_sha"] == hashlib.sha256(b"Be brief.").hexdigest()
+    assert (results["fewshot_as_multiturn"], results["chat_template"], results["task_hashes"]) == (False, None, {})
+
+
+def test_a_gate_on_a_score_that_cannot_be_is_refused_before_the_output_is_claimed(suite: Path, tmp_path: Path) -> None:
+    config = with_spec(config_of(suite, tmp_path / "output"), gates=[{"task": "sums", "metric": "acc", "min": 0.1}])
+    with pytest.raises(InputError, match=r"spec\.gates\[0\]\.metric: 'sums' has no metric 'acc'"):
+        run(config, DriverOptions(), Watching(), HERE)
+    assert not (tmp_path / "output" / layout.PLAN).exists()
+
+
+def test_a_run_that_is_not_finished_is_told_from_none(suite: Path, tmp_path: Path) -> None:
+    config, cancellation = config_of(suite, tmp_path / "output"), Cancellation()
+    cancellation.request()
+    with pytest.raises(Interrupted):
+        run(config, DriverOptions(cancellation), Watching(), HERE)
+    with pytest.raises(
+        InputError, match=r"not finished .*; its last attempt ended: Interrupted: .* again to finish it"
+    ):
+        read_result(config.results)

@@ -57,6 +57,7 @@ def progress(**fields: Any) -> ProgressSnapshot:
         "counts": ItemCounts(ok=90, failed=6, quarantined=4),
         "kept": 20,
         "redone": 3,
+        "redone_here": 1,
         "in_flight": 32,
         "pending": 68,
         "chunks": 10,

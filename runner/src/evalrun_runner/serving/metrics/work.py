@@ -27,7 +27,7 @@ def add_progress(families: Families, progress: ProgressSnapshot, *, busy: bool) 
     ):
         families.add(driver.ITEMS, items, status)
     families.add(driver.ITEMS_KEPT, progress.kept)
-    families.add(driver.ITEMS_REDONE, progress.redone)
+    families.add(driver.ITEMS_REDONE, progress.redone_here)
     if busy and progress.eta_s is not None:
         families.add(driver.ETA, progress.eta_s)
     still_open = progress.pending_chunks + progress.leased_chunks + progress.suspect_chunks

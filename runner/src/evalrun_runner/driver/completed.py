@@ -1,0 +1,88 @@
+"""What follows a run's completion: verdicts are recorded, and samples that are asked for later are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from evalrun_api import Reason, RunConfig, RunResult, Work
+from evalrun_api.wire.outputs import Results
+from evalrun_runner.driver import finish
+from evalrun_runner.driver.preflight import Preflight, load_tasks
+from evalrun_runner.driver.progress import Watcher
+from evalrun_runner.driver.results import read_results, succeeded
+from evalrun_runner.driver.spool import RowSpool
+from evalrun_runner.driver.verdicts import record_verdicts
+from evalrun_runner.errors import LedgerCorrupt, StoreError, default_reason
+from evalrun_runner.ledger import layout
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.store.base import ObjectStore
+
+
+def completed_run(setting: Preflight, watcher: Watcher) -> RunResult | None:
+    """Return the result of a run that another driver has completed, its gates judged as they are asked now.
+
+    Args:
+        setting: The run's surroundings.
+        watcher: Sees what is done.
+
+    Returns:
+        None if the run is not complete.
+    """
+    if not setting.ledger.is_complete():
+        return None
+    watcher.log("this run is complete: nothing is redone")
+    results = read_results(setting.store)
+    if setting.config.spec.output.samples:
+        _write_missing_samples(setting, results, watcher)
+    work = Work(kept=results.evalrun.counts.planned)
+    return judged(setting.config, results, work, setting.store, watcher.log)
+
+
+def judged(
+    config: RunConfig, results: Results, work: Work, store: ObjectStore, log: Callable[[str], None]
+) -> RunResult:
+    """Judge the gates of a complete run and record the verdicts. That these cannot be written ends no run."""
+    result = succeeded(config, results, work)
+    try:
+        record_verdicts(store, config.spec.gates, result.gates)
+    except (StoreError, LedgerCorrupt) as error:
+        log(f"warning: the verdicts of the gates are not recorded: {error}")
+    return result
+
+
+def _write_missing_samples(setting: Preflight, results: Results, watcher: Watcher) -> None:
+    """Write the samples that are not there, of the manifest and the parts.
+
+    Raises:
+        InputError: The tasks cannot be loaded any more.
+        LedgerCorrupt: A part or a manifest is damaged.
+    """
+    missing = [task for task in results.evalrun.tasks if not setting.store.exists(layout.samples(task))]
+    if not missing:
+        return
+    watcher.log(f"the samples of {len(missing)} tasks are written, of the manifest and the parts that are there")
+    with default_reason(Reason.TASK_INVALID):
+        benchmarks = load_tasks(setting)
+    wanted = replace(benchmarks, leaves=tuple(leaf for leaf in benchmarks.leaves if leaf.name in missing))
+    plan = {leaf.name: _chunks(leaf.name, setting.ledger) for leaf in wanted.leaves}
+    with RowSpool(samples=True) as spool:
+        verified = finish.verify(plan, setting.ledger, spool)
+        if damaged := verified.damaged:
+            first = layout.part(*damaged[0].id)
+            raise LedgerCorrupt(
+                f"{setting.store.uri}: the samples cannot be written, because {len(damaged)} parts are damaged, the "
+                f"first is {first}. Remove COMPLETE and start the run again: damaged parts are redone"
+            )
+        run = finish.VerifiedRun(wanted, plan, spool, verified.counts)
+        finish.write_samples(run, setting.ledger, setting.store, watcher.log)
+
+
+def _chunks(task: str, ledger: Ledger) -> tuple[Chunk, ...]:
+    index = ledger.task_index(task)
+    if index is None:
+        raise LedgerCorrupt(
+            f"the manifest of task {task} is not complete, though the run is; its samples cannot be made"
+        )
+    return tuple(chunk for number in range(index.segments) for chunk in ledger.read_chunks(task, number))
