@@ -92,16 +92,17 @@ def _judged_now(spec: EvalRunSpec, results: Results) -> tuple[GateResult, ...]:
 
 
 def _advice(store: ObjectStore) -> str:
-    """Say how the last attempt of an unfinished run ended, and what to do; nothing where there is no run."""
+    """Say how the last attempt of an unfinished run ended, and what to do."""
+    again = "; run the same `evalrun run` again to finish it"
     try:
         record = read_record(store)
     except LedgerCorrupt:
-        record = None
+        return again
     if record is None or not record.attempts:
-        return "; run the same `evalrun run` again to finish it" if store.exists(layout.PLAN) else ""
+        return again if store.exists(layout.PLAN) else "; give the output of a run"
     outcome = record.attempts[-1].outcome
     how = "its last attempt still goes on, or was killed" if outcome is None else f"its last attempt ended: {outcome}"
-    return f"; {how.rstrip('.')}; run the same `evalrun run` again to finish it"
+    return f"; {how.rstrip('.')}{again}"
 
 
 def read_results(store: ObjectStore) -> Results:

@@ -104,7 +104,7 @@ def test_the_clusters_rules_are_asked_for(
         ),
         (["run", "FOLDER/valid.yaml", "--set", "spec.model.uri=pvc://c/p"], "pvc://c/p is a volume of a cluster"),
         (["run", "FOLDER/valid.yaml", "--output", "gs://bucket/x"], "'gs://bucket/x' is no place a run can write to"),
-        (["results", "FOLDER/nothing"], "FOLDER/nothing/ is not there, or is empty"),
+        (["results", "FOLDER/nothing"], "FOLDER/nothing is not there, or is empty; give the output of a run"),
         (["results", "gs://x"], "'gs://x' is no place"),
     ],
 )
