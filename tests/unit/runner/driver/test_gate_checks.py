@@ -68,8 +68,8 @@ def test_metrics_that_only_scoring_shows_are_let_through() -> None:
         ),
         (
             {"task": "capitals", "metric": "accuracy"},
-            "spec.gates[0].metric: 'capitals' has no metric 'accuracy'; did you mean acc or acc_norm? its scores: acc,none, "
-            "acc_norm,none",
+            "spec.gates[0].metric: 'capitals' has no metric 'accuracy'; did you mean acc or acc_norm? its "
+            "scores: acc,none, acc_norm,none",
         ),
         (
             {"task": "sums", "metric": "exact_match", "filter": "lats"},

@@ -217,7 +217,7 @@ def test_results_have_lm_evals_keys_that_say_how_they_were_made(suite: Path, tmp
     )
     run(config, DriverOptions(), Watching(), HERE)
     results = json.loads((tmp_path / "output" / layout.RESULTS).read_text())
-    begun = json.loads((tmp_path / "output" / layout.RUN).read_text())["attempts"][0]["started"]
+    begun = json.loads((tmp_path / "output" / layout.PLAN).read_text())["created"]
     assert results["date"] == datetime.fromisoformat(begun).timestamp()
     assert results["config"] == {
         "model": "mock",
