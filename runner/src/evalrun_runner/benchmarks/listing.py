@@ -33,15 +33,16 @@ def list_tasks(pattern: str | None = None, source: Path | None = None) -> Iterat
         source: The folder of a suite; None for lm-eval's own tasks, which take about 8 s to read.
 
     Raises:
-        InputError: The suite's folder does not exist.
+        InputError: The suite's folder does not exist, or a file of the suite cannot be read as it stands.
     """
     if source is not None and not source.is_dir():
         raise InputError(f"the suite {source} is not there: expected a folder with lm-eval task definitions")
-    index: dict[str, Entry] = open_registry(source, include_defaults=source is None).task_index
+    suite = source.resolve() if source else None
+    index: dict[str, Entry] = open_registry(suite, include_defaults=suite is None).task_index
     wanted = pattern or "*"
     if not any(wildcard in wanted for wildcard in "*?["):
         wanted = f"*{wanted}*"
-    root = source.resolve() if source else PACKAGE_TASKS.resolve()
+    root = suite or PACKAGE_TASKS.resolve()
     for name in sorted(index):
         if fnmatch.fnmatch(name, wanted):
             yield _row(name, index[name], root)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import random
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -224,7 +225,8 @@ def _unknown_task(spec: BenchmarkSpec, manager: TaskManager) -> str:
     hint = f"did you mean {', '.join(near)}? " if near else ""
     if spec.source and not near:
         hint = f"it holds {', '.join(manager.all_tasks[:10]) or 'no task at all'}. "
-    return f"benchmark {spec.name!r}: there is no {spec.task!r} in {where}; {hint}`evalrun tasks` lists what there is"
+    command = f"evalrun tasks --source {shlex.quote(str(spec.source))}" if spec.source else "evalrun tasks"
+    return f"benchmark {spec.name!r}: there is no {spec.task!r} in {where}; {hint}`{command}` lists what there is"
 
 
 def _check_disjoint(made: Sequence[_Made]) -> None:
@@ -261,10 +263,7 @@ def _recipe(name: str, task: Task, made: _Made, seed: int) -> TaskRecipe:
     try:
         first_doc = values.encode(task.eval_docs[0])
     except TypeError as error:
-        raise InputError(
-            f"task {name!r}: its documents are not plain JSON, which is not supported: {error} "
-            "(dates in JSON files are read as times, not as text, if all of a column are)"
-        ) from error
+        raise InputError(f"task {name!r}: its documents are not plain JSON, which is not supported: {error}") from error
     return TaskRecipe(
         task=name,
         config=made.factory.configs[name],

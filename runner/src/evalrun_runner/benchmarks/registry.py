@@ -1,9 +1,9 @@
 """Registry of lm-eval's tasks, which also records the configuration that remakes each task elsewhere.
 
 lm-eval makes tasks in one place, its ``TaskFactory``. ``RecipeFactory`` is that factory with three additions: it
-records each task's merged configuration, resolves a suite's relative data files against the suite's folder, and
-converts errors while a task is made into an ``InputError`` that names the task. ``TaskFactory`` is not public API:
-lm-eval is pinned, and the unit tests check everything that is used here.
+records each task's merged configuration, makes a suite's tasks read their own data files (``suites.data``), and
+converts errors while a task is made into an ``InputError`` that names the task. ``TaskFactory`` and ``TaskIndex`` are
+not public API: lm-eval is pinned, and the unit tests check everything that is used here.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval.tasks
+import yaml
 from lm_eval.api.group import Group
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._factory import TaskFactory
-from lm_eval.tasks._index import Entry, Kind
+from lm_eval.tasks._index import Entry, Kind, TaskIndex
 from lm_eval.tasks._yaml_loader import _import_func_in_yml, load_yaml
 
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.errors import making_task
+from evalrun_runner.benchmarks.suite_task import SuiteTask, resolve_data_files
+from evalrun_runner.benchmarks.suites.catalog import task_files
 from evalrun_runner.benchmarks.suites.policy import LOCAL_BUILDERS
 from evalrun_runner.errors import InputError
 
@@ -37,10 +40,36 @@ def open_registry(suite: Path | None, *, include_defaults: bool) -> TaskManager:
     Args:
         suite: The suite's folder; None for lm-eval's own tasks only.
         include_defaults: Whether to read lm-eval's own tasks.
+
+    Raises:
+        InputError: A file of the suite cannot be read as it stands (``suites.catalog``).
     """
-    manager = TaskManager(include_path=str(suite) if suite else None, include_defaults=include_defaults)
+    manager = TaskManager(include_defaults=include_defaults)
     manager._factory = RecipeFactory(suite)
+    if suite:
+        _add(manager, _suite_index(suite))
     return manager
+
+
+def _suite_index(suite: Path) -> dict[str, Entry]:
+    """Index a suite as ``TaskIndex.build`` does it, except that a file which cannot be loaded is an error."""
+    index: dict[str, Entry] = {}
+    for file in task_files(suite):
+        try:
+            TaskIndex.process_cfg(load_yaml(file, resolve_func=False), file, index)
+        except (yaml.YAMLError, ValueError, TypeError, OSError) as error:
+            raise InputError(f"{file}: lm-eval cannot read it: {' '.join(str(error).split())}") from error
+    return index
+
+
+def _add(manager: TaskManager, index: Mapping[str, Entry]) -> None:
+    """Add entries to a manager, above those of the same names."""
+    manager._index.update(index)
+    kinds = {name: entry.kind for name, entry in manager._index.items()}
+    manager._all_tasks = sorted(kinds)
+    manager._all_subtasks = sorted(name for name, kind in kinds.items() if kind in (Kind.TASK, Kind.PY_TASK))
+    manager._all_groups = sorted(name for name, kind in kinds.items() if kind is Kind.GROUP)
+    manager._all_tags = sorted(name for name, kind in kinds.items() if kind is Kind.TAG)
 
 
 class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no types
@@ -63,17 +92,26 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
             own = {key: value for key, value in config.items() if key not in (overrides or {})}
             self._references.learn(own, load_yaml(entry.yaml_path, resolve_func=False))
         if entry.kind is not Kind.GROUP:
-            if self._suite:
-                _resolve_data_files(config, self._suite)
+            if self._suite and entry.kind is Kind.PY_TASK and self._owns(entry):
+                _resolve(config, self._suite)
             # Encode it now, not when the task is made: lm-eval's tasks modify the configuration that they are given.
             self._latest = self._encode(config)
         return config
 
     def _build_task(self, entry: Entry, overrides: dict[str, Any] | None) -> Task:
         with making_task(entry.name):
-            task = super()._build_task(entry, overrides)
+            if self._suite and entry.kind is Kind.TASK and self._owns(entry):
+                config = self._load_full_config(entry, overrides)
+                task = SuiteTask(_without_structure(config), self._suite)
+            else:
+                task = super()._build_task(entry, overrides)
             self.configs[task.task_name] = self._latest
         return task
+
+    def _owns(self, entry: Entry) -> bool:
+        """Return whether an entry is the suite's, not one of lm-eval's own that it refers to."""
+        path, suite = entry.yaml_path, self._suite
+        return path is not None and suite is not None and Path(path).resolve().is_relative_to(suite.resolve())
 
     def _build_group_members(
         self,
@@ -94,17 +132,27 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
             namespaced = f"{group_name}::{name}"
             assert isinstance(item, dict)
             config = {**(overrides or {}), **item}
-            if self._suite:
-                _resolve_data_files(config, self._suite)
             with making_task(namespaced):
                 self.configs[namespaced] = self._encode({**config, "task": namespaced})
-                children += super()._build_group_members([config], group_name, None, registry)
+                if self._suite:
+                    children.append(SuiteTask({"metadata": {}, **config, "task": namespaced}, self._suite))
+                else:
+                    children += super()._build_group_members([config], group_name, None, registry)
         return children
 
     def _encode(self, config: Mapping[str, Any]) -> str:
-        return encode_config(
-            {key: value for key, value in config.items() if key not in _STRUCTURAL_KEYS}, self._references
-        )
+        return encode_config(_without_structure(config), self._references)
+
+
+def _without_structure(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in _STRUCTURAL_KEYS}
+
+
+def _resolve(config: dict[str, Any], suite: Path) -> None:
+    """Make the data files of a Python task absolute: it reads them itself, and does not know the suite's folder."""
+    kwargs = config.get("dataset_kwargs")
+    if config.get("dataset_path") in LOCAL_BUILDERS and isinstance(kwargs, dict):
+        config["dataset_kwargs"] = resolve_data_files(kwargs, suite)
 
 
 class _References:
@@ -167,23 +215,3 @@ def decode_config(text: str) -> dict[str, Any]:
     config = unpack(values.decode(text))
     assert isinstance(config, dict)
     return config
-
-
-def _resolve_data_files(config: dict[str, Any], suite: Path) -> None:
-    """Make a local data set's relative files absolute; lm-eval would resolve them against the working folder."""
-    kwargs = config.get("dataset_kwargs")
-    if config.get("dataset_path") not in LOCAL_BUILDERS or not isinstance(kwargs, dict):
-        return
-    config["dataset_kwargs"] = {
-        key: _absolute(value, suite) if key in ("data_files", "data_dir") else value for key, value in kwargs.items()
-    }
-
-
-def _absolute(paths: Any, suite: Path) -> Any:
-    if isinstance(paths, dict):
-        # The mapping is either split -> files, or one entry of a list of {split: name, path: files}.
-        return {key: value if key == "split" else _absolute(value, suite) for key, value in paths.items()}
-    if isinstance(paths, list):
-        return [_absolute(path, suite) for path in paths]
-    # A URL stays unchanged; the suite policy has already decided whether it is allowed.
-    return str(suite / paths) if isinstance(paths, str) and "://" not in paths else paths

@@ -117,7 +117,7 @@ def test_more_shots_than_documents(suite: Suite) -> None:
 
 def test_documents_that_are_not_json_are_refused(suite: Suite) -> None:
     suite.with_data("days", [{"question": "when?", "answer": "now", "day": "2026-01-02T03:04:05"}])
-    suite.with_task("sums", data="days", **GENERATE)
+    suite.with_task("sums", data="days", **GENERATE, metadata={"evalrun": {"retyped": "allow"}})
 
     with pytest.raises(InputError, match=r"task 'sums': its documents are not plain JSON.*value\.day is a datetime"):
         load_benchmarks([BenchmarkSpec("sums", "sums", source=suite.folder)], seed=3, allow_code=False)

@@ -132,7 +132,7 @@ def test_a_recipe_survives_json(suite: Suite) -> None:
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [
-        (["summs"], r"there is no 'summs' in the suite .*did you mean sums\? `evalrun tasks`"),
+        (["summs"], r"there is no 'summs' in the suite .*did you mean sums\? `evalrun tasks --source /"),
         (["qqqqq"], "it holds both, other, sums"),
         (["./sums.yaml"], r"there is no './sums.yaml'"),
         (["sums", "both"], "benchmarks 'sums' and 'both' both hold 'sums'"),
@@ -176,9 +176,6 @@ def test_wrong_seeds(suite: Suite, seed: int) -> None:
         ({"test_split": "exam"}, "no field or split 'exam'"),
         ({"doc_to_text": "{{nothing}}"}, "does not have: 'nothing' is undefined"),
         ({"dataset_path": "nobody/nothing-of-this-name", "dataset_kwargs": {}}, "its data set cannot be reached"),
-        ({"output_type": "dance"}, "invalid output_type 'dance'"),
-        ({"filter_list": [{"name": "x", "filter": [{"function": "polish"}]}]}, "polish"),
-        ({"metric_list": [{"metric": "exact_match", "aggregation": "sum"}]}, "aggregation of its metric 'exact_match'"),
         ({"doc_to_image": "picture"}, "images or audio"),
     ],
 )
@@ -195,6 +192,23 @@ def test_broken_tasks_are_reported_with_the_problem(
     suite.with_task("sums", **{**files, **GENERATE, **config})
 
     with pytest.raises(InputError, match=f"(?s)task 'sums'.*{said}"):
+        load(suite, "sums")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"output_type": "dance"}, "output_type: there is no 'dance'; expected one of generate_until"),
+        ({"filter_list": [{"name": "x", "filter": [{"function": "polish"}]}]}, "there is no 'polish'; expected one of"),
+        ({"metric_list": [{"metric": "exact_match", "aggregation": "sum"}]}, "aggregation: there is no 'sum'"),
+    ],
+)
+def test_names_that_lm_eval_does_not_know_are_answered_by_those_that_it_does(
+    suite: Suite, config: dict[str, Any], said: str
+) -> None:
+    suite.with_task("sums", data="rows", **{**GENERATE, **config})
+
+    with pytest.raises(InputError, match=rf"sums.yaml:\d+: .*{said}"):
         load(suite, "sums")
 
 

@@ -6,14 +6,19 @@ as text, before anything is loaded. Each rule states what it refuses; a suite th
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import lm_eval.api.metrics  # noqa: F401  # fills the registry of metrics
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 from lm_eval.api.registry import metric_registry
 
+from evalrun_runner.benchmarks.suites.catalog import yaml_files
+from evalrun_runner.benchmarks.suites.data.files import matching_files
+from evalrun_runner.benchmarks.suites.spelling import metric_meant
 from evalrun_runner.benchmarks.suites.yaml_nodes import YamlSetting, read_settings
 from evalrun_runner.errors import InputError
 
@@ -53,38 +58,56 @@ def check_suite(folder: Path, *, allow_code: bool) -> None:
         allow_code: Whether the suite's owner is trusted; then only files that are not YAML are refused.
 
     Raises:
-        InputError: The suite is missing, empty, not YAML, or contains something that is not allowed.
+        InputError: The suite is missing, empty, not YAML, or contains something that is not allowed. Advice to allow
+            code is given only where no correction of a misspelt name would do.
     """
     if not folder.is_dir():
         raise InputError(f"the suite {folder} is {'a file' if folder.exists() else 'not there'}: expected a folder")
-    files = sorted(folder.glob("**/*.yaml"))
+    files = yaml_files(folder)
     if not files:
-        raise InputError(f"the suite {folder} holds no *.yaml file: expected lm-eval task definitions")
+        others = sorted(path.name for path in folder.glob("**/*") if path.suffix.lower() in (".yml", ".yaml"))
+        hint = f"\nhint: lm-eval reads only *.yaml: rename {', '.join(others[:_MOST_SHOWN])}" if others else ""
+        raise InputError(f"the suite {folder} holds no *.yaml file: expected lm-eval task definitions{hint}")
     settings = [setting for file in files for setting in read_settings(file)]
     if allow_code:
         return
     findings = list(_findings(files, settings, folder))
     if findings:
         more = len(findings) - _MOST_SHOWN
-        shown = [*findings[:_MOST_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        shown = [*(finding.text for finding in findings[:_MOST_SHOWN]), *([f"and {more} more"] if more > 0 else [])]
         raise InputError(
-            f"the suite {folder} holds what is not allowed here:\n  " + "\n  ".join(shown) + "\n"
-            "An administrator can allow code in suites; locally --allow-code does"
+            f"the suite {folder} holds what is not allowed here:\n  "
+            + "\n  ".join(shown)
+            + ("\nAn administrator can allow code in suites; locally --allow-code does" if _is_code(findings) else "")
         )
 
 
-def _findings(files: list[Path], settings: list[YamlSetting], folder: Path) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """One refusal."""
+
+    text: str
+    misspelt: bool = False
+    """Whether a correction mends it, so that nobody needs to allow code for it."""
+
+
+def _is_code(findings: list[_Finding]) -> bool:
+    return not all(finding.misspelt for finding in findings)
+
+
+def _findings(files: list[Path], settings: list[YamlSetting], folder: Path) -> Iterator[_Finding]:
     """Yield every refusal in the order of files and lines; included files are read when an include is found."""
     for file in files:
         if not _within(file, folder):
-            yield f"{file.relative_to(folder)}: is a link to a file outside the suite's folder"
+            yield _Finding(f"{file.relative_to(folder)}: is a link to a file outside the suite's folder")
     seen = set(files)
     pending = list(settings)
     while pending:
         setting = pending.pop(0)
         for rule in RULES:
             if why := rule(setting, folder):
-                yield f"{setting.file.relative_to(folder)}:{setting.line}: {'.'.join(setting.path)}: {why}"
+                place = f"{setting.file.relative_to(folder)}:{setting.line}: {'.'.join(setting.path)}"
+                yield _Finding(f"{place}: {why}", misspelt=_names_metric(setting) and bool(metric_meant(setting.value)))
         for included in _included(setting):
             if included not in seen and _within(included, folder) and included.is_file():
                 seen.add(included)
@@ -112,9 +135,10 @@ def no_unsafe_metrics(setting: YamlSetting, folder: Path) -> str | None:
             return "runs code that the model writes"
         case "hf_evaluate" if setting.value not in (None, False):
             return "loads the metric's code from a hub"
-        case "metric" if setting.path[:-1] and setting.path[-2] == "metric_list":
-            if setting.value not in metric_registry:
-                return f"{setting.value!r} is no metric of lm-eval's own, and would be loaded as code from a hub"
+        case "metric" if _names_metric(setting) and not _is_own_metric(setting.value):
+            if meant := metric_meant(setting.value):
+                return f"{setting.value!r} is no metric of lm-eval's own; did you mean {meant}?"
+            return f"{setting.value!r} is no metric of lm-eval's own, and would be loaded as code from a hub"
     return None
 
 
@@ -172,6 +196,14 @@ RULES: tuple[Callable[[YamlSetting, Path], str | None], ...] = (
 """Rules that return why a setting of the suite in a folder is refused, or None."""
 
 
+def _names_metric(setting: YamlSetting) -> bool:
+    return setting.path[-2:] == ("metric_list", "metric")
+
+
+def _is_own_metric(name: object) -> bool:
+    return isinstance(name, str) and name in metric_registry
+
+
 def _in_data(setting: YamlSetting) -> bool:
     return any(key in _DATA_KEYS for key in setting.path[:-1])
 
@@ -191,9 +223,15 @@ def _why_foreign(file: str, folder: Path) -> str | None:
     path = folder / file
     if not _within(path, folder):
         return f"{file!r} is outside the suite's folder"
-    pattern = str(path.relative_to(folder))
-    outside = [match for match in folder.glob(pattern) if not _within(match, folder)] if pattern != "." else []
+    reached = [*matching_files(folder, file), *_below(path)]
+    outside = [one for one in reached if not _within(one, folder)]
     return f"{outside[0].name!r} is a link to a file outside the suite's folder" if outside else None
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield the files and folders below a folder; links to folders are yielded, not followed."""
+    for root, folders, names in os.walk(folder):
+        yield from (Path(root, name) for name in [*folders, *names])
 
 
 def _within(path: Path, folder: Path) -> bool:

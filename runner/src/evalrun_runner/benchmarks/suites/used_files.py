@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.data_files import resolve_pattern
-
+from evalrun_runner.benchmarks.suites.catalog import yaml_files
+from evalrun_runner.benchmarks.suites.data.files import matching_files
 from evalrun_runner.benchmarks.suites.policy import LOCAL_BUILDERS
 from evalrun_runner.benchmarks.suites.yaml_nodes import YamlSetting, read_settings
 from evalrun_runner.errors import InputError
@@ -33,8 +33,6 @@ _NAMES = {("task",), ("group",), ("task_list", "task")}
 _MEMBERS = {"task", "group"}
 """Keys whose values, at any depth, name members of a group."""
 _FILES = {"data_files", "data_dir"}
-_IGNORED = {"__pycache__", ".ipynb_checkpoints"}
-"""Folders in which lm-eval does not look for YAML."""
 
 
 def digest_used_files(folder: Path, benchmark: str) -> dict[str, str]:
@@ -106,9 +104,7 @@ def _definitions(folder: Path) -> list[_Definition]:
         return read[file]
 
     found = []
-    for start in sorted(folder.glob("**/*.yaml")):
-        if _IGNORED & set(start.relative_to(folder).parts):
-            continue
+    for start in yaml_files(folder):
         files: list[Path] = []
         pending = [start]
         while pending:
@@ -155,17 +151,13 @@ def _data_files(folder: Path, settings: Iterable[YamlSetting]) -> Iterator[Path]
 
 
 def _matching(folder: Path, pattern: str) -> Iterator[Path]:
-    """Yield the files that a name or pattern of ``data_files`` means, first as it stands, then as datasets reads it."""
+    """Yield the files that a name or pattern of ``data_files`` means; those of a folder for ``data_dir``."""
     if not _within(folder / pattern, folder) or ".." in Path(pattern).parts or "://" in pattern:
         return
     if (folder / pattern).exists():
         yield from _below(folder / pattern)
         return
-    try:
-        found = resolve_pattern(pattern, base_path=str(folder))
-    except (OSError, ValueError):
-        return  # nothing matches: the task's loading says so
-    yield from (Path(file) for file in found)
+    yield from matching_files(folder, pattern)
 
 
 def _below(path: Path) -> Iterator[Path]:

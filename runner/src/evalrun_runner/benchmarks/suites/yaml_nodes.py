@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ _PLAIN_TAGS = frozenset(
     f"tag:yaml.org,2002:{name}"
     for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp", "value")
 )
+
+_BARE_TEMPLATE = re.compile(r"""(^|[:\-\[,])\s*\{\{""")
 
 MAX_SETTINGS = 100_000
 """Maximum number of settings in a file, because aliases of aliases can make a small file endless."""
@@ -38,18 +41,71 @@ class YamlSetting:
         return self.path[-1]
 
 
+def compose(file: Path) -> list[yaml.Node]:
+    """Return the documents of a YAML file as nodes.
+
+    Raises:
+        InputError: The file is not YAML; the message names line and column.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: byte {error.start + 1} is not UTF-8, which YAML is written in") from error
+    try:
+        return [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        place = f"{file}:{line}" + (f":{mark.column + 1}" if mark else "")
+        raise InputError(f"{place}: is not YAML: {error.problem or error.context}{_hint(text, line)}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{file}: is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _hint(text: str, line: int) -> str:
+    """Return a hint for the commonest causes of a syntax error, taken from the line itself; empty if it shows none."""
+    source = text.split("\n")[line - 1] if line <= text.count("\n") + 1 else ""
+    if source.lstrip(" ").startswith("\t"):
+        return "\nhint: YAML indents by spaces; a tab stands here"
+    if _BARE_TEMPLATE.search(source):
+        return '\nhint: put quotes round a template: "{{...}}"'
+    return ""
+
+
+def repeated_keys(root: yaml.Node) -> Iterator[tuple[int, str]]:
+    """Yield the line and the fault of each key that YAML would drop without a word, or that can be no key."""
+    pending, seen = [root], set[int]()
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        first: dict[tuple[str, str], int] = {}
+        for key, value in node.value:
+            pending.append(value)
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                yield line, 'a mapping or a list stands where a key is expected; put quotes round a template: "{{...}}"'
+                continue
+            identity = (key.tag, key.value if key.tag.endswith(":str") else str(_scalar(key)))
+            if identity in first:
+                yield line, f"{key.value}: the key stands twice, first in line {first[identity]}; keep one of them"
+            first.setdefault(identity, line)
+
+
 def read_settings(file: Path) -> Iterator[YamlSetting]:
     """Yield every setting of a YAML file, including nested ones.
 
-    A file that is not a mapping, or contains several documents, yields nothing: lm-eval ignores such files, too.
+    A file that is not a mapping, or contains several documents, yields nothing: no task is made of it.
 
     Raises:
         InputError: The file is not YAML, or has too many settings.
     """
-    try:
-        documents = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    documents = compose(file)
     if len(documents) != 1 or not isinstance(documents[0], yaml.MappingNode):
         return
     for count, setting in enumerate(_walk(file, documents[0], (), set())):
@@ -86,6 +142,9 @@ def _plain(node: yaml.Node) -> Any:
 
 
 def _scalar(node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN_TAGS:
+    if not isinstance(node, yaml.ScalarNode) or node.tag not in _PLAIN_TAGS:
+        return None
+    try:
         return yaml.SafeLoader("").construct_object(node)
-    return None
+    except (yaml.YAMLError, ValueError):
+        return None  # A merge key, or a date that no calendar has: reading the file reports it.
