@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench import dispatch_bench, driver_scrape, operator_scrape
+from bench import command_line, dispatch_bench, driver_scrape, operator_scrape
 from bench.child import Child
 from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.reference_side import AsyncSide, ReferenceSide
@@ -249,6 +249,11 @@ def operator_scrapes(bench: Bench) -> list[Section]:
     return [operator_scrape.measure(bench.scratch, bench.size.launches, bench.say)]
 
 
+def command_lines(bench: Bench) -> list[Section]:
+    """Measure what a person waits for at a prompt."""
+    return [command_line.measure(bench.say)]
+
+
 def _rates(runs: Sequence[Run]) -> list[float]:
     return [run.output_rate for run in runs]
 
@@ -360,6 +365,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Section]]] = {
     "real": real_model,
     "toy": toy_model,
     "entry": entry_points,
+    "command-line": command_lines,
     "dispatch": dispatch,
     "driver-scrape": driver_scrapes,
     "operator-scrape": operator_scrapes,

@@ -195,8 +195,8 @@ class RunnerSide:
         self._runs = 0
         recipes = {
             leaf.name: leaf.recipe
-            for workload in workloads.values()
-            for leaf in load_tasks(self._setting(workload)).leaves
+            for setting in map(self._setting, workloads.values())
+            for leaf in load_tasks(setting.config.spec, setting.suites, allow_code=False).leaves
         }
         self._engine: VllmEngine
         parts = Parts(open_store=lambda _: self._store, libraries=Libraries(vllm=self._load_engine))

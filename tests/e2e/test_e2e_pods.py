@@ -13,6 +13,7 @@ from evalrun_api import AddressingStyle, Phase, Reason, RunConfig, RunLocation, 
 from evalrun_api.wire.pods import ExitCode
 from evalrun_runner.cli.files import parse
 from evalrun_runner.cli.localize import LocalResolver
+from evalrun_runner.cli.scratch import Scratch
 from support.pods import DriverPod, PodNetwork, needs_namespaces
 from support.runs import write_run, write_suite
 from support.seaweed import Seaweed, write_credentials
@@ -47,7 +48,7 @@ def make_config(folder: Path, questions: list[str]) -> RunConfig:
     parsed = parse(str(write_run(folder / "run.yaml", suite)), ())
     scratch = folder / "scratch"
     scratch.mkdir()
-    return LocalResolver(parsed, folder, scratch).config()
+    return LocalResolver(parsed, folder, Scratch(scratch)).config()
 
 
 def test_replicas_join_and_leave_and_the_driver_is_replaced(tmp_path: Path) -> None:

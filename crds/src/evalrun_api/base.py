@@ -40,6 +40,8 @@ class Model(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
         json_schema_extra=_add_rules,
+        # Built when it is first used: a command that needs a few of the models does not wait for all.
+        defer_build=True,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()

@@ -17,6 +17,7 @@ from evalrun_operator.backend.runconfig import runconfig
 from evalrun_operator.names import results_uri
 from evalrun_operator.settings import OperatorSettings
 from evalrun_runner.cli.localize import LocalResolver
+from evalrun_runner.cli.scratch import Scratch
 from support.evalruns import make_run
 from support.operator_backend_cases import ADMINISTRATORS, CASES, REFERENCES, STORE, pvc_and_suite, vllm_s3
 
@@ -110,7 +111,7 @@ def both_configs(tmp_path: Path) -> tuple[RunConfig, RunConfig]:
         resumeFrom={"uri": "s3://evals/before/"},
     )
     file = parse_file(yaml.safe_dump_all([builder.manifest(), KEYS, SUITE]), "same.yaml")
-    here = LocalResolver(file, tmp_path, tmp_path / "scratch", allow_code=True).config()
+    here = LocalResolver(file, tmp_path, Scratch(tmp_path), allow_code=True).config()
     there = runconfig(file.evalrun, 1, ADMINISTRATORS, None)
     return here, there
 

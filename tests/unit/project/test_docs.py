@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 
 from evalrun_api.reading import documents, parse
@@ -99,7 +98,7 @@ COMMANDS = [(page, line) for page in PAGES if page.name != "reference.md" for li
 
 def walk(words: list[str]) -> tuple[Any, list[str]]:
     """Return the command that words name, and the words after it."""
-    command: Any = typer.main.get_command(app)
+    command: Any = app
     while hasattr(command, "commands"):
         assert words, f"{command.name} wants a command"
         assert words[0] in command.commands, f"there is no command {words[0]}; there are {sorted(command.commands)}"
@@ -116,7 +115,9 @@ def test_every_command_in_the_docs_is_parsed(page: Path, line: str) -> None:
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     for argument in arguments:
         if argument.startswith("-") and argument != "-":
-            assert argument.partition("=")[0] in known | {"--help"}, f"{argument}: {command.name} has {sorted(known)}"
+            assert argument.partition("=")[0] in known | {"-h", "--help"}, (
+                f"{argument}: {command.name} has {sorted(known)}"
+            )
     command.make_context(command.name, arguments)
 
 

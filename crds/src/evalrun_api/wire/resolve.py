@@ -89,7 +89,7 @@ def resolve(run: EvalRun, resolver: Resolver) -> RunConfig:
             storage=resolve_storage(model.storage, resolver, "spec.model.storage"),
             cache_dir=placement.cache_dir,
         ),
-        suites=dict(_suites(spec.benchmarks, resolver)),
+        suites=resolve_suites(spec.benchmarks, resolver),
         baselines=tuple(
             other_run(gate.baseline, f"spec.gates[{number}].baseline") for number, gate in enumerate(spec.gates)
         ),
@@ -112,6 +112,11 @@ def resolve_storage(storage: Storage | None, resolver: Resolver, field: str) -> 
         ca_bundle_file=None if bundle is None else resolver.ca_bundle_file(bundle, field),
         credentials_dir=None if secret is None else resolver.credentials_dir(secret, field),
     )
+
+
+def resolve_suites(benchmarks: Iterable[Benchmark], resolver: Resolver) -> dict[str, SuiteLocation]:
+    """Describe where each suite lies, by the resolved name of its benchmark."""
+    return dict(_suites(benchmarks, resolver))
 
 
 def _suites(benchmarks: Iterable[Benchmark], resolver: Resolver) -> Iterator[tuple[str, SuiteLocation]]:

@@ -1,5 +1,5 @@
 """The command line ``evalrun``."""
 
-from evalrun_runner.cli.app import main
+from evalrun_runner.cli.main import main
 
 __all__ = ["main"]

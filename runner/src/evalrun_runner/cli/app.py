@@ -1,108 +1,146 @@
-"""Commands of the command line, as a table of contents; ``commands`` implements them."""
+"""Commands of the command line, as a table of contents; other modules implement them and are imported when called."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Any
 
-import typer
+import click
 
-from evalrun_api.reading.problems import InvalidInput
-from evalrun_runner.cli import commands
-from evalrun_runner.errors import EvalRunError, InputError
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+EXIT_CODES = """\b
+Exit codes:
+  0    succeeded, and every gate passed
+  1    the run failed
+  2    the input is invalid: nothing was run
+  3    a gate failed
+  4    a gate is inconclusive
+  130  interrupted: what is committed stays
+"""
+FLAGS_MEANT = {"help": "--help", "version": "--version"}
+"""Options that people write as commands."""
 
-if TYPE_CHECKING:
-    from evalrun_runner.driver.assembly import DriverOptions
 
-app = typer.Typer(
-    name="evalrun",
-    help="Evaluate language models: an EvalRun file in, scores out.",
-    epilog="Exit codes: 0 succeeded, every gate passed; 1 the run failed; 2 the input is invalid; 3 a gate failed; "
-    "4 a gate is inconclusive; 130 interrupted (what is committed stays).",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+class Commands(click.Group):
+    """Group of commands that knows what was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with; see ``click.Group``."""
+        if args and args[0] in FLAGS_MEANT and args[0] not in self.commands:
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '{FLAGS_MEANT[args[0]]}'?")
+        return super().resolve_command(ctx, args)
+
+
+def _version(_: click.Context) -> str:
+    from importlib import metadata
+
+    return f"evalrun {metadata.version('evalrun-runner')}"
+
+
+@click.group("evalrun", cls=Commands, context_settings=SETTINGS, epilog=EXIT_CODES)
+@click.custom_version_option(_version, "--version", help="Show the version, and exit.")
+def app() -> None:
+    """Evaluate language models: an EvalRun file in, scores out."""
+
+
+_file = click.Path(allow_dash=True)
+_set = click.option(
+    "settings",
+    "--set",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Override a field of the file, e.g. spec.replicas.count=1; may be repeated.",
 )
-model = typer.Typer(help="Models: bring one to this machine.", no_args_is_help=True)
-app.add_typer(model, name="model")
-
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. spec.replicas.count=1; may be repeated."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else on stdout.")]
+_json = click.option(
+    "json_output", "--json", is_flag=True, help="Print the result as JSON, and nothing else on stdout."
+)
 
 
-@app.command()
-def run(  # noqa: PLR0913, PLR0917 (one parameter an option)
-    context: typer.Context,
-    file: Annotated[str, typer.Argument(help="The EvalRun file; - for stdin.")],
-    output: Annotated[str | None, typer.Option(help="Write exactly here: a folder or s3://bucket/prefix/.")] = None,
-    settings: Set = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Write to a new folder beside the old one instead of resuming.")
-    ] = False,
-    allow_code: Annotated[
-        bool, typer.Option(help="Let suites of your own hold code. Run only what you trust.")
-    ] = False,
-    port: Annotated[
-        int | None, typer.Option(help="Serve /progress, /healthz and /metrics on this port of 127.0.0.1; 0 takes any.")
-    ] = None,
-    json_output: Json = False,
-) -> None:
+@app.command(no_args_is_help=True)
+@click.argument("file", type=_file, help="The EvalRun file; - for stdin.")
+@click.option("--output", metavar="URI", help="Write exactly here: a folder or s3://bucket/prefix/.")
+@_set
+@click.option("--fresh", is_flag=True, help="Write to a new folder beside the old one, instead of resuming.")
+@click.option("--allow-code", is_flag=True, help="Let suites of your own hold code. Run only what you trust.")
+@click.option(
+    "--port",
+    type=int,
+    metavar="PORT",
+    help="Serve /progress, /healthz and /metrics on this port of 127.0.0.1; 0 takes any.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check all that needs no engine, show each task's first prompt, choices and right answers, and end.",
+)
+@_json
+@click.pass_obj
+def run(driver: Any, /, file: str, json_output: bool, **options: Any) -> int:
     """Run an EvalRun file on this machine. The same command again goes on where it stopped."""
-    options = commands.RunOptions(output, tuple(settings or ()), fresh, allow_code, port, json_output)
-    raise typer.Exit(commands.run(file, options, context.obj))
+    from evalrun_runner.cli import commands
+
+    return commands.run(file, commands.RunOptions(json=json_output, **options), driver)
 
 
-@app.command()
-def validate(
-    files: Annotated[list[str], typer.Argument(help="EvalRun files; - for stdin.")],
-    settings: Set = None,
-    cluster: Annotated[bool, typer.Option(help="Also what only a cluster asks for, such as an output on S3.")] = False,
-) -> None:
+@app.command(no_args_is_help=True)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=_file, help="EvalRun files; - for stdin.")
+@_set
+@click.option("--cluster", is_flag=True, help="Check also what only a cluster asks for, such as an output on S3.")
+@click.option(
+    "--tasks",
+    is_flag=True,
+    help="Load the tasks, too, and show each one's first prompt, choices and right answers; needs no model.",
+)
+@click.option("--allow-code", is_flag=True, help="With --tasks: let suites of your own hold code.")
+def validate(files: tuple[str, ...], settings: tuple[str, ...], cluster: bool, tasks: bool, allow_code: bool) -> int:
     """Check EvalRun files with the rules that the cluster has."""
-    raise typer.Exit(commands.validate(files, tuple(settings or ()), cluster=cluster))
+    from evalrun_runner.cli import validation
+
+    return validation.validate(files, settings, validation.Checks(cluster, tasks, allow_code))
 
 
-@app.command()
-def results(
-    uri: Annotated[str, typer.Argument(help="A run's output: a folder or s3://bucket/prefix/.")],
-    json_output: Json = False,
-) -> None:
+@app.command(no_args_is_help=True)
+@click.argument("uri", type=_file, help="A run's output: a folder or s3://bucket/prefix/.")
+@_json
+def results(uri: str, json_output: bool) -> int:
     """Print the scores of a finished run and the last verdicts of its gates, with the exit code that these have."""
-    raise typer.Exit(commands.results(uri, json_output=json_output))
+    from evalrun_runner.cli import commands
+
+    return commands.results(uri, json_output=json_output)
 
 
 @app.command()
-def tasks(
-    pattern: Annotated[str, typer.Argument(help="Part of a name, or a glob such as 'mmlu_*'.")] = "",
-    source: Annotated[Path | None, typer.Option(help="The folder of a suite of your own instead of lm-eval's.")] = None,
-) -> None:
+@click.argument("pattern", default="", help="Part of a name, or a glob such as 'mmlu_*'; default: all.")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="List a suite of your own instead of lm-eval's tasks.",
+)
+@click.option("--kind", type=click.Choice(["task", "group", "tag"]), help="List only these.")
+def tasks(pattern: str, source: Path | None, kind: str | None) -> None:
     """List the benchmarks that there are: tasks, groups and tags."""
-    raise typer.Exit(commands.tasks(pattern, source))
+    from evalrun_runner.cli import commands
+
+    commands.tasks(pattern, source, kind)
 
 
-@model.command()
-def fetch(
-    uri: Annotated[str, typer.Argument(help="hf://org/name, s3://bucket/prefix/, file:///path, or org/name.")],
-    output: Annotated[Path, typer.Option(help="The folder to bring it to.")],
-    revision: Annotated[str | None, typer.Option(help="For hf://: a commit, tag or branch.")] = None,
-    digest: Annotated[str | None, typer.Option(help="sha256:… that the files must come to.")] = None,
-) -> None:
-    """Bring a model to a folder, verified."""
+@app.group(cls=Commands)
+def model() -> None:
+    """Bring models to this machine."""
+
+
+@model.command(no_args_is_help=True)
+@click.argument("uri", type=_file, help="hf://org/name, s3://bucket/prefix/, file:///path, or org/name.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="The folder to bring it to."
+)
+@click.option("--revision", metavar="REVISION", help="For hf://: a commit, tag or branch.")
+@click.option("--digest", metavar="DIGEST", help="The sha256:… that the files must come to.")
+def fetch(uri: str, output: Path, revision: str | None, digest: str | None) -> None:
+    """Bring a model to a folder, and verify it."""
+    from evalrun_runner.cli import commands
+
     commands.fetch(uri, output, revision, digest)
-
-
-def main(driver: DriverOptions | None = None) -> None:
-    """Enter the program: every error that is a person's or the world's is one message and an exit code.
-
-    Args:
-        driver: Settings of the driver process; the usual ones by default.
-    """
-    try:
-        app(obj=driver)
-    except (EvalRunError, InvalidInput) as error:
-        print(f"evalrun: {error}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, EvalRunError) else InputError.exit_code)

@@ -1,28 +1,18 @@
-"""Implementation of the commands."""
+"""Implementation of the commands. What one of them needs is imported by it: the runner's libraries take seconds."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from evalrun_api import Phase, RunLocation, RunResult, Verdict
-from evalrun_api.reading.parse import cluster_problems
-from evalrun_api.reading.problems import InvalidInput
-from evalrun_runner.cli.display import Display, print_results
-from evalrun_runner.cli.files import base_of, parse
-from evalrun_runner.cli.localize import LocalResolver, absolute
-from evalrun_runner.driver.cancellation import Cancellation
-from evalrun_runner.errors import EvalRunError, InputError, Interrupted, RunFailed
+from evalrun_runner.errors import InputError, RunFailed, StoreDenied
 
 if TYPE_CHECKING:
+    from evalrun_runner.cli.local_run import LocalRun
     from evalrun_runner.driver.assembly import DriverOptions
 
 GATE_FAILED, GATE_INCONCLUSIVE = 3, 4
@@ -38,6 +28,7 @@ class RunOptions:
     allow_code: bool
     port: int | None
     json: bool
+    dry_run: bool
 
 
 def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> int:
@@ -48,19 +39,27 @@ def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> 
         options: The options of the command.
         driver: Settings of the driver process; the usual ones by default. Its cancellation is replaced by Ctrl-C's.
     """
-    parsed = parse(file, options.settings)
-    base = base_of(file)
-    with tempfile.TemporaryDirectory(prefix="evalrun-") as scratch, _signals() as cancellation:
-        resolver = LocalResolver(
-            parsed, base, Path(scratch), output=options.output, fresh=options.fresh, allow_code=options.allow_code
-        )
-        config = resolver.config()
-        from evalrun_runner.driver.assembly import DriverOptions
-        from evalrun_runner.driver.run import run
+    from evalrun_runner.cli.failures import result_of
+    from evalrun_runner.cli.files import base_of, parse
 
-        # What libraries print on their own (Ray does, of a dead worker) is no result: stdout is the result's alone.
-        with Display(config, port=options.port) as display, redirect_stdout(sys.stderr):
-            result = run(config, replace(driver or DriverOptions(), cancellation=cancellation), display)
+    local: LocalRun | None = None
+    try:
+        parsed = parse(file, options.settings)
+        from evalrun_runner.cli.local_run import LocalRun
+        from evalrun_runner.cli.tables import print_results
+
+        local = LocalRun(parsed, base_of(file), options, driver)
+        if options.dry_run:
+            from evalrun_runner.cli.preview import print_previews
+
+            print_previews(local.preview(), json_output=options.json)
+            return 0
+        result = local.run()
+    except Exception as error:
+        if options.json:
+            failed = result_of(error) if local is None else local.failed(error)
+            print(failed.to_json(indent=2))
+        raise
     if options.json:
         print(result.to_json(indent=2))
     else:
@@ -83,27 +82,16 @@ def exit_code(result: RunResult) -> int:
             return 0
 
 
-def validate(files: Sequence[str], settings: Sequence[str], *, cluster: bool) -> int:
-    """Check files, print what is wrong with each, and return the exit code."""
-    code = 0
-    for file in files:
-        try:
-            evalrun = parse(file, settings).evalrun
-            if cluster and (problems := cluster_problems(evalrun)):
-                raise InvalidInput(file, problems)
-        except (InvalidInput, EvalRunError) as error:
-            print(error, file=sys.stderr)
-            code = InputError.exit_code
-        else:
-            print(f"{file}: valid")
-    return code
-
-
 def results(uri: str, *, json_output: bool) -> int:
     """Print a finished run's scores and verdicts; return the exit code. Raises ``InputError`` where there are none."""
+    from evalrun_runner.cli.localize import absolute
+    from evalrun_runner.cli.tables import print_results
     from evalrun_runner.driver.results import read_result
 
-    result = read_result(RunLocation(uri=absolute(uri)))
+    try:
+        result = read_result(RunLocation(uri=absolute(uri)))
+    except StoreDenied as error:
+        raise InputError(str(error), reason=error.reason) from error
     if json_output:
         print(result.to_json(indent=2))
     else:
@@ -111,17 +99,24 @@ def results(uri: str, *, json_output: bool) -> int:
     return exit_code(result)
 
 
-def tasks(pattern: str, source: Path | None) -> int:
-    """List benchmarks; return 2 if none matches."""
+def tasks(pattern: str, source: Path | None, kind: str | None) -> None:
+    """List benchmarks. Raises ``InputError`` if none matches."""
     from evalrun_runner.benchmarks.listing import list_tasks
 
-    found = 0
+    found, on_terminal = False, sys.stdout.isatty()
     for row in list_tasks(pattern, source):
-        print(f"{row.name:<60} {row.kind:<6} {row.output_type or ''}")
-        found += 1
+        if kind not in {None, row.kind}:
+            continue
+        found = True
+        if on_terminal:
+            print(f"{row.name:<60} {row.kind:<6} {row.output_type}".rstrip())
+        else:
+            # For programs one tab between two fields, and nothing else.
+            print("\t".join((row.name, row.kind, row.output_type)).rstrip())
     if not found:
-        raise InputError(f"no task, group or tag fits {pattern!r}; try a part of a name, or a glob such as 'mmlu_*'")
-    return 0
+        raise InputError(
+            f"no {kind or 'task, group or tag'} fits {pattern!r}; try a part of a name, or a glob such as 'mmlu_*'"
+        )
 
 
 def fetch(uri: str, output: Path, revision: str | None, digest: str | None) -> None:
@@ -140,23 +135,3 @@ def fetch(uri: str, output: Path, revision: str | None, digest: str | None) -> N
     )
     found = copy_model(source, output)
     print(f"{found.path}\n{found.digest}" + (f"\nrevision {found.revision}" if found.revision else ""))
-
-
-@contextmanager
-def _signals() -> Iterator[Cancellation]:
-    """Turn Ctrl-C and SIGTERM into a request to stop, or an interruption where nobody looks; twice ends the process."""
-    cancellation = Cancellation()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if cancellation.requested:
-            os._exit(Interrupted.exit_code)
-        if not cancellation.request():
-            raise Interrupted("stopped; what is committed stays, the same command goes on from there")
-        print("\nevalrun: stopping; what is complete is committed first. Again to end at once.", file=sys.stderr)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield cancellation
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -24,6 +24,7 @@ from evalrun_api import (
 from evalrun_api.reading.parse import EvalRunFile, FileObject
 from evalrun_api.wire.resolve import Placement, resolve, resolve_storage
 from evalrun_runner.cli.files import meant_model
+from evalrun_runner.cli.scratch import Scratch
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger import layout
 from evalrun_runner.machine import has_gpu
@@ -38,8 +39,8 @@ class LocalResolver:
     file: EvalRunFile
     base: Path
     """Folder of the file, which the paths in it are relative to."""
-    scratch: Path
-    """Folder for files made of ConfigMaps and Secrets; only this user may read it."""
+    scratch: Scratch
+    """Takes the ConfigMaps and Secrets of the file."""
     output: str | None = None
     """Write exactly here; None: where the file says."""
     fresh: bool = False
@@ -71,12 +72,13 @@ class LocalResolver:
         )
 
     def credentials_dir(self, secret: SecretRef, field: str) -> str:
-        """Write a Secret of the file as files."""
-        return str(self._written(self.file.secrets, "Secret", secret.name, field))
+        """Give a Secret of the file as files that are in memory."""
+        found = self._found(self.file.secrets, "Secret", secret.name, field)
+        return str(self.scratch.secrets("Secret", secret.name, found))
 
     def ca_bundle_file(self, bundle: ConfigMapKeyRef, field: str) -> str:
         """Write a ConfigMap of the file as files."""
-        return str(self._written(self.file.config_maps, "ConfigMap", bundle.name, field) / bundle.key)
+        return str(self._config_map(bundle.name, field) / bundle.key)
 
     def model_uri(self, model: ModelSpec, field: str) -> str:
         """Return the address of the model; a volume is a cluster's."""
@@ -107,8 +109,7 @@ class LocalResolver:
         if source.path is not None:
             return (self.base / source.path).resolve().as_uri()
         if source.config_map is not None:
-            name = source.config_map.name
-            return self._written(self.file.config_maps, "ConfigMap", name, f"{field}.configMap").as_uri()
+            return self._config_map(source.config_map.name, f"{field}.configMap").as_uri()
         raise InputError(f"{field}.pvc is a volume of a cluster; here give a folder: --set {field}={{path: FOLDER}}")
 
     def run_uri(self, run: RunReference, field: str) -> str:
@@ -131,22 +132,21 @@ class LocalResolver:
         location = RunLocation(uri=uri, storage=resolve_storage(spec.storage, self, "spec.output.storage"))
         return _unused(location).uri if self.fresh else location.uri
 
-    def _written(self, objects: Mapping[str, FileObject], kind: str, name: str, field: str) -> Path:
-        """Write an object's values as files of a folder, as a mounted volume has them."""
+    def _config_map(self, name: str, field: str) -> Path:
+        """Write a ConfigMap of the file as files of a folder, as a mounted volume has them."""
+        return self.scratch.files("ConfigMap", name, self._found(self.file.config_maps, "ConfigMap", name, field))
+
+    @staticmethod
+    def _found(objects: Mapping[str, FileObject], kind: str, name: str, field: str) -> Mapping[str, bytes]:
         if name not in objects:
             raise InputError(
                 f"{field}: the {kind} {name} is in a cluster, not here; add it to the file as a further document "
                 "(---), or take the reference out with --set"
             )
-        folder = self.scratch / kind / name
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for key, value in objects[name].data.items():
-            file = folder / key
-            if key in {"", ".", ".."} or file.name != key:
+        for key in objects[name].data:
+            if key in {"", ".", ".."} or Path(key).name != key or not key.isprintable():
                 raise InputError(f"{field}: the key {key!r} of the {kind} {name} is no file name")
-            file.write_bytes(value)
-            file.chmod(0o600)
-        return folder
+        return objects[name].data
 
 
 def absolute(uri: str, base: Path | None = None) -> str:

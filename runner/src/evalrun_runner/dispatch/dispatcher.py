@@ -143,6 +143,10 @@ class Dispatcher:
             holding = self._leases.get(lease_id, replica)
             if holding is not None:
                 self._release(holding, now)
+        for lease_id, items in report.answered:
+            holding = self._leases.get(lease_id, replica)
+            if holding is not None:
+                self._answer(holding, items, now)
         leases = self._grant(here, report.wants, now)
         cancel, here.cancels = tuple(here.cancels), []
         return Order(leases, cancel, done=self.finished)
@@ -276,6 +280,7 @@ class Dispatcher:
         items, cost = self._table.items(index), self._table.cost(index)
         holding = self._leases.grant(index, replica.name, now, items=items, cost=cost, isolated=isolated)
         self._registry.take(holding, now)
+        self._counters.begin(now)
         self._table.move(index, State.LEASED)
         return Lease(holding.id, self._table.chunk(index), isolated, self._suspects.rows(index))
 
@@ -298,6 +303,7 @@ class Dispatcher:
             self._counters.duplicates += 1
             return
         self._table.settle(index, committed.counts)
+        answered = self._leases.answered(index)
         for holding in self._leases.of_chunk(index):
             if holding.replica == replica:
                 self._registry.worked(holding, now)
@@ -306,7 +312,7 @@ class Dispatcher:
             self._end(holding, now)
         self._suspects.acquit(index)
         self._table.move(index, State.COMMITTED)
-        self._counters.commit(committed, self._table.cost(index), now)
+        self._counters.commit(committed, self._table.cost(index), now, answered=answered)
         self._registry.committed(replica, committed.counts.total)
         self._on_commit(replica, committed)
 
@@ -327,7 +333,18 @@ class Dispatcher:
         self._registry.put(holding, now)
         if holding.isolated:
             self._suspects.stop(holding.replica)
-        return self._leases.end(holding)
+        before = self._leases.answered(holding.index)
+        free = self._leases.end(holding)
+        self._counters.forget(before - self._leases.answered(holding.index), holding.cost / holding.items)
+        return free
+
+    def _answer(self, holding: Holding, items: int, now: float) -> None:
+        """Count the items of a chunk that have an outcome now; those of its copies are the same items."""
+        before = self._leases.answered(holding.index)
+        holding.answered = min(items, holding.items)
+        more = self._leases.answered(holding.index) - before
+        if more > 0:
+            self._counters.answer(more, holding.cost / holding.items, now)
 
     def _blame(self, replica: ReplicaHealth, holding: Holding) -> None:
         """Blame the lease for its engine's death: quarantine its announced item, or else suspect the whole chunk."""

@@ -19,6 +19,8 @@ class Holding:
     items: int
     cost: float
     isolated: bool
+    answered: int = 0
+    """Number of items that its replica has reported an outcome for."""
 
 
 class LeaseBook:
@@ -70,6 +72,10 @@ class LeaseBook:
     def of_chunk(self, index: int) -> tuple[Holding, ...]:
         """Return a chunk's leases, oldest first."""
         return tuple(self._by_chunk.get(index, ()))
+
+    def answered(self, index: int) -> int:
+        """Return how many of a chunk's items have an outcome at the replica that is ahead."""
+        return max((holding.answered for holding in self.of_chunk(index)), default=0)
 
     def copies(self, index: int) -> int:
         """Return the number of replicas that hold a chunk."""

@@ -22,6 +22,8 @@ class ProgressSnapshot:
     planning_done: bool
     counts: ItemCounts
     """Counts of how committed items ended, including reused ones."""
+    answered: int
+    """Items that have an answer: the committed ones, and those in chunks that replicas work on."""
     kept: int
     """Items that were committed before this driver started."""
     redone: int
@@ -78,14 +80,35 @@ class RunCounters:
         self.hedged = 0
         self._prompt_tokens = 0
         self._output_tokens = 0
+        self._open_items = 0
+        """Items with an answer in chunks that are not committed."""
+        self._open_cost = 0.0
         self._meter = Meter(rate_window_s)
+        self._countdown = Countdown()
 
-    def commit(self, committed: Committed, cost: float, now: float) -> None:
-        """Count a chunk's first commit."""
+    def begin(self, now: float) -> None:
+        """Start to measure with the first lease."""
+        self._meter.begin(now)
+
+    def answer(self, items: int, cost_per_item: float, now: float) -> None:
+        """Count items of a leased chunk that have an answer now."""
+        self._open_items += items
+        self._open_cost += items * cost_per_item
+        self._meter.add(now, items=items, cost=items * cost_per_item)
+
+    def forget(self, items: int, cost_per_item: float) -> None:
+        """Take back answered items of a lease that ended: they are committed, or lost with their replica."""
+        self._open_items -= items
+        self._open_cost = self._open_cost - items * cost_per_item if self._open_items else 0.0
+
+    def commit(self, committed: Committed, cost: float, now: float, *, answered: int = 0) -> None:
+        """Count a chunk's first commit, of which some items were counted as they were answered."""
         self.counts += committed.counts
         self._prompt_tokens += committed.prompt_tokens
         self._output_tokens += committed.output_tokens
-        self._meter.add(now, items=committed.counts.total, output=committed.output_tokens, cost=cost)
+        items = committed.counts.total
+        new = items - answered
+        self._meter.add(now, items=new, output=committed.output_tokens, cost=cost * new / items)
 
     def undo(self, counts: ItemCounts, *, kept: bool) -> None:
         """Subtract the counts of a part that was set aside, whose items must be done again."""
@@ -107,15 +130,17 @@ class RunCounters:
         """Return a snapshot of the run."""
         items_per_s, tokens_per_s, output_per_s, cost_per_s = self._meter.rates(now)
         open_chunks = table.chunks_in(*OPEN)
+        waiting = table.chunks_in(State.PENDING, State.SUSPECT)
         eta: float | None = None
         if planning_done and not open_chunks:
             eta = 0.0
         elif planning_done and cost_per_s > 0:
-            eta = table.cost_in(*OPEN) / cost_per_s
+            eta = max(0.0, table.cost_in(*OPEN) - self._open_cost) / cost_per_s
         return ProgressSnapshot(
             planned=table.items_in(*State),
             planning_done=planning_done,
             counts=self.counts,
+            answered=self.counts.total + self._open_items,
             kept=self.kept,
             redone=self.redone_before + self.redone,
             redone_here=self.redone,
@@ -132,9 +157,30 @@ class RunCounters:
             items_per_s=items_per_s,
             tokens_per_s=tokens_per_s,
             output_tokens_per_s=output_per_s,
-            eta_s=eta,
+            eta_s=self._countdown.next(eta, in_tail=planning_done and not waiting),
             replicas=registry.history(),
         )
+
+
+class Countdown:
+    """Remaining time that does not rise at the end, where the last items take longer than the mean of all."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def next(self, estimate: float | None, *, in_tail: bool) -> float | None:
+        """Return the remaining seconds to show.
+
+        Args:
+            estimate: Remaining seconds by the present rate; None while unknown.
+            in_tail: Whether replicas already hold all that is left; before, more work or fewer replicas may be found.
+        """
+        if estimate is None:
+            return None
+        if in_tail and self._last:
+            estimate = min(estimate, self._last)
+        self._last = estimate
+        return estimate
 
 
 class Meter:
@@ -147,6 +193,11 @@ class Meter:
         self._tokens = 0
         self._output = 0
         self._cost = 0.0
+
+    def begin(self, now: float) -> None:
+        """Count the time from now on, if nothing was counted yet."""
+        if not self._samples:
+            self.add(now)
 
     def add(self, now: float, *, items: int = 0, tokens: int = 0, output: int = 0, cost: float = 0.0) -> None:
         """Count what was just done."""

@@ -35,7 +35,9 @@ from evalrun_runner.planning.identity import Plan
 from evalrun_runner.planning.planning import Planning
 from evalrun_runner.planning.resume import EarlierRun
 from evalrun_runner.replica.settings import ReplicaSettings
+from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.patient import PatientStore
+from evalrun_runner.store.probe import probe_store
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Adapters:
     """The doors to the world outside: what a driver does with the store, the model and Ray goes through these."""
 
     preflight: Callable[[RunConfig], Preflight] = run_preflight
-    """Opens and checks the store, brings the suites, checks the model."""
+    """Opens and reads the store, brings the suites, checks the model."""
+    probe: Callable[[ObjectStore], None] = probe_store
+    """Checks that the store can serve as a ledger: the first that writes there."""
     start_fleet: FleetFactory = RayFleet
 
 

@@ -64,7 +64,7 @@ def _write_missing_samples(setting: Preflight, results: Results, watcher: Watche
         return
     watcher.log(f"the samples of {len(missing)} tasks are written, of the manifest and the parts that are there")
     with default_reason(Reason.TASK_INVALID):
-        benchmarks = load_tasks(setting)
+        benchmarks = load_tasks(setting.config.spec, setting.suites, allow_code=setting.config.allow_code)
     wanted = replace(benchmarks, leaves=tuple(leaf for leaf in benchmarks.leaves if leaf.name in missing))
     plan = {leaf.name: _chunks(leaf.name, setting.ledger) for leaf in wanted.leaves}
     with RowSpool(samples=True) as spool:

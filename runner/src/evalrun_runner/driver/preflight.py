@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalrun_api import Numerics, Reason, RunConfig, SystemInstructionIn
+from evalrun_api import EvalRunSpec, Numerics, Reason, RunConfig, SystemInstructionIn
 from evalrun_api.wire.outputs import PlanIdentity
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
@@ -17,7 +18,7 @@ from evalrun_runner.engine.chat_templates import default_template, named_templat
 from evalrun_runner.engine.mock import ByteTokenizer, MockSettings
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
 from evalrun_runner.engine.vllm import VllmSettings
-from evalrun_runner.errors import InputError
+from evalrun_runner.errors import InputError, ObjectMissing
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.models.access import model_source
@@ -27,8 +28,8 @@ from evalrun_runner.models.types import InspectedModel
 from evalrun_runner.planning.identity import identity_of
 from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.store.directory import DirectoryStore
 from evalrun_runner.store.open import StoreSpec, open_store
-from evalrun_runner.store.probe import probe_store
 
 MAX_NAME_BYTES = 200
 """Maximum length of a task's name as part of keys, below the 255 bytes that every store accepts."""
@@ -42,7 +43,7 @@ class Preflight:
     store_spec: StoreSpec
     """Where the run writes; each replica opens a store of its own."""
     store: ObjectStore
-    """The driver's handle on it, opened and probed once. Its calls do not wait for an unavailable store."""
+    """The driver's handle on it, opened once. Its calls do not wait for an unavailable store."""
     model: InspectedModel | None
     """None for the mock engine. Its weights are the replicas' to bring."""
     engine: VllmSettings | MockSettings
@@ -62,11 +63,14 @@ class Preflight:
 
 
 def run_preflight(config: RunConfig) -> Preflight:
-    """Check the store, fetch the suites, inspect the model. Raises ``InputError`` and the errors of the store."""
+    """Reach the store, fetch the suites, inspect the model. Raises ``InputError`` and the errors of the store.
+
+    Nothing is written: a run that is refused leaves nothing behind.
+    """
     spec = store_spec(config.results)
     store = open_store(spec)
+    _reach(store)
     check_output(store)
-    probe_store(store)
     suites = fetch_suites(config.suites, default_cache() / "suites")
     model = None if config.spec.engine.vllm is None else _look_at_model(config)
     tokenizer: Tokenizer = ByteTokenizer() if model is None else load_tokenizer(model.path)
@@ -86,15 +90,19 @@ def run_preflight(config: RunConfig) -> Preflight:
     )
 
 
-def load_tasks(setting: Preflight) -> LoadedBenchmarks:
+def load_tasks(spec: EvalRunSpec, suites: Mapping[str, Path], *, allow_code: bool) -> LoadedBenchmarks:
     """Load the run's leaf tasks.
+
+    Args:
+        spec: The run's spec.
+        suites: Folders of its suites, by the name of their benchmark.
+        allow_code: Whether suites of the user's own may hold code.
 
     Raises:
         InputError: A benchmark is wrong or unavailable.
     """
-    config = setting.config
     specs = []
-    for benchmark in config.spec.benchmarks:
+    for benchmark in spec.benchmarks:
         generation = benchmark.generation.model_dump(exclude_none=True) if benchmark.generation else {}
         if "until" in generation:
             generation["until"] = list(generation["until"])
@@ -110,10 +118,10 @@ def load_tasks(setting: Preflight) -> LoadedBenchmarks:
                 # lm-eval's own default is one turn per example where a chat template is applied.
                 fewshot_as_multiturn=benchmark.fewshot_as_multiturn is not False,
                 generation=generation,
-                source=setting.suites.get(benchmark.resolved_name),
+                source=suites.get(benchmark.resolved_name),
             )
         )
-    loaded = load_benchmarks(specs, seed=config.spec.seed, allow_code=config.allow_code)
+    loaded = load_benchmarks(specs, seed=spec.seed, allow_code=allow_code)
     for leaf in loaded.leaves:
         if len(layout.task_dir(leaf.name)) > MAX_NAME_BYTES:
             raise InputError(
@@ -143,6 +151,14 @@ def chat_template(setting: Preflight, clock: str | None) -> ChatTemplate | None:
         )
     setting.tokenizer.chat_template = default_template(setting.tokenizer.chat_template)
     return chat_template_of(setting.tokenizer, clock)
+
+
+def _reach(store: ObjectStore) -> None:
+    """Find out early, by reading alone, what makes a store unusable: wrong keys, no bucket, a file in its place."""
+    if isinstance(store, DirectoryStore):
+        store.check()
+    with suppress(ObjectMissing):
+        store.get(layout.PLAN)
 
 
 def _look_at_model(config: RunConfig) -> InspectedModel:

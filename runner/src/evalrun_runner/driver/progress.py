@@ -13,6 +13,8 @@ from evalrun_runner.driver.telemetry import TelemetrySnapshot
 
 LINE_SECONDS = 10.0
 """Minimum interval between status lines, in seconds."""
+LONGEST_SECONDS = 60.0
+"""Interval between status lines that say nothing new, in seconds; it grows up to this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class View:
     degraded: str | None = None
     telemetry: TelemetrySnapshot | None = None
     """Telemetry for metrics, in addition to ``progress``; None before the first chunk is planned."""
+    stages: tuple[str, ...] = ()
+    """What each replica that is not ready does, in words for people."""
 
 
 class Watcher(Protocol):
@@ -41,27 +45,57 @@ class Watcher(Protocol):
 
 
 class StatusLines:
-    """Log of a run's views, with at most one line per ten seconds while the run dispatches."""
+    """Log of a run's views: a line per ten seconds while the run dispatches, fewer where nothing moves."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    def __init__(self, log: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
+        self._clock = clock
+        self._started = clock()
         self._next = 0.0
+        self._pause = LINE_SECONDS
+        self._state: object = None
+        """What the last line said, without its times."""
 
     def show(self, view: View) -> None:
         """Log the view, unless it only repeats progress and the last line is recent."""
-        if time.monotonic() >= self._next or view.progress is None:
-            self._next = time.monotonic() + LINE_SECONDS
-            self._log(line_of(view))
+        now = self._clock()
+        if now < self._next and view.progress is not None:
+            return
+        state = _state_of(view)
+        self._pause = LINE_SECONDS if state != self._state else min(LONGEST_SECONDS, self._pause * 2)
+        self._state = state
+        self._next = now + self._pause
+        self._log(f"{duration(now - self._started)} {line_of(view)}")
 
 
-def line_of(view: View) -> str:
-    """Format a view as one line."""
+def _state_of(view: View) -> object:
     progress = view.progress
-    if progress is None:
+    items = None if progress is None else (progress.answered, progress.counts, progress.planned)
+    return view.phase, view.note, items, view.replicas_ready, view.replicas_wanted, view.degraded
+
+
+def line_of(view: View, items: ProgressSnapshot | None = None) -> str:
+    """Format a view as one line.
+
+    Args:
+        view: The view.
+        items: The last known progress of items, for a view without one.
+    """
+    shown = view.progress or items
+    if shown is None:
         return f"{view.phase.value}: {view.note}"
-    more = "" if progress.planning_done else "+"
     note = f" ({view.note})" if view.note else ""
-    return f"{view.phase.value}{note}: {progress.counts.total:,}/{progress.planned:,}{more} items, {rates_of(view)}"
+    rates = rates_of(view)
+    return f"{view.phase.value}{note}: {items_of(shown)}{f', {rates}' if rates else ''}"
+
+
+def items_of(progress: ProgressSnapshot) -> str:
+    """Format how many items have an answer, and how many of these are committed."""
+    committed = progress.counts.total
+    less = f" ({committed:,} committed)" if committed != progress.answered else ""
+    if progress.planning_done:
+        return f"{progress.answered:,}/{progress.planned:,} items{less}"
+    return f"{progress.answered:,} items{less}, {progress.planned:,} planned so far"
 
 
 def rates_of(view: View) -> str:
@@ -69,10 +103,14 @@ def rates_of(view: View) -> str:
     progress = view.progress
     if progress is None:
         return ""
-    parts = [f"{progress.items_per_s:,.1f} items/s", f"{progress.tokens_per_s:,.0f} tokens/s"]
+    parts = []
+    # Before the first answer there is no rate: zeros would say that nothing happens.
+    if progress.items_per_s > 0:
+        parts += [f"{_rate(progress.items_per_s)} items/s", f"{progress.tokens_per_s:,.0f} tokens/s"]
     if progress.eta_s is not None:
-        parts.append(f"ETA {_duration(progress.eta_s)}")
+        parts.append(f"ETA {duration(progress.eta_s)}")
     parts.append(f"replicas {view.replicas_ready}/{view.replicas_wanted}")
+    parts.extend(view.stages)
     lost = progress.counts.failed + progress.counts.quarantined
     if lost:
         parts.append(f"{lost} without a score")
@@ -81,7 +119,12 @@ def rates_of(view: View) -> str:
     return ", ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Format seconds as minutes and seconds, with hours where there are any."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.1f}" if per_second >= 1 else f"{per_second:.2g}"

@@ -62,7 +62,7 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         return result
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     with default_reason(Reason.TASK_INVALID):
-        benchmarks = load_tasks(setting)
+        benchmarks = load_tasks(config.spec, setting.suites, allow_code=config.allow_code)
         moment = now()
         # The checks ask no more of a template than what it does with text: any moment will do.
         warnings = check_benchmarks(setting, benchmarks, chat_template(setting, moment))
@@ -71,6 +71,7 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         watcher.log(f"warning: {warning.line}")
     with default_reason(Reason.PLAN_MISMATCH):
         earlier = _earlier_run(setting, options)
+        adapters.probe(setting.store)
         # From here on the output is this plan's; all that can be found wrong with the input was found before.
         chunks = sizing(config.gpus_per_replica) if earlier is None else earlier.sizing
         clock = (None if earlier is None else earlier.clock) or moment

@@ -54,7 +54,7 @@ class S3Origin:
         self._was_allowed = False
         settings = source.storage or S3Settings()
         self._client = make_client(settings)
-        self.where = f"s3://{self._bucket}/{self._prefix} (endpoint {settings.endpoint_url or 'AWS'})"
+        self.where = f"s3://{self._bucket}/{self._prefix} (endpoint {self._client.meta.endpoint_url})"
 
     def pin(self) -> str | None:
         """Return None: S3 has no revisions, and the ETags in the listing serve as the version."""

@@ -110,6 +110,8 @@ class Report:
     leaving: bool = False
     """Whether this is its last report: it drained, has committed what was complete, and takes no more leases."""
     telemetry: Telemetry = Telemetry()
+    answered: tuple[tuple[int, int], ...] = ()
+    """(lease id, items that have an outcome) of each lease that has not ended, for observers of the run."""
 
 
 @dataclass(frozen=True, slots=True)

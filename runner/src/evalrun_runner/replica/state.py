@@ -195,6 +195,11 @@ class _Held:
         """Items that have no outcome yet."""
         return self.lease.chunk.items if self.stage is Stage.OPENING else len(self.rows)
 
+    @property
+    def items_done(self) -> int:
+        """Items that have an outcome."""
+        return self.lease.chunk.items - self.items_left
+
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
@@ -324,6 +329,7 @@ class ReplicaState:
         return Report(
             committed=committed,
             returned=returned,
+            answered=tuple((lease, one.items_done) for lease, one in self._held.items() if one.items_done),
             announced=announced,
             tokens=vitals.tokens,
             steps=vitals.steps,

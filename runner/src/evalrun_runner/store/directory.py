@@ -49,6 +49,8 @@ class DirectoryStore:
     def __init__(self, root: Path) -> None:
         """Use ``root``, which may be relative to the current working directory."""
         self.root = Path(os.path.abspath(root))
+        self._made: list[Path] = []
+        """Directories that this store made, parents before children."""
         self.uri = self.root.as_uri() + "/"
 
     def create(self, key: str, data: bytes) -> bool:
@@ -110,6 +112,28 @@ class DirectoryStore:
         self.put(to, self.get(key))
         self.delete(key)
 
+    def check(self) -> None:
+        """Check without writing that the root is a directory, or can be made one, that this user may write to.
+
+        Raises:
+            StoreDenied: It cannot be used.
+        """
+        there = self.root
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            raise classify(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), there)
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise classify(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), there)
+
+    def discard(self) -> None:
+        """Remove the directories that this store made, as far as they are empty."""
+        for folder in reversed(self._made):
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+
     def _path(self, key: str) -> Path:
         check_key(key)
         return self.root / key
@@ -119,7 +143,7 @@ class DirectoryStore:
         """Write a synced temporary file beside ``path``, and sync the directory after the body has renamed it."""
         temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(12)}")
         try:
-            _make_directory(path.parent)
+            self._make_directory(path.parent)
             try:
                 with temporary.open("xb") as file:
                     file.write(data)
@@ -131,6 +155,20 @@ class DirectoryStore:
             _sync(path.parent)
         except OSError as error:
             raise classify(error, path) from error
+
+    def _make_directory(self, path: Path) -> None:
+        """Create the directory and its missing parents, each synced in its own parent."""
+        if path.is_dir():
+            return
+        self._make_directory(path.parent)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+        else:
+            self._made.append(path)
+        _sync(path.parent)
 
     def _walk(self, folder: str, prefix: str) -> Iterator[str]:
         try:
@@ -148,15 +186,6 @@ class DirectoryStore:
                     yield key
             elif key.startswith(prefix) or prefix.startswith(key):
                 yield from self._walk(key, prefix)
-
-
-def _make_directory(path: Path) -> None:
-    """Create the directory and its missing parents, each synced in its own parent."""
-    if path.is_dir():
-        return
-    _make_directory(path.parent)
-    path.mkdir(exist_ok=True)
-    _sync(path.parent)
 
 
 def _sync(directory: Path) -> None:

@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier
+from typing import Protocol, runtime_checkable
 
 from evalrun_api import Reason
-from evalrun_runner.errors import ObjectMissing, StoreDenied
+from evalrun_runner.errors import ObjectMissing, StoreDenied, StoreError
 from evalrun_runner.store.base import ObjectStore
 
 _CREATORS = 8
-_FOLDER = ".probe/"
+_PREFIX = ".probe-"
+
+
+@runtime_checkable
+class Discardable(Protocol):
+    """Store that makes something (directories) before its first object."""
+
+    def discard(self) -> None:
+        """Remove what the store made and does not need."""
 
 
 def probe_store(store: ObjectStore) -> None:
     """Check what the ledger depends on: one creator wins, and written objects are readable and listed immediately.
 
-    The probe deletes what it wrote.
+    The probe deletes what it wrote; of a store that is refused, nothing is left.
 
     Raises:
         StoreDenied: The store is not suitable, or refuses to be read, written or listed.
         StoreError: The store failed otherwise.
     """
-    key = _FOLDER + secrets.token_hex(8)
-    flaw = _flaw(store, key)
-    store.delete(key)
-    if flaw is None and store.exists(key):
-        flaw = "an object was still there after its deletion"
-    if flaw is not None:
-        raise StoreDenied(
-            f"{store.uri} cannot be trusted as the ledger of a run: {flaw}. Use a store that knows conditional "
-            "creates (If-None-Match) and lists what was written, or a newer version of this one",
-            reason=Reason.STORAGE_UNSAFE,
-        )
+    key = _PREFIX + secrets.token_hex(8)
+    try:
+        flaw = _flaw(store, key)
+        store.delete(key)
+        if flaw is None and store.exists(key):
+            flaw = "an object was still there after its deletion"
+        if flaw is not None:
+            raise StoreDenied(
+                f"{store.uri} cannot be trusted as the ledger of a run: {flaw}. Use a store that knows conditional "
+                "creates (If-None-Match) and lists what was written, or a newer version of this one",
+                reason=Reason.STORAGE_UNSAFE,
+            )
+    except StoreError:
+        with suppress(StoreError):
+            store.delete(key)
+        if isinstance(store, Discardable):
+            store.discard()
+        raise
 
 
 def _flaw(store: ObjectStore, key: str) -> str | None:
@@ -41,7 +58,7 @@ def _flaw(store: ObjectStore, key: str) -> str | None:
     winners = _race(store, key)
     if len(winners) != 1:
         return f"of {_CREATORS} creators of one object {len(winners)} won, and exactly one must"
-    if key not in store.list(_FOLDER):
+    if key not in store.list(_PREFIX):
         return "an object that had just been created was not listed"
     try:
         if store.get(key) != winners[0]:

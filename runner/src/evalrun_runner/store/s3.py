@@ -90,8 +90,9 @@ class S3Store:
         prefix = prefix.strip("/")
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._endpoint = settings.endpoint_url or "AWS"
         self._client = make_client(settings)
+        # Of the client, not of the settings: the environment and the files of AWS name one as well.
+        self._endpoint = self._client.meta.endpoint_url
         self._lock = threading.Lock()
         self._repeated = 0
         self._client.meta.events.register("response-received.s3", self._on_response)

@@ -28,7 +28,10 @@ _UNAVAILABLE = frozenset({
 })  # fmt: skip
 _ADVICE = {
     "NoSuchBucket": "The bucket does not exist: create it, or correct the URI or the endpoint",
-    "AccessDenied": "These credentials may not do this: they need to get, put, delete and list below that prefix",
+    "AccessDenied": (
+        "These credentials may not do this, or the bucket is not there: they need to get, put, delete and list below "
+        "that prefix"
+    ),
     "InvalidAccessKeyId": "The store does not know this access key: correct the credentials or the endpoint",
     "SignatureDoesNotMatch": "The secret key is wrong: correct the credentials",
     "ExpiredToken": "The session token has expired: renew the credentials",
@@ -38,6 +41,11 @@ _ADVICE = {
     "PermanentRedirect": "The region or the endpoint is wrong: set them to the bucket's",
     "NotImplemented": "The store cannot do this; it must know conditional creates (If-None-Match)",
 }  # fmt: skip
+_HOW_TO_GIVE_KEYS = (
+    "hint: on one machine set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, and AWS_DEFAULT_REGION; or "
+    "add a Secret to the file as a further document (---) and name it in storage.credentialsSecretRef. In a cluster "
+    "name a Secret there, or give the pod an identity"
+)
 _DENIED_BY_CLIENT = (NoCredentialsError, PartialCredentialsError, ProfileNotFound, NoRegionError, ParamValidationError)
 _HTTP_NOT_FOUND, _HTTP_TOO_MANY, _HTTP_NOT_IMPLEMENTED, _HTTP_FULL = 404, 429, 501, 507
 
@@ -62,7 +70,7 @@ def classify(error: ClientError | BotoCoreError, *, where: str, bucket: str) -> 
         return _classify_answer(error, where, bucket)
     reason = f"{where}: {error}"
     if isinstance(error, _DENIED_BY_CLIENT):
-        return StoreDenied(f"{reason}. Give credentials and region, or an identity to the pod")
+        return StoreDenied(f"{reason.rstrip('.')}; {_HOW_TO_GIVE_KEYS}")
     if isinstance(error, SSLError) and _is_untrusted(error):
         return StoreDenied(f"{reason}. The endpoint's certificate is not trusted: give its authority as the CA bundle")
     if isinstance(error, ConnectionError | HTTPClientError | ResponseStreamingError):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import pytest
-import typer
 import yaml
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from evalrun_api import Failure, Phase, Reason, RunResult, Verdict
-from evalrun_runner.cli import commands, main
+from evalrun_runner.cli import local_run, main
 from evalrun_runner.cli.app import app
 from evalrun_runner.cli.commands import exit_code
 from evalrun_runner.errors import Interrupted
@@ -64,11 +66,23 @@ def test_a_failure_says_why_on_stderr(capsys: pytest.CaptureFixture[str]) -> Non
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
     """What ``evalrun`` with these arguments ends with and says."""
     monkeypatch.setattr(sys, "argv", ["evalrun", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGINT, handler)
     captured = capsys.readouterr()
     assert isinstance(ended.value.code, int)
     return ended.value.code, captured.out, captured.err
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return partial(said, capsys, monkeypatch)
 
 
 def test_every_file_is_checked_and_each_says_what_is_wrong(
@@ -142,47 +156,99 @@ def test_asking_for_results_makes_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_option_is_invalid_input(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert said(capsys, monkeypatch, "run", "--frehs", "x.yaml")[0] == 2
+def test_what_was_meant_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for words, meant in (
+        (("valdate", "x.yaml"), "Did you mean 'validate'?"),
+        (("run", "--frehs", "x.yaml"), "Did you mean --fresh?"),
+        (("version",), "Did you mean '--version'?"),
+        (("help",), "Did you mean '--help'?"),
+        (("model", "fetsch"), "Did you mean 'fetch'?"),
+    ):
+        code, out, err = said(capsys, monkeypatch, *words)
+        assert (code, out) == (2, "")
+        assert meant.replace("'", "") in err.replace("'", ""), words
 
 
-@pytest.mark.parametrize(
-    "command", [[], ["run"], ["validate"], ["results"], ["tasks"], ["model"], ["model", "fetch"]], ids=" ".join
-)
-def test_help_describes_every_command(command: list[str]) -> None:
-    shown = CliRunner().invoke(app, [*command, "--help"])
+COMMANDS = [[], ["run"], ["validate"], ["results"], ["tasks"], ["model"], ["model", "fetch"]]
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_describes_every_command(words: list[str], flag: str) -> None:
+    shown = CliRunner().invoke(app, [*words, flag])
     assert shown.exit_code == 0
-    assert "Usage:" in shown.output
+    assert "Usage: " in shown.output
+    assert not {"[default:", "<bool>", "TEXT", "INTEGER"} & set(shown.output.split()), "types of a program's insides"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"evalrun {metadata.version('evalrun-runner')}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_are_given_completion(shell: str) -> None:
+    word = "va" if shell == "fish" else "1"
+    environment = {"_EVALRUN_COMPLETE": f"{shell}_complete", "COMP_WORDS": "evalrun va", "COMP_CWORD": word}
+    shown = CliRunner().invoke(app, [], prog_name="evalrun", env=environment)
+    assert "validate" in shown.output
 
 
 def test_every_parameter_has_its_help() -> None:
-    group = typer.main.get_command(app)
-    commands = [*group.commands.values(), *group.commands["model"].commands.values()]  # type: ignore[attr-defined]
+    commands = [*app.commands.values(), *app.commands["model"].commands.values()]  # type: ignore[attr-defined]
     for command in commands:
         assert command.help, command.name
         for parameter in command.params:
-            assert getattr(parameter, "help", None), f"{command.name} {parameter.name}"
+            assert parameter.help, f"{command.name} {parameter.name}"
+
+
+class TestRefusals:
+    """What programs are given of a run that is refused."""
+
+    @pytest.mark.parametrize(
+        ("option", "value", "reason", "message"),
+        [
+            ("--set", "spec.replicas.count=0", "InvalidSpec", "spec.replicas.count"),
+            ("--set", "spec.model.uri=pvc://c/p", "InvalidSpec", "is a volume of a cluster"),
+            ("--output", "FOLDER/valid.yaml", "StorageDenied", "choose another output"),
+        ],
+    )
+    def test_a_refused_run_is_a_result_in_json(
+        self, command: Command, valid: str, option: str, value: str, reason: str, message: str
+    ) -> None:
+        code, out, err = command("run", "--json", valid, option, value.replace("FOLDER", str(Path(valid).parent)))
+        result = RunResult.from_json(out)
+        assert (code, result.phase) == (2, Phase.INVALID)
+        assert result.failure is not None
+        assert result.failure.reason == reason
+        assert message in result.failure.message
+        assert message in err
+
+    def test_a_refused_run_leaves_nothing(self, command: Command, tmp_path: Path, valid: str) -> None:
+        output = tmp_path / "parent" / "out"
+        source = f"spec.benchmarks.0.source={{path: {tmp_path / 'suit'}}}"
+        code, _, err = command("run", valid, "--set", source, "--output", str(output))
+        assert code == 2
+        assert "suit" in err
+        assert [file.name for file in tmp_path.iterdir()] == ["valid.yaml"]
 
 
 class TestSignals:
     """Ctrl-C and SIGTERM while a run goes on."""
 
     def test_a_run_that_does_not_look_is_interrupted(self) -> None:
-        with commands._signals() as cancellation:
+        with local_run.signals() as cancellation:
             with pytest.raises(Interrupted, match="stopped; what is committed stays"):
                 signal.raise_signal(signal.SIGINT)
             assert cancellation.requested
 
     def test_a_graceful_run_is_left_to_stop_by_itself(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with commands._signals() as cancellation, cancellation.graceful():
+        with local_run.signals() as cancellation, cancellation.graceful():
             signal.raise_signal(signal.SIGTERM)
             assert cancellation.requested
         assert "stopping; what is complete is committed first" in capsys.readouterr().err
 
     def test_the_handlers_of_before_come_back(self) -> None:
         before = signal.getsignal(signal.SIGINT)
-        with commands._signals():
+        with local_run.signals():
             assert signal.getsignal(signal.SIGINT) is not before
         assert signal.getsignal(signal.SIGINT) is before

@@ -12,6 +12,7 @@ import yaml
 from evalrun_api import RunConfig
 from evalrun_api.reading.parse import EvalRunFile, FileObject, parse_file
 from evalrun_runner.cli.localize import LocalResolver, absolute
+from evalrun_runner.cli.scratch import Scratch
 from evalrun_runner.errors import InputError
 
 SECRET = {
@@ -61,7 +62,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def localized(
     here: Path, file: EvalRunFile, output: str | None = None, *, fresh: bool = False, gpu: bool = False
 ) -> RunConfig:
-    resolver = LocalResolver(file, here / "files", here / "scratch", output=output, fresh=fresh, has_gpu=lambda: gpu)
+    resolver = LocalResolver(
+        file, here / "files", Scratch(here / "scratch"), output=output, fresh=fresh, has_gpu=lambda: gpu
+    )
     return resolver.config()
 
 
@@ -84,11 +87,12 @@ def test_secrets_and_config_maps_become_files_that_only_this_user_reads(here: Pa
     assert Path(str(access.ca_bundle_file)).read_text() == "CERT"
     assert (path_of(config.suites["a"].uri) / "a.yaml").read_text() == "task: a"
     for file in (here / "scratch").rglob("*"):
-        if file.is_file():
+        if file.is_file() and not file.is_symlink():
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     # What the runner is given names files and holds no secret.
     assert "hush" not in config.to_json()
+    assert all(file.is_symlink() for file in folder.iterdir()), "no secret is on a disk"
 
 
 @pytest.mark.parametrize("key", ["..", ".", "", "a/b"])

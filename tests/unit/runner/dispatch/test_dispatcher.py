@@ -428,6 +428,60 @@ class TestProgress:
         assert (progress.in_flight, progress.leased_chunks) == (5 * ITEMS, 5)
         assert (progress.prompt_tokens, progress.output_tokens) == (50, 100)
 
+    def test_answered_items_count_before_their_chunk_is_committed(self) -> None:
+        scene = Scene(*plan(2)).join("a")
+        one, two = scene.takes("a", wants=2 * ITEMS)
+        scene.asks("a", wants=0, answered=((one.id, 3), (two.id, 1)))
+        shown = scene.dispatcher.progress(scene.now)
+        assert (shown.answered, shown.counts.total) == (4, 0)
+        scene.asks("a", wants=0, answered=((two.id, 2),), committed=(committed(one),))
+        shown = scene.dispatcher.progress(scene.now)
+        assert (shown.answered, shown.counts.total) == (ITEMS + 2, ITEMS)
+
+    def test_answers_of_a_replica_that_departs_are_lost(self) -> None:
+        scene = Scene(*plan(1)).join("a")
+        (lease,) = scene.takes("a")
+        scene.asks("a", wants=0, answered=((lease.id, 3),))
+        scene.leaves("a", Departure.LOST)
+        assert scene.dispatcher.progress(scene.now).answered == 0
+
+    def test_copies_of_a_chunk_answer_the_same_items(self) -> None:
+        counters = Scene(*plan(1), hedge_blind_s=1.0).join("a", "b")
+        (lease,) = counters.takes("a")
+        counters.now = 1000.0
+        copies = counters.takes("b")
+        assert [copy.chunk for copy in copies] == [lease.chunk]
+        counters.asks("a", wants=0, answered=((lease.id, 3),))
+        counters.asks("b", wants=0, answered=((copies[0].id, 2),))
+        assert counters.dispatcher.progress(counters.now).answered == 3
+        counters.commits("b", copies[0])
+        assert counters.dispatcher.progress(counters.now).answered == ITEMS
+
+    def test_the_rate_counts_answers_and_not_only_commits(self) -> None:
+        scene = Scene(chunk(0, items=100)).join("a")
+        (lease,) = scene.takes("a", wants=100)
+        for second in range(1, 31):
+            scene.now = float(second)
+            scene.asks("a", wants=0, answered=((lease.id, 2 * second),))
+            shown = scene.dispatcher.progress(scene.now)
+            assert shown.items_per_s == pytest.approx(2.0)
+            assert shown.eta_s == pytest.approx((100 - 2 * second) / 2.0)
+        scene.now = 50.0
+        scene.commits("a", lease)
+        assert scene.dispatcher.progress(scene.now).items_per_s == pytest.approx(2.0)
+
+    def test_the_remaining_time_does_not_rise_while_the_last_items_are_slow(self) -> None:
+        scene = Scene(chunk(0, items=50)).join("a")
+        (lease,) = scene.takes("a", wants=50)
+        scene.now = 5.0
+        scene.asks("a", wants=0, answered=((lease.id, 40),))
+        shown = []
+        for second in range(5, 60):
+            scene.now = float(second)
+            shown.append(scene.dispatcher.progress(scene.now).eta_s or 0.0)
+        assert shown == sorted(shown, reverse=True)
+        assert shown[-1] > 0
+
     def test_no_remaining_time_is_given_before_the_plan_is_complete(self) -> None:
         assert Scene(*plan(1), planned=False).dispatcher.progress(1.0).eta_s is None
 

@@ -75,6 +75,16 @@ def test_a_lease_is_opened_run_committed_and_reported() -> None:
     assert state.report(Vitals()).committed == ()
 
 
+def test_a_report_counts_the_answered_items_of_each_lease_that_has_not_ended() -> None:
+    state = loaded()
+    opened(state, lease(1, 3), lease(2, 2))
+    order(state, lease(3))
+    state.handle(ItemsEnded(((1, 0), (1, 2), (2, 0), (2, 1))), 0.0)
+    assert state.report(Vitals()).answered == ((1, 2), (2, 2))
+    state.handle(ChunkCommitted(make_committed(lease(2, 2))), 0.0)
+    assert state.report(Vitals()).answered == ((1, 2),)
+
+
 def test_a_chunk_with_nothing_to_run_is_committed_at_once() -> None:
     state = loaded()
     order(state, lease(1), lease(2, isolated=True))

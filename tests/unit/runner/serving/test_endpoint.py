@@ -55,6 +55,7 @@ def progress(**fields: Any) -> ProgressSnapshot:
         "planned": 200,
         "planning_done": True,
         "counts": ItemCounts(ok=90, failed=6, quarantined=4),
+        "answered": 110,
         "kept": 20,
         "redone": 3,
         "redone_here": 1,

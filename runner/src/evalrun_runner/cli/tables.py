@@ -1,0 +1,96 @@
+"""Tables of a result, for people: a name may be broken into lines, a number never."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from evalrun_api import RunResult, Score
+
+_FILE_WIDTH = 160
+"""Columns where the output is no terminal: enough for long names."""
+_GATES_WIDTH = 80
+"""Columns that a table of gates needs for its numbers and for words of its names and reasons."""
+
+
+def print_results(result: RunResult) -> None:
+    """Print the scores, the gates, the counts of items, and the location of the results."""
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH, highlight=False)
+    if result.scores:
+        console.print(scores_table(result, console))
+    if result.gates:
+        console.print(gates_table(result, console))
+    counts = result.counts
+    account = (
+        f"planned {counts.planned:,} = {counts.ok:,} ok + {counts.failed:,} failed + {counts.quarantined:,} quarantined"
+    )
+    # What was reused is of interest after a run, and says nothing to whoever only reads its results.
+    work = "" if result.work is None else f"; {result.work.kept:,} kept from before, {result.work.redone:,} redone"
+    print(account + work)
+    for warning in result.warnings:
+        print(f"warning: {warning.line}")
+    if result.engine == "mock":
+        print("engine: mock, which makes its answers up: these scores say nothing of a model")
+    print(f"results: {result.results_uri}")
+
+
+def scores_table(result: RunResult, console: Console) -> Table:
+    """Return the scores as a table, with few columns where the console is too narrow for all."""
+    table = Table()
+    for heading in ("task", "filter", "metric"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("value", "stderr", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for score in result.scores:
+        value, stderr, n = _numbers(score)
+        table.add_row(score.task, score.filter, score.metric, value, stderr, n)
+    return table if _fits(table, console) else _narrow_scores(result)
+
+
+def gates_table(result: RunResult, console: Console) -> Table:
+    """Return the gates as a table, with few columns where the console is too narrow for all but the explanation."""
+    compared = any(gate.baseline is not None for gate in result.gates)
+    headings = ("score", *(["difference"] if compared else []), "n")
+    table, narrow = Table(), Table(box=None, pad_edge=False)
+    table.add_column("gate", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for heading in ("gate", "verdict"):
+        narrow.add_column(heading, overflow="fold", ratio=1)
+    for gate in result.gates:
+        name = f"{gate.task} {gate.metric},{gate.filter}"
+        numbers = [
+            "-" if gate.score is None else f"{gate.score:.4f}",
+            *([] if not compared else ["-" if gate.difference is None else f"{gate.difference:+.4f}"]),
+            "-" if gate.n is None else f"{gate.n:,}",
+        ]
+        table.add_row(name, gate.verdict.value, *numbers, gate.message)
+        said = [f"{heading} {number}" for heading, number in zip(headings, numbers, strict=True) if number != "-"]
+        narrow.add_row(name, "\n".join([gate.verdict.value, *said, *([gate.message] if gate.message else [])]))
+    return table if console.width >= _GATES_WIDTH else narrow
+
+
+def _fits(table: Table, console: Console) -> bool:
+    return Measurement.get(console, console.options.update(width=10_000), table).maximum <= console.width
+
+
+def _narrow_scores(result: RunResult) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("score", overflow="fold")
+    for heading in ("value", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for score in result.scores:
+        value, stderr, n = _numbers(score)
+        table.add_row(f"{score.task}\n  {score.metric},{score.filter}", f"{value} {stderr}", n)
+    return table
+
+
+def _numbers(score: Score) -> tuple[str, str, str]:
+    value = "-" if score.value is None else f"{score.value:.4f}"
+    stderr = "-" if score.stderr is None else f"± {score.stderr:.4f}"
+    return value, stderr, f"{score.n:,}"

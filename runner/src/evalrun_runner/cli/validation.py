@@ -1,0 +1,55 @@
+"""The command ``evalrun validate``: the contract's rules, without the runner's libraries unless tasks are asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evalrun_api.reading.parse import EvalRunFile, cluster_problems
+from evalrun_api.reading.problems import InvalidInput
+from evalrun_runner.cli.files import base_of, parse
+from evalrun_runner.errors import EvalRunError, InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What is checked besides the fields."""
+
+    cluster: bool
+    """What only a cluster asks for."""
+    tasks: bool
+    """Whether the tasks load; each is previewed."""
+    allow_code: bool
+    """Whether suites of the user's own may hold code."""
+
+
+def validate(files: Sequence[str], settings: Sequence[str], checks: Checks) -> int:
+    """Check files, print what is wrong with each, and return the exit code."""
+    code = 0
+    for file in files:
+        try:
+            parsed = parse(file, settings)
+            if checks.cluster and (problems := cluster_problems(parsed.evalrun)):
+                raise InvalidInput(file, problems)
+            if checks.tasks:
+                _preview(parsed, file, allow_code=checks.allow_code)
+        except (InvalidInput, EvalRunError) as error:
+            print(error, file=sys.stderr)
+            code = max(code, error.exit_code if isinstance(error, EvalRunError) else InputError.exit_code)
+        else:
+            print(f"{file}: valid")
+    return code
+
+
+def _preview(parsed: EvalRunFile, file: str, *, allow_code: bool) -> None:
+    from evalrun_api.wire.resolve import resolve_suites
+    from evalrun_runner.cli.localize import LocalResolver
+    from evalrun_runner.cli.preview import print_previews
+    from evalrun_runner.cli.scratch import Scratch
+    from evalrun_runner.driver.rehearsal import preview_spec
+
+    spec = parsed.evalrun.spec
+    with Scratch() as scratch:
+        suites = resolve_suites(spec.benchmarks, LocalResolver(parsed, base_of(file), scratch))
+        print_previews(preview_spec(spec, suites, allow_code=allow_code), json_output=False)

@@ -1,0 +1,62 @@
+"""What a run would ask, without an engine: all is checked, nothing is written, each task shows its first document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from evalrun_api import EvalRunSpec, Phase, Reason, RunConfig, SuiteLocation
+from evalrun_runner.benchmarks.checks.preview import TaskPreview, plain_turns, preview_tasks
+from evalrun_runner.benchmarks.suites.fetch import fetch_suites
+from evalrun_runner.driver.assembly import Adapters
+from evalrun_runner.driver.baselines import check_baselines
+from evalrun_runner.driver.checks import check_benchmarks
+from evalrun_runner.driver.preflight import chat_template, load_tasks
+from evalrun_runner.driver.progress import View, Watcher
+from evalrun_runner.driver.record import now
+from evalrun_runner.errors import default_reason
+from evalrun_runner.models.cache import default_cache
+from evalrun_runner.planning.identity import check_may_resume, read_plan
+
+
+def preview_run(config: RunConfig, watcher: Watcher, adapters: Adapters | None = None) -> Iterator[TaskPreview]:
+    """Check a run as it is checked before any engine starts, and preview its tasks with the model's own template.
+
+    Args:
+        config: The run.
+        watcher: Is told what is warned of.
+        adapters: The doors to store and model; the real ones by default.
+
+    Raises:
+        InputError: Something in the run is wrong.
+        RunFailed: The store or the model could not be read.
+    """
+    adapters = adapters or Adapters()
+    watcher.show(View(Phase.STARTING, "checking the store and the model"))
+    with default_reason(Reason.MODEL_INVALID):
+        setting = adapters.preflight(config)
+    with default_reason(Reason.PLAN_MISMATCH):
+        if (plan := read_plan(setting.store)) is not None:
+            check_may_resume(plan, setting.identity, config.results.uri)
+    watcher.show(View(Phase.STARTING, "loading the tasks"))
+    with default_reason(Reason.TASK_INVALID):
+        benchmarks = load_tasks(config.spec, setting.suites, allow_code=config.allow_code)
+        chat = chat_template(setting, now() if plan is None else plan.clock)
+        warnings = check_benchmarks(setting, benchmarks, chat)
+    for warning in (*warnings, *check_baselines(config)):
+        watcher.log(f"warning: {warning.line}")
+    return preview_tasks(benchmarks, chat)
+
+
+def preview_spec(spec: EvalRunSpec, suites: Mapping[str, SuiteLocation], *, allow_code: bool) -> Iterator[TaskPreview]:
+    """Load the tasks of a spec alone, and preview them; conversations are shown without a model's template.
+
+    Args:
+        spec: The spec.
+        suites: Where its suites are, by the name of their benchmark.
+        allow_code: Whether suites of the user's own may hold code.
+
+    Raises:
+        InputError: A benchmark is wrong or unavailable.
+    """
+    folders = fetch_suites(suites, default_cache() / "suites")
+    return preview_tasks(load_tasks(spec, folders, allow_code=allow_code), plain_turns)
