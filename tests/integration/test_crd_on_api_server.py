@@ -92,6 +92,26 @@ REFUSED: dict[str, tuple[Object, str, str]] = {
         "spec.benchmarks[0].generation.temperature",
         "do_sample: false means greedy",
     ),
+    "a narrow greedy": (
+        benchmark(generation={"do_sample": False, "top_p": 0.9}),
+        "spec.benchmarks[0].generation.do_sample",
+        "top_p, top_k and min_p do not change",
+    ),
+    "a greedy sample": (
+        benchmark(generation={"do_sample": True, "temperature": 0}),
+        "spec.benchmarks[0].generation.temperature",
+        "temperature: 0 means greedy",
+    ),
+    "a turn without a template": (
+        benchmark(systemInstructionIn="firstUserTurn"),
+        "spec.benchmarks[0].systemInstructionIn",
+        "systemInstructionIn needs applyChatTemplate",
+    ),
+    "a template of a laptop": (
+        run(model={"uri": "s3://models/tiny/", "chatTemplate": "./mine.jinja"}),
+        "spec.model.chatTemplate",
+        "a file is one of the machine that runs",
+    ),
     "two sources": (
         benchmark(source={"configMap": {"name": "a"}, "pvc": {"claimName": "b"}}),
         "spec.benchmarks[0].source",

@@ -111,6 +111,18 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
         "spec.benchmarks[0].generation.temperature",
         "greedy",
     ),
+    (
+        benchmark(generation={"do_sample": False, "top_p": 0.9}),
+        "spec.benchmarks[0].generation.do_sample",
+        "top_p, top_k and min_p do not change",
+    ),
+    (
+        benchmark(generation={"do_sample": True, "temperature": 0}),
+        "spec.benchmarks[0].generation.temperature",
+        "set a temperature above 0",
+    ),
+    (benchmark(systemInstructionIn="user"), "spec.benchmarks[0].systemInstructionIn", "'system' or 'firstUserTurn'"),
+    (benchmark(systemInstructionIn="system"), "spec.benchmarks[0].systemInstructionIn", "applyChatTemplate"),
     (benchmark(source={}), "spec.benchmarks[0].source", "exactly one source"),
     (benchmark(source={"path": "x", "s3": {"uri": "s3://abc/"}}), "spec.benchmarks[0].source", "exactly one source"),
     (benchmark(source={"s3": {"uri": "./x"}}), "spec.benchmarks[0].source.s3.uri", "s3://bucket/path/"),
@@ -200,6 +212,15 @@ def test_cluster_problems_lists_what_only_local_runs_may_do() -> None:
         "spec.resumeFrom.uri",
     ]
     assert cluster_problems(parse_evalrun(evalrun(), "run.yaml")) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "local"), [("tool_use", False), ("./t.jinja", True), ("t.jinja", True), ("a/t", True)]
+)
+def test_a_file_with_a_chat_template_is_for_local_runs(given: str, local: bool) -> None:
+    model = {"uri": "hf://org/m", "chatTemplate": given}
+    problems = cluster_problems(parse_evalrun(evalrun(model=model), "run.yaml"))
+    assert [problem.path for problem in problems] == ["spec.model.chatTemplate"] * local
 
 
 BOMB = "\n".join(

@@ -25,6 +25,7 @@ from evalrun_runner.driver.record import (
 )
 from evalrun_runner.driver.results import too_many_failed
 from evalrun_runner.driver.spool import RowSpool
+from evalrun_runner.driver.wishes import check_settings_of_cluster
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, default_reason
 from evalrun_runner.ledger import layout
 from evalrun_runner.planning.identity import Plan, check_may_resume, claim_plan, read_plan
@@ -66,6 +67,8 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         moment = now()
         # The checks ask no more of a template than what it does with text: any moment will do.
         warnings = check_benchmarks(setting, benchmarks, chat_template(setting, moment))
+    if options.ray_address is None:
+        warnings = (*check_settings_of_cluster(config.spec), *warnings)
     # What may keep a gate from being judged is no warning of the scores, which depend on no gate.
     for warning in check_baselines(config):
         watcher.log(f"warning: {warning.line}")

@@ -4,7 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evalrun_api import ModelScheme, Numerics, RunConfig, RunWarning, Storage
+from evalrun_api import EvalRunSpec, ModelScheme, Numerics, RunConfig, RunWarning, Storage
+from evalrun_api.base import Model
+from evalrun_api.rules import camel
+
+ONLY_IN_A_CLUSTER = (
+    *("model.cache", "replicas.min_count", "replicas.resources", "replicas.node_selector", "replicas.tolerations"),
+    *("replicas.priority_class_name", "replicas.runtime_class_name", "policy.max_attempts"),
+    *("policy.active_deadline_seconds", "policy.ttl_seconds_after_finished", "policy.suspend"),
+)
+"""Fields of the spec that only the operator reads."""
+
+
+def check_settings_of_cluster(spec: EvalRunSpec) -> Iterator[RunWarning]:
+    """Warn of settings that a run on one machine does not read."""
+    given = []
+    for place in ONLY_IN_A_CLUSTER:
+        block, name = place.split(".")
+        model: Model = getattr(spec, block)
+        if getattr(model, name) != type(model).model_fields[name].get_default(call_default_factory=True):
+            given.append(f"{block}.{camel(name)}")
+    if given:
+        verb = "have" if len(given) > 1 else "has"
+        yield RunWarning(about="spec", message=f"{', '.join(given)} {verb} no effect on one machine, only in a cluster")
 
 
 def check_settings_of_run(config: RunConfig) -> Iterator[RunWarning]:

@@ -21,6 +21,8 @@ NO_TEXT = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification",
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d+)-of-(?P<total>\d+)(?P<ending>\.safetensors)")
 MAX_SHARDS = 10_000
 """Number of shards up to which a name such as ``model-00001-of-00003.safetensors`` is taken at its word."""
+NO_BASE = "not named in it"
+"""Said of an adapter whose configuration does not name its base."""
 _AGAIN = "Copy or download it again."
 
 
@@ -54,14 +56,14 @@ def adapter_error(where: str, config: bytes | None) -> InputError:
     """
     try:
         settings = json.loads(config or b"{}")
-        base, kind = str(settings["base_model_name_or_path"]), str(settings.get("peft_type") or "LORA")
+        base, kind = str(settings["base_model_name_or_path"] or NO_BASE), str(settings.get("peft_type") or "LORA")
     except (ValueError, KeyError, TypeError):
-        base, kind = "not named in it", "LORA"
+        base, kind = NO_BASE, "LORA"
     name = "a LoRA adapter" if kind.upper() == "LORA" else f"an adapter of the kind {kind[:40]} (PEFT)"
     return InputError(
-        f"{where}: this is {name} (base: {base[:200]}), not a whole model: expected all weights as safetensors. Merge "
-        "it into its base (peft: AutoPeftModelForCausalLM.from_pretrained(adapter).merge_and_unload()."
-        "save_pretrained(merged), and save the tokenizer there too), and give the merged folder."
+        f"{where}: this is {name} (base: {base[:200]}), and a whole model was expected; merge it (peft: "
+        "AutoPeftModelForCausalLM.from_pretrained(adapter).merge_and_unload().save_pretrained(merged), and the "
+        "tokenizer likewise) and give the merged folder"
     )
 
 

@@ -14,6 +14,7 @@ from support.model_files import FolderOrigin, model_content, write_files
 
 SOURCE = ModelSource("hf://org/model")
 SHARD_2 = "model-00002-of-00002.safetensors"
+INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture
@@ -101,6 +102,24 @@ def test_a_directory_is_hashed_unless_its_digest_was_given(tmp_path: Path) -> No
             {SHARD_2: None, "model-00001-of-00002.safetensors": None, "pytorch_model.bin": b"x"},
             "weights only as pytorch_model.bin",
         ),
+        ({SHARD_2: None, INDEX: None}, f"by the numbers in their names there are also {SHARD_2}, which is not there"),
+        (
+            {
+                SHARD_2: None,
+                INDEX: None,
+                "model-00001-of-00002.safetensors": None,
+                "model-00003-of-00004.safetensors": b"x",
+            },
+            r"also model-00001-of-00004.safetensors, .*00002-of-.*, model-00004-of-00004.safetensors, which are not",
+        ),
+        ({SHARD_2: None, "model-00001-of-00002.safetensors": None}, "but none of the files with weights that it names"),
+        (
+            {"config.json": b'{"architectures": ["BertForMaskedLM"]}'},
+            "architecture is BertForMaskedLM, which writes no",
+        ),
+        ({"modules.json": b"[]"}, "model of sentence-transformers"),
+        ({"config.json": None, "model_index.json": b"{}"}, "pipeline of diffusers"),
+        ({"model.safetensors.index.json": b"{"}, "model.safetensors.index.json is damaged"),
     ],
     ids=str,
 )
@@ -114,3 +133,65 @@ def test_an_incomplete_model_is_refused_before_its_weights_are_fetched(
         inspect_model(source, tmp_path / "cache", origins=origin.everywhere)
     assert not [name for name in origin.brought if name.endswith(".safetensors")]
     assert not list((tmp_path / "cache").glob("settings/.partial-*"))
+
+
+ADAPTER = {
+    "adapter_config.json": b'{"base_model_name_or_path": "org/base", "peft_type": "LORA"}',
+    "tokenizer.json": b"{}",
+}
+
+
+@pytest.mark.parametrize("weights", ["adapter_model.safetensors", "adapter_model.bin"])
+@pytest.mark.parametrize("config", [{}, {"config.json": b'{"model_type": "llama"}'}], ids=["bare", "with config.json"])
+@pytest.mark.parametrize("uri", ["hf://org/model", "s3://bucket/m", "file"])
+def test_an_adapter_is_named_as_such_with_its_base(
+    tmp_path: Path, uri: str, config: dict[str, bytes], weights: str
+) -> None:
+    origin = FolderOrigin({**ADAPTER, **config, weights: b"x", "README.md": b""})
+    source = ModelSource(uri if uri != "file" else write_files(tmp_path / "model", origin.content).as_uri())
+    for look in (inspect_model, fetch_model):
+        with pytest.raises(
+            InputError, match=r"this is a LoRA adapter \(base: org/base\), .*merge_and_unload.*merged folder"
+        ):
+            look(source, tmp_path / "cache", origins=origin.everywhere)
+    assert weights not in origin.brought
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (
+            b'{"peft_type": "PREFIX_TUNING", "base_model_name_or_path": "b"}',
+            r"an adapter of the kind PREFIX_TUNING .*base: b",
+        ),
+        (b"{", r"a LoRA adapter \(base: not named in it\)"),
+        (b"[]", r"a LoRA adapter \(base: not named in it\)"),
+        (b'{"base_model_name_or_path": null}', r"a LoRA adapter \(base: not named in it\)"),
+    ],
+)
+def test_an_adapter_with_another_configuration_is_still_one(tmp_path: Path, config: bytes, named: str) -> None:
+    content = {"adapter_config.json": config, "adapter_model.safetensors": b"x", "config.json": b"{}"}
+    with pytest.raises(InputError, match=named):
+        inspect_model(ModelSource(write_files(tmp_path / "model", content).as_uri()), tmp_path)
+
+
+def test_shards_that_are_all_there_need_no_index(origin: FolderOrigin, tmp_path: Path) -> None:
+    del origin.content[INDEX]
+    assert inspect_model(SOURCE, tmp_path, origins=origin.everywhere).files == tuple(sorted(origin.content))
+
+
+def test_a_link_to_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    model = write_files(tmp_path / "model", model_content())
+    (model / "notes.txt").symlink_to("nowhere")
+    assert inspect_model(ModelSource(model.as_uri()), tmp_path)
+    (model / SHARD_2).rename(tmp_path / "blob")
+    (model / SHARD_2).symlink_to("../blob")
+    assert inspect_model(ModelSource(model.as_uri()), tmp_path)
+    (tmp_path / "blob").unlink()
+    with pytest.raises(
+        InputError, match=rf"{SHARD_2} is a link to \.\./blob, which is not there\. Copy the model with"
+    ):
+        inspect_model(ModelSource(model.as_uri()), tmp_path)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"gone is a link to .*nowhere, which is not there"):
+        inspect_model(ModelSource((tmp_path / "gone").as_uri()), tmp_path)
