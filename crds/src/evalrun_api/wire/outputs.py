@@ -214,7 +214,7 @@ class RunRecord(Document):
     allow_code: bool
     """Whether suites of the user's own were allowed to hold code."""
     warnings: list[RunWarning] = Field(default_factory=list)
-    """What the preflight of the first attempt warned of."""
+    """What preflight and planning warned of."""
     attempts: list[RecordedAttempt]
     """Every driver process of the run, the last one last."""
     resumed_from: str | None = None

@@ -7,11 +7,13 @@ few-shot sampler is stateful, so a task is always built from its first document,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from lm_eval.api.instance import Instance
 
 from evalrun_runner.benchmarks.chat import ChatTemplate, in_first_user_turn
+from evalrun_runner.benchmarks.checks.remarks import Remarks
 from evalrun_runner.benchmarks.errors import explain, making_task
 from evalrun_runner.benchmarks.load import LeafTask
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
@@ -26,10 +28,12 @@ DECODE_WEIGHT = 4
 """Number of prompt tokens that cost about as much engine time as one generated token in a large batch."""
 GENERATED_SHARE = 0.5
 """Typical share of its token budget that a generation uses; stop strings end most of them early."""
+FAULTY_COST = 1.0
+"""Cost of an item without requests."""
 _BUDGET_KEYS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens", "max_length")
 
 
-def iter_items(leaf: LeafTask, chat: ChatTemplate | None) -> Iterator[Item]:
+def iter_items(leaf: LeafTask, chat: ChatTemplate | None, remarks: Remarks | None = None) -> Iterator[Item]:
     """Yield the leaf task's items in canonical order, the same items on every call.
 
     Never run two iterations of one leaf at the same time: they would share the task's few-shot sampler.
@@ -37,6 +41,7 @@ def iter_items(leaf: LeafTask, chat: ChatTemplate | None) -> Iterator[Item]:
     Args:
         leaf: The leaf task.
         chat: The model's chat template; required, and used, only if the benchmark applies one.
+        remarks: Takes note of the documents, if anybody wants to know.
 
     Raises:
         InputError: The benchmark applies a chat template and the tokenizer has none, or a document cannot be built.
@@ -49,8 +54,12 @@ def iter_items(leaf: LeafTask, chat: ChatTemplate | None) -> Iterator[Item]:
     with making_task(leaf.name):
         documents = task.doc_iterator(rank=0, limit=leaf.limit, world_size=1)
     doc_id = -1
-    for doc_id, doc in documents:
-        yield _build_item(leaf, doc_id, doc, chat)
+    remarks = remarks or Remarks(task, survey=False)
+    with remarks.watching():
+        for doc_id, doc in documents:
+            remarks.look(doc_id, doc)
+            yield _build_item(leaf, doc_id, doc, chat)
+            remarks.built(doc_id, doc)
     if doc_id < 0:
         raise InputError(f"task {leaf.name!r} has no documents: its data set is empty")
 
@@ -72,6 +81,11 @@ def _build_item(leaf: LeafTask, doc_id: int, doc: Any, chat: ChatTemplate | None
     where = f"task {leaf.name!r}, document {doc_id}"
     if not isinstance(doc, Mapping):
         raise InputError(f"{where} is a {type(doc).__name__}; supported are documents that are JSON objects")
+    if (fault := leaf.survey.fault(doc_id) if leaf.survey else None) is not None:
+        with suppress(Exception):
+            # It draws few-shot examples, so that the next documents have the examples that they always have.
+            _build_instances(leaf, doc_id, doc, chat)
+        return Item(leaf.name, doc_id, doc, (), hash_item(leaf.name, doc_id, doc, ()), FAULTY_COST, fault)
     try:
         instances = _build_instances(leaf, doc_id, doc, chat)
     except Exception as error:

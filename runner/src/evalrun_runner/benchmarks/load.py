@@ -13,7 +13,8 @@ import random
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import set_torch_seed
 
 from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.checks.documents import Survey, survey_documents
+from evalrun_runner.benchmarks.checks.examples import survey_examples
 from evalrun_runner.benchmarks.errors import making_task
+from evalrun_runner.benchmarks.first_document import TolerantTask, decide_by
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.benchmarks.registry import RecipeFactory, open_registry
 from evalrun_runner.benchmarks.suites.policy import check_suite
@@ -63,14 +67,14 @@ class LeafTask:
     task: Task = field(repr=False)
     recipe: TaskRecipe = field(repr=False)
     random_state: RandomState = field(repr=False)
+    survey: Survey | None = field(default=None, repr=False)
+    """What is wrong with the documents of a user's own task; None for lm-eval's own, which are scored as lm-eval scores
+    them."""
 
     @property
     def limit(self) -> int | None:
         """Maximum number of documents, as lm-eval counts it; None for all."""
-        limit = self.benchmark.limit
-        if limit is None:
-            return None
-        return math.ceil(len(self.task.eval_docs) * limit) if limit < 1 else int(limit)
+        return _limit(self.benchmark, self.task)
 
     @property
     def documents(self) -> int:
@@ -85,6 +89,11 @@ class LoadedBenchmarks:
 
     leaves: tuple[LeafTask, ...]
     groups: Mapping[str, Group]
+
+    @property
+    def surveys(self) -> Mapping[str, Survey]:
+        """What is wrong with the documents of the user's own leaf tasks."""
+        return {leaf.name: leaf.survey for leaf in self.leaves if leaf.survey is not None}
 
     def leaf(self, name: str) -> LeafTask:
         """Return the leaf task with this name.
@@ -136,9 +145,7 @@ def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bo
                 configure(task, benchmark.spec.num_fewshot, benchmark.spec.generation, seed)
     state = RandomState.now()
     leaves = tuple(
-        LeafTask(name, benchmark.spec, task, _recipe(name, task, benchmark, seed), state)
-        for benchmark in made
-        for name, task in benchmark.tasks.items()
+        _leaf(name, task, benchmark, seed, state) for benchmark in made for name, task in benchmark.tasks.items()
     )
     groups = {name: group for benchmark in made for name, group in benchmark.groups.items()}
     return LoadedBenchmarks(leaves, groups)
@@ -259,9 +266,28 @@ def _check_supported(name: str, task: Task, *, allow_code: bool) -> None:
             raise InputError(f"task {name!r}: the aggregation of its metric {metric!r} is not known to lm-eval")
 
 
-def _recipe(name: str, task: Task, made: _Made, seed: int) -> TaskRecipe:
+def _leaf(name: str, task: Task, made: _Made, seed: int, state: RandomState) -> LeafTask:
+    """Make a leaf; the documents of a user's own task are looked at, and the first that is right decides."""
+    if not isinstance(task, TolerantTask):
+        return LeafTask(name, made.spec, task, _recipe(name, task, made, seed, 0), state)
+    survey = survey_documents(task, lambda: islice(enumerate(task.eval_docs), _limit(made.spec, task)))
+    survey = replace(survey, examples=survey_examples(task, survey.findings))
+    state.restore()
+    first = survey.first_right or 0
+    if first:
+        decide_by(task, task.eval_docs[first])
+    return LeafTask(name, made.spec, task, _recipe(name, task, made, seed, first), state, survey)
+
+
+def _limit(spec: BenchmarkSpec, task: Task) -> int | None:
+    if spec.limit is None:
+        return None
+    return math.ceil(len(task.eval_docs) * spec.limit) if spec.limit < 1 else int(spec.limit)
+
+
+def _recipe(name: str, task: Task, made: _Made, seed: int, first: int) -> TaskRecipe:
     try:
-        first_doc = values.encode(task.eval_docs[0])
+        first_doc = values.encode(task.eval_docs[first])
     except TypeError as error:
         raise InputError(f"task {name!r}: its documents are not plain JSON, which is not supported: {error}") from error
     return TaskRecipe(

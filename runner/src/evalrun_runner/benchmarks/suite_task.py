@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lm_eval.api.task import ConfigurableTask
-
+from evalrun_runner.benchmarks.first_document import TolerantTask
 from evalrun_runner.benchmarks.suites.data.features import column_types
 from evalrun_runner.benchmarks.suites.data.files import split_files
 from evalrun_runner.benchmarks.suites.data.options import number_style
@@ -23,12 +22,12 @@ from evalrun_runner.errors import InputError
 _ALLOW = "allow"
 
 
-class SuiteTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval ships no types
+class SuiteTask(TolerantTask):
     """Task of a suite; its data files are relative to the suite's folder."""
 
     def __init__(self, config: dict[str, Any], suite: Path) -> None:
         self._suite = suite
-        super().__init__(config=config)
+        super().__init__(config)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Read the data; a name on a hub, a URL and a function that makes data are lm-eval's."""

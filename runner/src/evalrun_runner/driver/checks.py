@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evalrun_api import RunWarning
 from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.checks.summary import check_surveys
 from evalrun_runner.benchmarks.checks.turns import check_turns
 from evalrun_runner.benchmarks.checks.wishes import check_wishes
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
@@ -36,6 +37,7 @@ def check_benchmarks(
     return (
         *check_settings_of_run(setting.config),
         *check_wishes(spec.benchmarks, benchmarks),
+        *check_surveys(benchmarks.surveys, spec.policy.max_failed_items),
         *check_turns(benchmarks, chat),
         *check_groups(scores),
     )

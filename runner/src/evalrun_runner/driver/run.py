@@ -129,6 +129,8 @@ class _Run:
                 plan, verified = self._dispatch()
             finally:
                 self._free()
+            warnings = (*prepared.warnings, *self._driver.planning.warnings)
+            record = record.model_copy(update={"warnings": list(warnings)})
             result = self._finish(plan, verified, record)
             outcome = result.phase.value
         except EvalRunError as error:
@@ -194,7 +196,7 @@ class _Run:
         hashes: Mapping[str, str] = {}
         if self._config.spec.output.samples:
             hashes = finish.write_samples(run, self._ledger, self._driver.store, self._watcher.log)
-        warnings = self._driver.prepared.warnings
+        warnings = record.warnings
         results = finish.make_results(self._config, run, lm_eval_keys(self._how_made(record, hashes)), warnings)
         for warning in results.evalrun.warnings[len(warnings) :]:
             self._watcher.log(f"warning: {warning.line}")

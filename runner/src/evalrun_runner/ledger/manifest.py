@@ -15,7 +15,7 @@ from typing import Any
 from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.codec import Texts, pack, to_json, unpack
 from evalrun_runner.ledger.sealed import FLOAT, INT, TEXT, Column, SealedFile, write_sealed
-from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
+from evalrun_runner.records.plan import Chunk, Item, PlanNote, Request, RequestType
 
 _KIND = "manifest segment"
 _ROWS_PER_GROUP = 128
@@ -41,6 +41,8 @@ class TaskIndex:
     cost: float
     digest: str
     """``chunk_digest`` of the digests of all chunks."""
+    notes: tuple[PlanNote, ...] = ()
+    """What was noted of its documents while they were planned."""
 
 
 def hash_item(task: str, doc_id: int, doc: Mapping[str, Any], requests: Sequence[Request]) -> str:
@@ -89,6 +91,7 @@ def encode_segment(items: Sequence[Item], chunks: Sequence[Chunk]) -> bytes:
         Column("doc", TEXT, [doc for doc, _, _ in rows]),
         Column("requests", TEXT, [requests for _, requests, _ in rows]),
         Column("texts", TEXT, [texts for _, _, texts in rows]),
+        Column("fault", TEXT, [item.fault for item in items]),
     ]
     return write_sealed(_KIND, meta, columns, _ROWS_PER_GROUP)
 
@@ -179,7 +182,8 @@ def decode_index(data: bytes, where: str = "the task's index") -> TaskIndex:
     try:
         fields = json.loads(data)
         written = fields.pop("sha256")
-        index = TaskIndex(**fields)
+        notes = tuple(PlanNote(**note) for note in fields.get("notes", ()))
+        index = TaskIndex(**{**fields, "notes": notes})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LedgerCorrupt(f"{where} is damaged: it is no index of a task ({error})") from error
     if written != _checksum(fields):
@@ -225,7 +229,15 @@ def _decode_item(task: str, row: dict[str, Any]) -> Item:
         for request in json.loads(row["requests"])
     )
     doc = unpack(json.loads(row["doc"]))
-    return Item(task=task, doc_id=row["doc_id"], doc=doc, requests=requests, hash=row["hash"], cost=row["cost"])
+    return Item(
+        task=task,
+        doc_id=row["doc_id"],
+        doc=doc,
+        requests=requests,
+        hash=row["hash"],
+        cost=row["cost"],
+        fault=row.get("fault"),  # there was no such column at first
+    )
 
 
 def _chunks(file: SealedFile) -> tuple[Chunk, ...]:

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from evalrun_api import Reason
+from evalrun_api import Reason, RunWarning
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.checks.remarks import Remarks
+from evalrun_runner.benchmarks.checks.summary import warnings_of
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.benchmarks.running_scores import add
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, default_reason
@@ -88,6 +90,7 @@ class Planning:
         self._stop = threading.Event()
         self._error: EvalRunError | None = None
         self._notes: list[str] = []
+        self._warnings: list[RunWarning] = []
         self._thread = threading.Thread(target=self._run, name="planning", daemon=True)
 
     def start(self) -> None:
@@ -113,6 +116,11 @@ class Planning:
         """Whether all chunks were taken and no more will follow."""
         return not self._thread.is_alive() and self._ready.empty() and self._error is None
 
+    @property
+    def warnings(self) -> tuple[RunWarning, ...]:
+        """What was noted of the documents of the leaf tasks planned so far; the same whichever driver planned them."""
+        return tuple(self._warnings)
+
     def stop(self) -> None:
         """Stop planning; what is durable stays."""
         self._stop.set()
@@ -137,10 +145,19 @@ class Planning:
                         self._ready.put(self._look_up(segment.chunks, existing, readers))
                         if self._stop.is_set():
                             return
+                    self._warn(leaf)
         except EvalRunError as error:
             self._error = error
         except Exception as error:  # noqa: BLE001  a task's own code may raise anything, and the driver must know
             self._error = RunFailed(f"planning failed: {type(error).__name__}: {error}")
+
+    def _warn(self, leaf: LeafTask) -> None:
+        """Pass on what the index says of the task's documents, also where another driver planned them."""
+        index = self._ledger.task_index(leaf.name)
+        warnings = tuple(warnings_of(leaf.name, index.notes)) if index else ()
+        self._warnings += warnings
+        if warnings:
+            self._ready.put(Planned((), {}, 0, tuple(f"warning: {warning.line}" for warning in warnings)))
 
     def _segments(self, leaf: LeafTask) -> Iterator[PlannedSegment]:
         """Yield the segments of a leaf. A damaged or missing one is planned again, as the spec determines the plan."""
@@ -148,7 +165,9 @@ class Planning:
         given = 0
         while True:
             try:
-                for segment in plan_task(leaf.name, iter_items(leaf, self._chat), manifest, self._sizing):
+                remarks = Remarks(leaf.task, survey=leaf.survey is None)
+                items = iter_items(leaf, self._chat, remarks)
+                for segment in plan_task(leaf.name, items, manifest, self._sizing, notes=remarks.notes):
                     if segment.number == given:
                         given += 1
                         yield segment

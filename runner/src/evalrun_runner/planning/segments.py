@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from evalrun_runner.errors import InputError, LedgerCorrupt
 from evalrun_runner.ledger.manifest import TaskIndex, chunk_digest
 from evalrun_runner.planning.chunks import ChunkSizing, cut_chunks
-from evalrun_runner.records.plan import Chunk, Item
+from evalrun_runner.records.plan import Chunk, Item, PlanNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,12 @@ class PlannedSegment:
 
 
 def plan_task(
-    task: str, items: Iterable[Item], manifest: Manifest, sizing: ChunkSizing, limits: SegmentLimits = LIMITS
+    task: str,
+    items: Iterable[Item],
+    manifest: Manifest,
+    sizing: ChunkSizing,
+    limits: SegmentLimits = LIMITS,
+    notes: Callable[[], tuple[PlanNote, ...]] = tuple,
 ) -> Iterator[PlannedSegment]:
     """Plan a leaf task as a stream of durable segments, and write its index at the end.
 
@@ -68,6 +73,7 @@ def plan_task(
         manifest: The ledger.
         sizing: The chunks' size.
         limits: The segments' size.
+        notes: Returns, after the last item, what was noted of the task's documents.
 
     Raises:
         InputError: The store contains another plan.
@@ -77,10 +83,15 @@ def plan_task(
     if index is not None:
         return _planned_before(index, manifest)
     groups = _segments(cut_chunks(items, lambda item: item.cost, sizing), limits)
-    return _plan_anew(task, groups, manifest)
+    return _plan_anew(task, groups, manifest, notes)
 
 
-def _plan_anew(task: str, groupings: Iterable[list[list[Item]]], manifest: Manifest) -> Iterator[PlannedSegment]:
+def _plan_anew(
+    task: str,
+    groupings: Iterable[list[list[Item]]],
+    manifest: Manifest,
+    notes: Callable[[], tuple[PlanNote, ...]],
+) -> Iterator[PlannedSegment]:
     digests: list[str] = []
     segments, planned, cost = 0, 0, 0.0
     for groups in groupings:
@@ -92,7 +103,7 @@ def _plan_anew(task: str, groupings: Iterable[list[list[Item]]], manifest: Manif
         segments, planned, cost = segments + 1, planned + len(rows), cost + sum(chunk.cost for chunk in chunks)
     if not digests:
         raise InputError(f"task {task!r} has no documents: its data set is empty")
-    manifest.write_task_index(TaskIndex(task, segments, planned, len(digests), cost, chunk_digest(digests)))
+    manifest.write_task_index(TaskIndex(task, segments, planned, len(digests), cost, chunk_digest(digests), notes()))
 
 
 def _planned_before(index: TaskIndex, manifest: Manifest) -> Iterator[PlannedSegment]:

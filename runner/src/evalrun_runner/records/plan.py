@@ -41,6 +41,17 @@ class Item:
     """sha256 over task, document and requests."""
     cost: float
     """Estimated work in prompt tokens: tokens to read plus weighted tokens to generate."""
+    fault: str | None = None
+    """What is wrong with the document, so that it has no requests and fails; None for a document that is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanNote:
+    """Something about a leaf task's documents that the reader of its scores should know."""
+
+    message: str
+    count: int
+    """Number of documents that it is about."""
 
 
 @dataclass(frozen=True, slots=True)

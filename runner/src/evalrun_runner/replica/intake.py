@@ -43,6 +43,9 @@ class Intake:
             if (why := lease.quarantined.get(row)) is not None:
                 work.settle(row, Outcome(ItemStatus.QUARANTINED, error=why))
                 continue
+            if item.fault is not None:
+                work.settle(row, Outcome(ItemStatus.FAILED, error=f"the document is wrong: {item.fault}"))
+                continue
             try:
                 work.ready.append(ItemWork(row, item, self._planner.plan(item)))
             except ItemRefused as error:

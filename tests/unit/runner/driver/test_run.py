@@ -8,24 +8,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from evalrun_api import EvalRunSpec, Phase, RunConfig, RunResult, Verdict, Work
+from evalrun_api import EvalRunSpec, Phase, Policy, RunConfig, RunResult, Verdict, Work
 from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.preflight import Preflight, run_preflight
 from evalrun_runner.driver.results import read_result
 from evalrun_runner.driver.run import REPAIRS, run
-from evalrun_runner.errors import InputError, Interrupted, LedgerCorrupt
+from evalrun_runner.errors import InputError, Interrupted, LedgerCorrupt, RunFailed
 from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent
 from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.ledger import layout
+from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.replica.settings import ReplicaSettings
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.directory import DirectoryStore
 from support.one_process import OneReplica, Watching, config_of, sums
+from support.suites import Suite
 
 ITEMS = 20
 HERE = Adapters(start_fleet=OneReplica)
@@ -62,6 +64,80 @@ def test_a_run_ends_with_its_results_and_the_next_driver_finds_it_complete(suite
 
     again = run(config, DriverOptions(), Watching(), Adapters(start_fleet=no_fleet))
     assert (again.phase, again.counts, again.work) == (Phase.SUCCEEDED, result.counts, Work(kept=ITEMS))
+
+
+def no_replica(count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> Fleet:
+    """Refuse to start a fleet."""
+    raise AssertionError("a replica is asked for")
+
+
+def with_wrong_rows(folder: Path, wrong: int, **config: Any) -> Path:
+    """Write the suite ``sums``, of whose items the first so many have no answer."""
+    rows = [{"question": f"{n} + {n} =", "answer": None if n < wrong else str(2 * n)} for n in range(ITEMS)]
+    suite = Suite(folder).with_data("rows", rows)
+    suite.with_task(
+        "sums",
+        data="rows",
+        **{
+            "output_type": "generate_until",
+            "doc_to_text": "{{question}}",
+            "doc_to_target": "{{answer}}",
+            "generation_kwargs": {"until": ["\n"], "max_gen_toks": 8},
+            "metric_list": [{"metric": "exact_match"}],
+            **config,
+        },
+    )
+    return suite.folder
+
+
+def allowing(config: RunConfig, failed: int) -> RunConfig:
+    """Let so many items of a run fail."""
+    spec = config.spec.model_copy(update={"policy": Policy(max_failed_items=failed)})
+    return config.model_copy(update={"spec": spec})
+
+
+def test_wrong_documents_end_a_run_before_a_replica_is_asked_for(tmp_path: Path) -> None:
+    config = config_of(with_wrong_rows(tmp_path / "suite", 2), tmp_path / "output")
+    with pytest.raises(InputError, match="2 of 20 documents cannot be right") as refused:
+        run(config, DriverOptions(), Watching(), Adapters(start_fleet=no_replica))
+    assert "task 'sums', document 0: answer, which doc_to_target prints, is null" in str(refused.value)
+    assert refused.value.exit_code == 2
+
+
+def test_wrong_documents_within_the_policy_are_failed_by_name_and_the_others_scored(tmp_path: Path) -> None:
+    config = allowing(config_of(with_wrong_rows(tmp_path / "suite", 2), tmp_path / "output"), 2)
+    watching = Watching()
+    result = run(config, DriverOptions(), watching, HERE)
+    assert (result.counts.ok, result.counts.failed) == (ITEMS - 2, 2)
+    (warning,) = result.warnings
+    assert (warning.about, warning.count) == ("task sums", 2)
+    assert f"warning: {warning.line}" in watching.lines
+    ledger = Ledger(DirectoryStore(tmp_path / "output"))
+    rows = [row for chunk in ledger.read_chunks("sums", 0) for row in ledger.read_part(chunk).rows]
+    assert [row.doc_id for row in rows if row.outcome.error is not None] == [0, 1]
+    assert "the document is wrong: answer, which doc_to_target prints, is null" in str(rows[0].outcome.error)
+
+
+def test_examples_that_show_the_answer_are_warned_of_whichever_driver_ends_the_run(tmp_path: Path) -> None:
+    folder = with_wrong_rows(tmp_path / "suite", 0, validation_split="test", num_fewshot=4)
+    once = run(config_of(folder, tmp_path / "once"), DriverOptions(), Watching(), HERE)
+    (warning,) = once.warnings
+    assert f"{warning.count} of {ITEMS} prompts show the answer that they ask for" in warning.message
+
+    class Breaks(OneReplica):
+        def poll(self, timeout: float) -> Sequence[FleetEvent]:
+            raise RunFailed("the machine is lost")
+
+    config = config_of(folder, tmp_path / "twice")
+    with pytest.raises(RunFailed):
+        run(config, DriverOptions(), Watching(), Adapters(start_fleet=Breaks))
+    watching = Watching()
+    run(config, DriverOptions(), watching, HERE)
+    assert f"warning: {warning.line}" in watching.lines
+    results = [json.loads((tmp_path / output / layout.RESULTS).read_text()) for output in ("once", "twice")]
+    assert results[0]["evalrun"] == results[1]["evalrun"]
+    record = json.loads((tmp_path / "twice" / layout.RUN).read_text())
+    assert [one["message"] for one in record["warnings"]] == [warning.message]
 
 
 def test_a_stopped_run_commits_complete_chunks_and_resumes_from_there(suite: Path, tmp_path: Path) -> None:

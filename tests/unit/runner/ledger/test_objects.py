@@ -26,7 +26,7 @@ from evalrun_runner.ledger.manifest import (
     hash_item,
 )
 from evalrun_runner.ledger.parts import Part, Writer, decode_part, encode_part
-from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
+from evalrun_runner.records.plan import Chunk, Item, PlanNote, Request, RequestType
 from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response
 from support import builders
 from support.builders import cut, likelihood, make_chunk
@@ -259,13 +259,19 @@ class TestDamage:
         data = encode_segment(items, chunks)
         assert decode_segment(data) == Segment(tuple(items), tuple(chunks))
 
+    def test_what_is_wrong_with_a_document_is_kept_with_its_item(self) -> None:
+        items = [make_item(1), replace(make_item(2), requests=(), fault="answer is null"), make_item(3)]
+        items[1] = replace(items[1], hash=hash_item("t", items[1].doc_id, items[1].doc, ()))
+        data = encode_segment(items, cut(items))
+        assert [item.fault for item in decode_segment(data).items] == [None, "answer is null", None]
+
     def test_one_kind_is_never_read_as_another(self) -> None:
         chunk, made = make_part()
         with pytest.raises(LedgerCorrupt, match="x is a part; expected a manifest segment"):
             decode_segment(encode_part(chunk, made, WRITER), "x")
 
     def test_an_index_is_restored_and_its_damage_is_detected(self) -> None:
-        index = TaskIndex("t é", 2, 3_000, 60, 12.75, "ab" * 32)
+        index = TaskIndex("t é", 2, 3_000, 60, 12.75, "ab" * 32, (PlanNote("3 documents are odd", 3),))
         data = encode_index(index)
         assert decode_index(data) == index
         digits = [n for n, byte in enumerate(data) if chr(byte).isdigit()]

@@ -58,7 +58,10 @@ def preview_tasks(loaded: LoadedBenchmarks, chat: ChatTemplate | None) -> Iterat
 
 def preview_task(leaf: LeafTask, chat: ChatTemplate | None) -> TaskPreview:
     """Build a leaf task's first document. Raises ``InputError`` as ``preview_tasks`` does."""
-    item = next(iter_items(leaf, chat))
+    # A document that is wrong has no requests; if all are, the check of the documents says so.
+    item = next((item for item in iter_items(leaf, chat) if item.fault is None), None)
+    if item is None:
+        raise InputError(f"task {leaf.name!r}: no document is right, document 0: {_fault(leaf)}")
     asked = [request for request in item.requests if request.type is not RequestType.LOGLIKELIHOOD_ROLLING]
     texts = [request.arguments[-1] for request in item.requests if request.type is not RequestType.GENERATE_UNTIL]
     generation = [request.arguments[1] for request in item.requests if request.type is RequestType.GENERATE_UNTIL]
@@ -78,6 +81,10 @@ def preview_task(leaf: LeafTask, chat: ChatTemplate | None) -> TaskPreview:
         generation=dict(generation[0]) if generation else {},
         repeats=max(request.repeats for request in item.requests),
     )
+
+
+def _fault(leaf: LeafTask) -> str:
+    return (leaf.survey.fault(0) if leaf.survey else None) or ""
 
 
 def plain_turns(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:

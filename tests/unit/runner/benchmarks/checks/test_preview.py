@@ -105,7 +105,7 @@ def test_a_conversation_shows_its_turns(suite: Suite) -> None:
     assert prompt.count("[user]") == 2
 
 
-def test_a_target_that_names_no_choice_has_no_place(suite: Suite) -> None:
+def test_a_task_whose_targets_name_no_choice_is_refused_by_its_first_document(suite: Suite) -> None:
     suite.with_task(
         "sums",
         data="rows",
@@ -115,7 +115,8 @@ def test_a_target_that_names_no_choice_has_no_place(suite: Suite) -> None:
         doc_to_target="question",
     )
 
-    assert preview_of(suite).gold == Gold(("0 + 1 =",))
+    with pytest.raises(InputError, match=r"no document is right, document 0: doc_to_target .question. is '0 . 1 ='"):
+        preview_of(suite)
 
 
 def test_a_first_document_that_cannot_be_built_is_named(suite: Suite) -> None:

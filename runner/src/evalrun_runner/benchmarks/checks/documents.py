@@ -1,0 +1,308 @@
+"""Survey of a task's documents: each one's prompt, choices and answer, as lm-eval will read them.
+
+A document is wrong if a template prints a field that is null, if its choices cannot be compared, or if its answer is
+one that no model can give. lm-eval scores all of these, mostly with 0. Pure but for the task's own functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask, Task
+
+from evalrun_runner.benchmarks.checks.answers import AnswerKind, Asked, Use, judge_answer, judge_choices, kind_of
+from evalrun_runner.benchmarks.checks.columns import is_literal, meant_column, nearest, there_is
+from evalrun_runner.benchmarks.checks.comparison import AnswerLabel, DocumentComparison, Seen, usual_kind
+from evalrun_runner.benchmarks.checks.findings import DocumentFinding, Fault, shown
+from evalrun_runner.benchmarks.checks.nulls import TemplateFields
+from evalrun_runner.benchmarks.errors import explain
+from evalrun_runner.records.plan import PlanNote
+
+_READ = ("doc_to_text", "doc_to_choice", "doc_to_target")
+_PRINTED = (*_READ, "description", "gen_prefix")
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found in a task's documents."""
+
+    documents: int = 0
+    """Number of documents looked at."""
+    findings: Mapping[int, tuple[DocumentFinding, ...]] = field(default_factory=dict)
+    """Faults by document, in the order of the documents."""
+    notes: tuple[PlanNote, ...] = ()
+    """What is odd, and may be meant."""
+    examples: tuple[DocumentFinding, ...] = ()
+    """Faults of the documents of which few-shot examples are drawn, by their number among these."""
+
+    @property
+    def wrong(self) -> int:
+        """Number of documents and few-shot examples that are wrong."""
+        return len(self.findings) + len(self.examples)
+
+    @property
+    def first_right(self) -> int | None:
+        """Number of the first document without a fault, counted from 0; None if there is none."""
+        return next((number for number in range(self.documents) if number not in self.findings), None)
+
+    def fault(self, document: int) -> str | None:
+        """Return what is wrong with a document as one text; None if nothing is."""
+        found = self.findings.get(document)
+        if found is None:
+            return None
+        # Half of a surrogate pair is no text for a Parquet file.
+        return "; ".join(finding.line for finding in found).encode(errors="backslashreplace").decode()
+
+    def as_notes(self) -> tuple[PlanNote, ...]:
+        """Count the faults by kind, for a task whose documents are scored all the same."""
+        by_fault: dict[Fault, list[DocumentFinding]] = {}
+        for found in self.findings.values():
+            for finding in {one.fault: one for one in found}.values():
+                by_fault.setdefault(finding.fault, []).append(finding)
+        counted = (
+            PlanNote(
+                f"{len(found)} of {self.documents} documents {fault.value}; they are scored as lm-eval scores them. "
+                f"The first is document {found[0].document}: {found[0].line}",
+                len(found),
+            )
+            for fault, found in by_fault.items()
+        )
+        return (*counted, *self.notes)
+
+
+def survey_documents(task: Task, documents: Callable[[], Iterable[tuple[int, Any]]]) -> Survey:
+    """Look at all documents of a user's own task.
+
+    Args:
+        task: lm-eval's task. Whether its prompts are indices (``multiple_input``) is what most documents say.
+        documents: Returns the numbers and documents; what is no JSON object is passed over.
+    """
+    judge = DocumentJudge(task, strict=True)
+    for number, doc in documents():
+        judge.look(number, doc)
+    if judge.misjudges_inputs:
+        task.multiple_input = 0 if task.multiple_input else 1
+        return survey_documents(task, documents)
+    return judge.survey()
+
+
+def use_of(task: Task) -> Use:
+    """Return how lm-eval uses the answers of a task."""
+    match task.OUTPUT_TYPE:
+        case "loglikelihood":
+            return Use.CONTINUATION
+        case "loglikelihood_rolling":
+            return Use.DOCUMENT
+    own = type(task).process_results is not ConfigurableTask.process_results
+    if own or callable(task.get_config("process_results")) or set(task._metric_fn_list) <= {"bypass"}:
+        return Use.NOTHING
+    if task.OUTPUT_TYPE == "multiple_choice":
+        return Use.CHOICE
+    return Use.TEXT if task.get_config("doc_to_choice") is None else Use.PLACE
+
+
+class DocumentJudge:
+    """Judge of the documents of one task, which are shown to it one by one.
+
+    Args:
+        task: lm-eval's task.
+        strict: Whether the task is the user's own. Then the kind of most answers is the right one, and a text that
+            names no column is looked at. Else lm-eval's reading stands, and the task's functions are not called, as
+            they may have a state.
+    """
+
+    def __init__(self, task: Task, *, strict: bool) -> None:
+        self._task = task
+        self._strict = strict
+        self._documents = 0
+        self._findings: dict[int, tuple[DocumentFinding, ...]] = {}
+        self._all = DocumentComparison()
+        self._repeated: list[int] = []
+        self._digits: set[int] = set()
+        # A task of another class, or with a prompt of promptsource, says nothing of how it reads its documents.
+        self._knows = isinstance(task, ConfigurableTask) and task.prompt is None
+        if self._knows:
+            self._use = use_of(task)
+            self._columns: list[str] = list(task.features)
+            self._inputs = bool(task.multiple_input)
+            self._reads = [key for key in _READ if self._may_read(key)]
+            self._calls = any(callable(self._setting(key)) for key in self._reads)
+            self._printed = list(self._templates())
+            self._where = "doc_to_text" if self._inputs else self._named("doc_to_target")
+            self._meant = {key: self._meant_column(key) for key in ("doc_to_text", "doc_to_target")}
+
+    def look(self, document: int, doc: Any) -> None:
+        """Look at one document."""
+        self._documents += 1
+        if not self._knows or not isinstance(doc, Mapping):
+            return
+        found = tuple(self._look(document, deepcopy(dict(doc)) if self._calls else doc))
+        if found:
+            self._findings[document] = found
+
+    @property
+    def misjudges_inputs(self) -> bool:
+        """Whether most prompts are indices and the task takes them for text, or the other way round."""
+        return self._knows and bool(self._all.prompts) and self._inputs != (self._usual_prompt is AnswerKind.INDEX)
+
+    def survey(self) -> Survey:
+        """Compare the documents with each other, and return what was found."""
+        if not self._knows:
+            return Survey(self._documents)
+        from_one = list(self._all.counted_from_one(self._where))
+        for finding in from_one:
+            # Said better than that the highest label is out of range.
+            rest = (one for one in self._findings.get(finding.document, ()) if one.fault is not Fault.ANSWER)
+            self._findings[finding.document] = (*rest, finding)
+        if self._strict:
+            compared = [*self._all.odd_prompts(), *self._all.odd_answers(self._where)]
+        else:
+            compared = list(self._all.misread_answers(self._where, several=bool(self._task.multiple_target)))
+        for finding in compared:
+            self._findings[finding.document] = (*self._findings.get(finding.document, ()), finding)
+        ordered = {document: self._findings[document] for document in sorted(self._findings)}
+        return Survey(self._documents, ordered, tuple(self._notes()))
+
+    @property
+    def _usual_prompt(self) -> AnswerKind | None:
+        return usual_kind(self._all.prompts)
+
+    # -- one document ------------------------------------------------------------------------------------------------
+
+    def _look(self, document: int, doc: Mapping[str, Any]) -> Iterator[DocumentFinding]:
+        holes: set[str] = set()
+        for key, fields in self._printed:
+            for path in fields.printed_nulls(doc):
+                holes.add(key)
+                hint = "fill the field in, drop the row, or give it a default in the template: {{field or ''}}"
+                yield DocumentFinding(Fault.NULL, document, f"{path}, which {key} prints,", "null", "a value", hint)
+        values: dict[str, Any] = {}
+        for key in self._reads:
+            try:
+                values[key] = getattr(self._task, key)(doc)
+            except Exception as error:  # noqa: BLE001  a template may raise anything
+                if not holes:
+                    yield self._unreadable(document, key, error)
+                return
+        for key in holes:
+            values.pop(key, None)
+        if "doc_to_text" in values:
+            yield from self._judge_prompt(document, values["doc_to_text"])
+        yield from self._judge_answer(document, values)
+
+    def _judge_prompt(self, document: int, text: Any) -> Iterator[DocumentFinding]:
+        if isinstance(text, int) and self._setting("doc_to_choice") is not None:
+            self._all.prompts.append(Seen(document, AnswerKind.INDEX, text))
+        elif not isinstance(text, str):
+            found = "null" if text is None else f"{shown(text)} ({type(text).__name__})"
+            yield DocumentFinding(Fault.PROMPT, document, self._named("doc_to_text"), found, "text")
+        elif hint := self._meant["doc_to_text"]:
+            found = f"{shown(text)}, which is no column"
+            yield DocumentFinding(Fault.PROMPT, document, "doc_to_text", found, "a column or a template", hint)
+        else:
+            self._all.prompts.append(Seen(document, AnswerKind.TEXT if text.strip() else AnswerKind.BLANK, text[:100]))
+
+    def _judge_answer(self, document: int, values: Mapping[str, Any]) -> Iterator[DocumentFinding]:
+        choices: Sequence[Any] = ()
+        if self._use in (Use.CHOICE, Use.PLACE):
+            if "doc_to_choice" not in values:
+                return
+            choices = values["doc_to_choice"]
+            if (wrong := judge_choices(document, choices)) is not None:
+                yield wrong
+                return
+            if len(set(choices)) < len(choices):
+                self._repeated.append(document)
+        # Where the prompts are the choices, the index of the right one is in doc_to_text.
+        key = "doc_to_text" if self._inputs else "doc_to_target"
+        if key not in values:
+            return
+        answer, hint = values[key], self._meant["doc_to_target"]
+        self._note_labels(document, answer, choices)
+        wrong = judge_answer(Asked(document, self._use, choices, self._where, hint), answer)
+        if wrong is None and hint and self._use is Use.TEXT:
+            found = f"{shown(answer)}, which is no column"
+            wrong = DocumentFinding(Fault.ANSWER, document, self._where, found, "a column or a template", hint)
+        if wrong is not None:
+            yield wrong
+        elif (kind := kind_of(self._use, answer)) is not None:
+            self._all.answers.append(Seen(document, kind, answer))
+
+    def _note_labels(self, document: int, answer: Any, choices: Sequence[Any]) -> None:
+        if not choices:
+            return
+        for label in answer if isinstance(answer, list | tuple) else [answer]:
+            if isinstance(label, int) and not isinstance(label, bool):
+                self._all.labels.append(AnswerLabel(document, label, len(choices)))
+                if str(label) in choices and choices.index(str(label)) != label:
+                    self._digits.add(document)
+
+    def _unreadable(self, document: int, key: str, error: Exception) -> DocumentFinding:
+        value, hint = self._setting(key), ""
+        if isinstance(value, str):
+            hint = meant_column(value, self._columns)
+            missing = sorted(TemplateFields(value).names.difference(self._columns))
+            if missing:
+                near = nearest(missing[0], self._columns)
+                hint = f"did you mean {near}? {there_is(self._columns)}" if near else there_is(self._columns)
+        expected = "a list of texts" if key == "doc_to_choice" else "text"
+        return DocumentFinding(Fault.UNREADABLE, document, key, explain(error), expected, hint)
+
+    # -- the task ----------------------------------------------------------------------------------------------------
+
+    def _notes(self) -> Iterator[PlanNote]:
+        if count := len(self._repeated):
+            yield PlanNote(
+                f"{count} of {self._documents} documents have a choice twice, the first is document "
+                f"{self._repeated[0]}: of two equal choices only the first can be chosen",
+                count,
+            )
+        if not self._strict:
+            return
+        if (count := len(self._digits)) > 1 and self._digits == {label.document for label in self._all.labels}:
+            yield PlanNote(
+                f"all {count} answers that are digits are read as indices, though the choices have the same digits as "
+                "text at other places; the cells of a column of text are compared as text",
+                count,
+            )
+        target = self._setting("doc_to_target")
+        if self._use is Use.TEXT and self._documents > 1 and is_literal(target, self._columns):
+            yield PlanNote(
+                f"the answer is the same for all {self._documents} documents: doc_to_target is the text "
+                f"{shown(target)}, which is no column",
+                self._documents,
+            )
+
+    def _setting(self, key: str) -> Any:
+        return getattr(self._task.config, key, None)
+
+    def _meant_column(self, key: str) -> str:
+        value = self._setting(key)
+        return meant_column(value, self._columns) if self._strict and isinstance(value, str) else ""
+
+    def _named(self, key: str) -> str:
+        """Name a field of the task with the column that it takes."""
+        value = self._setting(key)
+        return f"{key} ({value})" if isinstance(value, str) and value in self._columns else key
+
+    def _may_read(self, key: str) -> bool:
+        value = self._setting(key)
+        if value is None or (callable(value) and not self._strict):
+            return False
+        match key:
+            case "doc_to_text":
+                return self._strict or self._inputs
+            case "doc_to_choice":
+                return self._use in (Use.CHOICE, Use.PLACE)
+        return self._use is not Use.NOTHING
+
+    def _templates(self) -> Iterator[tuple[str, TemplateFields]]:
+        """Yield the task's templates that reach the model or the score."""
+        for key in _PRINTED:
+            value = self._setting(key)
+            unused = key == "doc_to_target" and self._use is Use.NOTHING
+            if isinstance(value, str) and "{" in value and value not in self._columns and not unused:
+                yield key, TemplateFields(value)
