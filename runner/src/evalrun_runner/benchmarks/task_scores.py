@@ -112,7 +112,7 @@ def _compute(
     try:
         found = _aggregations(task, raw, 0)
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        return f"{_name_of(task, metric)} over {_described(items)} raised {type(error).__name__}: {first_line(error)}"
+        return _in_words(_name_of(task, metric), items, error)
     why = f"{type(cause).__name__}: {first_line(cause)}"
     scores.remarks.append(f"{metric},{filter_name} has no standard error: computing it raised {why}")
     return found
@@ -127,6 +127,18 @@ def _name_of(task: Task, metric: str) -> str:
     function = (task.aggregation() or {}).get(metric)
     function = getattr(function, "func", function)
     return "mean" if function is None else str(getattr(function, "__name__", type(function).__name__))
+
+
+def _in_words(function: str, items: Sequence[Any], error: BaseException) -> str:
+    over, raised = f"{function} over {_described(items)}", f"{type(error).__name__}: {first_line(error)}"
+    match error:
+        case OverflowError():
+            return f"{over} is too large for a number ({raised})"
+        case ZeroDivisionError():
+            return f"{over} divides by zero, as where no text has a word or byte to count ({raised})"
+        case TypeError() if not all(is_number(item) or isinstance(item, bool | tuple) for item in items):
+            return f"{over} needs numbers ({raised})"
+    return f"{over} raised {raised}"
 
 
 def _described(items: Sequence[Any]) -> str:

@@ -8,8 +8,11 @@ from dataclasses import replace
 from evalrun_api import Reason, RunConfig, RunResult, Work
 from evalrun_api.wire.outputs import Results
 from evalrun_runner.driver import finish
+from evalrun_runner.driver.baselines import check_baselines
+from evalrun_runner.driver.gate_checks import check_gates, scores_there
 from evalrun_runner.driver.preflight import Preflight, load_tasks
 from evalrun_runner.driver.progress import Watcher
+from evalrun_runner.driver.record import read_record
 from evalrun_runner.driver.results import read_results, succeeded
 from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.driver.verdicts import record_verdicts
@@ -34,6 +37,7 @@ def completed_run(setting: Preflight, watcher: Watcher) -> RunResult | None:
         return None
     watcher.log("this run is complete: nothing is redone")
     results = read_results(setting.store)
+    _check_other_gates(setting, results)
     if setting.config.spec.output.samples:
         _write_missing_samples(setting, results, watcher)
     work = Work(kept=results.evalrun.counts.planned)
@@ -50,6 +54,18 @@ def judged(
     except (StoreError, LedgerCorrupt) as error:
         log(f"warning: the verdicts of the gates are not recorded: {error}")
     return result
+
+
+def _check_other_gates(setting: Preflight, results: Results) -> None:
+    """Refuse gates that were not asked of the run when it began, and that none of its scores can answer.
+
+    Raises:
+        InputError: There are such gates, or baselines that cannot be compared with.
+    """
+    spec, record = setting.config.spec, read_record(setting.store)
+    if record is not None and record.spec.gates != spec.gates:
+        check_gates(spec.gates, spec.benchmarks, scores_there(results))
+        check_baselines(setting.config)
 
 
 def _write_missing_samples(setting: Preflight, results: Results, watcher: Watcher) -> None:

@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from evalrun_api import Benchmark, Gate, Reason
+from evalrun_api.wire.outputs import Results
 from evalrun_runner.benchmarks.possible_scores import PossibleScores
-from evalrun_runner.driver.scores import UNFILTERED, filters_with, meant_filter, meant_task
+from evalrun_runner.driver.scores import UNFILTERED, filters_with, keys_of, meant_filter, meant_task
 from evalrun_runner.errors import InputError
 
 _NEAR = 0.5
@@ -33,6 +34,18 @@ def check_gates(gates: Sequence[Gate], benchmarks: Sequence[Benchmark], possible
     ]
     if problems:
         raise InputError("\n".join(problems), reason=Reason.INVALID_SPEC)
+
+
+def scores_there(results: Results) -> dict[str, PossibleScores]:
+    """Return the scores that a finished run has. Nothing is known of a task none of whose items has a score."""
+
+    def scores(task: str) -> PossibleScores:
+        keys = tuple(keys_of(results, task))
+        filters = tuple(dict.fromkeys(key.partition(",")[2] for key in keys))
+        is_group = bool(results.group_subtasks.get(task))
+        return PossibleScores(keys, filters, others=not keys and not is_group, is_group=is_group)
+
+    return {task: scores(task) for task in results.results}
 
 
 def _problems(gate: Gate, benchmarks: Sequence[Benchmark], possible: Mapping[str, PossibleScores]) -> Iterator[str]:
@@ -62,6 +75,8 @@ def _no_task(task: str, benchmarks: Sequence[Benchmark], possible: Mapping[str, 
 
 
 def _score_problems(gate: Gate, task: str, scores: PossibleScores) -> Iterator[str]:
+    if scores.others and not scores.filters:
+        return
     if scores.lacking and not filters_with(gate.metric, scores.keys):
         yield f"metric: group {task}: {'; '.join(scores.lacking)}"
         return

@@ -1,6 +1,6 @@
 """A trace of what is under way, in leased.json: what a driver that dies takes with it is counted by the next one.
 
-It is written at most every few seconds, so the count is that of a moment before the death: chunks that were leased then
+It is written at most once a second, so the count is that of a moment before the death: chunks that were leased then
 and turn out not to be committed. Nothing but the count depends on it.
 """
 
@@ -17,7 +17,7 @@ from evalrun_runner.errors import ObjectMissing, StoreError
 from evalrun_runner.ledger import layout
 from evalrun_runner.store.base import ObjectStore
 
-NOTE_SECONDS = 2.0
+NOTE_SECONDS = 1.0
 """Minimum time between two notes, in seconds."""
 
 

@@ -132,7 +132,7 @@ class _Run:
             warnings = (*prepared.warnings, *self._driver.planning.warnings)
             record = record.model_copy(update={"warnings": list(warnings)})
             result = self._finish(plan, verified, record)
-            outcome = result.phase.value
+            outcome = result.phase.value + (f": {result.failure.message}" if result.failure is not None else "")
         except EvalRunError as error:
             outcome = f"{type(error).__name__}: {error}"
             raise

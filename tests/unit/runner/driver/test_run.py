@@ -249,6 +249,12 @@ class TestAfterCompletion:
         assert self.look(done).verdict is Verdict.FAILED
         assert len(json.loads((tmp_path / "output" / layout.GATES).read_text())["judgements"]) == 2
 
+    def test_gates_that_are_asked_later_of_no_score_are_refused(self, done: RunConfig, tmp_path: Path) -> None:
+        before = (tmp_path / "output" / layout.GATES).read_bytes()
+        with pytest.raises(InputError, match=r"'sums' has no metric 'exact_mach'; did you mean exact_match\?"):
+            run(with_spec(done, gates=[{**self.GATE, "metric": "exact_mach"}]), DriverOptions(), Watching(), HERE)
+        assert (tmp_path / "output" / layout.GATES).read_bytes() == before
+
     def test_without_recorded_verdicts_its_bounds_are_judged_anew(self, done: RunConfig, tmp_path: Path) -> None:
         (tmp_path / "output" / layout.GATES).unlink()
         assert self.look(done).verdict is Verdict.PASSED
