@@ -21,9 +21,9 @@ def under_way(run: Run, ground: Ground, output: Path, epoch: int) -> None:
     """Wait until a run stands at the gate, and the driver has noted what it would take with it."""
 
     def noted() -> bool:
-        note = output / "leased.json"
-        found = json.loads(note.read_text()) if note.exists() else {"epoch": 0, "chunks": {}}
-        return (found["epoch"], sum(map(len, found["chunks"].values()))) == (epoch, ground.held_chunks)
+        file = output / "leased.json"
+        note = json.loads(file.read_text()) if file.exists() else None
+        return note is not None and note["epoch"] == epoch and len(note["chunks"]["sums"]) == ground.held_chunks
 
     ground.reached(run)
     run.until(noted, f"a note of {ground.held_chunks} chunks that are under way")

@@ -271,9 +271,9 @@ class TestMetricsThatCannotBeComputed:
         found = aggregated(loaded, run(loaded))
         reasons = {one.metric: one.reason for one in found.unscored}
         assert set(reasons) == {"byte_perplexity", "bits_per_byte"}
-        assert reasons["bits_per_byte"] == (
+        assert reasons["bits_per_byte"].startswith(
             "bits_per_byte over 2 values of the type tuple divides by zero, as where no text has a word or byte to "
-            "count (ZeroDivisionError: division by zero)"
+            "count (ZeroDivisionError: "
         )
         assert found.results["results"]["texts"]["word_perplexity,none"] is not None
 
