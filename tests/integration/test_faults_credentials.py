@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,16 +50,13 @@ def upload(settings: S3Settings) -> dict[str, bytes]:
     return content
 
 
-def test_a_run_continues_when_its_keys_are_renewed(
-    seaweed: Seaweed, settings: S3Settings, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    ground: Ground = make_ground(tmp_path_factory)
-    keys = dict(zip((ACCESS_KEY, SECRET_KEY), OLD, strict=True))
+def run_with_keys(folder: Path, ground: Ground, seaweed: Seaweed) -> Path:
+    """An EvalRun file whose output is on S3, with the keys as a Secret beside it."""
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "s3-write", "labels": {"evalrun.dev/use": "storage"}},
-        "stringData": keys,
+        "stringData": dict(zip((ACCESS_KEY, SECRET_KEY), OLD, strict=True)),
     }
     storage = {
         "endpointURL": seaweed.endpoint,
@@ -66,7 +65,14 @@ def test_a_run_continues_when_its_keys_are_renewed(
         "credentialsSecretRef": {"name": "s3-write"},
     }
     output = {"uri": f"s3://{BUCKET}/rotated/", "storage": storage}
-    file = write_run(tmp_path / "run.yaml", ground.suite, secret, output=output)
+    return write_run(folder / "run.yaml", ground.suite, secret, output=output)
+
+
+def test_a_run_continues_when_its_keys_are_renewed(
+    seaweed: Seaweed, settings: S3Settings, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ground = make_ground(tmp_path_factory)
+    file = run_with_keys(tmp_path, ground, seaweed)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     arguments = ["run", file, "--output", f"s3://{BUCKET}/rotated/", "--port", "0"]
@@ -89,6 +95,38 @@ def test_a_run_continues_when_its_keys_are_renewed(
     said = run.stderr + run.stdout + store.get("run.json").decode()
     assert not [value for value in (OLD[1], NEW[1]) if value in said]
     assert f"{ground.planned} ok + 0 failed + 0 quarantined; 0 kept from before, 0 redone" in run.stdout
+
+
+def test_no_key_stays_on_a_disk_when_the_driver_is_killed(
+    seaweed: Seaweed, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ground = make_ground(tmp_path_factory)
+    file = run_with_keys(tmp_path / "file", ground, seaweed)
+    shared = set(Path("/dev/shm").iterdir())
+    # Sockets of Ray do not fit below a long path.
+    with tempfile.TemporaryDirectory(prefix="e", dir="/tmp", ignore_cleanup_errors=True) as scratch:
+        surroundings = {"TMPDIR": scratch, "RAY_TMPDIR": scratch}
+        arguments = ["run", file, "--output", f"s3://{BUCKET}/killed/", "--port", "0"]
+        with ground.closed(), Run(tmp_path, arguments, environment=surroundings) as run:
+            ground.reached(run)
+            assert not holding(Path(scratch), OLD[1]), "while the run goes on"
+            run.kill()
+            run.until(lambda: not run.replicas(), "the replicas to leave with their driver", 20, or_ended=True)
+            assert not holding(Path(scratch), OLD[1])
+            assert not [file for file in set(Path("/dev/shm").iterdir()) - shared if holding(file, OLD[1])]
+
+
+def holding(place: Path, secret: str) -> list[Path]:
+    """The files at a place, or below it, that hold a secret."""
+    found = []
+    for file in [place, *place.rglob("*")]:
+        # What a process holds open is no file on a disk.
+        if file.is_symlink() or not file.is_file():
+            continue
+        with suppress(FileNotFoundError):
+            if secret.encode() in file.read_bytes():
+                found.append(file)
+    return found
 
 
 def test_a_download_continues_when_its_keys_are_renewed(seaweed: Seaweed, settings: S3Settings, tmp_path: Path) -> None:
