@@ -23,6 +23,8 @@ class TaskRow:
     kind: str
     output_type: str
     path: str
+    description: str = ""
+    """First line of the definition's ``description``, which lm-eval puts before the prompt; often empty."""
 
 
 def list_tasks(pattern: str | None = None, source: Path | None = None) -> Iterator[TaskRow]:
@@ -54,4 +56,9 @@ def _row(name: str, entry: Entry, root: Path) -> TaskRow:
     output_type = config.get("output_type", "generate_until") if entry.kind is Kind.TASK else ""
     path = Path(entry.yaml_path).resolve() if entry.yaml_path else None
     shown = "" if path is None else str(path.relative_to(root) if path.is_relative_to(root) else path)
-    return TaskRow(name, _KINDS[entry.kind], str(output_type), shown)
+    return TaskRow(name, _KINDS[entry.kind], str(output_type), shown, _first_line(config.get("description")))
+
+
+def _first_line(text: object) -> str:
+    lines = [" ".join(line.split()) for line in text.splitlines()] if isinstance(text, str) else []
+    return next((line for line in lines if line), "")

@@ -109,10 +109,10 @@ def tasks(pattern: str, source: Path | None, kind: str | None) -> None:
             continue
         found = True
         if on_terminal:
-            print(f"{row.name:<60} {row.kind:<6} {row.output_type}".rstrip())
+            print(f"{row.name:<60} {row.kind:<6} {row.output_type:<22} {row.description}".rstrip())
         else:
             # For programs one tab between two fields, and nothing else.
-            print("\t".join((row.name, row.kind, row.output_type)).rstrip())
+            print("\t".join((row.name, row.kind, row.output_type, row.description)).rstrip())
     if not found:
         raise InputError(
             f"no {kind or 'task, group or tag'} fits {pattern!r}; try a part of a name, or a glob such as 'mmlu_*'"

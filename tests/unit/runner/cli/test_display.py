@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from evalrun_api import Phase, RunResult, Score
+from evalrun_api import GateResult, Phase, Reason, RunReference, RunResult, Score, Verdict
 from evalrun_runner.cli.display import Display
-from evalrun_runner.cli.tables import scores_table
+from evalrun_runner.cli.tables import gates_table, scores_table
 from evalrun_runner.driver.progress import StatusLines, View, line_of
 from evalrun_runner.records.results import ItemCounts
 from unit.runner.serving.test_endpoint import CONFIG, progress
@@ -102,3 +102,27 @@ def test_no_number_of_a_score_is_cut(width: int) -> None:
     assert max(map(len, shown.splitlines())) <= width
     letters = re.sub(r"[^a-z_]", "", shown)
     assert "everyday_choice_with_a_name_that_is_longer_than_any_screen_is_wide" in letters or width < 80
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_number_of_a_gate_is_cut(width: int) -> None:
+    gate = GateResult(
+        task="everyday_choice_with_a_long_name",
+        metric="exact_match",
+        filter="flexible-extract",
+        verdict=Verdict.INCONCLUSIVE,
+        reason=Reason.INCONCLUSIVE,
+        score=0.2375,
+        value=-0.1,
+        baseline=RunReference(uri="runs/before"),
+        n=14042,
+        message="the baseline was made with another number of examples, so that the two cannot be compared",
+    )
+    console = Console(file=io.StringIO(), width=width)
+    console.print(gates_table(RunResult(phase=Phase.SUCCEEDED, gates=(gate,)), console))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    for word in ("0.2375", "-0.1000", "14,042", "Inconclusive"):
+        assert word in shown
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
