@@ -19,7 +19,7 @@ BROKEN_RULES = "broken_rules"
 """Type of the pydantic error that carries rules; its context holds them as (field, message) pairs."""
 
 
-def _add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:
+def add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:
     """Put a model's rules into its JSON schema, where Kubernetes looks for them."""
     rules: tuple[Rule, ...] = getattr(model, "rules", ())
     if rules:
@@ -39,12 +39,14 @@ class Model(BaseModel):
         extra="forbid",
         use_attribute_docstrings=True,
         allow_inf_nan=False,
-        json_schema_extra=_add_rules,
+        json_schema_extra=add_rules,
         # Built when it is first used: a command that needs a few of the models does not wait for all.
         defer_build=True,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+    null_is_unset: ClassVar[bool] = True
+    """Whether a field that is null is one that is not set, as for the API server."""
 
     @model_validator(mode="after")
     def _rules_hold(self) -> Self:

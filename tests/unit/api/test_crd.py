@@ -51,6 +51,11 @@ def test_crd_fits_into_the_annotation_of_kubectl_apply() -> None:
     assert len(FILE.read_bytes()) < 200_000
 
 
+def test_generation_arguments_may_be_null_and_no_other_field(schema: dict[str, Any]) -> None:
+    nullable = {path.rpartition(".")[0] for path, node in nodes(schema) if node.get("nullable")}
+    assert nullable == {".spec.benchmarks[].generation"}
+
+
 def test_schema_is_structural(schema: dict[str, Any]) -> None:
     assert structural_problems(schema) == []
 

@@ -20,6 +20,7 @@ from evalrun_api import (
     Failure,
     Gate,
     GateResult,
+    GenerationOverrides,
     ModelLocation,
     ModelScheme,
     ModelSpec,
@@ -238,3 +239,22 @@ def test_overall_verdict_is_the_worst() -> None:
     assert Verdict.overall([Verdict.PASSED]) is Verdict.PASSED
     assert Verdict.overall([Verdict.PASSED, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
     assert Verdict.overall([Verdict.INCONCLUSIVE, Verdict.FAILED]) is Verdict.FAILED
+
+
+def test_null_among_generation_arguments_is_kept_and_unset_ones_are_not() -> None:
+    header = {"apiVersion": "evalrun.dev/v1alpha1", "kind": "EvalRun", "metadata": {"name": "x"}}
+    benchmark = {"task": "gsm8k", "generation": {"num_beams": None, "until": None, "max_gen_toks": 5}}
+    spec = {"model": {"uri": "hf://o/n"}, "engine": {"mock": {}}, "benchmarks": [benchmark], "output": {"uri": "out"}}
+    run = parse_evalrun(header | {"spec": spec}, "given")
+
+    for written in (run.to_dict(), json.loads(run.to_json())):
+        assert written["spec"]["benchmarks"][0] == {**benchmark, "applyChatTemplate": False}
+    again = parse_evalrun(json.loads(run.to_json()), "again").spec.benchmarks[0].generation
+    assert again is not None
+    assert again.model_fields_set == {"num_beams", "until", "max_gen_toks"}
+
+
+@pytest.mark.parametrize("beams", [0, 2, "1x"])
+def test_beam_search_is_refused(beams: object) -> None:
+    with pytest.raises(ValidationError, match="num_beams"):
+        GenerationOverrides.model_validate({"num_beams": beams})

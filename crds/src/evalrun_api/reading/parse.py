@@ -209,7 +209,7 @@ def _without_nulls(value: object, model: type[Model] | None) -> object:
     kept = {}
     for key, item in value.items():
         info = field_of(model, key) if model else None
-        if item is None and info is not None:
+        if item is None and info is not None and model is not None and model.null_is_unset:
             continue
         kept[key] = _without_nulls(item, model_in(info.annotation) if info else None)
     return kept

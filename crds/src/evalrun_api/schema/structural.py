@@ -29,6 +29,7 @@ KEYWORDS = frozenset(
         "minItems",
         "minLength",
         "minimum",
+        "nullable",
         "pattern",
         "properties",
         "required",

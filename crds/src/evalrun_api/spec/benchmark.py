@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from evalrun_api.base import INT32_MAX, RELATIVE_PATH, Model, ObjectName, S3Uri, TaskName, no_climbing
+from evalrun_api.base import INT32_MAX, RELATIVE_PATH, Model, ObjectName, S3Uri, TaskName, add_rules, no_climbing
 from evalrun_api.rules import Rule, exactly_one
 from evalrun_api.spec.storage import Storage
 
@@ -65,10 +65,18 @@ class SuiteSource(Model):
     """A folder, relative to the EvalRun's file; local runs only."""
 
 
-class GenerationOverrides(Model):
-    """Overrides of a task's generation kwargs, by lm-eval's and vLLM's names."""
+def _allow_null(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Let every field be null for Kubernetes, which drops a null where it is not allowed."""
+    add_rules(schema, model)
+    for field in schema["properties"].values():
+        field["nullable"] = True
 
-    model_config = ConfigDict(alias_generator=None)
+
+class GenerationOverrides(Model):
+    """Overrides of a task's generation kwargs, by lm-eval's and vLLM's names; null drops the task's own value."""
+
+    model_config = ConfigDict(alias_generator=None, json_schema_extra=_allow_null)
+    null_is_unset: ClassVar[bool] = False
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -120,6 +128,14 @@ class GenerationOverrides(Model):
     """Minimum number of generated tokens before an answer may end."""
     ignore_eos: bool | None = None
     """Whether to continue after the model's own end token; for measurements of speed."""
+    num_beams: Annotated[int | None, Field(ge=1, le=1)] = None
+    """Only 1, no beam search; null drops what a task written for another engine asks for."""
+
+    @model_serializer(mode="wrap")
+    def _keep_null(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the fields that were set to null, which say something here."""
+        dropped = {name: None for name in sorted(self.model_fields_set) if getattr(self, name) is None}
+        return {**written(self), **dropped}
 
     @property
     def narrows_sampling(self) -> bool:
@@ -158,7 +174,7 @@ class Benchmark(Model):
     """With a chat template: whether examples are turns of a conversation; absent: lm-eval's own default.
     """
     generation: GenerationOverrides | None = None
-    """Overrides of the task's generation kwargs."""
+    """Overrides of the task's generation kwargs; null drops what the task sets."""
     source: SuiteSource | None = None
     """Source of a custom suite; absent: lm-eval's own tasks."""
 

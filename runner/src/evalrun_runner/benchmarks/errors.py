@@ -36,6 +36,8 @@ def explain(error: BaseException) -> str:
     """Explain an error in one sentence: what is wrong and, where known, what to do."""
     cause = error.__cause__ or error.__context__
     match error:
+        case EvalRunError():
+            return str(error)
         case SecurityError():
             return f"a template reaches for what the sandbox refuses: {first_line(error)}"
         case jinja2.TemplateSyntaxError():

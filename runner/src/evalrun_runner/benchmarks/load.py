@@ -25,11 +25,13 @@ from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import set_torch_seed
 
+from evalrun_api import RunWarning
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.checks.documents import Survey, survey_documents
 from evalrun_runner.benchmarks.checks.examples import survey_examples
 from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.first_document import TolerantTask, decide_by
+from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.benchmarks.registry import RecipeFactory, open_registry
 from evalrun_runner.benchmarks.suites.policy import check_suite
@@ -89,6 +91,8 @@ class LoadedBenchmarks:
 
     leaves: tuple[LeafTask, ...]
     groups: Mapping[str, Group]
+    warnings: tuple[RunWarning, ...] = ()
+    """What lm-eval warned of while it made the tasks."""
 
     @property
     def surveys(self) -> Mapping[str, Survey]:
@@ -130,6 +134,12 @@ def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bo
             name or a leaf task; or a task needs something unsupported (images, audio, running model code).
     """
     _check_specs(specs, seed)
+    with lm_eval_log() as log:
+        loaded = _load(specs, seed=seed, allow_code=allow_code)
+    return replace(loaded, warnings=log.warnings)
+
+
+def _load(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bool) -> LoadedBenchmarks:
     confine_templates()
     datasets.disable_progress_bars()
     random.seed(seed)
@@ -152,13 +162,18 @@ def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bo
 
 
 def configure(task: Task, num_fewshot: int | None, generation: Mapping[str, Any], seed: int) -> None:
-    """Override a task's configuration as ``simple_evaluate`` does: a 0 for shots in the task's own YAML stays 0."""
+    """Override a task's configuration as ``simple_evaluate`` does: a 0 for shots in the task's own YAML stays 0.
+
+    A generation argument that is None drops the task's own.
+    """
     if generation and task.get_config("output_type") == "generate_until":
-        task.set_config(key="generation_kwargs", value=dict(generation), update=True)
-    own = task.get_config("num_fewshot")
-    if num_fewshot is not None and own != 0:
+        arguments = {**(task.get_config("generation_kwargs") or {}), **generation}
+        kept = {name: value for name, value in arguments.items() if value is not None or name not in generation}
+        task.set_config(key="generation_kwargs", value=kept)
+    shots = task.get_config("num_fewshot")
+    if num_fewshot is not None and shots != 0:
         task.set_config(key="num_fewshot", value=num_fewshot)
-    elif num_fewshot is None and own is None:
+    elif num_fewshot is None and shots is None:
         task.set_config(key="num_fewshot", value=0)
     task.set_fewshot_seed(seed=seed)
     if task.get_config("num_fewshot") == 0 and hasattr(task, "sampler"):

@@ -31,11 +31,17 @@ from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 class Scorer:
     """Scorer of one leaf task's items. Not thread-safe."""
 
-    def __init__(self, recipe: TaskRecipe) -> None:
+    def __init__(self, recipe: TaskRecipe, task: Task | None = None) -> None:
+        """Make the task's filters and metrics.
+
+        Args:
+            recipe: The leaf task's recipe.
+            task: lm-eval's task object, where it was made already.
+        """
         confine_templates()
         self._name = recipe.task
         with making_task(recipe.task):
-            self._task = task_without_data(recipe)
+            self._task = task_without_data(recipe) if task is None else task
         self._filters: list[FilterEnsemble] = self._task._filters
 
     def score(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[ItemResult]:
@@ -47,7 +53,7 @@ class Scorer:
             InputError: A filter looks at several documents at once, so chunks cannot be scored separately.
         """
         instances = [
-            _instances(item, outcome) if outcome.status is ItemStatus.OK else []
+            instances_of(item, outcome) if outcome.status is ItemStatus.OK else []
             for item, outcome in zip(items, outcomes, strict=True)
         ]
         filtered = self._filter_together(instances)
@@ -113,7 +119,8 @@ def _all_registered(ensemble: FilterEnsemble) -> bool:
     return all(getattr(part, "func", part) in known for part in ensemble.filters)
 
 
-def _instances(item: Item, outcome: Outcome) -> list[Instance]:
+def instances_of(item: Item, outcome: Outcome) -> list[Instance]:
+    """Return lm-eval's instances of an item, with its responses."""
     doc = dict(item.doc)
     return [
         Instance(

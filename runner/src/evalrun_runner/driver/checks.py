@@ -9,6 +9,7 @@ from evalrun_runner.benchmarks.checks.turns import check_turns
 from evalrun_runner.benchmarks.checks.wishes import check_wishes
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.possible_scores import check_groups, possible_scores
+from evalrun_runner.driver.dry_run import try_out
 from evalrun_runner.driver.gate_checks import check_gates
 from evalrun_runner.driver.preflight import Preflight
 from evalrun_runner.driver.wishes import check_settings_of_run
@@ -40,4 +41,5 @@ def check_benchmarks(
         *check_surveys(benchmarks.surveys, spec.policy.max_failed_items),
         *check_turns(benchmarks, chat),
         *check_groups(scores),
+        *try_out(setting, benchmarks, chat),
     )

@@ -103,8 +103,8 @@ def load_tasks(spec: EvalRunSpec, suites: Mapping[str, Path], *, allow_code: boo
     """
     specs = []
     for benchmark in spec.benchmarks:
-        generation = benchmark.generation.model_dump(exclude_none=True) if benchmark.generation else {}
-        if "until" in generation:
+        generation = benchmark.generation.model_dump(exclude_unset=True) if benchmark.generation else {}
+        if generation.get("until"):
             generation["until"] = list(generation["until"])
         specs.append(
             BenchmarkSpec(

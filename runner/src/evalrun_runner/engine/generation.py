@@ -8,6 +8,7 @@ greedy decoding, but its vLLM back end keeps vLLM's default temperature of 1.0. 
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,46 @@ SAMPLING_OPTIONS = frozenset(
     }
 )
 """Names of vLLM's SamplingParams that a task may set."""
+
+_OTHER_ENGINES = {"num_beams": 1, "num_return_sequences": 1}
+"""Arguments of other engines that tasks carry along, with the only value that asks for nothing."""
+
+_OWN_NAMES = {
+    **{"stop": "until", "stop_sequences": "until", "stop_strings": "until", "eos_string": "until"},
+    **{"max_length": "max_gen_toks", "max_generated_tokens": "max_gen_toks", "length": "max_gen_toks"},
+    **{"eos_token_id": "stop_token_ids", "n": "the task's repeats"},
+}
+"""Names that other engines have for what is allowed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Numbers that vLLM's sampling accepts."""
+
+    text: str
+    low: float
+    high: float = math.inf
+    open: bool = False
+    """Whether the lowest number itself is refused."""
+    whole: bool = False
+
+    def holds(self, value: object) -> bool:
+        """Return whether a value is a number in the range."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        return math.isfinite(value) and self.low <= value <= self.high and not (self.open and value == self.low)
+
+
+_RANGES = {
+    "top_p": _Range("a number above 0, at most 1", 0, 1, open=True),
+    "top_k": _Range("a whole number, 0 or -1 for all tokens", -1, whole=True),
+    "min_p": _Range("a number from 0 to 1", 0, 1),
+    "presence_penalty": _Range("a number from -2 to 2", -2, 2),
+    "frequency_penalty": _Range("a number from -2 to 2", -2, 2),
+    "repetition_penalty": _Range("a number above 0", 0, open=True),
+    "min_tokens": _Range("a whole number, 0 or more", 0, whole=True),
+}
+_TEMPERATURE = _Range("a number from 0 to 2", 0, 2)
 
 
 class BadArgument(ValueError):
@@ -72,32 +113,67 @@ def parse_generation(arguments: Mapping[str, Any], eos_text: str | None) -> Gene
     Raises:
         BadArgument: An argument is unknown or its value is invalid; the message names it.
     """
-    unknown = sorted(set(arguments) - _READ_HERE - SAMPLING_OPTIONS)
-    if unknown:
-        raise UnknownArgument(
-            f"unknown generation argument {', '.join(map(repr, unknown))}; allowed are "
-            f"{', '.join(sorted(_READ_HERE | SAMPLING_OPTIONS))}"
-        )
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    _check_names(arguments)
     until = arguments.get("until") or []
     if not isinstance(until, str | list | tuple):
         raise BadArgument(f"until is {until!r}; expected a text or a list of texts")
     stop = [until] if isinstance(until, str) else [str(term) for term in until]
     if eos_text and eos_text not in stop:
         stop.append(eos_text)
-    given = next((name for name in _LENGTH_NAMES if arguments.get(name) is not None), None)
+    given = length_argument(arguments)
     length = DEFAULT_MAX_GEN_TOKS if given is None else int(_number(arguments, given))
     if length < 1:
         raise BadArgument(f"{given} is {length}; expected at least 1")
-    if arguments.get("do_sample") is False:
-        temperature = 0.0
-    elif arguments.get("temperature") is None:
-        # Sampling without a temperature gets vLLM's default, as in lm-eval.
-        temperature = 1.0 if arguments.get("do_sample") is True else 0.0
-    else:
-        temperature = _number(arguments, "temperature")
     options = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
     options |= {name: value for name, value in arguments.items() if name in SAMPLING_OPTIONS}
-    return Generation(length, temperature, tuple(term for term in stop if term), options)
+    _check_options(options, length)
+    return Generation(length, _temperature(arguments), tuple(term for term in stop if term), options)
+
+
+def length_argument(arguments: Mapping[str, Any]) -> str | None:
+    """Return the name of the argument that bounds an answer's length, or None where none is set."""
+    return next((name for name in _LENGTH_NAMES if arguments.get(name) is not None), None)
+
+
+def _check_names(arguments: Mapping[str, Any]) -> None:
+    for name, nothing in _OTHER_ENGINES.items():
+        if arguments.get(name, nothing) != nothing:
+            raise BadArgument(
+                f"{name} is {arguments[name]!r}, and there is one way of decoding here, token by token; expected "
+                f"{nothing}, or none at all"
+            )
+    known = _READ_HERE | SAMPLING_OPTIONS
+    unknown = sorted(set(arguments) - known - set(_OTHER_ENGINES))
+    if unknown:
+        near = [
+            _OWN_NAMES.get(name) or next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in unknown
+        ]
+        meant = ", ".join(dict.fromkeys(name for name in near if name))
+        raise UnknownArgument(
+            f"unknown generation argument {', '.join(map(repr, unknown))}; {f'did you mean {meant}? ' if meant else ''}"
+            f"Allowed are {', '.join(sorted(known))}"
+        )
+
+
+def _check_options(options: Mapping[str, Any], length: int) -> None:
+    for name, allowed in _RANGES.items():
+        if name in options and not allowed.holds(options[name]):
+            raise BadArgument(f"{name} is {options[name]!r}; expected {allowed.text}")
+    if options.get("min_tokens", 0) > length:
+        raise BadArgument(f"min_tokens is {options['min_tokens']}; expected at most {length}, the maximum of an answer")
+
+
+def _temperature(arguments: Mapping[str, Any]) -> float:
+    if arguments.get("do_sample") is False:
+        return 0.0
+    if arguments.get("temperature") is None:
+        # Sampling without a temperature gets vLLM's default, as in lm-eval.
+        return 1.0 if arguments.get("do_sample") is True else 0.0
+    temperature = _number(arguments, "temperature")
+    if not _TEMPERATURE.holds(temperature):
+        raise BadArgument(f"temperature is {arguments['temperature']!r}; expected {_TEMPERATURE.text}")
+    return temperature
 
 
 def _number(arguments: Mapping[str, Any], name: str) -> float:

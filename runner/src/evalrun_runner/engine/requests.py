@@ -92,11 +92,11 @@ class RequestPlanner:
             steps.extend(self._likelihoods(context, asked))
         return RequestPlan(tuple(steps), tuple(request.repeats for request in item.requests))
 
-    def _check(self, prompt: int, generated: int) -> None:
+    def _check(self, prompt: int, generated: int, *, sets: str = "spec.engine.vllm.maxModelLen") -> None:
         if prompt + generated > self._limit:
             raise ItemRefused(
                 f"ContextTooLong: {prompt} prompt tokens and {generated} to generate are {prompt + generated}, more "
-                f"than the engine's {self._limit} (spec.engine.vllm.maxModelLen)"
+                f"than the engine's {self._limit} ({sets})"
             )
 
     def _generate(self, item: Item, position: int, request: Request) -> list[Step]:
@@ -108,7 +108,7 @@ class RequestPlanner:
             wanted = parse_generation(arguments, self._codec.eos_text)
         except BadArgument as error:
             raise ItemRefused(f"{error.code}: {error}") from error
-        self._check(len(prompt), wanted.max_tokens)
+        self._check(len(prompt), wanted.max_tokens, sets="spec.engine.vllm.maxModelLen; generation.max_gen_toks")
         greedy = wanted.temperature == 0.0
         # A greedy answer is always the same: one call serves all repeats, except with lm-eval's own requests.
         copies = (

@@ -87,8 +87,10 @@ def test_decoding_is_greedy_by_default_where_lm_evals_vllm_samples(arguments: di
 
 
 def test_an_unknown_argument_is_refused_by_name_where_lm_eval_passes_it_on() -> None:
-    with pytest.raises(UnknownArgument, match=r"'max_length', 'num_beams'; allowed are .*top_p"):
-        parse_generation({"until": [], "num_beams": 2, "max_length": 9}, None)
+    with pytest.raises(
+        UnknownArgument, match=r"'max_length', 'stop'; did you mean max_gen_toks, until\? Allowed are .*top_p"
+    ):
+        parse_generation({"until": [], "stop": ["."], "max_length": 9}, None)
 
 
 @pytest.mark.parametrize(

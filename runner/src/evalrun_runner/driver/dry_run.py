@@ -1,0 +1,68 @@
+"""Dry run: everything about the benchmarks that can be tried out without an engine."""
+
+from __future__ import annotations
+
+from evalrun_api import RunWarning
+from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.checks.corpus_metrics import check_corpus_metrics
+from evalrun_runner.benchmarks.checks.dry_scoring import check_scoring
+from evalrun_runner.benchmarks.checks.fewshot import check_fewshot
+from evalrun_runner.benchmarks.checks.first_documents import build_first, check_requests
+from evalrun_runner.benchmarks.checks.generation import ContextLimit, check_generation
+from evalrun_runner.benchmarks.checks.objections import settle
+from evalrun_runner.benchmarks.checks.options import check_options
+from evalrun_runner.benchmarks.load import LoadedBenchmarks
+from evalrun_runner.driver.preflight import Preflight
+from evalrun_runner.engine.mock import MockSettings
+from evalrun_runner.engine.requests import RequestPlanner
+from evalrun_runner.engine.tokens import TextCodec
+from evalrun_runner.models.context import context_length
+
+NO_LIMIT = 1 << 40
+"""Context where the model's own is not known before the engine is loaded, in tokens."""
+
+
+def try_out(setting: Preflight, benchmarks: LoadedBenchmarks, chat: ChatTemplate | None) -> tuple[RunWarning, ...]:
+    """Try the benchmarks out as the run will use them: arguments, examples, prompts, requests, scoring.
+
+    Args:
+        setting: The run's surroundings.
+        benchmarks: Its leaf tasks.
+        chat: The model's chat template, if a benchmark applies one.
+
+    Returns:
+        What the reader of the scores should know.
+
+    Raises:
+        InputError: Something would end items or scores later; the message names tasks, fields and what to do.
+    """
+    limit, may_fail = context_limit(setting), setting.config.spec.policy.max_failed_items
+    warnings = settle(
+        [
+            *check_generation(benchmarks, limit),
+            *check_fewshot(benchmarks),
+            *check_options(benchmarks),
+            *check_corpus_metrics(benchmarks),
+        ]
+    )
+    first = build_first(benchmarks, chat)
+    codec = TextCodec(setting.tokenizer)
+    planner = RequestPlanner(
+        codec,
+        max_model_len=NO_LIMIT if limit is None else limit.tokens,
+        fast=setting.fast,
+        seed=setting.config.spec.seed,
+    )
+    tried = settle([*check_requests(first, planner, codec, may_fail), *check_scoring(first, may_fail)])
+    return benchmarks.warnings + warnings + tried
+
+
+def context_limit(setting: Preflight) -> ContextLimit | None:
+    """Return the engine's context as far as it is known before the engine is loaded."""
+    engine = setting.engine
+    if isinstance(engine, MockSettings):
+        return ContextLimit(engine.max_model_len, "the mock engine's context")
+    if engine.max_model_len is not None:
+        return ContextLimit(engine.max_model_len, "spec.engine.vllm.maxModelLen")
+    tokens = None if setting.model is None else context_length(setting.model.path)
+    return None if tokens is None else ContextLimit(tokens, "the context of the model by its config.json")
