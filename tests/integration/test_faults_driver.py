@@ -23,7 +23,7 @@ def under_way(run: Run, ground: Ground, output: Path, epoch: int) -> None:
     def noted() -> bool:
         file = output / "leased.json"
         note = json.loads(file.read_text()) if file.exists() else None
-        return note is not None and note["epoch"] == epoch and len(note["chunks"]["sums"]) == ground.held_chunks
+        return note is not None and note["epoch"] == epoch and len(note["chunks"].get("sums", [])) == ground.held_chunks
 
     ground.reached(run)
     run.until(noted, f"a note of {ground.held_chunks} chunks that are under way")
