@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
+from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from evalrun_api.wire.outputs import finite
 from evalrun_runner.benchmarks import values
@@ -49,7 +50,7 @@ def sample_file(leaf: LeafTask, rows: Iterable[tuple[Item, ItemResult]]) -> Samp
         whole.write(lines.getbuffer())
         whole_hashes.write(hashes.getvalue())
         lines.close()
-    return SampleFile(whole.getvalue(), hash_string(whole_hashes.getvalue()))
+    return SampleFile(whole.getvalue(), _hash(whole_hashes.getvalue()))
 
 
 def _line(sample: dict[str, Any]) -> bytes:
@@ -61,6 +62,11 @@ def _line(sample: dict[str, Any]) -> bytes:
         text = json.dumps(finite(plain), ensure_ascii=False)
     # Half of a surrogate pair is no text, but JSON can write it as an escape.
     return text.encode(errors="backslashreplace") + b"\n"
+
+
+def _hash(text: str) -> str:
+    """Hash a text like lm-eval's ``hash_string``, which raises for half of a surrogate pair."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _sample(leaf: LeafTask, name: str, item: Item, result: ItemResult) -> dict[str, Any]:
@@ -80,8 +86,8 @@ def _sample(leaf: LeafTask, name: str, item: Item, result: ItemResult) -> dict[s
         "filtered_resps": sanitize_list(values.decode(result.filtered or "{}")[name]),
         "filter": name,
         "metrics": list(metrics),
-        "doc_hash": hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)),
-        "prompt_hash": hash_string(item.requests[0].arguments[0]),
-        "target_hash": hash_string(str(target)),
+        "doc_hash": _hash(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)),
+        "prompt_hash": _hash(item.requests[0].arguments[0]),
+        "target_hash": _hash(str(target)),
         **metrics,
     }

@@ -80,10 +80,12 @@ def add_odd_value(scores: TaskScores, name: str, metric: str, filter_name: str, 
         reason = f"its aggregation gives no number but {_kind(value)}"
         scores.unscored.append(UnscoredMetric(task=name, metric=str(metric), filter=filter_name, reason=reason))
     elif not is_finite(value):
-        scores.add_unscored(name, metric, filter_name, f"its value is not a finite number ({value}){_culprits(items)}")
+        scores.add_unscored(
+            name, metric, filter_name, f"its value is not a finite number ({_odd(value)}){_culprits(items)}"
+        )
     elif is_number(stderr) and not is_finite(stderr):
         scores.entry[stderr_key] = NO_STDERR
-        scores.remarks.append(f"{key} has no standard error: it is not a finite number ({stderr})")
+        scores.remarks.append(f"{key} has no standard error: it is not a finite number ({_odd(stderr)})")
 
 
 def is_number(value: object) -> bool:
@@ -149,6 +151,11 @@ def _described(items: Sequence[Any]) -> str:
 
 def _kind(value: object) -> str:
     return f"{value!r}" if isinstance(value, bool | str) and len(repr(value)) < 40 else f"a {type(value).__name__}"
+
+
+def _odd(value: Any) -> str:
+    # The digits of a whole number that no float can hold may be too many for Python to write.
+    return f"{value}" if isinstance(value, float | np.floating) else "too large for a float"
 
 
 def _culprits(items: Sequence[Any]) -> str:

@@ -25,6 +25,7 @@ from lm_eval.tasks._factory import TaskFactory, _ctor_accepts_config
 from lm_eval.tasks._index import Entry
 from lm_eval.tasks._yaml_loader import _import_func_in_yml, load_yaml
 
+from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.aggregate import Aggregated, aggregate, running_metrics
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
@@ -175,6 +176,21 @@ def test_items_that_are_not_ok_have_no_sample(suite: Suite) -> None:
     ]
 
 
+def test_samples_are_json_whatever_stands_in_a_document(tmp_path: Path) -> None:
+    suite = Suite(tmp_path / "suite").with_data("rows", [{**row, "note": "half of a pair: \ud83d"} for row in ROWS])
+    suite.with_task("sums", data="rows", **GENERATE)
+    loaded = load_case(Case(("sums",)), suite.folder)
+    item, result = run(loaded)["sums"][0]
+    odd = replace(result, scores=values.encode({name: {"exact_match": float("-inf")} for name in ("first", "number")}))
+    lines = sample_file(loaded.leaf("sums"), [(item, odd)]).data.decode().splitlines()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    samples = [json.loads(line, parse_constant=refuse) for line in lines]
+    assert [(one["exact_match"], one["doc"]["note"]) for one in samples] == 2 * [(None, "half of a pair: \ud83d")]
+
+
 def better(loaded: LoadedBenchmarks) -> dict[str, dict[str, str]]:
     return {leaf.name: running_metrics(leaf) for leaf in loaded.leaves}
 
@@ -300,6 +316,10 @@ class TestMetricsThatCannotBeComputed:
         ("value", "reason"),
         [
             ("float('nan')", "its value is not a finite number (nan): 8 of its 8 values are not finite"),
+            (
+                "10 ** 5000",
+                "its value is not a finite number (too large for a float): 8 of its 8 values are not finite",
+            ),
             ("float('-inf')", "its value is not a finite number (-inf): 8 of its 8 values are not finite"),
         ],
     )
