@@ -24,6 +24,7 @@ from evalrun_runner.benchmarks.suites.spelling import (
     why_unknown,
     wrong_entries,
 )
+from evalrun_runner.benchmarks.suites.unquoted import generates, unquoted
 from evalrun_runner.benchmarks.suites.yaml_nodes import compose, read_settings, repeated_keys
 from evalrun_runner.errors import InputError
 
@@ -178,10 +179,18 @@ class _Catalog:
                 self._fault(definition.file, definition.line, f"{key}: {why}")
             for line, why in wrong_entries(key, definition.value):
                 self._fault(definition.file, line, f"{key}.{why}" if not why.startswith("[") else f"{key}{why}")
+            writes = generates({key: one.value for key, one in merged.items()})
+            for line, why in unquoted(key, definition.value, generates=writes):
+                self._fault(definition.file, line, why)
         if "group" in merged and "task" in merged:
             for key, line in _member_keys(merged["task"].value):
                 if why := why_unknown(key, GROUP_KEYS):
                     self._fault(merged["task"].file, line, f"task.{key}: {why}")
+            for member in _members(merged["task"].value):
+                keys = {str(key.value): value for key, value in member.value}
+                for key, value in keys.items():
+                    for line, why in unquoted(key, value, generates=generates(keys)):
+                        self._fault(merged["task"].file, line, f"task.{why}")
 
     def check_values(self) -> None:
         """Find values that must be one of lm-eval's names and are not."""
@@ -291,6 +300,16 @@ def _member_keys(members: yaml.Node) -> Iterator[tuple[str, int]]:
         for key, value in member.value if isinstance(member, yaml.MappingNode) else ():
             if key.value == "task":
                 yield from _member_keys(value)
+
+
+def _members(members: yaml.Node) -> Iterator[yaml.MappingNode]:
+    """Yield a group's members that are mappings, and those of the groups among them."""
+    for member in members.value if isinstance(members, yaml.SequenceNode) else ():
+        if isinstance(member, yaml.MappingNode):
+            yield member
+            for key, value in member.value:
+                if key.value == "task":
+                    yield from _members(value)
 
 
 def _texts(node: yaml.Node) -> list[str]:
