@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from evalrun_api.reading.parse import EvalRunFile, cluster_problems
 from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli.files import base_of, parse
 from evalrun_runner.errors import EvalRunError, InputError
+
+if TYPE_CHECKING:
+    from evalrun_api import RunWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +56,9 @@ def _preview(parsed: EvalRunFile, file: str, *, allow_code: bool) -> None:
     spec = parsed.evalrun.spec
     with Scratch() as scratch:
         suites = resolve_suites(spec.benchmarks, LocalResolver(parsed, base_of(file), scratch))
-        print_previews(preview_spec(spec, suites, allow_code=allow_code), json_output=False)
+        previews = preview_spec(spec, suites, _warn, allow_code=allow_code)
+        print_previews(previews, json_output=False)
+
+
+def _warn(warning: RunWarning) -> None:
+    print(f"warning: {warning.line}", file=sys.stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from evalrun_api import RunWarning
 from evalrun_runner.benchmarks.chat import ChatTemplate
 from evalrun_runner.benchmarks.checks.corpus_metrics import check_corpus_metrics
@@ -22,13 +24,34 @@ NO_LIMIT = 1 << 40
 """Context where the model's own is not known before the engine is loaded, in tokens."""
 
 
-def try_out(setting: Preflight, benchmarks: LoadedBenchmarks, chat: ChatTemplate | None) -> tuple[RunWarning, ...]:
-    """Try the benchmarks out as the run will use them: arguments, examples, prompts, requests, scoring.
+@dataclass(frozen=True, slots=True)
+class EngineRules:
+    """What is known of the engine before it is loaded."""
+
+    limit: ContextLimit | None
+    """Its context; None where it is not known."""
+    codec: TextCodec
+    planner: RequestPlanner
+
+    @classmethod
+    def of(cls, setting: Preflight) -> EngineRules:
+        """Return the rules of a run's engine."""
+        limit, codec = context_limit(setting), TextCodec(setting.tokenizer)
+        tokens = NO_LIMIT if limit is None else limit.tokens
+        seed = setting.config.spec.seed
+        return cls(limit, codec, RequestPlanner(codec, max_model_len=tokens, fast=setting.fast, seed=seed))
+
+
+def try_out(
+    benchmarks: LoadedBenchmarks, chat: ChatTemplate | None, engine: EngineRules | None, *, may_fail: int
+) -> tuple[RunWarning, ...]:
+    """Try the benchmarks out as a run will use them: arguments, examples, prompts, requests, scoring.
 
     Args:
-        setting: The run's surroundings.
-        benchmarks: Its leaf tasks.
+        benchmarks: The leaf tasks.
         chat: The model's chat template, if a benchmark applies one.
+        engine: What is known of the engine; None where no model is at hand.
+        may_fail: Number of items that may fail without ending the run.
 
     Returns:
         What the reader of the scores should know.
@@ -36,25 +59,17 @@ def try_out(setting: Preflight, benchmarks: LoadedBenchmarks, chat: ChatTemplate
     Raises:
         InputError: Something would end items or scores later; the message names tasks, fields and what to do.
     """
-    limit, may_fail = context_limit(setting), setting.config.spec.policy.max_failed_items
     warnings = settle(
         [
-            *check_generation(benchmarks, limit),
+            *check_generation(benchmarks, None if engine is None else engine.limit),
             *check_fewshot(benchmarks),
             *check_options(benchmarks),
             *check_corpus_metrics(benchmarks),
         ]
     )
     first = build_first(benchmarks, chat)
-    codec = TextCodec(setting.tokenizer)
-    planner = RequestPlanner(
-        codec,
-        max_model_len=NO_LIMIT if limit is None else limit.tokens,
-        fast=setting.fast,
-        seed=setting.config.spec.seed,
-    )
-    tried = settle([*check_requests(first, planner, codec, may_fail), *check_scoring(first, may_fail)])
-    return benchmarks.warnings + warnings + tried
+    requests = [] if engine is None else check_requests(first, engine.planner, engine.codec, may_fail)
+    return benchmarks.warnings + warnings + settle([*requests, *check_scoring(first, may_fail)])
 
 
 def context_limit(setting: Preflight) -> ContextLimit | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from evalrun_api import EvalRunSpec, Phase, Reason, RunConfig, SuiteLocation
+from evalrun_api import EvalRunSpec, Phase, Reason, RunConfig, RunWarning, SuiteLocation
 from evalrun_runner.benchmarks.checks.preview import TaskPreview, plain_turns, preview_tasks
 from evalrun_runner.benchmarks.suites.fetch import fetch_suites
 from evalrun_runner.driver.assembly import Adapters
 from evalrun_runner.driver.baselines import check_baselines
-from evalrun_runner.driver.checks import check_benchmarks
+from evalrun_runner.driver.checks import check_benchmarks, check_without_model
 from evalrun_runner.driver.preflight import chat_template, load_tasks
 from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.record import now
@@ -47,16 +47,22 @@ def preview_run(config: RunConfig, watcher: Watcher, adapters: Adapters | None =
     return preview_tasks(benchmarks, chat)
 
 
-def preview_spec(spec: EvalRunSpec, suites: Mapping[str, SuiteLocation], *, allow_code: bool) -> Iterator[TaskPreview]:
-    """Load the tasks of a spec alone, and preview them; conversations are shown without a model's template.
+def preview_spec(
+    spec: EvalRunSpec, suites: Mapping[str, SuiteLocation], warn: Callable[[RunWarning], object], *, allow_code: bool
+) -> Iterator[TaskPreview]:
+    """Check and preview the tasks of a spec alone; conversations are shown without a model's template.
 
     Args:
         spec: The spec.
         suites: Where its suites are, by the name of their benchmark.
+        warn: Is told what is warned of.
         allow_code: Whether suites of the user's own may hold code.
 
     Raises:
         InputError: A benchmark is wrong or unavailable.
     """
     folders = fetch_suites(suites, default_cache() / "suites")
-    return preview_tasks(load_tasks(spec, folders, allow_code=allow_code), plain_turns)
+    benchmarks = load_tasks(spec, folders, allow_code=allow_code)
+    for warning in check_without_model(spec, benchmarks):
+        warn(warning)
+    return preview_tasks(benchmarks, plain_turns)
