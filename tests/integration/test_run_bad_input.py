@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], int, list[str]]] = {
         ["model-00002"],
     ),
     "a pickled model": (with_model(pickle_only), 2, ["safetensors"]),
-    "an output that is no folder": (into_a_file, 1, ["taken", "choose another output"]),
+    "an output that is no folder": (into_a_file, 2, ["taken", "choose another output"]),
     "a model in a volume of a cluster": (
         edited(lambda run: run["spec"]["model"].update(uri="pvc://models/llama")),
         2,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeGuard
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from evalrun_api.descriptions import describe
 from evalrun_api.rules import Rule, camel
 
 GROUP = "evalrun.dev"
@@ -37,7 +38,6 @@ class Model(BaseModel):
         populate_by_name=True,
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         allow_inf_nan=False,
         json_schema_extra=add_rules,
         # Built when it is first used: a command that needs a few of the models does not wait for all.
@@ -56,6 +56,13 @@ class Model(BaseModel):
                 BROKEN_RULES, "{text}", {"text": "; ".join(message for _, message in broken), "broken": broken}
             )
         return self
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        """Return the JSON schema, with the docstrings under fields as their descriptions."""
+        for model in describe(cls):
+            model.model_rebuild(force=True)
+        return super().model_json_schema(*arguments, **settings)
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Return the model as JSON, spelled like YAML, without fields that are not set."""

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from evalrun_api.base import BROKEN_RULES, SHAPES, Model
+from evalrun_api.descriptions import describe
 from evalrun_api.reading.engine_refusals import why_refused
 from evalrun_api.reading.problems import Problem
 from evalrun_api.spec.engine_args import EngineArgs
@@ -22,6 +23,7 @@ Location = Sequence[int | str]
 
 def explain(error: ValidationError, model: type[Model]) -> list[Problem]:
     """Explain, field by field, what is wrong with a mapping that should have been a ``model``."""
+    describe(model)
     errors = error.errors(include_url=False)
     # pydantic counts only the valid entries of a list: an invalid entry would also be reported as a missing one.
     wrong = [details["loc"] for details in errors]

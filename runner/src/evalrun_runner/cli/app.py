@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,8 @@ def run(driver: Any, /, file: str, json_output: bool, **options: Any) -> int:
 @click.option("--allow-code", is_flag=True, help="With --tasks: let suites of your own hold code.")
 def validate(files: tuple[str, ...], settings: tuple[str, ...], cluster: bool, tasks: bool, allow_code: bool) -> int:
     """Check EvalRun files with the rules that the cluster has."""
+    # pydantic looks for plugins in the metadata of every installed package, and the contract has none.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from evalrun_runner.cli import validation
 
     return validation.validate(files, settings, validation.Checks(cluster, tasks, allow_code))
