@@ -196,6 +196,12 @@ def test_gate_has_a_verdict_per_criterion_and_its_bounds() -> None:
     assert {labels[1]: bound for labels, bound in says["evalrun_gate_bound"].items()} == {"min": 0.5, "max": 0.9}
 
 
+def test_gate_by_the_name_of_a_benchmark_has_the_labels_of_its_score() -> None:
+    named = gate(task="nightly-math", stands_for="gsm8k", min=0.6)
+    says = Book().sees(finished(gates=(named,))).says()
+    assert says["evalrun_gate_bound"] == Book().sees(finished(gates=(gate(min=0.6),))).says()["evalrun_gate_bound"]
+
+
 def test_worst_verdict_and_strictest_bound_of_equal_gates_count() -> None:
     gates = (
         gate(Verdict.PASSED, min=0.5, max=0.9),

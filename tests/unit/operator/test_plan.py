@@ -188,6 +188,16 @@ def test_a_result_ends_the_run() -> None:
     assert status.active_since is None
 
 
+def test_score_of_a_gate_by_the_name_of_a_benchmark_is_shown() -> None:
+    other = Score(task="first", metric="acc", value=0.1, n=5)
+    meant = Score(task="gsm8k", metric="exact_match", filter="strict-match", value=0.5, n=5)
+    named = gate(Verdict.PASSED).gates[0].model_copy(update={"task": "nightly", "stands_for": "gsm8k"})
+    result = GOOD.model_copy(update={"scores": (other, meant), "gates": (named,), "verdict": Verdict.PASSED})
+    decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, result, 0))
+    assert decided.status.display is not None
+    assert decided.status.display.score == "0.5000"
+
+
 def test_result_counts_even_if_suspended_or_late() -> None:
     run = started(make_run().suspended().with_policy(activeDeadlineSeconds=1))
     decided = after(run, now=NOON + timedelta(hours=1), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0))

@@ -20,6 +20,7 @@ from evalrun_api.wire.outputs import UnscoredMetric, finite
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.bootstrap import quiet_bootstrap
 from evalrun_runner.benchmarks.group_scores import score_group
+from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.benchmarks.task_scores import RawMetrics, TaskScores, score_task
 from evalrun_runner.errors import LedgerCorrupt
@@ -69,7 +70,8 @@ def aggregate(
     counted = {}
     for leaf in loaded.leaves:
         raw = _collect(leaf, parts)
-        with quiet_bootstrap():
+        # What lm-eval warns of is among the remarks, for the reader of the scores.
+        with quiet_bootstrap(), lm_eval_log():
             scores = score_task(leaf.name, leaf.task, raw, bootstrap_iters, _adopt_expanded_metrics(leaf, raw))
         found[leaf.name] = scores
         items = max(map(len, raw.values()), default=0)
@@ -78,7 +80,8 @@ def aggregate(
             counted[leaf.name] = fewer
             scores.remarks.extend(f"{key} is made of {count:,} of {items:,} documents" for key, count in fewer.items())
     for group in _collect_groups_bottom_up(total.groups):
-        found[group.name] = score_group(group, total.metrics)
+        with lm_eval_log():
+            found[group.name] = score_group(group, total.metrics)
         total.metrics[group.name] = found[group.name].entry
         total.versions[group.name] = group.version
     plain = json.loads(json.dumps(total._to_eval_results(), default=to_plain, ensure_ascii=True))
