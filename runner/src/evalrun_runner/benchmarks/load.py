@@ -99,6 +99,13 @@ class LoadedBenchmarks:
         """What is wrong with the documents of the user's own leaf tasks."""
         return {leaf.name: leaf.survey for leaf in self.leaves if leaf.survey is not None}
 
+    def by_benchmark(self) -> dict[str, list[LeafTask]]:
+        """Return the leaf tasks of each benchmark, by its name."""
+        found: dict[str, list[LeafTask]] = {}
+        for leaf in self.leaves:
+            found.setdefault(leaf.benchmark.name, []).append(leaf)
+        return found
+
     def leaf(self, name: str) -> LeafTask:
         """Return the leaf task with this name.
 

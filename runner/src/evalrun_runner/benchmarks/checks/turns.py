@@ -47,11 +47,10 @@ def check_turns(loaded: LoadedBenchmarks, chat: ChatTemplate | None) -> Iterator
     if isinstance(chat, ModelChat) and chat.parts:
         yield RunWarning(
             about="spec.model",
-            message=f"its chat template renders the text of {' and '.join(sorted(chat.parts))} turns only from lists "
+            message=f"its chat template renders the text of {', '.join(sorted(chat.parts))} turns only from lists "
             "of parts, and gets them; lm-eval gives it plain text, which it drops: scores differ from lm-eval's",
         )
-    for spec in dict.fromkeys(leaf.benchmark.name for leaf in loaded.leaves):
-        leaves = [leaf for leaf in loaded.leaves if leaf.benchmark.name == spec]
+    for leaves in loaded.by_benchmark().values():
         applied = chat_for(leaves[0].benchmark, chat)
         if applied is not None:
             yield from _dropped(leaves, applied)

@@ -25,14 +25,16 @@ def check_wishes(benchmarks: Sequence[Benchmark], loaded: LoadedBenchmarks) -> I
         benchmarks: The benchmarks as the spec has them.
         loaded: Their leaf tasks.
     """
+    leaves = loaded.by_benchmark()
     for benchmark in benchmarks:
         name = benchmark.resolved_name
-        leaves = [leaf for leaf in loaded.leaves if leaf.benchmark.name == name]
-        for message in _messages(benchmark, leaves):
+        for message in _messages(benchmark, leaves.get(name, ())):
             yield RunWarning(about=name, message=message)
 
 
 def _messages(benchmark: Benchmark, leaves: Sequence[LeafTask]) -> Iterator[str]:
+    if not leaves:
+        return
     prompted = [leaf for leaf in leaves if leaf.task.get_config("output_type") != ROLLING]
     if not prompted:
         yield from _unprompted(benchmark)

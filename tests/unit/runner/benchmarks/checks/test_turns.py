@@ -103,5 +103,5 @@ def test_parts_are_mentioned_because_lm_eval_gives_none(tmp_path: Path) -> None:
     ((about, message),) = warned(tmp_path, PARTS, system_instruction="You are a pirate.", num_fewshot=1)
     assert (about, message.partition(" only")[0]) == (
         "spec.model",
-        "its chat template renders the text of assistant and system and user turns",
+        "its chat template renders the text of assistant, system, user turns",
     )
