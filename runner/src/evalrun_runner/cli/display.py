@@ -5,12 +5,13 @@ from __future__ import annotations
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Column
+from rich.text import Text
 
 from evalrun_api import RunConfig, RunProgress
 from evalrun_runner.dispatch.progress import ProgressSnapshot
-from evalrun_runner.driver.progress import StatusLines, View, line_of
+from evalrun_runner.driver.progress import StatusLines, View, duration, line_of
 from evalrun_runner.serving.endpoint import Endpoint, progress_of
 
 _BAR, _NARROW_BAR = 40, 10
@@ -76,11 +77,19 @@ class Display:
         )
 
 
+class ElapsedColumn(ProgressColumn):
+    """Time since the start, which goes on while a run with all its answers finishes."""
+
+    def render(self, task: Task) -> Text:
+        """See ``ProgressColumn``."""
+        return Text(duration(task.get_time() - (task.start_time or task.get_time())))
+
+
 def _columns(width: int) -> list[ProgressColumn]:
     """Return the columns of the bar's line: its text is broken between words, and no number is cut."""
     bar = BarColumn(bar_width=_BAR if width >= _WIDE else _NARROW_BAR)
     return [
-        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        ElapsedColumn(table_column=Column(no_wrap=True)),
         *([bar] if width >= _NARROWEST else []),
         TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
     ]

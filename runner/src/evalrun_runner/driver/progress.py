@@ -104,10 +104,11 @@ def rates_of(view: View) -> str:
     if progress is None:
         return ""
     parts = []
-    # Before the first answer there is no rate: zeros would say that nothing happens.
-    if progress.items_per_s > 0:
+    # Before the first answer and after the last one there is no rate: zeros would say that nothing happens.
+    answering = not progress.planning_done or progress.answered < progress.planned
+    if answering and progress.items_per_s > 0:
         parts += [f"{_rate(progress.items_per_s)} items/s", f"{progress.tokens_per_s:,.0f} tokens/s"]
-    if progress.eta_s is not None:
+    if answering and progress.eta_s is not None:
         parts.append(f"ETA {duration(progress.eta_s)}")
     parts.append(f"replicas {view.replicas_ready}/{view.replicas_wanted}")
     parts.extend(view.stages)

@@ -52,6 +52,11 @@ def test_the_bar_stays_full_while_the_run_finishes() -> None:
     assert "50/50 items" in shown
 
 
+def test_there_is_no_rate_when_all_is_answered_and_only_commits_are_missing() -> None:
+    view = running(counts=ItemCounts(28), answered=50, planned=50, items_per_s=4.0, eta_s=0.0)
+    assert line_of(view) == "Running: 50/50 items (28 committed), replicas 2/2"
+
+
 def test_a_plan_that_is_not_complete_is_called_so() -> None:
     view = running(counts=ItemCounts(), answered=0, planned=120, planning_done=False, eta_s=None, items_per_s=0.0)
     assert line_of(view) == "Running: 0 items, 120 planned so far, replicas 2/2"
