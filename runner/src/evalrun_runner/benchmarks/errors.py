@@ -17,7 +17,9 @@ from jinja2.exceptions import SecurityError
 
 from evalrun_runner.errors import EvalRunError, InputError, first_line
 
-_UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC})
+_UNWRITABLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
+)
 
 
 @contextmanager

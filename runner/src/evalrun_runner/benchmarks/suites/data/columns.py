@@ -7,8 +7,10 @@ stored is converted without a loss: a float is stored as one only if it prints a
 from __future__ import annotations
 
 from enum import Enum
+from itertools import chain
 from typing import Any
 
+import datasets
 import pyarrow as pa
 
 from evalrun_runner.benchmarks.suites.data.values import WrittenJson, WrittenNumber, to_stored
@@ -24,6 +26,7 @@ class ColumnKind(Enum):
     DECIMAL = "decimal"
     """Decimal numbers as text, because one of them would print otherwise than it is written."""
     TEXT = "string"
+    TEXTS = "list of strings"
     JSON = "json"
     """Values of several types, lists and objects, each as JSON text."""
 
@@ -34,8 +37,15 @@ class ColumnKind(Enum):
 
     @property
     def feature(self) -> Any:
-        """Feature of ``datasets`` that gives the values back; None for the one of the stored type."""
-        return WrittenJson() if self is ColumnKind.JSON else None
+        """Feature of ``datasets`` that gives the values back."""
+        match self:
+            case ColumnKind.JSON:
+                return WrittenJson()
+            case ColumnKind.TEXTS:
+                return datasets.List(datasets.Value("string"))
+            case ColumnKind.DECIMAL:
+                return datasets.Value("string")
+        return datasets.Value(self.value)
 
 
 _STORED = {
@@ -43,6 +53,7 @@ _STORED = {
     ColumnKind.BOOL: pa.bool_(),
     ColumnKind.INT: pa.int64(),
     ColumnKind.FLOAT: pa.float64(),
+    ColumnKind.TEXTS: pa.list_(pa.string()),
     ColumnKind.JSON: WrittenJson.pa_type,
 }
 _BY_TYPES = {
@@ -61,7 +72,10 @@ def store(values: list[Any] | pa.Array) -> tuple[ColumnKind, pa.Array]:
     """Store the values of one batch in the narrowest kind that fits them."""
     if isinstance(values, pa.Array):
         return _kind_of_arrow(values.type), values
-    kind = _BY_TYPES.get(frozenset(map(type, values)) - {_NULL}, ColumnKind.JSON)
+    types = frozenset(map(type, values)) - {_NULL}
+    kind = _BY_TYPES.get(types, ColumnKind.JSON)
+    if types == {list} and {str}.issuperset(map(type, chain.from_iterable(filter(None, values)))):
+        kind = ColumnKind.TEXTS
     if kind is ColumnKind.DECIMAL:
         values = [repr(value) if type(value) is float else value for value in values]
     if kind is not ColumnKind.JSON:
@@ -92,7 +106,4 @@ def convert(stored: pa.Array, kind: ColumnKind, to: ColumnKind) -> pa.Array:
 
 
 def _kind_of_arrow(stored: pa.DataType) -> ColumnKind:
-    for kind in (ColumnKind.NULL, ColumnKind.BOOL, ColumnKind.INT, ColumnKind.FLOAT):
-        if stored.equals(kind.arrow):
-            return kind
-    return ColumnKind.TEXT
+    return next((kind for kind, arrow in _STORED.items() if stored.equals(arrow)), ColumnKind.TEXT)

@@ -2,35 +2,78 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import IO, Any
 
 from evalrun_runner.benchmarks.suites.data.batches import DataBatch, batches_of
+from evalrun_runner.benchmarks.suites.data.json_blocks import BlockParser
+from evalrun_runner.benchmarks.suites.data.opening import TextEncoding, naming_bytes, open_text
 from evalrun_runner.benchmarks.suites.data.values import DECODER, RepeatedKeyError
 from evalrun_runner.benchmarks.suites.spelling import suggestion
 from evalrun_runner.errors import InputError, first_line
 
 TEXT_COLUMN = "text"
 """Column of an array's texts, as in ``datasets``."""
+LEARNED_BYTES, BLOCK_BYTES = 64 << 10, 8 << 20
+"""Size of the first block of JSON lines, from which the columns are learned, and of the others."""
 _BLANK = " \t\r\n"
 
 _Row = tuple[int, dict[str, Any], int]
 
 
-def read_json(name: str, text: io.TextIOBase, field: str | None) -> Iterator[DataBatch]:
+def read_json(name: str, stream: IO[bytes], encoding: TextEncoding, field: str | None) -> Iterator[DataBatch]:
     """Yield the rows of a JSON file.
 
     Args:
         name: The file's name for messages.
-        text: Its text, with line ends as they stand.
+        stream: Its bytes.
+        encoding: How it is written.
         field: Key of the object whose value holds the rows; None where the file itself holds them.
 
     Raises:
         InputError: The file is not JSON, or its rows are no objects; the message names the row.
     """
+    in_blocks = field is None and encoding.is_utf8 and encoding.errors == "strict"
+    first = _block(stream, LEARNED_BYTES) if in_blocks else b""
+    if _holds_lines(first):
+        with naming_bytes(name, stream, encoding):
+            yield from _read_blocks(name, first, stream)
+        return
+    # Other forms are read as a whole in any case.
+    with open_text(name, io.BytesIO(first + stream.read()) if first else stream, encoding, newline="") as text:
+        yield from _read_whole(name, text, field)
+
+
+def _block(stream: IO[bytes], size: int) -> bytes:
+    block = stream.read(size)
+    return block + stream.readline() if block else b""
+
+
+def _holds_lines(block: bytes) -> bool:
+    line = block.removeprefix(codecs.BOM_UTF8).lstrip().split(b"\n", 1)[0]
+    return line.startswith(b"{") and _is_whole(line.decode(errors="replace"))
+
+
+def _read_blocks(name: str, first: bytes, stream: IO[bytes]) -> Iterator[DataBatch]:
+    parser, row, block = BlockParser(), 1, first.removeprefix(codecs.BOM_UTF8)
+    while block:
+        lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        columns = parser.parse(block, lines)
+        if columns is not None:
+            yield DataBatch(name, range(row, row + lines), columns)
+        else:
+            for batch in batches_of(name, _rows_of_lines(name, row, block.decode().split("\n"))):
+                parser.learn(batch.columns)
+                yield batch
+        row += lines
+        block = _block(stream, BLOCK_BYTES)
+
+
+def _read_whole(name: str, text: io.TextIOBase, field: str | None) -> Iterator[DataBatch]:
     if field is not None:
         yield from batches_of(name, _rows_of_field(name, text.read(), field))
         return
@@ -41,7 +84,7 @@ def read_json(name: str, text: io.TextIOBase, field: str | None) -> Iterator[Dat
     if line.lstrip().startswith("["):
         rows = _rows_of_array(name, line + text.read())
     elif _is_whole(line):
-        rows = _rows_of_lines(name, number, line, text)
+        rows = _rows_of_lines(name, number, chain([line], text))
     else:
         rows = _rows_of_objects(name, "\n" * (number - 1) + line + text.read())
     yield from batches_of(name, rows)
@@ -59,9 +102,9 @@ def _is_whole(line: str) -> bool:
     return True
 
 
-def _rows_of_lines(name: str, start: int, first: str, text: io.TextIOBase) -> Iterator[_Row]:
+def _rows_of_lines(name: str, start: int, lines: Iterable[str]) -> Iterator[_Row]:
     decode = DECODER.raw_decode
-    for number, line in enumerate(chain([first], text), start):
+    for number, line in enumerate(lines, start):
         if stripped := line.strip(_BLANK):
             try:
                 row, end = decode(stripped)

@@ -33,10 +33,14 @@ class TextEncoding:
     errors: str = "strict"
 
     @property
+    def is_utf8(self) -> bool:
+        """Whether it is UTF-8."""
+        return self.name.lower().replace("_", "-") in ("utf-8", "utf8")
+
+    @property
     def codec(self) -> str:
         """Python's codec."""
-        plain = self.name.lower().replace("_", "-")
-        return "utf-8-sig" if plain in ("utf-8", "utf8") else self.name
+        return "utf-8-sig" if self.is_utf8 else self.name
 
 
 def open_members(file: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -101,12 +105,20 @@ def open_text(name: str, stream: IO[bytes], encoding: TextEncoding, newline: str
     except LookupError as error:
         raise InputError(f"dataset_kwargs: {first_line(error)}; an example of an encoding is utf-8") from error
     try:
-        yield text
+        with naming_bytes(name, stream, encoding):
+            yield text
+    finally:
+        text.detach()
+
+
+@contextmanager
+def naming_bytes(name: str, stream: IO[bytes], encoding: TextEncoding) -> Iterator[None]:
+    """Convert errors of decoding inside the block into an ``InputError`` that names the row and the byte."""
+    try:
+        yield
     except UnicodeError as error:
         place = _undecodable(name, stream, encoding) if _rewind(stream) else _not_in(f"{name}: its text", encoding)
         raise InputError(f"its data cannot be read: {place}") from error
-    finally:
-        text.detach()
 
 
 def _rewind(stream: IO[bytes]) -> bool:

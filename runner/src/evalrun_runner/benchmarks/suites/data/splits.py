@@ -95,10 +95,11 @@ def _text_batches(
     builder: str, options: Mapping[str, Any], types: Mapping[str, ColumnType], file: Path
 ) -> Iterator[DataBatch]:
     for name, stream in open_members(file):
+        if builder == "json":
+            yield from read_json(name, stream, encoding(options), options.get("field"))
+            continue
         with open_text(name, stream, encoding(options), None if builder == "text" else "") as text:
-            if builder == "json":
-                yield from read_json(name, text, options.get("field"))
-            elif builder == "csv":
+            if builder == "csv":
                 yield from read_csv(name, text, csv_format(options))
             else:
                 column = next(iter(types), TEXT_COLUMN)

@@ -63,11 +63,7 @@ class _Column:
 
     @property
     def feature(self) -> Any:
-        if self.given:
-            return self.given.feature
-        return self.kind.feature or datasets.Value(
-            str(self.kind.arrow) if self.kind.arrow != pa.float64() else "float64"
-        )
+        return self.given.feature if self.given else self.kind.feature
 
 
 def make_table(batches: Iterable[DataBatch], types: Mapping[str, ColumnType], *, large: bool) -> DataTable:

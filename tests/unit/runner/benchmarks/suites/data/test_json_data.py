@@ -14,7 +14,7 @@ from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.load import load_benchmarks
 from evalrun_runner.benchmarks.provenance import task_provenance
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
-from evalrun_runner.benchmarks.suites.data import batches, tables
+from evalrun_runner.benchmarks.suites.data import batches, json_rows, tables
 from evalrun_runner.benchmarks.suites.data.splits import read_splits
 from evalrun_runner.errors import InputError
 from support.suites import Suite
@@ -96,11 +96,79 @@ def test_every_value_survives_whatever_stands_in_other_rows(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "ROWS", in_a_batch)
         patch.setattr(tables, "LARGE_BYTES", 100)
+        patch.setattr(json_rows, "LEARNED_BYTES", 1)
+        patch.setattr(json_rows, "BLOCK_BYTES", in_a_batch * 10)
         found = list(read_splits(folder, TASK)["test"])
 
     columns = found[0].keys()
     expected = [{column: row.get(column) for column in columns} for row in rows]
     assert json.dumps(found) == json.dumps(expected)
+
+
+PLAIN = st.fixed_dictionaries(
+    {"a": st.text(), "b": st.integers(), "c": st.floats(allow_nan=False, allow_infinity=False)},
+    optional={"d": st.lists(st.text(), max_size=2), "e": st.booleans(), 'f"c": 1': st.text()},
+)
+
+
+@given(st.lists(PLAIN, min_size=2, max_size=8), st.booleans())
+def test_rows_of_plain_columns_survive_by_the_fast_parser_too(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], ascii_only: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("suite")
+    text = "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows)
+    (folder / "d.jsonl").write_bytes(text.encode())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_rows, "LEARNED_BYTES", 1)
+        found = list(read_splits(folder, TASK)["test"])
+
+    assert [{name: row.get(name) for name in found[0]} for row in rows] == found
+    assert [repr(row["c"]) for row in found] == [repr(row["c"]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        ('{"a": 1, "a": 2}', "row 3: the key 'a' stands twice"),
+        ('{"a": 3} {"a": 4}', "row 3: is not JSON: more than one value in a line"),
+        ('{"a": 3,}', "row 3: is not JSON"),
+        ("[3]", "row 3: is a list; expected an object"),
+        ("\xff", "row 3: byte 0xff at position 19 is not utf-8"),
+    ],
+)
+def test_a_fault_behind_the_first_rows_is_named_as_well(
+    suite: Suite, later: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_rows, "LEARNED_BYTES", 1)
+    (suite.folder / "d.jsonl").write_bytes(b'{"a": 1}\n{"a": 2}\n' + later.encode("latin-1") + b"\n")
+
+    with pytest.raises(InputError) as caught:
+        read_splits(suite.folder, TASK)
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        ("1", "1.5", [1, 1.5]),
+        ("1.5", "1.50", ["1.5", "1.50"]),
+        ("1.5", "2", [1.5, 2]),
+        ("null", '"x"', [None, "x"]),
+        ('"x"', '"2024-01-31T00:00:00"', ["x", "2024-01-31T00:00:00"]),
+        ('["a"]', '["b", null]', [["a"], ["b", None]]),
+        ('["a"]', "[1]", [["a"], [1]]),
+        ("1", "123456789012345678901", [1, 123456789012345678901]),
+        ('{"c": 1}', '{"c": "x"}', [{"c": 1}, {"c": "x"}]),
+    ],
+)
+def test_types_that_change_behind_the_first_rows_are_kept(
+    suite: Suite, first: str, second: str, found: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_rows, "LEARNED_BYTES", 1)
+
+    assert answers(suite, first, second) == found
 
 
 def test_columns_that_no_template_names_do_not_matter(suite: Suite) -> None:
