@@ -42,7 +42,6 @@ from evalrun_runner.driver.progress import View
 from evalrun_runner.driver.run import run
 from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.engine.mock import MockSettings
-from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.records.messages import EngineStats, Latencies, Order, Report, StoreStats, Telemetry
 from evalrun_runner.records.results import MeanTally
 from evalrun_runner.replica.assembly import build_replica
@@ -144,7 +143,7 @@ class ScrapedRun:
     def _run(self, config: RunConfig) -> None:
         run(config, DriverOptions(), self._watching, Adapters(start_fleet=self._fleet))
 
-    def _fleet(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> _OneReplica:
+    def _fleet(self, settings: ReplicaSettings, *, writer: str) -> _OneReplica:
         # One request at a time makes the progress even, so that a window can be short.
         self._replica = build_replica("bench", replace(settings, engine=MockSettings(max_num_seqs=1)))
         self._replica.load()

@@ -76,8 +76,7 @@ def test_a_run_continues_when_its_keys_are_renewed(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     arguments = ["run", file, "--output", f"s3://{BUCKET}/rotated/", "--port", "0"]
-    # Sockets of Ray do not fit below a long path.
-    surroundings = {"TMPDIR": str(scratch), "RAY_TMPDIR": "/tmp"}
+    surroundings = {"TMPDIR": str(scratch)}
     with ground.closed(), Run(tmp_path, arguments, settings=PATIENT, environment=surroundings) as run:
         ground.reached(run)
         seaweed.rotate(NEW)

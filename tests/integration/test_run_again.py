@@ -1,4 +1,4 @@
-"""A second call: on a complete run, with another plan, fresh, and on an output that is damaged. No Ray is started."""
+"""A second call: on a complete run, with another plan, fresh, and on an output that is damaged. No model is loaded."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from evalrun_runner.benchmarks.recipe import TaskRecipe
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.driver.progress import View
 from evalrun_runner.fleet.protocol import Answered, FleetEvent, Joined
-from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.records.messages import Order
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, Outcome
@@ -39,7 +38,7 @@ class ScoringHere:
 class OneReplica:
     """A ``Fleet`` of one replica, which is called in ``poll``: the loop and the fleet share a thread."""
 
-    def __init__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> None:
+    def __init__(self, settings: ReplicaSettings, *, writer: str) -> None:
         self.replica = build_replica(f"{writer}-r0", settings, Parts(scoring=ScoringHere))
         self.size = 1
         self._joined = False

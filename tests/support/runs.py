@@ -1,7 +1,7 @@
 """Whole runs as real processes: `evalrun run` on a suite of the mock engine's, with its processes in sight.
 
-A run is started in a session of its own (setsid), so that everything it started can be found and ended: Ray's daemons,
-the replicas, their scoring processes, also after the driver's death.
+A run is started in a session of its own (setsid), so that everything it started can be found and ended: the replicas
+and their scoring processes, also after the driver's death.
 
 As a script, ``-m support.runs SETTINGS run FILE …`` is the command line with other patience. SETTINGS is JSON:
 ``policy`` for fields of ``DispatchPolicy``, ``options`` for fields of the driver's ``Options``.
@@ -130,8 +130,8 @@ class Process:
 
     @property
     def is_replica(self) -> bool:
-        """Whether it is a replica's actor."""
-        return self.title.startswith("ray::ReplicaActor")
+        """Whether it runs a replica."""
+        return "evalrun_runner.fleet.replica_process" in self.title
 
 
 class Run:

@@ -38,6 +38,21 @@ def has_gpu() -> bool:
     return (ROOT / "dev/nvidiactl").exists() or (ROOT / "dev/dxg").exists()
 
 
+def gpu_count() -> int:
+    """Return the number of NVIDIA GPUs that the driver shows to this process, without importing torch."""
+    if not has_gpu():
+        return 0
+    try:
+        import pynvml  # comes with vLLM for CUDA
+    except ImportError:
+        return len(_gpus())
+    try:
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        return len(_gpus())
+
+
 def hardware() -> dict[str, Any]:
     """Describe the machine as far as this process may use it, for the provenance."""
     return {

@@ -12,6 +12,7 @@ from evalrun_api import Phase, RunLocation, RunResult, Verdict
 from evalrun_runner.errors import InputError, RunFailed, StoreDenied
 
 if TYPE_CHECKING:
+    from evalrun_api.reading.parse import EvalRunFile
     from evalrun_runner.cli.local_run import LocalRun
     from evalrun_runner.driver.assembly import DriverOptions
 
@@ -45,16 +46,18 @@ def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> 
     local: LocalRun | None = None
     try:
         parsed = parse(file, options.settings)
-        from evalrun_runner.cli.local_run import LocalRun
-        from evalrun_runner.cli.tables import print_results
-
-        local = LocalRun(parsed, base_of(file), options, driver)
         if options.dry_run:
             from evalrun_runner.cli.preview import print_previews
 
+            local = _local_run(parsed, base_of(file), options, driver)
             print_previews(local.preview(), json_output=options.json)
             return 0
-        result = local.run()
+        from evalrun_runner.cli.replicas import started_replicas
+
+        # The replicas import the engine's libraries while this process imports the driver's and checks the run.
+        with started_replicas(parsed.evalrun.spec) as start:
+            local = _local_run(parsed, base_of(file), options, driver)
+            result = local.run(start.fleet)
     except Exception as error:
         if options.json:
             failed = result_of(error) if local is None else local.failed(error)
@@ -63,8 +66,16 @@ def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> 
     if options.json:
         print(result.to_json(indent=2))
     else:
+        from evalrun_runner.cli.tables import print_results
+
         print_results(result)
     return exit_code(result)
+
+
+def _local_run(file: EvalRunFile, base: Path, options: RunOptions, driver: DriverOptions | None) -> LocalRun:
+    from evalrun_runner.cli.local_run import LocalRun
+
+    return LocalRun(file, base, options, driver)
 
 
 def exit_code(result: RunResult) -> int:

@@ -19,7 +19,7 @@ from evalrun_runner.cli.failures import result_of
 from evalrun_runner.cli.localize import LocalResolver
 from evalrun_runner.cli.main import end_now
 from evalrun_runner.cli.scratch import Scratch
-from evalrun_runner.driver.assembly import DriverOptions
+from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.host import Host
 from evalrun_runner.driver.rehearsal import preview_run
@@ -28,6 +28,7 @@ from evalrun_runner.errors import EvalRunError, InputError, Interrupted, StoreDe
 
 if TYPE_CHECKING:
     from evalrun_runner.cli.commands import RunOptions
+    from evalrun_runner.fleet.protocol import StartFleet
 
 T = TypeVar("T")
 
@@ -63,11 +64,12 @@ class LocalRun:
         self._config: RunConfig | None = None
         self._display: Display | None = None
 
-    def run(self) -> RunResult:
-        """Run the file. Raises ``EvalRunError``."""
+    def run(self, start_fleet: StartFleet) -> RunResult:
+        """Run the file on replicas that ``start_fleet`` lets load the engine. Raises ``EvalRunError``."""
 
         def act(config: RunConfig, cancellation: Cancellation, display: Display) -> RunResult:
-            return run(config, replace(self._driver, cancellation=cancellation, host=self._host), display)
+            driver = replace(self._driver, cancellation=cancellation, host=self._host)
+            return run(config, driver, display, Adapters(start_fleet))
 
         return self._with_config(act)
 
@@ -94,7 +96,7 @@ class LocalRun:
             )
             try:
                 config = self._config = resolver.config()
-                # What libraries print on their own (Ray does, of a dead worker) is no result: stdout is for results.
+                # What libraries print on their own is no result: stdout is for results.
                 with Display(config, port=options.port) as self._display, redirect_stdout(sys.stderr):
                     return act(config, cancellation, self._display)
             except EvalRunError as error:

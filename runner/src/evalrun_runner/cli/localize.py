@@ -25,6 +25,7 @@ from evalrun_api.reading.parse import EvalRunFile, FileObject
 from evalrun_api.wire.resolve import Placement, resolve, resolve_storage
 from evalrun_runner.cli.files import meant_model
 from evalrun_runner.cli.scratch import Scratch
+from evalrun_runner.engine.settings import gpus_per_replica
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger import layout
 from evalrun_runner.machine import has_gpu
@@ -67,7 +68,7 @@ class LocalResolver:
             results_uri=uri,
             attempt=1,
             cache_dir=None,
-            gpus_per_replica=spec.engine.vllm.tensor_parallel_size if spec.engine.vllm and self.has_gpu() else 0,
+            gpus_per_replica=gpus_per_replica(spec) if self.has_gpu() else 0,
             allow_code=self.allow_code,
         )
 

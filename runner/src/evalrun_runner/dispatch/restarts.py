@@ -18,6 +18,10 @@ The pause before a replacement, with n = failures + failed starts, is none for n
 then ``first_pause * 2^(n - 2)`` seconds up to ``longest_pause``, since what is missing (memory, a device) may be on
 its way back.
 
+*Unstarted* is a process that ended before it said a word: no model was loaded and no item seen, so that it is the
+machine or the installation, and hardly passes by itself. More than ``most_unstarted`` in a row, while no other replica
+works, end the run.
+
 Example, of one replica that crashes each time it is started, with the defaults: it is replaced at once, then after 5,
 10, 20 and 40 seconds, and the sixth crash ends the run.
 """
@@ -25,6 +29,7 @@ Example, of one replica that crashes each time it is started, with the defaults:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from evalrun_api.backoff import backoff
 from evalrun_runner.dispatch.policy import Departure
@@ -36,10 +41,23 @@ class RestartPolicy:
 
     most_failures: int = 5
     """Failures in a row, and failed starts altogether, that are met with another replica."""
+    most_unstarted: int = 2
+    """Processes in a row that could not be started, and are met with another one."""
     first_pause: float = 5.0
     """Seconds between the second failure and its replacement; doubles with each further one."""
     longest_pause: float = 60.0
     """Seconds between a failure and its replacement, at most."""
+
+
+class Reached(Enum):
+    """How far a replica came before it left."""
+
+    NOTHING = auto()
+    """Its process ended, or was given up, before it said a word."""
+    PROCESS = auto()
+    """Its engine was not loaded."""
+    ENGINE = auto()
+    """It was ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,7 @@ class Restarts:
         self._policy = policy or RestartPolicy()
         self._failures = 0
         self._failed_starts = 0
+        self._unstarted = 0
         self._due: list[float] = []
 
     @property
@@ -86,7 +105,14 @@ class Restarts:
         self._failures = 0
 
     def left(
-        self, departure: Departure, detail: str, now: float, *, starting: bool, working: int, quarantined: int
+        self,
+        departure: Departure,
+        detail: str,
+        now: float,
+        *,
+        reached: Reached,
+        working: int,
+        quarantined: int,
     ) -> RestartDecision:
         """Decide what follows the departure of a replica.
 
@@ -94,11 +120,18 @@ class Restarts:
             departure: Why it left. A drained replica is not to be given: its machine takes no other one.
             detail: What it left with, for people.
             now: When it left.
-            starting: Whether it left before it was ready.
+            reached: How far it came.
             working: Replicas that are ready now.
             quarantined: Items that were found to kill engines so far.
         """
-        if starting and working:
+        self._unstarted = self._unstarted + 1 if reached is Reached.NOTHING else 0
+        if self._unstarted > self._policy.most_unstarted and not working:
+            return GiveUp(
+                f"no replica can be started: {self._unstarted} processes in a row ended without a word; the last: "
+                f"{detail}\nhint: a replica is a process in this command's own Python environment; look for what keeps "
+                "a second one from running: sitecustomize, PYTHONPATH, a limit of memory or processes"
+            )
+        if reached is not Reached.ENGINE and working:
             self._failed_starts += departure.suspicious
             if self._failed_starts > self._policy.most_failures:
                 return StopReplacing(working)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from evalrun_api import RunConfig, RunWarning
 from evalrun_runner.benchmarks.aggregate import running_metrics
@@ -26,10 +25,7 @@ from evalrun_runner.driver.preflight import Preflight, run_preflight
 from evalrun_runner.driver.progress import Watcher
 from evalrun_runner.driver.reporter import Reporter
 from evalrun_runner.driver.telemetry import RunTelemetry
-from evalrun_runner.engine.vllm import VllmSettings
-from evalrun_runner.fleet.protocol import Fleet
-from evalrun_runner.fleet.ray_fleet import RayFleet
-from evalrun_runner.fleet.ray_start import RaySettings
+from evalrun_runner.fleet.protocol import Fleet, StartFleet
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.planning.identity import Plan
 from evalrun_runner.planning.planning import Planning
@@ -46,8 +42,8 @@ class DriverOptions:
 
     cancellation: Cancellation = field(default_factory=Cancellation)
     """The request to stop, from whoever started the process."""
-    ray_address: str | None = None
-    """Address of the cluster's Ray; None starts one on this machine."""
+    in_cluster: bool = False
+    """Whether replicas come and go with a cluster's nodes; else as many are kept as the run asks for."""
     policy: DispatchPolicy = field(default_factory=DispatchPolicy)
     store_patience: float = 600.0
     """Maximum time in seconds for which the store may refuse during the run before the run fails."""
@@ -56,22 +52,16 @@ class DriverOptions:
     host: Host = field(default_factory=Host)
 
 
-class FleetFactory(Protocol):
-    """Function that starts replicas."""
-
-    def __call__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> Fleet:
-        """Start ``count`` replicas, or follow a cluster's nodes; ``writer`` prefixes their names."""
-
-
 @dataclass(frozen=True)
 class Adapters:
-    """The doors to the world outside: what a driver does with the store, the model and Ray goes through these."""
+    """The doors to the world outside: what a driver does with replicas, the store and the model goes through these."""
 
+    start_fleet: StartFleet
+    """Lets replicas load the engine, when the preflight has passed: of this machine, or of a cluster's nodes."""
     preflight: Callable[[RunConfig], Preflight] = run_preflight
     """Opens and reads the store, brings the suites, checks the model."""
     probe: Callable[[ObjectStore], None] = probe_store
     """Checks that the store can serve as a ledger: the first that writes there."""
-    start_fleet: FleetFactory = RayFleet
 
 
 @dataclass(frozen=True)
@@ -124,14 +114,13 @@ def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher
         options.host.wait_for_ray()
         count, kind = config.spec.replicas.count, "mock" if config.spec.engine.mock is not None else "vLLM"
         watcher.log(f"starting {count} {kind} replicas{'' if config.gpus_per_replica else ' on CPU'}")
-        ray_settings = RaySettings(address=options.ray_address, gpus_per_replica=config.gpus_per_replica)
-        return adapters.start_fleet(count, replica_settings(prepared, options), ray_settings, writer=f"e{epoch}")
+        return adapters.start_fleet(replica_settings(prepared, options), writer=f"e{epoch}")
 
     exchange = Exchange(
         dispatcher,
         start_fleet,
         Reporter(watcher, telemetry, store_stats=lambda: store.stats, trouble=lambda: store.trouble),
-        wanted=config.spec.replicas.count if options.ray_address is None else 0,
+        wanted=0 if options.in_cluster else config.spec.replicas.count,
     )
     checks = (leadership.check, options.host.check, notes.take)
     loop = Loop(exchange, planning, options.cancellation, checks)
@@ -141,14 +130,10 @@ def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher
 def replica_settings(prepared: PreparedRun, options: DriverOptions) -> ReplicaSettings:
     """Return what every replica of the run is started with."""
     setting, config = prepared.setting, prepared.setting.config
-    engine, model = setting.engine, setting.model
-    if isinstance(engine, VllmSettings) and options.ray_address is None:
-        # In a cluster each has a pod of its own, and nothing to share.
-        engine = replace(engine, replicas_per_host=config.spec.replicas.count)
     return ReplicaSettings(
         store=setting.store_spec,
-        engine=engine,
-        model=None if model is None else model.source,
+        engine=setting.engine,
+        model=None if setting.model is None else setting.model.source,
         cache_dir=config.model.cache_dir,
         recipes={leaf.name: leaf.recipe for leaf in prepared.benchmarks.leaves},
         seed=config.spec.seed,

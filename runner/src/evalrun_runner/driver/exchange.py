@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from evalrun_api import Reason
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.dispatch.restarts import GiveUp, Replace, Restarts, StopReplacing
+from evalrun_runner.dispatch.restarts import GiveUp, Reached, Replace, Restarts, StopReplacing
 from evalrun_runner.driver.reporter import Reporter
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.fleet.protocol import Answered, Departed, Fleet, FleetEvent, Joined, Refused
@@ -141,11 +141,13 @@ class Exchange:
         self._leave(gone.replica, gone.departure)
         what = "before it was ready" if gone.before_joining else f"({gone.departure})"
         self.reporter.log(f"replica {gone.replica} is gone {what}: {gone.detail}")
+        if gone.output and gone.before_joining:
+            self.reporter.log("\n".join(f"  | {line[:300]}" for line in gone.output.splitlines()))
         decision = self.restarts.left(
             gone.departure,
             gone.detail,
             self.clock(),
-            starting=gone.before_joining,
+            reached=_reached(gone),
             working=len(self.ready),
             quarantined=len(self.dispatcher.quarantined),
         )
@@ -173,3 +175,9 @@ class Exchange:
     def _present(self) -> Fleet:
         assert self.fleet is not None, "there is a fleet once there was something to lease"
         return self.fleet
+
+
+def _reached(gone: Departed) -> Reached:
+    if not gone.before_joining:
+        return Reached.ENGINE
+    return Reached.NOTHING if gone.unstarted else Reached.PROCESS

@@ -15,7 +15,9 @@ from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.benchmarks.suites.fetch import fetch_suites
 from evalrun_runner.driver.output_check import check_output
 from evalrun_runner.engine.chat_templates import default_template, named_template
+from evalrun_runner.engine.lean import TORCH, without
 from evalrun_runner.engine.mock import ByteTokenizer, MockSettings
+from evalrun_runner.engine.settings import engine_settings
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
 from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import InputError, ObjectMissing
@@ -73,7 +75,7 @@ def run_preflight(config: RunConfig) -> Preflight:
     check_output(store)
     suites = fetch_suites(config.suites, default_cache() / "suites")
     model = None if config.spec.engine.vllm is None else _look_at_model(config)
-    tokenizer: Tokenizer = ByteTokenizer() if model is None else load_tokenizer(model.path)
+    tokenizer: Tokenizer = ByteTokenizer() if model is None else _tokenizer(model.path)
     TextCodec(tokenizer)  # refuses a tokenizer that log-likelihoods cannot start with
     chosen = None
     if model is not None and config.model.chat_template is not None:
@@ -161,6 +163,12 @@ def _reach(store: ObjectStore) -> None:
         store.get(layout.PLAN)
 
 
+def _tokenizer(path: Path) -> Tokenizer:
+    # A driver computes nothing with torch, which takes longer to import than all other checks of a run.
+    with without(TORCH):
+        return load_tokenizer(path)
+
+
 def _look_at_model(config: RunConfig) -> InspectedModel:
     cache = Path(config.model.cache_dir) if config.model.cache_dir else default_cache()
     return inspect_model(model_source(config.model), cache)
@@ -168,19 +176,10 @@ def _look_at_model(config: RunConfig) -> InspectedModel:
 
 def _engine(config: RunConfig, model: InspectedModel | None) -> VllmSettings | MockSettings:
     spec = config.spec
-    if spec.engine.mock is not None:
-        return MockSettings(seed=spec.engine.mock.seed, tokens_per_second=spec.engine.mock.tokens_per_second)
-    assert spec.engine.vllm is not None and model is not None
-    if spec.engine.numerics is Numerics.STRICT and not config.gpus_per_replica:
+    if spec.engine.vllm is not None and spec.engine.numerics is Numerics.STRICT and not config.gpus_per_replica:
         raise InputError(
             "spec.engine.numerics: strict needs a GPU of capability 8.0 or more (vLLM's batch-invariant kernels); on "
             "CPU use reference, with args.dtype float32 for answers that do not depend on batching",
             reason=Reason.INVALID_SPEC,
         )
-    return VllmSettings(
-        model=model.path,
-        seed=spec.seed,
-        tensor_parallel_size=spec.engine.vllm.tensor_parallel_size,
-        max_model_len=spec.engine.vllm.max_model_len,
-        args=spec.engine.vllm.args.model_dump(mode="json", exclude_none=True),
-    )
+    return engine_settings(spec, Path() if model is None else model.path)

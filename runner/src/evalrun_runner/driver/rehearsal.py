@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from evalrun_api import EvalRunSpec, Phase, Reason, RunConfig, RunWarning, SuiteLocation
 from evalrun_runner.benchmarks.checks.preview import TaskPreview, plain_turns, preview_tasks
 from evalrun_runner.benchmarks.suites.fetch import fetch_suites
-from evalrun_runner.driver.assembly import Adapters
 from evalrun_runner.driver.baselines import check_baselines
 from evalrun_runner.driver.checks import check_benchmarks, check_without_model
-from evalrun_runner.driver.preflight import chat_template, load_tasks
+from evalrun_runner.driver.preflight import Preflight, chat_template, load_tasks, run_preflight
 from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.record import now
 from evalrun_runner.errors import default_reason
@@ -18,22 +17,23 @@ from evalrun_runner.models.cache import default_cache
 from evalrun_runner.planning.identity import check_may_resume, read_plan
 
 
-def preview_run(config: RunConfig, watcher: Watcher, adapters: Adapters | None = None) -> Iterator[TaskPreview]:
+def preview_run(
+    config: RunConfig, watcher: Watcher, preflight: Callable[[RunConfig], Preflight] = run_preflight
+) -> Iterator[TaskPreview]:
     """Check a run as it is checked before any engine starts, and preview its tasks with the model's own template.
 
     Args:
         config: The run.
         watcher: Is told what is warned of.
-        adapters: The doors to store and model; the real ones by default.
+        preflight: Opens and reads the store, brings the suites, checks the model.
 
     Raises:
         InputError: Something in the run is wrong.
         RunFailed: The store or the model could not be read.
     """
-    adapters = adapters or Adapters()
     watcher.show(View(Phase.STARTING, "checking the store and the model"))
     with default_reason(Reason.MODEL_INVALID):
-        setting = adapters.preflight(config)
+        setting = preflight(config)
     with default_reason(Reason.PLAN_MISMATCH):
         if (plan := read_plan(setting.store)) is not None:
             check_may_resume(plan, setting.identity, config.results.uri)

@@ -37,21 +37,20 @@ REPAIRS = 3
 """Rounds of setting damaged parts aside and doing them again."""
 
 
-def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: Adapters | None = None) -> RunResult:
+def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: Adapters) -> RunResult:
     """Take a run to its end, from wherever an earlier driver left it.
 
     Args:
         config: The run.
         options: Settings of this driver process.
         watcher: Sees how far the run is.
-        adapters: The doors to store, model and Ray; the real ones by default.
+        adapters: The doors to replicas, store and model.
 
     Raises:
         InputError: Something in the run is wrong; nothing was asked of a model yet.
         RunFailed: The run cannot reach its end; what is committed stays.
         Interrupted: It was asked to stop; what is committed stays.
     """
-    adapters = adapters or Adapters()
     watcher.show(View(Phase.STARTING, "checking the store and the model"))
     # What else can be wrong there (a suite, a secret, an address) says so itself.
     with default_reason(Reason.MODEL_INVALID):
@@ -67,7 +66,7 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         moment = now()
         # The checks ask no more of a template than what it does with text: any moment will do.
         warnings = check_benchmarks(setting, benchmarks, chat_template(setting, moment))
-    if options.ray_address is None:
+    if not options.in_cluster:
         warnings = (*check_settings_of_cluster(config.spec), *warnings)
     # What may keep a gate from being judged is no warning of the scores, which depend on no gate.
     for warning in check_baselines(config):

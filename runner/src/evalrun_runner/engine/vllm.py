@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalrun_api import Reason
+from evalrun_runner.engine.lean import STATISTICS, without
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
 from evalrun_runner.errors import InputError, first_line
@@ -65,6 +66,13 @@ def prepare_environment(settings: VllmSettings, cpus: int) -> dict[str, str]:
             # unseeded sampling). Each takes seconds and fails without a C++ compiler.
             environment["TORCH_COMPILE_DISABLE"] = "1"
     return environment
+
+
+def import_vllm() -> None:
+    """Import what ``VllmEngine`` needs, which takes as long as all else of a start and neither a model nor a GPU."""
+    with without(*STATISTICS):
+        import vllm.engine.arg_utils
+        import vllm.v1.engine.llm_engine  # noqa: F401
 
 
 def engine_args(settings: VllmSettings) -> dict[str, Any]:

@@ -25,6 +25,9 @@ class ReplicaActor:
         self._replica = build_replica(name, settings)
         self._said_goodbye = threading.Event()
 
+    def hello(self) -> None:
+        """Answer, which says that Ray has started this process."""
+
     def load(self) -> dict[str, object]:
         """Load the engine."""
         folder = DrainFolder.of(os.environ)

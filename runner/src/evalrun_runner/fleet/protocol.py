@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.errors import EvalRunError
+from evalrun_runner.errors import EvalRunError, InputError, LedgerCorrupt, StoreError
 from evalrun_runner.records.messages import Order, Report
+
+if TYPE_CHECKING:
+    from evalrun_runner.replica.settings import ReplicaSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class Departed:
     detail: str
     before_joining: bool
     """Whether it never took a lease."""
+    unstarted: bool = False
+    """Whether its process ended, or was given up, before it said a word: no model was loaded and no item seen."""
+    output: str = ""
+    """The last lines of its output, for people; empty where they are on another machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,11 @@ class Refused:
 
     replica: str
     error: EvalRunError
+
+
+def is_final(error: BaseException) -> bool:
+    """Return whether every replacement would meet this error too; any other may be due to one's GPU or machine."""
+    return isinstance(error, InputError | StoreError | LedgerCorrupt)
 
 
 FleetEvent = Joined | Answered | Departed | Refused
@@ -73,3 +85,14 @@ class Fleet(Protocol):
 
     def shutdown(self) -> None:
         """End all replicas and free their resources."""
+
+
+class StartFleet(Protocol):
+    """The last step of a fleet's start: the preflight has passed, and engines may be loaded."""
+
+    def __call__(self, settings: ReplicaSettings, *, writer: str) -> Fleet:
+        """Start the replicas; ``writer`` prefixes their names and is unique among all drivers of a run.
+
+        Raises:
+            RunFailed: They cannot be started.
+        """

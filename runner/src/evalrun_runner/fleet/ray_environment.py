@@ -16,3 +16,9 @@ RAY_ENVIRONMENT: Mapping[str, str] = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Default environment variables; existing variables take precedence."""
+RAY_FIXED: Mapping[str, str] = {
+    # Ray looks for `uv run` among its ancestors, and would then start its workers by `uv run` in the working directory,
+    # in an environment without Ray, again and again. Replicas run in the driver's environment, whoever starts it.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+"""Environment variables that take precedence over existing ones."""

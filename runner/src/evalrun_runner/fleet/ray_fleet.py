@@ -1,4 +1,4 @@
-"""Fleet of replicas as Ray actors.
+"""Fleet of replicas as Ray actors, one on each node of a cluster.
 
 Actors never restart by themselves (``max_restarts=0``) and calls run at most once: the ledger, not Ray, decides whether
 a chunk is done. Nothing large passes through Ray: orders and reports are small, and results go to the store.
@@ -7,26 +7,24 @@ a chunk is done. Nothing large passes through Ray: orders and reports are small,
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.errors import InputError, LedgerCorrupt, StoreError, first_line
+from evalrun_runner.errors import first_line
 from evalrun_runner.fleet.actor import ReplicaActor
 from evalrun_runner.fleet.nodes import Node, Nodes
-from evalrun_runner.fleet.protocol import Answered, Departed, FleetEvent, Joined, Refused
-from evalrun_runner.fleet.ray_start import RaySettings, start_ray
+from evalrun_runner.fleet.protocol import Answered, Departed, FleetEvent, Joined, Refused, is_final
+from evalrun_runner.fleet.ray_start import connect_ray
 from evalrun_runner.records.messages import Order
 from evalrun_runner.replica.settings import ReplicaSettings
 
+START_SECONDS = 300.0
+"""Maximum time for Ray to start a replica's process, in seconds; then the replica counts as crashed."""
 LOAD_SECONDS = 1800.0
 """Maximum time for a replica to load its engine, in seconds; then it is killed."""
-NO_REPLACEMENT_MENDS = (InputError, StoreError, LedgerCorrupt)
-"""Errors that every replacement would repeat; any other error may be due to one replica's GPU or machine."""
 REPLICA_RESOURCE = "replica"
 """Ray resource of nodes that are meant for a replica; the head does not have it."""
 NODES_SECONDS = 1.0
@@ -39,42 +37,38 @@ SILENT_SECONDS = 20.0
 class _Member:
     actor: Any
     started: float
+    spoke: bool = False
+    """Whether its process runs."""
     joined: bool = False
     killed: bool = False
-    pid: int | None = None
 
 
 class RayFleet:
-    """``Fleet`` of Ray actors.
+    """``Fleet`` of Ray actors: one on each node with the resource ``replica``, as nodes come and go.
+
+    A replica has its node and the node's GPUs to itself.
 
     Args:
-        count: Number of replicas to start on a Ray of this process's own. In a cluster there is one replica on each
-            node with the resource ``replica``, as nodes come and go, and it has the node and its GPUs to itself.
+        address: Address of Ray's head.
         settings: The replicas' settings.
-        ray_settings: Ray's settings.
         writer: Prefix of the replicas' names, unique among all drivers of a run.
 
     Raises:
-        InputError: The machine has too few GPUs.
-        RunFailed: Ray could not be started.
+        RunFailed: Ray could not be connected to.
     """
 
-    def __init__(self, count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> None:
-        self._ray = start_ray(ray_settings, count)
+    def __init__(self, address: str, settings: ReplicaSettings, *, writer: str) -> None:
+        self._ray = connect_ray(address)
         self._settings = settings
-        self._ray_settings = ray_settings
         self._writer = writer
         self._started = 0
         self._members: dict[str, _Member] = {}
         self._calls: dict[Any, str] = {}
-        self._nodes = None if ray_settings.address is None else Nodes()
+        self._nodes = Nodes()
         self._next_look = self._next_probe = 0.0
-        self._lost: list[Departed] = []
+        self._departed: list[Departed] = []
         """Replicas that were found to have departed before Ray reports it."""
         self._actor = self._ray.remote(ReplicaActor)
-        if self._nodes is None:
-            for _ in range(count):
-                self.add()
 
     @property
     def size(self) -> int:
@@ -82,83 +76,88 @@ class RayFleet:
         return len(self._members)
 
     def add(self) -> None:
-        """Start one more replica; in a cluster, only if a node waits for one."""
-        if self._nodes is None:
-            self._start(num_gpus=self._ray_settings.gpus_per_replica)
-        elif (node := self._nodes.vacant()) is not None:
-            self._start_on(node, self._nodes)
+        """Start one more replica if a node waits for one."""
+        if (node := self._nodes.vacant()) is not None:
+            self._start_on(node)
 
-    def _start_on(self, node: Node, nodes: Nodes) -> None:
+    def _start_on(self, node: Node) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        name = self._start(num_gpus=0, resources={REPLICA_RESOURCE: 1}, scheduling_strategy=affinity)
-        nodes.assign(node, name)
-
-    def _start(self, **options: Any) -> str:
         name = f"{self._writer}-r{self._started}"
         self._started += 1
         actor = self._actor.options(
             name=name,
             num_cpus=0,
+            num_gpus=0,
+            resources={REPLICA_RESOURCE: 1},
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
             max_restarts=0,
             max_task_retries=0,
-            **options,
         ).remote(name, self._settings)
         self._members[name] = _Member(actor, time.monotonic())
-        self._calls[actor.load.remote()] = name
-        return name
+        self._calls[actor.hello.remote()] = name
+        self._nodes.assign(node, name)
 
     def poll(self, timeout: float) -> Sequence[FleetEvent]:
         """Return new events, waiting at most ``timeout`` seconds for the first one."""
-        self._kill_those_that_never_load()
-        if self._nodes is not None and time.monotonic() >= self._next_look:
+        if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + NODES_SECONDS
-            self._follow(self._nodes)
-        lost, self._lost = self._lost, []
-        return [*lost, *self._answers(0.0 if lost else timeout)]
+            self._follow()
+        answers = self._answers(0.0 if self._departed else timeout)
+        self._end_late()
+        departed, self._departed = self._departed, []
+        return [*departed, *answers]
 
     def _answers(self, timeout: float) -> list[FleetEvent]:
         if not self._calls:
-            if self._nodes is not None:
-                time.sleep(timeout)  # wait for nodes
+            time.sleep(timeout)  # wait for nodes
             return []
         calls = list(self._calls)
         ready, _ = self._ray.wait(calls, num_returns=1, timeout=timeout)
         if ready:
             ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
-        return [self._event(call, self._calls.pop(call)) for call in ready]
+        events = [self._event(call, self._calls.pop(call)) for call in ready]
+        return [event for event in events if event is not None]
 
-    def _follow(self, nodes: Nodes) -> None:
+    def _follow(self) -> None:
         """Start a replica on each new node, and count the replicas of departed nodes as departed."""
         alive = [
             Node(node["NodeID"], node["NodeManagerAddress"], node["NodeManagerPort"])
             for node in self._ray.nodes()
             if node["Alive"] and node["Resources"].get(REPLICA_RESOURCE)
         ]
-        new, lost = nodes.update(alive)
+        new, lost = self._nodes.update(alive)
         for name in lost:
-            self._lose(name)
+            self._depart(name, Departure.LOST, "its node is gone")
         if time.monotonic() >= self._next_probe:
             self._next_probe = time.monotonic() + SILENT_SECONDS
-            new += [node for node in nodes.silent() if node.answers()]
+            new += [node for node in self._nodes.silent() if node.answers()]
         for node in new:
-            self._start_on(node, nodes)
+            self._start_on(node)
 
-    def _lose(self, name: str) -> None:
+    def _depart(self, name: str, departure: Departure, detail: str) -> None:
         """Count a replica as departed although its calls have not failed yet."""
         if (member := self._members.get(name)) is None:
             return
-        self._lost.append(Departed(name, Departure.LOST, "its node is gone", not member.joined))
+        self._departed.append(Departed(name, departure, detail, not member.joined))
         self._calls = {call: replica for call, replica in self._calls.items() if replica != name}
-        self._forget(name, Departure.LOST)
+        self._forget(name, departure)
 
-    def _kill_those_that_never_load(self) -> None:
+    def _end_late(self) -> None:
+        now = time.monotonic()
         for name, member in list(self._members.items()):
-            if not member.joined and not member.killed and time.monotonic() - member.started > LOAD_SECONDS:
+            if member.joined or member.killed:
+                continue
+            if not member.spoke and now - member.started > START_SECONDS:
+                # Ray tries again and again without a word, and reports nothing of a process that it never had.
+                node = self._nodes.of(name)
+                where = "" if node is None else f" on node {node.address}"
+                why = f"Ray has not started its process{where} within {START_SECONDS:g} s; its logs there say why"
+                self._depart(name, Departure.CRASHED, why)
+            elif now - member.started > LOAD_SECONDS:
                 self.kill(name)
 
-    def _event(self, call: Any, name: str) -> FleetEvent:
+    def _event(self, call: Any, name: str) -> FleetEvent | None:
         errors = self._ray.exceptions
         member = self._members[name]
         try:
@@ -166,17 +165,19 @@ class RayFleet:
         except errors.RayTaskError as error:
             self._forget(name)
             cause = error.cause
-            if isinstance(cause, NO_REPLACEMENT_MENDS):
+            if is_final(cause):
                 return Refused(name, cause)
             return Departed(name, Departure.CRASHED, f"{type(cause).__name__}: {first_line(cause)}", not member.joined)
         except errors.RayError as error:
-            node = None if self._nodes is None else self._nodes.of(name)
-            departure = _departure(member, error, node)
+            departure = _departure(member, error, self._nodes.of(name))
             self._forget(name, departure)
             return Departed(name, departure, _detail(error), not member.joined)
+        if not member.spoke:
+            member.spoke = True
+            self._calls[member.actor.load.remote()] = name
+            return None
         if not member.joined:
             member.joined = True
-            member.pid = answer["pid"]
             return Joined(name, answer)
         return Answered(name, answer)
 
@@ -189,16 +190,12 @@ class RayFleet:
         """Kill a replica that is silent or hangs; its departure follows as an event."""
         if (member := self._members.get(replica)) is None:
             return
-        node = None if self._nodes is None else self._nodes.of(replica)
+        node = self._nodes.of(replica)
         if node is not None and not node.answers():
-            self._lose(replica)
+            self._depart(replica, Departure.LOST, "its node is gone")
             return
         member.killed = True
         self._ray.kill(member.actor, no_restart=True)
-        if self._ray_settings.address is None and member.pid is not None:
-            # A stopped or hung process does not react to Ray's request to exit.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(member.pid, signal.SIGKILL)
 
     def release(self, replica: str) -> None:
         """Release a replica that has sent its last report; its node gets no other one."""
@@ -207,19 +204,18 @@ class RayFleet:
 
     def _forget(self, name: str, departure: Departure = Departure.CRASHED) -> None:
         member = self._members.pop(name)
-        if self._nodes is not None:
-            match departure:
-                case Departure.LOST:
-                    self._nodes.lose(name)
-                case Departure.DRAINED:
-                    self._nodes.release(name)
-                case _:
-                    self._nodes.vacate(name)
+        match departure:
+            case Departure.LOST:
+                self._nodes.lose(name)
+            case Departure.DRAINED:
+                self._nodes.release(name)
+            case _:
+                self._nodes.vacate(name)
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(member.actor, no_restart=True)
 
     def shutdown(self) -> None:
-        """End all replicas, and all of Ray if this process started it."""
+        """End all replicas."""
         for name in list(self._members):
             self._forget(name)
         self._calls.clear()

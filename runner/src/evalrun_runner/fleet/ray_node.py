@@ -12,7 +12,7 @@ from pathlib import Path
 from evalrun_api.wire.pods import RAY_PORT, RAY_PORTS
 from evalrun_runner.fleet.draining import VARIABLE, DrainFolder
 from evalrun_runner.fleet.processes import Tree
-from evalrun_runner.fleet.ray_environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT
+from evalrun_runner.fleet.ray_environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT, RAY_FIXED
 
 STARTED = "Ray runtime started"
 """Output of ``ray start`` once its node is part of the cluster."""
@@ -77,6 +77,7 @@ class RayNode:
             # The replica drains by itself: Ray's own draining would kill it when its lease on the node ends.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             **environment,
+            **RAY_FIXED,
             VARIABLE: str(folder),
         }
         self._tree = Tree(command, whole, folder / "ray.log", alone=alone)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import traceback
+from functools import partial
 from types import FrameType
 
 from evalrun_api import RunConfig, RunProgress, RunResult
@@ -18,6 +19,7 @@ from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.progress import StatusLines, View
 from evalrun_runner.errors import Interrupted, RunFailed
 from evalrun_runner.fleet.processes import adopt_orphans
+from evalrun_runner.fleet.ray_fleet import RayFleet
 from evalrun_runner.pods.ending import Ending, ending_of_error, ending_of_result
 from evalrun_runner.pods.environment import PodEnvironment
 from evalrun_runner.pods.log import say
@@ -111,11 +113,11 @@ class DriverPod:
         say(f"run {config.namespace}/{config.name}, attempt {config.attempt}, driver {self._head_status.instance}")
         # Ray's head takes seconds to start; so do the imports and the preflight, which run meanwhile.
         head = self._head = RayHead(self._environment.address, self._head_status, self._on_loss)
-        from evalrun_runner.driver.assembly import DriverOptions
+        from evalrun_runner.driver.assembly import Adapters, DriverOptions
         from evalrun_runner.driver.run import run
 
-        options = DriverOptions(self._cancellation, ray_address=head.address, host=head)
-        return run(config, options, PodWatcher(self._endpoint))
+        options = DriverOptions(self._cancellation, in_cluster=True, host=head)
+        return run(config, options, PodWatcher(self._endpoint), Adapters(partial(RayFleet, head.address)))
 
     def _ending_of(self, error: BaseException) -> Ending:
         ending = ending_of_error(error, self._config, self._progress(), in_preflight=not self._head_status.ready)

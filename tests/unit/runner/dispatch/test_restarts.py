@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.dispatch.restarts import GiveUp, Replace, RestartDecision, RestartPolicy, Restarts, StopReplacing
+from evalrun_runner.dispatch.restarts import (
+    GiveUp,
+    Reached,
+    Replace,
+    RestartDecision,
+    RestartPolicy,
+    Restarts,
+    StopReplacing,
+)
 
 POLICY = RestartPolicy()
 MOST = POLICY.most_failures
@@ -28,12 +36,12 @@ class Scene:
         self,
         departure: Departure = Departure.CRASHED,
         *,
-        starting: bool = False,
+        reached: Reached = Reached.ENGINE,
         working: int = 0,
         quarantined: int = 0,
     ) -> RestartDecision:
         return self.restarts.left(
-            departure, "exit code 137", self.now, starting=starting, working=working, quarantined=quarantined
+            departure, "exit code 137", self.now, reached=reached, working=working, quarantined=quarantined
         )
 
     def pause(self, departure: Departure = Departure.CRASHED) -> float:
@@ -71,34 +79,56 @@ def test_each_quarantined_item_allows_one_more_failure() -> None:
     assert isinstance(scene.leaves(quarantined=3), GiveUp)
 
 
+class TestUnstarted:
+    """Processes that end before they say a word."""
+
+    def test_after_three_in_a_row_the_run_gives_up_and_says_what_to_look_at(self) -> None:
+        scene = Scene()
+        decisions = [scene.leaves(reached=Reached.NOTHING) for _ in range(POLICY.most_unstarted + 1)]
+        assert [type(decision) for decision in decisions] == [Replace, Replace, GiveUp]
+        assert isinstance(decisions[-1], GiveUp)
+        assert "3 processes in a row ended without a word; the last: exit code 137\nhint: " in decisions[-1].message
+
+    def test_one_that_starts_begins_the_count_anew(self) -> None:
+        scene = Scene()
+        for reached in [Reached.NOTHING, Reached.NOTHING, Reached.PROCESS, Reached.NOTHING, Reached.NOTHING]:
+            assert isinstance(scene.leaves(reached=reached), Replace)
+
+    def test_beside_replicas_that_work_they_end_nothing(self) -> None:
+        scene = Scene()
+        for _ in range(MOST):
+            assert isinstance(scene.leaves(reached=Reached.NOTHING, working=1), Replace)
+        assert scene.leaves(reached=Reached.NOTHING, working=1) == StopReplacing(1)
+
+
 class TestFailedStarts:
     """Replicas that crash before they are ready, beside others that work."""
 
     def test_after_too_many_the_run_goes_on_with_those_that_work(self) -> None:
         scene = Scene()
         for _ in range(MOST):
-            assert isinstance(scene.leaves(starting=True, working=2), Replace)
-        assert scene.leaves(starting=True, working=2) == StopReplacing(2)
+            assert isinstance(scene.leaves(reached=Reached.PROCESS, working=2), Replace)
+        assert scene.leaves(reached=Reached.PROCESS, working=2) == StopReplacing(2)
         assert scene.restarts.failures == 0
 
     def test_commits_do_not_reset_their_count(self) -> None:
         scene = Scene()
         for _ in range(MOST):
-            scene.leaves(starting=True, working=1)
+            scene.leaves(reached=Reached.PROCESS, working=1)
             scene.restarts.committed()
-        assert scene.leaves(starting=True, working=1) == StopReplacing(1)
+        assert scene.leaves(reached=Reached.PROCESS, working=1) == StopReplacing(1)
 
     def test_a_working_replica_is_still_replaced_when_it_leaves(self) -> None:
         scene = Scene()
         for _ in range(MOST + 1):
-            scene.leaves(starting=True, working=1)
+            scene.leaves(reached=Reached.PROCESS, working=1)
         assert scene.pause() == POLICY.longest_pause
 
     def test_without_a_working_replica_they_are_failures(self) -> None:
         scene = Scene()
         for _ in range(MOST):
-            assert isinstance(scene.leaves(starting=True), Replace)
-        assert isinstance(scene.leaves(starting=True), GiveUp)
+            assert isinstance(scene.leaves(reached=Reached.PROCESS), Replace)
+        assert isinstance(scene.leaves(reached=Reached.PROCESS), GiveUp)
 
 
 class TestDue:
@@ -119,7 +149,7 @@ class TestDue:
 
 leaving = st.tuples(
     st.sampled_from([departure for departure in Departure if departure is not Departure.DRAINED]),
-    st.booleans(),
+    st.sampled_from([Reached.PROCESS, Reached.ENGINE]),
     st.integers(0, 3),
     st.integers(0, 4),
     st.floats(0, 100),
@@ -128,7 +158,7 @@ leaving = st.tuples(
 
 @given(st.lists(st.one_of(st.none(), leaving), max_size=60))
 def test_every_departure_is_replaced_once_or_else_ends_something(
-    events: list[tuple[Departure, bool, int, int, float] | None],
+    events: list[tuple[Departure, Reached, int, int, float] | None],
 ) -> None:
     """None is a commit."""
     scene = Scene(now=0.0)
@@ -139,10 +169,10 @@ def test_every_departure_is_replaced_once_or_else_ends_something(
             scene.restarts.committed()
             assert scene.restarts.failures == 0
             continue
-        departure, starting, working, quarantined, passed = event
+        departure, reached, working, quarantined, passed = event
         scene.now += passed
         before = scene.restarts.failures
-        decision = scene.leaves(departure, starting=starting, working=working, quarantined=quarantined)
+        decision = scene.leaves(departure, reached=reached, working=working, quarantined=quarantined)
         assert scene.restarts.failures - before in ((0, 1) if departure.suspicious else (0,))
         match decision:
             case Replace(at):
@@ -150,7 +180,8 @@ def test_every_departure_is_replaced_once_or_else_ends_something(
                 assert scene.now <= at <= scene.now + POLICY.longest_pause
                 assert scene.restarts.failures <= MOST + quarantined
             case StopReplacing():
-                assert starting and decision.working == working > 0, "a run without replicas would stand still"
+                assert reached is Reached.PROCESS
+                assert decision.working == working > 0, "a run without replicas would stand still"
             case GiveUp():
                 assert scene.restarts.failures > MOST + quarantined
     started += scene.restarts.take_due(math.inf)

@@ -20,7 +20,6 @@ from evalrun_runner.driver.results import read_result
 from evalrun_runner.driver.run import REPAIRS, run
 from evalrun_runner.errors import InputError, Interrupted, LedgerCorrupt, RunFailed
 from evalrun_runner.fleet.protocol import Answered, Fleet, FleetEvent
-from evalrun_runner.fleet.ray_start import RaySettings
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.replica.settings import ReplicaSettings
@@ -59,14 +58,14 @@ def test_a_run_ends_with_its_results_and_the_next_driver_finds_it_complete(suite
     assert plan["created"] == plan["clock"] == record["created"] == record["clock"]
     assert [view.phase for view in watching.views][-1] is Phase.FINISHING
 
-    def no_fleet(count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> Fleet:
+    def no_fleet(settings: ReplicaSettings, *, writer: str) -> Fleet:
         raise AssertionError("nothing is left to run")
 
     again = run(config, DriverOptions(), Watching(), Adapters(start_fleet=no_fleet))
     assert (again.phase, again.counts, again.work) == (Phase.SUCCEEDED, result.counts, Work(kept=ITEMS))
 
 
-def no_replica(count: int, settings: ReplicaSettings, ray_settings: RaySettings, *, writer: str) -> Fleet:
+def no_replica(settings: ReplicaSettings, *, writer: str) -> Fleet:
     """Refuse to start a fleet."""
     raise AssertionError("a replica is asked for")
 
