@@ -27,8 +27,9 @@ from lm_eval.utils import set_torch_seed
 
 from evalrun_api import RunWarning
 from evalrun_runner.benchmarks import values
-from evalrun_runner.benchmarks.checks.documents import Survey, survey_documents
+from evalrun_runner.benchmarks.checks.documents import survey_documents
 from evalrun_runner.benchmarks.checks.examples import survey_examples
+from evalrun_runner.benchmarks.checks.survey import Survey
 from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.first_document import TolerantTask, decide_by
 from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log

@@ -168,9 +168,10 @@ def _text_hint(answer: str, choices: Sequence[Any]) -> str:
     """Say what was probably meant by a text that is no choice."""
     for choice in choices:
         if isinstance(choice, str) and choice.strip().casefold() == answer.strip().casefold():
+            case = "|upper" if choice.isupper() else "|lower" if choice.islower() else ""
             return (
                 f"{shown(answer)} and {shown(choice)} differ in case or spaces only: "
-                'doc_to_target: "{{answer|trim|upper}}" or a change of the data makes them equal'
+                f'doc_to_target: "{{{{answer|trim{case}}}}}" or a change of the data makes them equal'
             )
     if answer.strip().isdigit():
         return 'a column of text is compared as text: doc_to_target: "{{answer}}" reads digits as an index'

@@ -81,7 +81,7 @@ class DocumentComparison:
             return
         if all(label.index < label.choices for label in labels):
             return
-        hint = 'labels seem to be counted from one, and lm-eval counts from 0: doc_to_target: "{{answer - 1}}"'
+        hint = 'labels seem to be counted from one, and lm-eval counts from 0: doc_to_target: "{{answer|int - 1}}"'
         for label in {label.document: label for label in labels}.values():
             found = f"{label.index} of {label.choices} choices, among labels that seem to be counted from one"
             expected = f"an index from 0 to {label.choices - 1}"

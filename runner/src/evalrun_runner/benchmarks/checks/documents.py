@@ -6,9 +6,10 @@ one that no model can give. lm-eval scores all of these, mostly with 0. Pure but
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from lm_eval.api.task import ConfigurableTask, Task
@@ -18,59 +19,12 @@ from evalrun_runner.benchmarks.checks.columns import is_literal, meant_column, n
 from evalrun_runner.benchmarks.checks.comparison import AnswerLabel, DocumentComparison, Seen, usual_kind
 from evalrun_runner.benchmarks.checks.findings import DocumentFinding, Fault, shown
 from evalrun_runner.benchmarks.checks.nulls import TemplateFields
+from evalrun_runner.benchmarks.checks.survey import Survey
 from evalrun_runner.benchmarks.errors import explain
 from evalrun_runner.records.plan import PlanNote
 
 _READ = ("doc_to_text", "doc_to_choice", "doc_to_target")
 _PRINTED = (*_READ, "description", "gen_prefix")
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What was found in a task's documents."""
-
-    documents: int = 0
-    """Number of documents looked at."""
-    findings: Mapping[int, tuple[DocumentFinding, ...]] = field(default_factory=dict)
-    """Faults by document, in the order of the documents."""
-    notes: tuple[PlanNote, ...] = ()
-    """What is odd, and may be meant."""
-    examples: tuple[DocumentFinding, ...] = ()
-    """Faults of the documents of which few-shot examples are drawn, by their number among these."""
-
-    @property
-    def wrong(self) -> int:
-        """Number of documents and few-shot examples that are wrong."""
-        return len(self.findings) + len(self.examples)
-
-    @property
-    def first_right(self) -> int | None:
-        """Number of the first document without a fault, counted from 0; None if there is none."""
-        return next((number for number in range(self.documents) if number not in self.findings), None)
-
-    def fault(self, document: int) -> str | None:
-        """Return what is wrong with a document as one text; None if nothing is."""
-        found = self.findings.get(document)
-        if found is None:
-            return None
-        # Half of a surrogate pair is no text for a Parquet file.
-        return "; ".join(finding.line for finding in found).encode(errors="backslashreplace").decode()
-
-    def as_notes(self) -> tuple[PlanNote, ...]:
-        """Count the faults by kind, for a task whose documents are scored all the same."""
-        by_fault: dict[Fault, list[DocumentFinding]] = {}
-        for found in self.findings.values():
-            for finding in {one.fault: one for one in found}.values():
-                by_fault.setdefault(finding.fault, []).append(finding)
-        counted = (
-            PlanNote(
-                f"{len(found)} of {self.documents} documents {fault.value}; they are scored as lm-eval scores them. "
-                f"The first is document {found[0].document}: {found[0].line}",
-                len(found),
-            )
-            for fault, found in by_fault.items()
-        )
-        return (*counted, *self.notes)
 
 
 def survey_documents(task: Task, documents: Callable[[], Iterable[tuple[int, Any]]]) -> Survey:
@@ -132,6 +86,11 @@ class DocumentJudge:
             self._calls = any(callable(self._setting(key)) for key in self._reads)
             self._printed = list(self._templates())
             self._where = "doc_to_text" if self._inputs else self._named("doc_to_target")
+            self._own_names = {
+                "answer": self._only_field("doc_to_target", "answer"),
+                "answers": self._only_field("doc_to_target", "answers"),
+                "choices": self._only_field("doc_to_choice", "choices"),
+            }
             self._meant = {key: self._meant_column(key) for key in ("doc_to_text", "doc_to_target")}
 
     def look(self, document: int, doc: Any) -> None:
@@ -139,7 +98,7 @@ class DocumentJudge:
         self._documents += 1
         if not self._knows or not isinstance(doc, Mapping):
             return
-        found = tuple(self._look(document, deepcopy(dict(doc)) if self._calls else doc))
+        found = tuple(map(self._in_own_words, self._look(document, deepcopy(dict(doc)) if self._calls else doc)))
         if found:
             self._findings[document] = found
 
@@ -156,7 +115,7 @@ class DocumentJudge:
         for finding in from_one:
             # Said better than that the highest label is out of range.
             rest = (one for one in self._findings.get(finding.document, ()) if one.fault is not Fault.ANSWER)
-            self._findings[finding.document] = (*rest, finding)
+            self._findings[finding.document] = (*rest, self._in_own_words(finding))
         if self._strict:
             compared = [*self._all.odd_prompts(), *self._all.odd_answers(self._where)]
         else:
@@ -177,7 +136,10 @@ class DocumentJudge:
         for key, fields in self._printed:
             for path in fields.printed_nulls(doc):
                 holes.add(key)
-                hint = "fill the field in, drop the row, or give it a default in the template: {{field or ''}}"
+                hint = "fill the field in, or drop the row"
+                if key != "doc_to_target":
+                    root = re.split(r"[.\[]", path)[0]
+                    hint += f"; a template gives it a default by {{{{{root} or ''}}}}"
                 yield DocumentFinding(Fault.NULL, document, f"{path}, which {key} prints,", "null", "a value", hint)
         values: dict[str, Any] = {}
         for key in self._reads:
@@ -235,6 +197,9 @@ class DocumentJudge:
         if not choices:
             return
         for label in answer if isinstance(answer, list | tuple) else [answer]:
+            if isinstance(label, str) and label.isdecimal() and label not in choices:
+                # Read as text it is no choice; that it is counted from one explains it better.
+                self._all.labels.append(AnswerLabel(document, int(label), len(choices)))
             if isinstance(label, int) and not isinstance(label, bool):
                 self._all.labels.append(AnswerLabel(document, label, len(choices)))
                 if str(label) in choices and choices.index(str(label)) != label:
@@ -275,6 +240,21 @@ class DocumentJudge:
                 f"{shown(target)}, which is no column",
                 self._documents,
             )
+
+    def _in_own_words(self, finding: DocumentFinding) -> DocumentFinding:
+        """Put the names of the task's own columns into a hint, where it speaks of ``answer`` and ``choices``."""
+        hint = finding.hint
+        for usual, own in self._own_names.items():
+            hint = re.sub(rf"\{{\{{{usual}\b", f"{{{{{own}", hint)
+        return finding if hint == finding.hint else replace(finding, hint=hint)
+
+    def _only_field(self, key: str, usual: str) -> str:
+        """Return the one field of a document that a setting reads; the usual name where it reads none or several."""
+        value = self._setting(key)
+        if not isinstance(value, str) or value in self._columns:
+            return value if isinstance(value, str) else usual
+        names = TemplateFields(value).names
+        return next(iter(names)) if len(names) == 1 else usual
 
     def _setting(self, key: str) -> Any:
         return getattr(self._task.config, key, None)

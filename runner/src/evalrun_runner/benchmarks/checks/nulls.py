@@ -7,7 +7,7 @@ mark in place of each null, and the nulls whose marks are in the text are printe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -138,10 +138,3 @@ def _mark(value: Any, path: str, paths: list[str]) -> Any:
 def _next(path: str, paths: list[str]) -> str:
     paths.append(path)
     return chr(_FIRST_MARK + len(paths) - 1)
-
-
-def null_paths(value: object, path: str) -> Iterator[str]:
-    """Yield the paths of the nulls in a value that is used as it is, such as a column of choices."""
-    paths: list[str] = []
-    _mark(value, path, paths)
-    yield from paths

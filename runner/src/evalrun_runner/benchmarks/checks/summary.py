@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from evalrun_api import RunWarning
-from evalrun_runner.benchmarks.checks.documents import Survey
 from evalrun_runner.benchmarks.checks.findings import best_hint
+from evalrun_runner.benchmarks.checks.survey import Survey
 from evalrun_runner.errors import InputError
 from evalrun_runner.records.plan import PlanNote
 
@@ -46,7 +46,7 @@ def refusal(surveys: Mapping[str, Survey], why: str = "") -> str:
     count = sum(len(survey.findings) for survey in surveys.values())
     parts = [f"{count} of {documents} documents"] if count else []
     if total > count:
-        parts.append(f"{total - count} few-shot examples")
+        parts.append(f"{total - count} few-shot example{'s' if total - count > 1 else ''}")
     lines = [f"{' and '.join(parts)} cannot be right{why}:"]
     named = list(_named(surveys))
     lines += [f"  {line}" for line in named[:MOST_NAMED]]

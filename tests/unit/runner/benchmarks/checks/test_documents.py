@@ -11,8 +11,8 @@ import datasets
 import pytest
 
 from evalrun_runner.benchmarks.build import iter_items
-from evalrun_runner.benchmarks.checks.documents import Survey
 from evalrun_runner.benchmarks.checks.summary import check_surveys
+from evalrun_runner.benchmarks.checks.survey import Survey
 from evalrun_runner.benchmarks.load import LeafTask, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.errors import InputError
@@ -313,6 +313,17 @@ def test_a_wrong_first_document_is_named_like_any_other(suite: Suite, first: dic
     assert [len(item.requests) for item in items] == [0, 4, 4]
 
 
+def test_labels_in_a_column_of_text_are_counted_from_one_too(suite: Suite) -> None:
+    with pytest.raises(InputError, match=r"hint: labels seem to be counted from one.*\{\{answer\|int - 1\}\}"):
+        check_surveys({"t": survey_of(suite, answers(["2", "4", "1"], choices=FOUR), CHOOSE)}, max_failed=2)
+
+
+def test_a_hint_speaks_of_the_columns_of_the_task(suite: Suite) -> None:
+    rows = [{"question": "?", "right": "b"}, {"question": "?", "right": "A"}]
+    with pytest.raises(InputError, match=r"doc_to_target: \"\{\{right\|trim\|upper\}\}\""):
+        check_surveys({"t": survey_of(suite, rows, {**LETTERS, "doc_to_target": "right"})}, max_failed=0)
+
+
 def test_labels_counted_from_one_are_all_wrong(suite: Suite) -> None:
     survey = survey_of(suite, answers([2, 1, 4, 3], choices=FOUR), CHOOSE)
     assert list(survey.findings) == [0, 1, 2, 3]
@@ -382,7 +393,9 @@ def test_few_shot_examples_are_looked_at_too(suite: Suite) -> None:
     suite.with_data("rows", answers(["1", "2"]))
     config = {**WRITE, **suite.reading("rows", train="shots"), "training_split": "train", "num_fewshot": 1}
     survey = survey_of(suite, answers(["1", "2"]), config)
-    with pytest.raises(InputError, match=r"1 few-shot examples.*\n.*few-shot example 1: answer, which doc_to_target"):
+    with pytest.raises(
+        InputError, match=r"1 few-shot example cannot be right.*\n.*few-shot example 1: answer, which doc_to_target"
+    ):
         check_surveys({"t": survey}, max_failed=0)
 
 
