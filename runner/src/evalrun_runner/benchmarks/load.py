@@ -28,7 +28,7 @@ from lm_eval.utils import set_torch_seed
 from evalrun_api import RunWarning
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.checks.documents import survey_documents
-from evalrun_runner.benchmarks.checks.examples import survey_examples
+from evalrun_runner.benchmarks.checks.examples import leave_out_wrong_examples, survey_examples
 from evalrun_runner.benchmarks.checks.survey import Survey
 from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.first_document import TolerantTask, decide_by
@@ -295,6 +295,7 @@ def _leaf(name: str, task: Task, made: _Made, seed: int, state: RandomState) -> 
         return LeafTask(name, made.spec, task, _recipe(name, task, made, seed, 0), state)
     survey = survey_documents(task, lambda: islice(enumerate(task.eval_docs), _limit(made.spec, task)))
     survey = replace(survey, examples=survey_examples(task, survey.findings))
+    leave_out_wrong_examples(task, survey)
     state.restore()
     first = survey.first_right or 0
     if first:

@@ -8,7 +8,7 @@ nothing is said. Here each of these is a finding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -99,7 +99,8 @@ def judge_answer(asked: Asked, answer: Any) -> DocumentFinding | None:
     if not isinstance(answer, str):
         found = f"{shown(answer)} ({type(answer).__name__})"
         return DocumentFinding(Fault.NOT_TEXT, asked.document, asked.field, found, "text", _AS_TEXT)
-    return None if answer.strip() else _blank(asked, answer)
+    # Of a text whose perplexity is asked, a blank one adds nothing; a note counts these.
+    return None if answer.strip() or asked.use is Use.DOCUMENT else _blank(asked, answer)
 
 
 def kind_of(use: Use, answer: Any) -> AnswerKind | None:
@@ -136,7 +137,7 @@ def _judge_choice(asked: Asked, answer: Any) -> DocumentFinding | None:
         if not answer:
             expected = "the indices of the choices that are right"
             return DocumentFinding(Fault.NO_ANSWER, asked.document, asked.field, "an empty list", expected)
-        found = (_judge_index(asked, entry) for entry in answer)
+        found = (_judge_index(replace(asked, use=Use.PLACE), entry) for entry in answer)
         return next((finding for finding in found if finding is not None), None)
     if not isinstance(answer, str):
         return _judge_index(asked, answer)
@@ -155,10 +156,10 @@ def _judge_index(asked: Asked, answer: Any) -> DocumentFinding | None:
     hint = asked.literal
     if isinstance(answer, float):
         hint = 'whole numbers stand without a decimal point, or: doc_to_target: "{{answer|int}}"'
-    elif isinstance(answer, str):
-        hint = hint or 'doc_to_target: "{{answer}}" reads digits as an index'
-    elif str(answer) in asked.choices:
-        hint = f"digits are read as an index; a choice with the text {str(answer)!r} is meant by a column of text"
+    elif isinstance(answer, str) and answer in asked.choices:
+        hint = 'a choice is given by its index here: doc_to_target: "{{choices.index(answer)}}"'
+    elif isinstance(answer, str) and answer.isdecimal():
+        hint = 'doc_to_target: "{{answer}}" reads digits as an index'
     kind = "" if isinstance(answer, int | str | float) else f" ({type(answer).__name__})"
     expected = f"an index from 0 to {count - 1}" if asked.use is Use.PLACE else _expected(asked)
     return DocumentFinding(Fault.ANSWER, asked.document, asked.field, f"{shown(answer)}{kind}", expected, hint)

@@ -32,6 +32,8 @@ class AnswerLabel:
     index: int
     choices: int
     """Number of choices."""
+    as_text: int | None = None
+    """Place of the choice whose text is this number; None if there is none."""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,19 @@ class DocumentComparison:
             found = f"{label.index} of {label.choices} choices, among labels that seem to be counted from one"
             expected = f"an index from 0 to {label.choices - 1}"
             yield DocumentFinding(Fault.ANSWER, label.document, where, found, expected, hint)
+
+    def meant_as_text(self, where: str) -> Iterator[DocumentFinding]:
+        """Find labels that were meant as texts and are read as indices: some are the text of a choice and no index."""
+        if not any(label.index >= label.choices and label.as_text is not None for label in self.labels):
+            return
+        hint = (
+            'digits of a template, and numbers, are read as an index: doc_to_target: "{{choices.index(answer|string)}}"'
+        )
+        for label in self.labels:
+            if label.as_text not in (None, label.index):
+                found = f"{label.index}, read as an index, among answers that seem to be meant as text"
+                expected = f"{label.as_text}, the index of the choice {str(label.index)!r}"
+                yield DocumentFinding(Fault.ANSWER, label.document, where, found, expected, hint)
 
 
 def usual_kind(seen: Sequence[Seen]) -> AnswerKind | None:

@@ -24,6 +24,7 @@ from evalrun_runner.benchmarks.errors import explain
 from evalrun_runner.records.plan import PlanNote
 
 _READ = ("doc_to_text", "doc_to_choice", "doc_to_target")
+_FILL_IN = "fill the field in, or drop the row"
 _PRINTED = (*_READ, "description", "gen_prefix")
 
 
@@ -75,6 +76,7 @@ class DocumentJudge:
         self._findings: dict[int, tuple[DocumentFinding, ...]] = {}
         self._all = DocumentComparison()
         self._repeated: list[int] = []
+        self._blank: list[int] = []
         self._digits: set[int] = set()
         # A task of another class, or with a prompt of promptsource, says nothing of how it reads its documents.
         self._knows = isinstance(task, ConfigurableTask) and task.prompt is None
@@ -111,8 +113,7 @@ class DocumentJudge:
         """Compare the documents with each other, and return what was found."""
         if not self._knows:
             return Survey(self._documents)
-        from_one = list(self._all.counted_from_one(self._where))
-        for finding in from_one:
+        for finding in [*self._all.counted_from_one(self._where), *self._all.meant_as_text(self._where)]:
             # Said better than that the highest label is out of range.
             rest = (one for one in self._findings.get(finding.document, ()) if one.fault is not Fault.ANSWER)
             self._findings[finding.document] = (*rest, self._in_own_words(finding))
@@ -136,7 +137,7 @@ class DocumentJudge:
         for key, fields in self._printed:
             for path in fields.printed_nulls(doc):
                 holes.add(key)
-                hint = "fill the field in, or drop the row"
+                hint = _FILL_IN
                 if key != "doc_to_target":
                     root = re.split(r"[.\[]", path)[0]
                     hint += f"; a template gives it a default by {{{{{root} or ''}}}}"
@@ -147,7 +148,7 @@ class DocumentJudge:
                 values[key] = getattr(self._task, key)(doc)
             except Exception as error:  # noqa: BLE001  a template may raise anything
                 if not holes:
-                    yield self._unreadable(document, key, error)
+                    yield self._unreadable(document, doc, key, error)
                 return
         for key in holes:
             values.pop(key, None)
@@ -184,6 +185,8 @@ class DocumentJudge:
             return
         answer, hint = values[key], self._meant["doc_to_target"]
         self._note_labels(document, answer, choices)
+        if self._use is Use.DOCUMENT and isinstance(answer, str) and not answer.strip():
+            self._blank.append(document)
         wrong = judge_answer(Asked(document, self._use, choices, self._where, hint), answer)
         if wrong is None and hint and self._use is Use.TEXT:
             found = f"{shown(answer)}, which is no column"
@@ -201,20 +204,27 @@ class DocumentJudge:
                 # Read as text it is no choice; that it is counted from one explains it better.
                 self._all.labels.append(AnswerLabel(document, int(label), len(choices)))
             if isinstance(label, int) and not isinstance(label, bool):
-                self._all.labels.append(AnswerLabel(document, label, len(choices)))
-                if str(label) in choices and choices.index(str(label)) != label:
+                as_text = choices.index(str(label)) if str(label) in choices else None
+                self._all.labels.append(AnswerLabel(document, label, len(choices), as_text))
+                if as_text not in (None, label):
                     self._digits.add(document)
 
-    def _unreadable(self, document: int, key: str, error: Exception) -> DocumentFinding:
+    def _unreadable(self, document: int, doc: Mapping[str, Any], key: str, error: Exception) -> DocumentFinding:
         value, hint = self._setting(key), ""
+        found = re.sub(r" at 0x[0-9a-f]+", "", explain(error))  # an address differs from run to run
         if isinstance(value, str):
-            hint = meant_column(value, self._columns)
-            missing = sorted(TemplateFields(value).names.difference(self._columns))
+            names = TemplateFields(value).names
+            if nulls := sorted(name for name in names if name in doc and doc[name] is None):
+                where = f"{nulls[0]}, which {key} reads,"
+                return DocumentFinding(Fault.NULL, document, where, "null", "a value", _FILL_IN)
+            if hint := meant_column(value, self._columns):
+                found = f"{shown(value)} is no column"
+            missing = sorted(names.difference(self._columns))
             if missing:
                 near = nearest(missing[0], self._columns)
                 hint = f"did you mean {near}? {there_is(self._columns)}" if near else there_is(self._columns)
         expected = "a list of texts" if key == "doc_to_choice" else "text"
-        return DocumentFinding(Fault.UNREADABLE, document, key, explain(error), expected, hint)
+        return DocumentFinding(Fault.UNREADABLE, document, key, found, expected, hint)
 
     # -- the task ----------------------------------------------------------------------------------------------------
 
@@ -223,6 +233,12 @@ class DocumentJudge:
             yield PlanNote(
                 f"{count} of {self._documents} documents have a choice twice, the first is document "
                 f"{self._repeated[0]}: of two equal choices only the first can be chosen",
+                count,
+            )
+        if count := len(self._blank):
+            yield PlanNote(
+                f"{count} of {self._documents} texts are blank, the first is document {self._blank[0]}; lm-eval counts "
+                "a word in each",
                 count,
             )
         if not self._strict:

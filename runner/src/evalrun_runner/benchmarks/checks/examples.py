@@ -14,6 +14,7 @@ from lm_eval.api.task import ConfigurableTask, Task
 
 from evalrun_runner.benchmarks.checks.findings import DocumentFinding, Fault, shown
 from evalrun_runner.benchmarks.checks.nulls import TemplateFields
+from evalrun_runner.benchmarks.checks.survey import Survey
 from evalrun_runner.benchmarks.errors import explain
 from evalrun_runner.records.plan import PlanNote
 
@@ -107,6 +108,15 @@ def survey_examples(task: Task, known: Collection[int]) -> tuple[DocumentFinding
         if isinstance(doc, Mapping) and number not in named
     )
     return tuple(finding for finding in found if finding is not None)
+
+
+def leave_out_wrong_examples(task: Task, survey: Survey) -> None:
+    """Let a task draw its few-shot examples of the documents that are right only."""
+    wrong = {finding.document for finding in survey.examples}
+    if isinstance(task, ConfigurableTask) and _shots(task) and hasattr(task, "sampler"):
+        wrong |= survey.findings.keys() if _draws_from_evaluated(task) else set()
+        if wrong:
+            task.sampler.replace_df([doc for number, doc in enumerate(task.sampler.df) if number not in wrong])
 
 
 def _draws_from_evaluated(task: ConfigurableTask) -> bool:

@@ -73,7 +73,7 @@ def _warnings(surveys: Mapping[str, Survey]) -> Iterator[RunWarning]:
             first = next(_named({task: survey}))
             parts = [f"{len(survey.findings)} of {survey.documents} documents are wrong and failed by name"]
             if survey.examples:
-                parts.append(f"{len(survey.examples)} few-shot examples are wrong")
+                parts.append(f"{len(survey.examples)} few-shot examples are wrong and never shown")
             yield _warning(task, PlanNote(f"{', '.join(parts)}; {first}", survey.wrong))
         yield from warnings_of(task, survey.notes)
 

@@ -176,6 +176,24 @@ WRONG: dict[str, tuple[Rows, dict[str, Any], list[int], str]] = {
         [2],
         "question, which doc_to_text prints, is null",
     ),
+    "a null that cannot be rendered": (
+        [*answers(["1", "2"]), {"question": None, "answer": "3"}],
+        {**WRITE, "doc_to_text": "{{'Q: ' + question}}"},
+        [2],
+        "question, which doc_to_text reads, is null",
+    ),
+    "texts in a list of right choices": (
+        answers([["six"], ["two", "four"]], choices=FOUR),
+        CHOOSE,
+        [0, 1],
+        "is 'six'; expected an index from 0 to 3",
+    ),
+    "a misspelt column of choices": (
+        answers([0, 1], choices=FOUR),
+        {**CHOOSE, "doc_to_choice": "choises"},
+        [0, 1],
+        "doc_to_choice cannot be rendered: 'choises' is no column; expected a list of texts",
+    ),
     "a null in the answer": (answers(["1", None]), WRITE, [1], "answer, which doc_to_target prints, is null"),
     "a field that a row lacks": (
         [*answers(["1", "2"]), {"question": "What?"}],
@@ -337,7 +355,7 @@ HINTS: dict[str, tuple[Rows, dict[str, Any], str]] = {
     "letters of choices": (answers(["B", "two"], choices=FOUR), CHOOSE, "doc_to_choice: [A, B, C, D]"),
     "a near column": (answers(["x", "y"]), {**WRITE, "doc_to_target": "anwser"}, "did you mean answer?"),
     "a near name": (answers(["x", "y"]), {**WRITE, "doc_to_target": "{{anwser}}"}, "did you mean answer?"),
-    "a record": (answers([{"text": ["x"]}] * 2), {**WRITE, "doc_to_target": "answer"}, "answers.text"),
+    "a record": (answers([{"text": ["x"]}] * 2), {**WRITE, "doc_to_target": "answer"}, "answer.text"),
 }
 
 
@@ -397,6 +415,32 @@ def test_few_shot_examples_are_looked_at_too(suite: Suite) -> None:
         InputError, match=r"1 few-shot example cannot be right.*\n.*few-shot example 1: answer, which doc_to_target"
     ):
         check_surveys({"t": survey}, max_failed=0)
+
+
+def test_wrong_documents_are_never_drawn_as_examples(suite: Suite) -> None:
+    rows = answers([7, 1, 2, 0, 1, 0, 2, 9])
+    leaf = leaf_of(suite, rows, {**LETTERS, "doc_to_choice": ["x", "y", "z"], "num_fewshot": 3})
+    assert leaf.survey is not None
+    assert list(leaf.survey.findings) == [0, 7]
+    right = [item for item in iter_items(leaf, None) if item.fault is None]
+    assert len(right) == 6
+    assert not any("What is 0?" in item.requests[0].arguments[0] for item in right)
+
+
+def test_digits_that_are_texts_of_choices_are_wrong_as_indices(suite: Suite) -> None:
+    rows = [
+        {"question": f"{n} + 1", "choices": [str(n), str(n + 1), str(n + 2)], "answer": str(n + 1)} for n in range(6)
+    ]
+    survey = survey_of(suite, rows, {**CHOOSE, "doc_to_target": "{{answer}}"})
+    assert list(survey.findings) == [1, 2, 3, 4, 5], "0 + 1 is 1 by chance: the choice with index 1 is 1"
+    assert "is 2, read as an index" in str(survey.fault(1))
+
+
+def test_blank_texts_are_counted_where_a_perplexity_is_asked(suite: Suite) -> None:
+    config = {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{question}}"}
+    rows = [{"question": "one two"}, {"question": ""}]
+    survey = survey_of(suite, rows, {**config, "metric_list": [{"metric": "word_perplexity"}]})
+    assert (dict(survey.findings), [note.count for note in survey.notes]) == ({}, [1])
 
 
 def test_a_blank_cell_of_a_spreadsheet_is_named(suite: Suite) -> None:
