@@ -247,6 +247,16 @@ def test_fields_of_the_wrong_type_or_name_are_refused_with_strict_validation(
     assert words in refused.value.body["message"]
 
 
+def test_null_drops_a_generation_argument_and_is_kept(server: Cluster) -> None:
+    generation = {"num_beams": None, "do_sample": None, "temperature": 0.7, "top_p": None}
+    created = server.api.create(run("nulls", benchmarks=[{"task": "gsm8k", "generation": generation, "limit": None}]))
+
+    assert created["spec"]["benchmarks"][0]["generation"] == generation
+    assert "limit" not in created["spec"]["benchmarks"][0]
+    # A later change of the run checks the rules over the nulls again.
+    server.api.patch("evalruns", "nulls", {"spec": {"policy": {"suspend": True}}})
+
+
 def test_every_example_for_a_cluster_is_accepted(server: Cluster) -> None:
     examples = sorted((ROOT / "examples" / "kubernetes").glob("*.yaml"))
     assert examples

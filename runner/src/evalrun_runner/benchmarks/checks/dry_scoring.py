@@ -2,12 +2,12 @@
 
 What raises for every made-up answer will raise for every real one, and is found here before an engine is asked for.
 What raises for only some of them may be right (a metric that reads a number need not read an empty text), and is
-left to the run. lm-eval's own tasks are scored as lm-eval scores them: where their own code decides, or only one metric
-is concerned, the reader of the scores is warned and the run goes on.
+left to the run. lm-eval's own tasks are scored as lm-eval scores them: the reader of their scores is warned.
 """
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +37,10 @@ from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 
 SECONDS = 20.0
 """Maximum time for the dry scoring of one leaf task."""
+CPU_SECONDS = 5.0
+"""CPU time of a dry scoring that was cut off from which it counts as endless, not as held up by others."""
+ALL_SECONDS = 60.0
+"""Time after which the remaining leaf tasks are not tried out: metrics may load models of their own."""
 _GENERATED = ("exact_match", "bleu", "chrf", "ter")
 """Metrics of generated text."""
 
@@ -66,13 +70,27 @@ def check_scoring(first: Sequence[FirstDocuments], may_fail: int) -> Iterator[Ob
     Raises:
         InputError: A filter looks at several documents at once.
     """
+    end = time.monotonic() + ALL_SECONDS
     for documents in first:
+        task, began = documents.leaf.task, time.thread_time()
+        # What the model writes is run in the scoring process alone, and so is what stands for it.
+        if getattr(task, "UNSAFE_CODE", False) or time.monotonic() > end:
+            continue
         try:
-            with time_limit(SECONDS), _quiet(documents.leaf.task):
-                yield from list(_of_leaf(documents, may_fail))
+            with time_limit(SECONDS), _quiet(task):
+                found = list(_of_leaf(documents, may_fail))
         except OutOfTime:
-            what = f"scoring made-up answers to its first documents took more than {SECONDS:g} s and was not tried out"
-            yield Objection(documents.leaf.name, what, "a pattern that backtracks without end?", refused=False)
+            found = [_endless(documents.leaf)] if time.thread_time() - began > CPU_SECONDS else []
+        except SystemExit:
+            what = "its filters or metrics end the process that scores"
+            found = [Objection(documents.leaf.name, what, refused=not is_own(documents.leaf))]
+        yield from found
+
+
+def _endless(leaf: LeafTask) -> Objection:
+    what = f"made-up answers to its first documents are not scored within {SECONDS:g} s"
+    refused = not is_own(leaf) and not has_metrics_of_its_own_code(leaf.task)
+    return Objection(leaf.name, what, "a pattern of a filter or metric that backtracks without end?", refused)
 
 
 @contextmanager
@@ -125,9 +143,8 @@ def _never_scored(tried: _Tried, place: int) -> Objection:
     leaf, item = tried.leaf, tried.items[place]
     reason = why_unscored(leaf.task, item, tried.outcomes[place][RIGHT])
     what = reason.what if reason else str(tried.results[place][RIGHT].outcome.error).partition(": ")[2]
-    refused = not (is_own(leaf) and has_metrics_of_its_own_code(leaf.task))
     text = f"no answer to document {item.doc_id} can be scored, not even its own target: {what}"
-    return Objection(leaf.name, text, reason.hint if reason else "", refused)
+    return Objection(leaf.name, text, reason.hint if reason else "", refused=not is_own(leaf))
 
 
 def _right_answer_unfiltered(tried: _Tried) -> Iterator[Objection]:

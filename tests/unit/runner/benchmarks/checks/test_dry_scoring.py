@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from lm_eval.api.metrics import weighted_perplexity
 
+from evalrun_runner.benchmarks.checks import dry_scoring
 from evalrun_runner.benchmarks.checks.corpus_metrics import check_corpus_metrics
 from evalrun_runner.benchmarks.checks.dry_scoring import check_scoring
 from evalrun_runner.benchmarks.checks.first_documents import build_first
@@ -139,14 +141,37 @@ def test_a_sum_that_is_zero_over_all_documents_is_found(load: Load) -> None:
     )
 
 
-def test_a_pattern_without_end_is_cut_off_and_warned_of(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evalrun_runner.benchmarks.checks.dry_scoring.SECONDS", 0.2)
+def test_a_pattern_without_end_is_cut_off_and_found(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dry_scoring, "SECONDS", 0.2)
+    monkeypatch.setattr(dry_scoring, "CPU_SECONDS", 0.0)
     target = "a" * 60 + "!"
     loaded = load({**GENERATE, "doc_to_target": target, **regex(regex_pattern="(a|aa)+$")})
 
-    (objection,) = objections(loaded)
+    (objection,) = found(loaded)
+    assert "made-up answers to its first documents are not scored within 0.2 s" in objection
+
+
+def test_code_that_ends_the_process_is_found(load: Load) -> None:
+    def leave(doc: object, results: object) -> None:
+        raise SystemExit(3)
+
+    loaded = load(GENERATE)
+    loaded.leaves[0].task.config.process_results = leave
+
+    assert found(loaded) == ["its filters or metrics end the process that scores; "]
+
+
+def test_a_task_that_runs_what_the_model_writes_is_not_tried_out(load: Load) -> None:
+    loaded = load({**GENERATE, **metrics("acc"), "unsafe_code": True})
+
+    assert objections(loaded) == []
+
+
+def test_the_tasks_of_lm_evals_own_are_warned_of(load: Load) -> None:
+    leaf = load({**GENERATE, **metrics("acc")}).leaves[0]
+
+    (objection,) = objections(LoadedBenchmarks((replace(leaf, survey=None),), {}))
     assert not objection.refused
-    assert "took more than 0.2 s and was not tried out" in objection.what
 
 
 def test_trying_leaves_the_task_as_it_was(load: Load) -> None:
