@@ -79,6 +79,9 @@ _RANGES = {
     "min_tokens": _Range("a whole number, 0 or more", 0, whole=True),
 }
 _TEMPERATURE = _Range("a number from 0 to 2", 0, 2)
+_LENGTH = _Range("a whole number, 1 or more", 1, whole=True)
+_TOKEN_ID = _Range("a whole number, 0 or more", 0, whole=True)
+_SWITCHES = ("ignore_eos", "skip_special_tokens", "spaces_between_special_tokens", "include_stop_str_in_output")
 
 
 class BadArgument(ValueError):
@@ -115,16 +118,11 @@ def parse_generation(arguments: Mapping[str, Any], eos_text: str | None) -> Gene
     """
     arguments = {name: value for name, value in arguments.items() if value is not None}
     _check_names(arguments)
-    until = arguments.get("until") or []
-    if not isinstance(until, str | list | tuple):
-        raise BadArgument(f"until is {until!r}; expected a text or a list of texts")
-    stop = [until] if isinstance(until, str) else [str(term) for term in until]
+    stop = _stops(arguments.get("until", ()))
     if eos_text and eos_text not in stop:
         stop.append(eos_text)
     given = length_argument(arguments)
-    length = DEFAULT_MAX_GEN_TOKS if given is None else int(_number(arguments, given))
-    if length < 1:
-        raise BadArgument(f"{given} is {length}; expected at least 1")
+    length = DEFAULT_MAX_GEN_TOKS if given is None else _length(given, arguments[given])
     options = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
     options |= {name: value for name, value in arguments.items() if name in SAMPLING_OPTIONS}
     _check_options(options, length)
@@ -156,34 +154,51 @@ def _check_names(arguments: Mapping[str, Any]) -> None:
         )
 
 
+def _stops(until: object) -> list[str]:
+    terms = [until] if isinstance(until, str) else until
+    if not isinstance(terms, list | tuple) or not all(isinstance(term, str) for term in terms):
+        raise BadArgument(f"until is {until!r}; expected a text or a list of texts")
+    return list(terms)
+
+
+def _length(name: str, value: object) -> int:
+    # Digits in quotes mean one thing only, and lm-eval reads them.
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if not isinstance(number, int) or not _LENGTH.holds(number):
+        raise BadArgument(f"{name} is {value!r}; expected {_LENGTH.text}")
+    return number
+
+
 def _check_options(options: Mapping[str, Any], length: int) -> None:
     for name, allowed in _RANGES.items():
         if name in options and not allowed.holds(options[name]):
             raise BadArgument(f"{name} is {options[name]!r}; expected {allowed.text}")
+    for name in _SWITCHES:
+        if not isinstance(options.get(name, False), bool):
+            raise BadArgument(f"{name} is {options[name]!r}; expected true or false")
+    ids = options.get("stop_token_ids", [])
+    if not isinstance(ids, list) or not all(_TOKEN_ID.holds(one) for one in ids):
+        raise BadArgument(f"stop_token_ids is {ids!r}; expected a list of whole numbers, 0 or more")
+    words = options.get("bad_words", [])
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+        raise BadArgument(f"bad_words is {words!r}; expected a list of texts")
     if options.get("min_tokens", 0) > length:
         raise BadArgument(f"min_tokens is {options['min_tokens']}; expected at most {length}, the maximum of an answer")
 
 
 def _temperature(arguments: Mapping[str, Any]) -> float:
-    if arguments.get("do_sample") is False:
+    sample = arguments.get("do_sample")
+    if sample is not None and not isinstance(sample, bool):
+        raise BadArgument(f"do_sample is {sample!r}; expected true or false")
+    temperature = arguments.get("temperature")
+    if temperature is not None and not _TEMPERATURE.holds(temperature):
+        raise BadArgument(f"temperature is {temperature!r}; expected {_TEMPERATURE.text}")
+    if sample is False:
         return 0.0
-    if arguments.get("temperature") is None:
+    if temperature is None:
         # Sampling without a temperature gets vLLM's default, as in lm-eval.
-        return 1.0 if arguments.get("do_sample") is True else 0.0
-    temperature = _number(arguments, "temperature")
-    if not _TEMPERATURE.holds(temperature):
-        raise BadArgument(f"temperature is {arguments['temperature']!r}; expected {_TEMPERATURE.text}")
-    return temperature
-
-
-def _number(arguments: Mapping[str, Any], name: str) -> float:
-    try:
-        number = float(arguments[name])
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise BadArgument(f"{name} is {arguments[name]!r}; expected a number")
-    return number
+        return 1.0 if sample else 0.0
+    return float(temperature)
 
 
 def cut_at_stops(text: str, stops: tuple[str, ...]) -> str:

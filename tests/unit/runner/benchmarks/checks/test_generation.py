@@ -38,7 +38,7 @@ def test_an_unknown_argument_is_found_with_the_name_that_is_meant(load: Load) ->
     ("arguments", "message"),
     [
         ({"num_beams": 4}, "num_beams is 4"),
-        ({"max_gen_toks": "many"}, "max_gen_toks is 'many'; expected a number"),
+        ({"max_gen_toks": "many"}, "max_gen_toks is 'many'; expected a whole number, 1 or more"),
         ({"top_p": 1.5, "do_sample": True}, "top_p is 1.5; expected a number above 0, at most 1"),
         ({"top_k": 2.5, "do_sample": True}, "top_k is 2.5; expected a whole number"),
         ({"temperature": -1}, "temperature is -1.0; expected a number from 0 to 2"),
