@@ -119,13 +119,19 @@ def _names(root: nodes.Node) -> Iterator[str]:
 
 
 def _as_values(root: nodes.Template) -> Iterator[str]:
-    """Yield the names that a template multiplies, compares with numbers or truth values, or takes for conditions."""
+    """Yield the names that a template calculates with, compares with numbers or takes for places or conditions."""
     for compare in root.find_all(nodes.Compare):
         sides = [compare.expr, *(operand.expr for operand in compare.ops)]
         if any(_is_typed(side) for side in sides):
             yield from _bare(sides)
-    for product in root.find_all(nodes.Mul):
+    for product in root.find_all((nodes.Mul, nodes.Sub, nodes.Div, nodes.FloorDiv, nodes.Pow)):
         yield from _bare([product.left, product.right])
+    for total in root.find_all((nodes.Add, nodes.Mod)):
+        if _is_typed(total.left) or _is_typed(total.right):  # else it may join two texts
+            yield from _bare([total.left, total.right])
+    for place in root.find_all(nodes.Getitem):
+        if not isinstance(place.node, nodes.Dict) or any(_is_typed(pair.key) for pair in place.node.items):
+            yield from _bare([place.arg])
     tests: Iterable[nodes.Node] = chain(
         (node.test for node in root.find_all(nodes.CondExpr)), (node.test for node in root.find_all(nodes.If))
     )

@@ -116,6 +116,10 @@ def test_numbers_that_are_places_and_texts_of_choices_are_refused(suite: Suite) 
         "{% if not answer %}no{% endif %}",
         "{{ answer * 2 }}",
         "{{ 'yes' if answer in [1, 2] else 'no' }}",
+        "{{ answer - 1 }}",
+        "{{ 1 + answer }}",
+        "{{ ['no', 'yes'][answer] }}",
+        "{{ {0: 'no', 1: 'yes'}[answer] }}",
     ],
 )
 def test_a_template_that_takes_text_for_a_number_is_refused(suite: Suite, template: str) -> None:
@@ -126,6 +130,13 @@ def test_a_template_that_takes_text_for_a_number_is_refused(suite: Suite, templa
 
     assert "doc_to_target takes the column 'answer' for numbers or truth values" in message
     assert len(read(suite, text, task, features={"answer": {"dtype": "int64"}})) == 2
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ answer + '.' }}", "{{ {'1': 'yes', '0': 'no'}[answer] }}", "{{ answer|int * 2 }}"]
+)
+def test_a_template_may_take_text_for_text(suite: Suite, template: str) -> None:
+    assert len(read(suite, "question,answer\nq,1\nr,0\n", {**TASK, "doc_to_target": template})) == 2
 
 
 def test_a_template_may_ask_whether_a_text_is_there(suite: Suite) -> None:
