@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from evalrun_api import EvalRunSpec, Phase, Policy, RunConfig, RunResult, Verdict, Work
+from evalrun_api.wire.outputs import LeasedRecord
 from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.preflight import Preflight, run_preflight
@@ -153,10 +154,14 @@ def test_a_stopped_run_commits_complete_chunks_and_resumes_from_there(suite: Pat
         run(config, DriverOptions(cancellation), Watching(), Adapters(start_fleet=Stops))
     record = json.loads((tmp_path / "output" / layout.RUN).read_text())
     assert record["attempts"][0]["outcome"].startswith("Interrupted")
+    # Whatever it had under way, and did not commit, is done again.
+    note = LeasedRecord(epoch=1, redone=3, chunks={"sums": list(range(ITEMS))})
+    (tmp_path / "output" / layout.LEASED).write_bytes(note.write())
     result = run(config, DriverOptions(), Watching(), HERE)
     assert (result.phase, result.counts.ok) == (Phase.SUCCEEDED, ITEMS)
     assert result.work is not None
     assert f"stopped; {result.work.kept} items" in str(stopped.value)
+    assert result.work.redone == 3 + ITEMS - result.work.kept
 
 
 @pytest.mark.parametrize("samples", [False, True])
