@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench import command_line, dispatch_bench, driver_scrape, operator_scrape
+from bench import command_line, dispatch_bench, driver_scrape, operator_scrape, startup
 from bench.child import Child
 from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.reference_side import AsyncSide, ReferenceSide
@@ -361,7 +361,13 @@ def _persistence(model: str, runs: Mapping[str, Sequence[Run]]) -> Section:
     return Section(f"Cost of persistence, {model}", how, [Row("wall time", ratio, Goal(at_most=1.01))], beside)
 
 
+def start(bench: Bench) -> list[Section]:
+    """Measure the start of a run and a whole process beside lm-eval's."""
+    return startup.measure(bench.model, bench.scratch, 2 * bench.size.launches, bench.say)
+
+
 MEASUREMENTS: Mapping[str, Callable[[Bench], list[Section]]] = {
+    "startup": start,
     "real": real_model,
     "toy": toy_model,
     "entry": entry_points,
