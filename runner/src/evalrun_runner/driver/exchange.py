@@ -15,7 +15,7 @@ from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.dispatch.restarts import GiveUp, Reached, Replace, Restarts, StopReplacing
 from evalrun_runner.driver.reporter import Reporter
 from evalrun_runner.errors import RunFailed
-from evalrun_runner.fleet.protocol import Answered, Departed, Fleet, FleetEvent, Joined, Refused
+from evalrun_runner.fleet.protocol import Answered, Departed, Fleet, FleetEvent, Joined, Refused, Staged
 from evalrun_runner.records.messages import Order, Report
 
 POLL_SECONDS = 0.1
@@ -50,6 +50,11 @@ class Exchange:
     def size(self) -> int:
         """Number of started replicas that have not departed, ready or not."""
         return 0 if self.fleet is None else self.fleet.size
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What each replica that is not ready does, in words for people."""
+        return self.fleet.stages if isinstance(self.fleet, Staged) else ()
 
     @property
     def working(self) -> set[str]:

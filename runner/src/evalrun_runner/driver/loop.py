@@ -14,6 +14,7 @@ from evalrun_api import Phase, Reason
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.exchange import POLL_SECONDS, Exchange
 from evalrun_runner.driver.flush import Flush
+from evalrun_runner.driver.reporter import Crew
 from evalrun_runner.errors import RunFailed, Superseded
 from evalrun_runner.planning.planning import Planned
 from evalrun_runner.records.plan import Chunk
@@ -154,7 +155,5 @@ class Loop:
             exchange.dispatcher,
             exchange.clock(),
             phase=self._phase,
-            ready=len(exchange.ready),
-            size=exchange.size,
-            wanted=exchange.wanted,
+            crew=Crew(len(exchange.ready), exchange.size, exchange.wanted, exchange.stages),
         )

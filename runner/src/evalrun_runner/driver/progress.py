@@ -13,6 +13,8 @@ from evalrun_runner.driver.telemetry import TelemetrySnapshot
 
 LINE_SECONDS = 10.0
 """Minimum interval between status lines, in seconds."""
+MOST_STAGES = 4
+"""Replicas of which a line says what they do before they are ready."""
 LONGEST_SECONDS = 60.0
 """Interval between status lines that say nothing new, in seconds; it grows up to this."""
 
@@ -111,7 +113,9 @@ def rates_of(view: View) -> str:
     if answering and progress.eta_s is not None:
         parts.append(f"ETA {duration(progress.eta_s)}")
     parts.append(f"replicas {view.replicas_ready}/{view.replicas_wanted}")
-    parts.extend(view.stages)
+    parts.extend(view.stages[:MOST_STAGES])
+    if len(view.stages) > MOST_STAGES:
+        parts.append(f"{len(view.stages) - MOST_STAGES} more are not ready")
     lost = progress.counts.failed + progress.counts.quarantined
     if lost:
         parts.append(f"{lost} without a score")

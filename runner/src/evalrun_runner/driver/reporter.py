@@ -16,6 +16,20 @@ WAITING = "waiting for replicas"
 """The note of a run without any replica: no capacity, or all were preempted. It waits."""
 
 
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Replicas of a run at one moment."""
+
+    ready: int
+    """Replicas that have loaded the model."""
+    size: int
+    """Replicas that were started and have not left, ready or not."""
+    wanted: int
+    """Replicas that are started again when they leave."""
+    stages: tuple[str, ...] = ()
+    """What each one that is not ready does, in words for people."""
+
+
 @dataclass
 class Reporter:
     """Builder of views of a run from the dispatcher and the telemetry. No decision depends on it."""
@@ -39,16 +53,14 @@ class Reporter:
         """Return whether it is time for the next view."""
         return now >= self._next_view
 
-    def show(self, dispatcher: Dispatcher, now: float, *, phase: Phase, ready: int, size: int, wanted: int) -> None:
+    def show(self, dispatcher: Dispatcher, now: float, *, phase: Phase, crew: Crew) -> None:
         """Show a run that dispatches.
 
         Args:
             dispatcher: Whose progress is shown.
             now: Seconds on the loop's clock.
             phase: Starting until a replica was ready for the first time, Running from then on.
-            ready: Replicas that have loaded the model.
-            size: Replicas that were started and have not left, ready or not.
-            wanted: Replicas that are started again when they leave.
+            crew: Its replicas.
         """
         self._next_view = now + self.view_seconds
         progress = dispatcher.progress(now)
@@ -56,10 +68,11 @@ class Reporter:
         self.watcher.show(
             View(
                 phase=phase,
-                note="" if ready or dispatcher.finished else "loading the model" if size else WAITING,
+                note="" if crew.ready or dispatcher.finished else "loading the model" if crew.size else WAITING,
                 progress=progress,
-                replicas_ready=ready,
-                replicas_wanted=max(wanted, size),
+                replicas_ready=crew.ready,
+                replicas_wanted=max(crew.wanted, crew.size),
+                stages=crew.stages,
                 degraded=self.trouble() or next(troubles, None),
                 telemetry=self.telemetry.snapshot(now, self.store_stats(), progress.replicas),
             )

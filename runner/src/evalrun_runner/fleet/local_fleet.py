@@ -163,6 +163,12 @@ class LocalFleet:
         """Number of started replicas that have not departed, ready or not."""
         return len(self._members)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What each replica that is not ready does, in words for people."""
+        now = time.monotonic()
+        return tuple(_stage(member, now) for member in self._members.values() if not member.joined)
+
     def add(self) -> None:
         """Start one more replica in a slot that a departed one has left, if there is one."""
         taken = {member.slot for member in self._members.values()}
@@ -258,6 +264,12 @@ class LocalFleet:
             member.process.kill()
         for member in members:
             member.process.wait()
+
+
+def _stage(member: _Member, now: float) -> str:
+    if not member.spoke:
+        return f"{member.name} starts its process for {now - member.process.started:.0f} s"
+    return f"{member.name} loads its engine for {now - member.loading_since:.0f} s"
 
 
 def why_ended(code: int, output: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from evalrun_runner.dispatch.policy import Departure
 from evalrun_runner.errors import EvalRunError, InputError, LedgerCorrupt, StoreError
@@ -96,3 +96,12 @@ class StartFleet(Protocol):
         Raises:
             RunFailed: They cannot be started.
         """
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """Fleet that knows what its replicas do before they are ready."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What each replica that is not ready does, in words for people, as ``e1-r0 loads its engine for 35 s``."""

@@ -75,6 +75,13 @@ class RayFleet:
         """Number of started replicas that have not departed, ready or not."""
         return len(self._members)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What each replica that is not ready does, in words for people."""
+        now = time.monotonic()
+        waiting = {name: member for name, member in self._members.items() if not member.joined}
+        return tuple(f"{name} loads its engine for {now - member.started:.0f} s" for name, member in waiting.items())
+
     def add(self) -> None:
         """Start one more replica if a node waits for one."""
         if (node := self._nodes.vacant()) is not None:

@@ -62,6 +62,14 @@ def test_a_plan_that_is_not_complete_is_called_so() -> None:
     assert line_of(view) == "Running: 0 items, 120 planned so far, replicas 2/2"
 
 
+def test_a_line_says_what_the_replicas_do_that_are_not_ready() -> None:
+    stages = tuple(f"e1-r{number} loads its engine for 12 s" for number in range(6))
+    view = View(Phase.RUNNING, "", progress(answered=200), 1, 7, stages=stages)
+    line = line_of(view)
+    assert "replicas 1/7, e1-r0 loads its engine for 12 s, " in line
+    assert "e1-r3 loads its engine for 12 s, 2 more are not ready" in line
+
+
 class Log:
     """Status lines at times that the test gives."""
 
