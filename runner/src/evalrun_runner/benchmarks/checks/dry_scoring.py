@@ -44,6 +44,8 @@ ALL_SECONDS = 60.0
 _GENERATED = ("exact_match", "bleu", "chrf", "ter")
 """Metrics of generated text."""
 
+_NOTHING = "its documents weigh nothing together: are all of its texts blank?"
+
 Raw = dict[tuple[str, str], list[Any]]
 """Map from (metric, filter) to the values of some documents."""
 
@@ -187,8 +189,7 @@ def _unaggregated(leaf: LeafTask, raws: Sequence[Raw], *, complete: bool) -> Ite
             continue
         filters = f" ({filter_name})" if len(leaf.task._filters) > 1 else ""
         what = f"metric_list: {metric}{filters} has no value for any answer: {_name(function)} {_sentence(reasons[0])}"
-        hint = "" if isinstance(reasons[0], ArithmeticError) else _advice(leaf, metric)
-        yield Objection(leaf.name, what, hint, refused=not is_own(leaf))
+        yield Objection(leaf.name, what, _advice(leaf, metric, reasons[0]), refused=not is_own(leaf))
 
 
 def _why_no_number(function: Callable[[list[Any]], Any], items: list[Any]) -> Exception | str | None:
@@ -226,8 +227,10 @@ def _name(function: Callable[..., Any]) -> str:
     return str(getattr(getattr(function, "func", function), "__name__", type(function).__name__))
 
 
-def _advice(leaf: LeafTask, metric: str) -> str:
+def _advice(leaf: LeafTask, metric: str, reason: Exception | str | None) -> str:
     kind = str(leaf.task.OUTPUT_TYPE)
+    if isinstance(reason, ArithmeticError):
+        return _NOTHING if isinstance(reason, ZeroDivisionError) else ""
     if has_metrics_of_its_own_code(leaf.task):
         return ""
     if kind == "generate_until" and metric not in _GENERATED:

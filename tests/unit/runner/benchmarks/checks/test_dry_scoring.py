@@ -120,13 +120,15 @@ def test_items_that_may_fail_refuse_nothing(load: Load) -> None:
     assert len(objections(loaded, may_fail=len(ROWS) - 1)) == 1
 
 
-def test_documents_that_fail_by_themselves_are_passed_over(suite: Suite, load: Load) -> None:
+def test_blank_texts_are_passed_over_unless_there_are_no_others(suite: Suite, load: Load) -> None:
     rolling = {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{text}}"}
     suite.with_data("mostly", [{"text": ""}] * 3 + [{"text": "words"}])
     suite.with_data("empty", [{"text": ""}])
 
-    for data in ("mostly", "empty"):
-        assert found(load({**rolling, **metrics("byte_perplexity")}, data=data)) == []
+    assert found(load({**rolling, **metrics("byte_perplexity")}, data="mostly")) == []
+    (objection,) = found(load({**rolling, **metrics("byte_perplexity")}, data="empty"))
+    assert "byte_perplexity has no value for any answer: " in objection
+    assert "division by zero; its documents weigh nothing together: are all of its texts blank?" in objection
 
 
 def test_a_sum_that_is_zero_over_all_documents_is_found(load: Load) -> None:
