@@ -26,6 +26,7 @@ from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.suite_task import SuiteTask, resolve_data_files
 from evalrun_runner.benchmarks.suites.catalog import task_files
 from evalrun_runner.benchmarks.suites.policy import LOCAL_BUILDERS
+from evalrun_runner.benchmarks.suites.settings import check_settings
 from evalrun_runner.errors import InputError
 
 PACKAGE_TASKS = Path(lm_eval.tasks.__file__).parent
@@ -102,6 +103,7 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
         with making_task(entry.name):
             if self._suite and entry.kind is Kind.TASK and self._owns(entry):
                 config = self._load_full_config(entry, overrides)
+                check_settings(entry.name, config, Path(entry.yaml_path) if entry.yaml_path else None)
                 task = SuiteTask(_without_structure(config), self._suite)
             else:
                 task = super()._build_task(entry, overrides)
@@ -125,7 +127,8 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
             name = item if isinstance(item, str) else item.get("task")
             if isinstance(item, str) and item not in registry:
                 raise InputError(f"group {group_name!r} lists {item!r}, which is no task, group or tag known here")
-            if name is None or name in registry:
+            if name is None or (isinstance(item, dict) and "group" in item) or name in registry:
+                # A group inside the group's own YAML comes back here with its own members.
                 children += super()._build_group_members([item], group_name, overrides, registry)
                 continue
             # lm-eval makes a task defined inside the group's own YAML immediately, without calling _build_task.
@@ -135,6 +138,7 @@ class RecipeFactory(TaskFactory):  # type: ignore[misc]  # lm-eval ships no type
             with making_task(namespaced):
                 self.configs[namespaced] = self._encode({**config, "task": namespaced})
                 if self._suite:
+                    check_settings(namespaced, config, None)
                     children.append(SuiteTask({"metadata": {}, **config, "task": namespaced}, self._suite))
                 else:
                     children += super()._build_group_members([config], group_name, None, registry)

@@ -19,6 +19,7 @@ from lm_eval.tasks._factory import _ctor_accepts_config
 
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.errors import making_task
+from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.load import configure
 from evalrun_runner.benchmarks.recipe import TaskRecipe
 from evalrun_runner.benchmarks.registry import decode_config
@@ -174,7 +175,8 @@ def task_without_data(recipe: TaskRecipe) -> Task:
     config = decode_config(recipe.config)
     base = config.get("class", ConfigurableTask)
     cls = type(base.__name__, (WithoutData, base), {})
-    task: Task = cls(config=config) if _ctor_accepts_config(base) else cls()
+    with lm_eval_log():  # what it warns of was said when the task was loaded
+        task: Task = cls(config=config) if _ctor_accepts_config(base) else cls()
     task.config.task = recipe.task
     configure(task, recipe.num_fewshot, recipe.generation, recipe.seed)
     return task

@@ -11,6 +11,7 @@ from evalrun_runner.benchmarks.checks.dry_scoring import check_scoring
 from evalrun_runner.benchmarks.checks.fewshot import check_fewshot
 from evalrun_runner.benchmarks.checks.first_documents import build_first, check_requests
 from evalrun_runner.benchmarks.checks.generation import ContextLimit, check_generation
+from evalrun_runner.benchmarks.checks.guard import for_each_leaf
 from evalrun_runner.benchmarks.checks.objections import settle
 from evalrun_runner.benchmarks.checks.options import check_options
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
@@ -59,12 +60,13 @@ def try_out(
     Raises:
         InputError: Something would end items or scores later; the message names tasks, fields and what to do.
     """
+    limit = None if engine is None else engine.limit
     warnings = settle(
         [
-            *check_generation(benchmarks, None if engine is None else engine.limit),
-            *check_fewshot(benchmarks),
-            *check_options(benchmarks),
-            *check_corpus_metrics(benchmarks),
+            *for_each_leaf("generation_kwargs", benchmarks, lambda leaf: check_generation(leaf, limit)),
+            *for_each_leaf("num_fewshot", benchmarks, check_fewshot),
+            *for_each_leaf("filter_list or metric_list", benchmarks, check_options),
+            *for_each_leaf("metric_list", benchmarks, check_corpus_metrics),
         ]
     )
     first = build_first(benchmarks, chat)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from evalrun_runner.engine.generation import BadArgument, cut_at_stops, parse_generation
 from evalrun_runner.engine.protocol import MAX_CHOICES, Call, Output
-from evalrun_runner.engine.tokens import TextCodec
+from evalrun_runner.engine.tokens import NotUnicode, TextCodec
 from evalrun_runner.records.plan import Item, Request, RequestType
 from evalrun_runner.records.results import Response
 
@@ -78,6 +78,12 @@ class RequestPlanner:
         Raises:
             ItemRefused: The item cannot run on this engine.
         """
+        try:
+            return self._plan(item)
+        except NotUnicode as error:
+            raise ItemRefused(f"NotUnicode: {error}") from error
+
+    def _plan(self, item: Item) -> RequestPlan:
         steps: list[Step] = []
         likelihoods: dict[str, list[tuple[int, Request]]] = {}
         for position, request in enumerate(item.requests):

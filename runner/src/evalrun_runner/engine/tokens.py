@@ -44,6 +44,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
+class NotUnicode(ValueError):
+    """Error of a text that no tokenizer can encode, because it cannot be written in UTF-8."""
+
+
 class TextCodec:
     """Tokenizer with lm-eval's encoding rules."""
 
@@ -71,7 +75,15 @@ class TextCodec:
             options["add_special_tokens"] = special_tokens
         if text.startswith(self._prefix_text):
             options["add_special_tokens"] = False
-        ids: list[int] = self.tokenizer([text], **options)["input_ids"][0]
+        try:
+            ids: list[int] = self.tokenizer([text], **options)["input_ids"][0]
+        except (UnicodeError, TypeError) as error:
+            # transformers' fast tokenizers say of such a text that it is no text at all.
+            if (place := _half_pair(text)) is None:
+                raise
+            raise NotUnicode(
+                f"the text has half a surrogate pair, {text[place]!r}, after {text[:place][-20:]!r}"
+            ) from error
         return ids
 
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
@@ -94,3 +106,8 @@ class TextCodec:
         whole = self.encode(context + continuation)
         context_ids = self.encode(context)
         return context_ids, whole[len(context_ids) :]
+
+
+def _half_pair(text: str) -> int | None:
+    """Return the place of the first character that is half a surrogate pair, None if there is none."""
+    return next((place for place, character in enumerate(text) if "\ud800" <= character <= "\udfff"), None)

@@ -214,6 +214,12 @@ def test_an_item_that_cannot_run_is_refused_with_the_reason(item: Item, why: str
     assert str(refused.value).startswith(why)
 
 
+@pytest.mark.parametrize("item", [make_item(generate("Q: a \ud83d")), make_item(likelihood("Q:", "\udc00"))])
+def test_a_text_with_half_a_surrogate_pair_is_refused_with_its_place(item: Item) -> None:
+    with pytest.raises(ItemRefused, match=r"NotUnicode: the text has half a surrogate pair, .*, after 'Q:"):
+        planner().plan(item)
+
+
 def test_an_item_that_fits_to_the_last_token_runs() -> None:
     assert planner(limit=50).plan(make_item(generate("x" * 40, max_gen_toks=10))).calls
     assert planner(limit=50).plan(make_item(likelihood("x" * 47, "yy"))).calls

@@ -23,6 +23,7 @@ from lm_eval.api.task import Task
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.checks.first_documents import FirstDocuments
 from evalrun_runner.benchmarks.checks.gold import Gold, gold_of
+from evalrun_runner.benchmarks.checks.guard import unexpected
 from evalrun_runner.benchmarks.checks.made_up import RIGHT, made_up
 from evalrun_runner.benchmarks.checks.objections import Objection, is_own
 from evalrun_runner.benchmarks.checks.options import COMPUTED, has_metrics_of_its_own_code
@@ -31,7 +32,7 @@ from evalrun_runner.benchmarks.checks.why_unscored import why_unfiltered, why_un
 from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.load import LeafTask
 from evalrun_runner.benchmarks.score import Scorer
-from evalrun_runner.errors import first_line
+from evalrun_runner.errors import EvalRunError, first_line
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 
@@ -86,6 +87,10 @@ def check_scoring(first: Sequence[FirstDocuments], may_fail: int) -> Iterator[Ob
         except SystemExit:
             what = "its filters or metrics end the process that scores"
             found = [Objection(documents.leaf.name, what, refused=not is_own(documents.leaf))]
+        except EvalRunError:
+            raise
+        except Exception as error:  # noqa: BLE001  filters and metrics may be anyone's code
+            found = [unexpected("scoring", documents.leaf, error)]
         yield from found
 
 

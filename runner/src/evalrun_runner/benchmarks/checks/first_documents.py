@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.checks.guard import guarded
 from evalrun_runner.benchmarks.checks.objections import Objection, is_own
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.engine.requests import ItemRefused, RequestPlanner
@@ -36,7 +38,17 @@ def build_first(loaded: LoadedBenchmarks, chat: ChatTemplate | None) -> tuple[Fi
         InputError: A document cannot be built, or the chat template cannot render it.
     """
     named = None if chat is None else _naming(chat)
-    return tuple(FirstDocuments(leaf, first_items(leaf, named, LOOKED_AT)) for leaf in loaded.leaves)
+    return tuple(FirstDocuments(leaf, _built(leaf, named)) for leaf in loaded.leaves)
+
+
+def _built(leaf: LeafTask, chat: ChatTemplate | None) -> tuple[Item, ...]:
+    try:
+        return first_items(leaf, chat, LOOKED_AT)
+    except EvalRunError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"task {leaf.name!r}: its first documents cannot be built: {what}") from error
 
 
 def first_items(leaf: LeafTask, chat: ChatTemplate | None, count: int) -> tuple[Item, ...]:
@@ -78,11 +90,21 @@ def check_requests(
         may_fail: Number of items that may fail without ending the run.
     """
     for documents in first:
-        refused = [why for item in documents.items if (why := _why_refused(item, planner)) is not None]
-        if len(refused) > may_fail:
-            yield Objection(documents.leaf.name, refused[0])
-            continue
-        yield from islice(_without_tokens(documents, codec), 1)
+        yield from guarded(
+            "requests to the engine", documents.leaf, partial(_of_leaf, documents, planner, codec, may_fail)
+        )
+
+
+def _of_leaf(
+    documents: FirstDocuments, planner: RequestPlanner, codec: TextCodec, may_fail: int
+) -> Iterator[Objection]:
+    reasons = [_why_refused(item, planner) for item in documents.items]
+    refused = [why for why in reasons if why is not None]
+    if len(refused) > may_fail:
+        yield Objection(documents.leaf.name, refused[0])
+        return
+    planned = tuple(item for item, why in zip(documents.items, reasons, strict=True) if why is None)
+    yield from islice(_without_tokens(replace(documents, items=planned), codec), 1)
 
 
 def _why_refused(item: Item, planner: RequestPlanner) -> str | None:

@@ -63,11 +63,35 @@ def _filters(leaf: LeafTask) -> Iterator[Objection]:
             where = f"filter_list: {ensemble.name!r}, step {place + 1} ({step_name(step)})"
             options = dict(getattr(step, "keywords", {}))
             known = _known_options(getattr(step, "func", step))
-            wrong = [*_unknown(options, known), *_no_regex(options)]
+            wrong = [
+                *_unknown(options, known),
+                *_no_regex(options),
+                *(_no_number(options) if _is_registered(step) else ()),
+            ]
             for what, hint in wrong:
                 yield Objection(leaf.name, f"{where}: {what}", hint)
             if not wrong and (why := _why_not_made(step)):
                 yield Objection(leaf.name, f"{where} cannot be made: {why}")
+        yield from _after_the_first(leaf, ensemble)
+
+
+def _after_the_first(leaf: LeafTask, ensemble: Any) -> Iterator[Objection]:
+    """Find a filter of lm-eval's own after ``take_first``, of whose one text it takes each letter for an answer."""
+    names = [step_name(step) for step in ensemble.filters]
+    if "take_first" not in names[:-1]:
+        return
+    place = names.index("take_first") + 1
+    if _is_registered(ensemble.filters[place]):
+        where = f"filter_list: {ensemble.name!r}, step {place + 1} ({names[place]})"
+        what = f"{where} stands after take_first, which leaves one text: its letters would be taken for answers"
+        # A second take_first leaves one text again, which is right where all answers have one letter.
+        refused = not is_own(leaf) and "take_first" not in names[place:]
+        yield Objection(leaf.name, what, "take_first comes last", refused)
+
+
+def _is_registered(step: Any) -> bool:
+    name = step_name(step)
+    return name != "custom" and filter_registry.get(name, None) is getattr(step, "func", step)
 
 
 def _why_not_made(step: Callable[[], object]) -> str:
@@ -118,8 +142,19 @@ def _unknown(options: Mapping[str, Any], known: Collection[str] | None) -> Itera
 def _no_regex(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("regex_pattern", "regexes_to_ignore"):
         patterns = options.get(name) or []
-        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        for pattern in patterns if isinstance(patterns, list | tuple) else [patterns]:
+            if not isinstance(pattern, str | re.Pattern):
+                yield f"{name} is {pattern!r:.60}; expected text", f"quotes make text of it: {name}: '{pattern!s:.60}'"
+                continue
             try:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
                 yield f"{name} is {pattern!r}, which is no regular expression: {error}", ""
+
+
+def _no_number(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Find options that are only used where a pattern matches, and are no whole numbers."""
+    for name in ("group_select", "k"):
+        value = options.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int):
+            yield f"{name} is {value!r:.60}; expected a whole number", ""

@@ -33,6 +33,17 @@ def matching(**options: Any) -> dict[str, Any]:
             filtered(regex_pattern="(["),
             "filter_list: 'last', step 1 (regex): regex_pattern is '([', which is no regular",
         ),
+        (filtered(regex_pattern=5), "step 1 (regex): regex_pattern is 5; expected text; quotes make text of it"),
+        (filtered(group_select="last"), "step 1 (regex): group_select is 'last'; expected a whole number"),
+        (
+            {
+                **GENERATE,
+                "filter_list": [
+                    {"name": "a", "filter": [{"function": "take_first"}, {"function": "map", "mapping_dict": {}}]}
+                ],
+            },
+            "filter_list: 'a', step 2 (map) stands after take_first, which leaves one text",
+        ),
         (filtered(regex_patern="x"), "step 1 (regex): it has no option 'regex_patern'; did you mean regex_pattern?"),
         (matching(regexes_to_ignore=["ok", "(["]), "exact_match: regexes_to_ignore is '([', which is no regular"),
         (matching(ignore_cases=True), "exact_match: it has no option 'ignore_cases'; did you mean ignore_case?"),
