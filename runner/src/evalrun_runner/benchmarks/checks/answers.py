@@ -7,6 +7,7 @@ nothing is said. Here each of these is a finding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -52,6 +53,8 @@ class Asked:
     field: str = "doc_to_target"
     literal: str = ""
     """What to know of ``doc_to_target`` where it is a text for all documents alike."""
+    strict: bool = True
+    """Whether the task is the user's own: what lm-eval reads, but was hardly meant, is a fault then."""
 
 
 def judge_choices(document: int, choices: object) -> DocumentFinding | None:
@@ -116,6 +119,8 @@ def kind_of(use: Use, answer: Any) -> AnswerKind | None:
 
 _AS_TEXT = 'make text of it: doc_to_target: "{{answer}}"'
 _LETTERS = "ABCDEFGHIJ"
+_DECIMAL = re.compile(r"[0-9]+\.0*")
+_WHOLE = 'whole numbers stand without a decimal point, or: doc_to_target: "{{answer|int}}"'
 
 
 def _expected(asked: Asked) -> str:
@@ -138,9 +143,12 @@ def _judge_choice(asked: Asked, answer: Any) -> DocumentFinding | None:
             expected = "the indices of the choices that are right"
             return DocumentFinding(Fault.NO_ANSWER, asked.document, asked.field, "an empty list", expected)
         found = (_judge_index(replace(asked, use=Use.PLACE), entry) for entry in answer)
-        return next((finding for finding in found if finding is not None), None)
+        wrong = next((finding for finding in found if finding is not None), None)
+        if wrong is not None and isinstance(answer[0], str):
+            return replace(wrong, hint=_list_hint(answer, asked.choices))
+        return wrong or _judge_equal(asked, answer)
     if not isinstance(answer, str):
-        return _judge_index(asked, answer)
+        return _judge_index(asked, answer) or _judge_equal(asked, [answer])
     if answer in asked.choices:
         return None
     hint = asked.literal or _text_hint(answer, asked.choices)
@@ -148,21 +156,60 @@ def _judge_choice(asked: Asked, answer: Any) -> DocumentFinding | None:
     return DocumentFinding(fault, asked.document, asked.field, shown(answer), _expected(asked), hint)
 
 
+def _judge_equal(asked: Asked, places: Sequence[int]) -> DocumentFinding | None:
+    """Find right answers of which none can be chosen: of equal choices the first is, as the likeliest that is first."""
+    first = {place: asked.choices.index(asked.choices[place]) for place in map(int, places)}
+    if not asked.strict or any(place in first for place in first.values()):
+        return None
+    place, equal = next(iter(first.items()))
+    found = f"{place}, and choice {place} is the same text as choice {equal}, {shown(asked.choices[place])}"
+    expected = f"{equal}, as of equal choices only the first can be chosen"
+    hint = "choices that differ; of equal choices the first is the right one"
+    return DocumentFinding(Fault.EQUAL, asked.document, asked.field, found, expected, hint)
+
+
+def _means_index(answer: bool, choices: Sequence[Any]) -> bool:
+    """Return whether a truth value stands for the choice of that index, as in [no, yes]; in [yes, no] it does not."""
+    words = tuple(str(choice).strip().casefold() for choice in choices)
+    return words in {("no", "yes"), ("false", "true")} and 0 <= answer < len(words)
+
+
 def _judge_index(asked: Asked, answer: Any) -> DocumentFinding | None:
     count = len(asked.choices)
+    if isinstance(answer, bool) and asked.strict and not _means_index(answer, asked.choices):
+        expected = f"{_expected(asked)}: true would be index 1, {shown(asked.choices[1])}"
+        hint = (
+            'a truth value is read as an index: doc_to_target: "{{answer|int}}" if false is the first choice and true '
+            'the second, "{{1 - answer|int}}" if it is the other way round'
+        )
+        if str(answer) in asked.choices:
+            hint = 'doc_to_target: "{{answer}}" is the text of the choice'
+        return DocumentFinding(Fault.ANSWER, asked.document, asked.field, f"{answer} (bool)", expected, hint)
     # numpy's whole numbers are no ``int``, and index all the same.
     if not isinstance(answer, str | float) and hasattr(answer, "__index__") and 0 <= int(answer) < count:
         return None
     hint = asked.literal
     if isinstance(answer, float):
-        hint = 'whole numbers stand without a decimal point, or: doc_to_target: "{{answer|int}}"'
+        hint = _WHOLE
     elif isinstance(answer, str) and answer in asked.choices:
         hint = 'a choice is given by its index here: doc_to_target: "{{choices.index(answer)}}"'
-    elif isinstance(answer, str) and answer.isdecimal():
-        hint = 'doc_to_target: "{{answer}}" reads digits as an index'
+    elif isinstance(answer, str) and (answer.isdecimal() or _DECIMAL.fullmatch(answer)):
+        hint = _WHOLE if not answer.isdecimal() else 'doc_to_target: "{{answer}}" reads digits as an index'
     kind = "" if isinstance(answer, int | str | float) else f" ({type(answer).__name__})"
     expected = f"an index from 0 to {count - 1}" if asked.use is Use.PLACE else _expected(asked)
     return DocumentFinding(Fault.ANSWER, asked.document, asked.field, f"{shown(answer)}{kind}", expected, hint)
+
+
+def _list_hint(answers: Sequence[Any], choices: Sequence[Any]) -> str:
+    """Say how a list of texts or letters becomes one of indices."""
+    places = ""
+    if all(one in choices for one in answers):
+        places = "choices.index(one)"
+    elif all(isinstance(one, str) and len(one) == 1 and one.upper() in _LETTERS for one in answers):
+        places = f"'{_LETTERS[: len(choices)]}'.index(one{'|upper' if answers[0].islower() else ''})"
+    start = "a list of right answers holds their indices, counted from 0"
+    each = f"[{{% for one in answer %}}{{{{{places}}}}},{{% endfor %}}]"
+    return f'{start}: doc_to_target: "{each}"' if places else start
 
 
 def _text_hint(answer: str, choices: Sequence[Any]) -> str:
@@ -174,6 +221,8 @@ def _text_hint(answer: str, choices: Sequence[Any]) -> str:
                 f"{shown(answer)} and {shown(choice)} differ in case or spaces only: "
                 f'doc_to_target: "{{{{answer|trim{case}}}}}" or a change of the data makes them equal'
             )
+    if _DECIMAL.fullmatch(answer.strip()):
+        return _WHOLE
     if answer.strip().isdigit():
         return 'a column of text is compared as text: doc_to_target: "{{answer}}" reads digits as an index'
     place = _LETTERS.find(answer.strip().upper()) if len(answer.strip()) == 1 else -1
@@ -200,13 +249,13 @@ def _judge_text(asked: Asked, answer: Any) -> DocumentFinding | None:
     if not isinstance(wrong, str):
         kind = "null" if wrong is None else f"{shown(wrong)} ({type(wrong).__name__})"
         found = f"{shown(answer)}, a list with {kind}"
-        return DocumentFinding(
-            Fault.NOT_TEXT, asked.document, asked.field, found, "text or a list of texts", _LIST_OF_NUMBERS
-        )
+        hint = "drop the null from the list, or fill it in" if wrong is None else _LIST_OF_NUMBERS
+        return DocumentFinding(Fault.NOT_TEXT, asked.document, asked.field, found, "text or a list of texts", hint)
     return None
 
 
 _LIST_OF_NUMBERS = (
-    "an answer that is rendered as [1, 2] is read as a list of numbers, and an answer of the model is text: name the "
-    "column itself (doc_to_target: answer) for the text as it stands, or list texts"
+    "an answer of the model is text, and so is each of a list of right ones: doc_to_target: "
+    "\"{{answer|map('string')|list}}\" makes texts of a list of numbers; a text that is rendered as [1, 2] stays one "
+    "where doc_to_target names the column itself"
 )

@@ -19,6 +19,7 @@ from evalrun_runner.benchmarks.checks.columns import is_literal, meant_column, n
 from evalrun_runner.benchmarks.checks.comparison import AnswerLabel, DocumentComparison, Seen, usual_kind
 from evalrun_runner.benchmarks.checks.findings import DocumentFinding, Fault, shown
 from evalrun_runner.benchmarks.checks.nulls import TemplateFields
+from evalrun_runner.benchmarks.checks.own_names import OwnNames
 from evalrun_runner.benchmarks.checks.survey import Survey
 from evalrun_runner.benchmarks.errors import explain
 from evalrun_runner.records.plan import PlanNote
@@ -78,6 +79,7 @@ class DocumentJudge:
         self._repeated: list[int] = []
         self._blank: list[int] = []
         self._digits: set[int] = set()
+        self._empty: dict[tuple[str, str], list[int]] = {}
         # A task of another class, or with a prompt of promptsource, says nothing of how it reads its documents.
         self._knows = isinstance(task, ConfigurableTask) and task.prompt is None
         if self._knows:
@@ -88,11 +90,7 @@ class DocumentJudge:
             self._calls = any(callable(self._setting(key)) for key in self._reads)
             self._printed = list(self._templates())
             self._where = "doc_to_text" if self._inputs else self._named("doc_to_target")
-            self._own_names = {
-                "answer": self._only_field("doc_to_target", "answer"),
-                "answers": self._only_field("doc_to_target", "answers"),
-                "choices": self._only_field("doc_to_choice", "choices"),
-            }
+            self._own = OwnNames(self._setting("doc_to_target"), self._setting("doc_to_choice"), self._columns)
             self._meant = {key: self._meant_column(key) for key in ("doc_to_text", "doc_to_target")}
 
     def look(self, document: int, doc: Any) -> None:
@@ -135,6 +133,9 @@ class DocumentJudge:
     def _look(self, document: int, doc: Mapping[str, Any]) -> Iterator[DocumentFinding]:
         holes: set[str] = set()
         for key, fields in self._printed:
+            if self._strict and key != "doc_to_choice":
+                for name in fields.printed_blanks(doc):
+                    self._empty.setdefault((name, key), []).append(document)
             for path in fields.printed_nulls(doc):
                 holes.add(key)
                 hint = _FILL_IN
@@ -187,7 +188,7 @@ class DocumentJudge:
         self._note_labels(document, answer, choices)
         if self._use is Use.DOCUMENT and isinstance(answer, str) and not answer.strip():
             self._blank.append(document)
-        wrong = judge_answer(Asked(document, self._use, choices, self._where, hint), answer)
+        wrong = judge_answer(Asked(document, self._use, choices, self._where, hint, self._strict), answer)
         if wrong is None and hint and self._use is Use.TEXT:
             found = f"{shown(answer)}, which is no column"
             wrong = DocumentFinding(Fault.ANSWER, document, self._where, found, "a column or a template", hint)
@@ -243,6 +244,14 @@ class DocumentJudge:
             )
         if not self._strict:
             return
+        for (name, key), documents in self._empty.items():
+            # What is wrong, or counted, otherwise is named anyway.
+            if empty := [one for one in documents if one not in self._findings and one not in self._blank]:
+                yield PlanNote(
+                    f"{len(empty)} of {self._documents} documents have an empty {name!r}, which {key} prints; the "
+                    f"first is document {empty[0]}",
+                    len(empty),
+                )
         if (count := len(self._digits)) > 1 and self._digits == {label.document for label in self._all.labels}:
             yield PlanNote(
                 f"all {count} answers that are digits are read as indices, though the choices have the same digits as "
@@ -259,18 +268,9 @@ class DocumentJudge:
 
     def _in_own_words(self, finding: DocumentFinding) -> DocumentFinding:
         """Put the names of the task's own columns into a hint, where it speaks of ``answer`` and ``choices``."""
-        hint = finding.hint
-        for usual, own in self._own_names.items():
-            hint = re.sub(rf"\{{\{{{usual}\b", f"{{{{{own}", hint)
+        # The hint on a null names its field already.
+        hint = finding.hint if finding.fault is Fault.NULL else self._own.put_into(finding.hint)
         return finding if hint == finding.hint else replace(finding, hint=hint)
-
-    def _only_field(self, key: str, usual: str) -> str:
-        """Return the one field of a document that a setting reads; the usual name where it reads none or several."""
-        value = self._setting(key)
-        if not isinstance(value, str) or value in self._columns:
-            return value if isinstance(value, str) else usual
-        names = TemplateFields(value).names
-        return next(iter(names)) if len(names) == 1 else usual
 
     def _setting(self, key: str) -> Any:
         return getattr(self._task.config, key, None)

@@ -20,6 +20,7 @@ class Fault(StrEnum):
     CHOICES = "have choices that cannot be chosen from"
     NO_ANSWER = "have no answer"
     ANSWER = "have an answer that is none of the choices"
+    EQUAL = "have an answer that is the later of equal choices"
     MIXED = "have an answer of another kind than the others"
     NOT_TEXT = "have an answer that no text is equal to"
 

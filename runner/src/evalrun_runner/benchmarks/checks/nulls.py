@@ -46,6 +46,43 @@ class TemplateFields:
             return ()
         return tuple(path for number, path in enumerate(paths) if chr(_FIRST_MARK + number) in text)
 
+    def printed_blanks(self, doc: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the fields with an empty or blank text that the template prints as it prints a text."""
+        blanks = [name for name in sorted(self.names) if isinstance(doc.get(name), str) and not doc[name].strip()]
+        if self._compiled is None or not blanks:
+            return ()
+        mark = _Blank(chr(_FIRST_MARK))
+        try:
+            text = self._compiled.render(**doc)
+            marked = [self._compiled.render(**{**doc, name: mark}) for name in blanks]
+        except Exception:  # noqa: BLE001  as above
+            return ()
+        # A template that leaves something out where the field is empty knows of it.
+        found = zip(blanks, marked, strict=True)
+        return tuple(name for name, one in found if mark in one and _same(one.replace(mark, doc[name]), text))
+
+
+def _same(text: str, other: str) -> bool:
+    return text.split() == other.split()
+
+
+class _Blank(str):
+    """Mark of a blank text, which passes for an empty one where a template decides by it."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return other == ""
+
+    def __hash__(self) -> int:
+        return hash("")
+
 
 class _Null:
     """Null that leaves a mark where it is printed, and is a null otherwise."""

@@ -11,6 +11,7 @@ import datasets
 import pytest
 
 from evalrun_runner.benchmarks.build import iter_items
+from evalrun_runner.benchmarks.checks.gold import gold_of
 from evalrun_runner.benchmarks.checks.summary import check_surveys
 from evalrun_runner.benchmarks.checks.survey import Survey
 from evalrun_runner.benchmarks.load import LeafTask, load_benchmarks
@@ -64,7 +65,20 @@ def survey_of(suite: Suite, rows: Rows, config: dict[str, Any]) -> Survey:
 
 FINE: dict[str, tuple[Rows, dict[str, Any]]] = {
     "indices": (answers([0, 3, 1], choices=FOUR), CHOOSE),
-    "true and false as indices": (answers([True, False, True], choices=["no", "yes"]), CHOOSE),
+    "true and false for yes and no": (answers([True, False, True], choices=["no", " Yes"]), CHOOSE),
+    "true and false that a template makes indices": (
+        answers([True, False, True], choices=["yes", "no"]),
+        {**CHOOSE, "doc_to_target": "{{1 - answer|int}}"},
+    ),
+    "true and false as texts of choices": (
+        answers([True, False], choices=["True", "False"]),
+        {**CHOOSE, "doc_to_target": "{{answer}}"},
+    ),
+    "an empty field that is left out": (
+        [{"question": "a", "answer": "1", "hint": ""}, {"question": "b", "answer": "2", "hint": "add"}],
+        {**WRITE, "doc_to_text": "{{question}}{% if hint %} ({{hint}}){% endif %}{{hint or ''}}{{hint|trim or '-'}}"},
+    ),
+    "an empty field that no template names": (answers(["1", "2"], source=""), WRITE),
     "digits of a template": (answers(["0", "3"], choices=FOUR), {**CHOOSE, "doc_to_target": "{{answer}}"}),
     "texts of choices": (answers(["six", "two"], choices=FOUR), CHOOSE),
     "lists of indices": (answers([[0, 2], [1]], choices=FOUR), CHOOSE),
@@ -141,6 +155,46 @@ WRONG: dict[str, tuple[Rows, dict[str, Any], list[int], str]] = {
     "a letter in another case": (answers(["A", "b"]), LETTERS, [1], "is 'b'"),
     "a letter with a space": (answers(["A", "B "]), LETTERS, [1], "is 'B '"),
     "digits in a column of text": (answers(["1", "0"], choices=FOUR), CHOOSE, [0, 1], "is '1'"),
+    "true beside a choice that says no": (
+        answers([False, True], choices=["yes", "no"]),
+        CHOOSE,
+        [0, 1],
+        "doc_to_target (answer) is False (bool); expected an index from 0 to 1, or one of 'yes', 'no': true would be "
+        "index 1, 'no'",
+    ),
+    "true beside four choices": (answers([True, False], choices=FOUR), CHOOSE, [0, 1], "is True (bool)"),
+    "true in a list of indices": (answers([[True], [False]], choices=FOUR), CHOOSE, [0, 1], "is True (bool)"),
+    "the later of equal choices": (
+        answers([0, 1, 2], choices=["x", "x", "y"]),
+        CHOOSE,
+        [1],
+        "is 1, and choice 1 is the same text as choice 0, 'x'; expected 0, as of equal choices only the first can be",
+    ),
+    "lists with only the later of equal choices": (
+        answers([[0, 1], [1], [2, 1]], choices=["x", "x", "y"]),
+        CHOOSE,
+        [1],
+        "is 1, and choice 1 is the same text as choice 0",
+    ),
+    "NaN as the answer": (answers([1.5, float("nan")]), WRITE, [1], "answer, which doc_to_target prints, is null"),
+    "NaN in a column of texts": (
+        answers(["1", float("nan")]),
+        {**WRITE, "doc_to_target": "answer"},
+        [1],
+        "doc_to_target (answer) is null",
+    ),
+    "NaN in the question": (
+        [*answers(["1", "2"]), {"question": float("nan"), "answer": "3"}],
+        WRITE,
+        [2],
+        "question, which doc_to_text prints, is null",
+    ),
+    "a null in a list of answers": (
+        answers([["1"], ["2", None]]),
+        {**WRITE, "doc_to_target": "answer"},
+        [1],
+        "a list with null",
+    ),
     "a decimal as an index": (answers([0.0, 1.0], choices=FOUR), CHOOSE, [0, 1], "is 1.0; expected an index"),
     "no answer": (answers([1, None], choices=FOUR), CHOOSE, [1], "is null; expected an index from 0 to 3"),
     "no index in a list": (answers([[1], [0, 4]], choices=FOUR), CHOOSE, [1], "is 4"),
@@ -355,6 +409,38 @@ HINTS: dict[str, tuple[Rows, dict[str, Any], str]] = {
     "letters of choices": (answers(["B", "two"], choices=FOUR), CHOOSE, "doc_to_choice: [A, B, C, D]"),
     "a near column": (answers(["x", "y"]), {**WRITE, "doc_to_target": "anwser"}, "did you mean answer?"),
     "a near name": (answers(["x", "y"]), {**WRITE, "doc_to_target": "{{anwser}}"}, "did you mean answer?"),
+    "true": (answers([True, False], choices=FOUR), CHOOSE, 'doc_to_target: "{{answer|int}}"'),
+    "decimals in a column of text": (answers(["0.0", "1.0"], choices=FOUR), CHOOSE, "without a decimal point"),
+    "a null in a list": (
+        answers([["1"], ["2", None]]),
+        {**WRITE, "doc_to_target": "answer"},
+        "drop the null from the list, or fill it in",
+    ),
+    "numbers in a list": (
+        answers([[1], [2, 3]]),
+        {**WRITE, "doc_to_target": "answer"},
+        "\"{{answer|map('string')|list}}\"",
+    ),
+    "letters in a list": (
+        answers([["A", "B"], ["D"]], choices=FOUR),
+        CHOOSE,
+        "\"[{% for one in answer %}{{'ABCD'.index(one)}},{% endfor %}]\"",
+    ),
+    "texts in a list": (
+        answers([["six"], ["two", "four"]], choices=FOUR),
+        CHOOSE,
+        '"[{% for one in answer %}{{choices.index(one)}},{% endfor %}]"',
+    ),
+    "a text for the index of a choice that the task lists": (
+        answers(["B", "A"]),
+        {**WRITE, "doc_to_choice": ["A", "B"], "doc_to_target": "answer"},
+        "\"{{['A', 'B'].index(answer)}}\"",
+    ),
+    "a text for the index of a choice in other columns": (
+        [{"question": "?", "a": "x", "b": "y", "right": "y"}, {"question": "?", "a": "x", "b": "z", "right": "x"}],
+        {**WRITE, "doc_to_choice": "{{[a, b]}}", "doc_to_target": "right"},
+        '"{{[a, b].index(right)}}"',
+    ),
     "a record": (answers([{"text": ["x"]}] * 2), {**WRITE, "doc_to_target": "answer"}, "answer.text"),
 }
 
@@ -365,6 +451,19 @@ def test_a_refusal_says_what_to_do(suite: Suite, case: str) -> None:
     with pytest.raises(InputError) as refused:
         check_surveys({"t": survey_of(suite, rows, config)}, max_failed=0)
     assert hint in str(refused.value).partition("hint: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("case", "places"),
+    [("letters in a list", [0, 1]), ("texts in a list", [2]), ("true", [1]), ("numbers in a list", [])],
+)
+def test_what_a_hint_says_makes_the_documents_right(suite: Suite, case: str, places: list[int]) -> None:
+    rows, config, hint = HINTS[case]
+    leaf = leaf_of(suite, rows, {**config, "doc_to_target": hint.removeprefix("doc_to_target: ").strip('"')})
+    assert leaf.survey is not None
+    assert not leaf.survey.findings
+    (document, *_) = leaf.task.test_docs()
+    assert gold_of(leaf.task, document).places == tuple(places)
 
 
 def test_as_many_wrong_documents_as_the_policy_allows_are_failed_and_warned_of(suite: Suite) -> None:
@@ -390,7 +489,7 @@ def test_documents_beyond_the_limit_do_not_matter(suite: Suite) -> None:
 
 
 def test_choices_that_stand_twice_are_counted(suite: Suite) -> None:
-    survey = survey_of(suite, answers([0, 1], choices=["x", "x", "y"]), CHOOSE)
+    survey = survey_of(suite, answers([0, 2], choices=["x", "x", "y"]), CHOOSE)
     assert not survey.findings
     (note,) = survey.notes
     assert (note.count, "2 of 2 documents have a choice twice" in note.message) == (2, True)
@@ -455,3 +554,25 @@ def test_a_blank_cell_of_a_spreadsheet_is_named(suite: Suite) -> None:
     (leaf,) = load_benchmarks([BenchmarkSpec("t", "t", source=suite.folder)], seed=1, allow_code=False).leaves
     assert leaf.survey is not None
     assert list(leaf.survey.findings) == [5]
+
+
+def test_empty_fields_that_reach_the_model_are_counted(suite: Suite) -> None:
+    rows = [*answers(["1", "2"]), {"question": "", "answer": "3"}, {"question": " ", "answer": "4"}]
+    survey = survey_of(suite, rows, {**WRITE, "doc_to_text": "Q: {{question|trim}}\nA:"})
+    assert not survey.findings
+    (note,) = survey.notes
+    assert note.message == (
+        "2 of 4 documents have an empty 'question', which doc_to_text prints; the first is document 2"
+    )
+    assert note.count == 2
+
+
+def test_a_blank_cell_among_indices_is_the_only_fault(suite: Suite) -> None:
+    (suite.folder / "d.csv").write_text("question,a,b,answer\n1?,x,y,0\n2?,x,y,\n3?,x,y,1\n")
+    data = {"dataset_path": "csv", "dataset_kwargs": {"data_files": {"test": "d.csv"}}, "test_split": "test"}
+    config: dict[str, Any] = {**CHOOSE, "doc_to_choice": "{{[a, b]}}", **data}
+    suite.with_task("t", **config)
+    (leaf,) = load_benchmarks([BenchmarkSpec("t", "t", source=suite.folder)], seed=1, allow_code=False).leaves
+    assert leaf.survey is not None
+    assert list(leaf.survey.findings) == [1]
+    assert "doc_to_target (answer) is null; expected an index from 0 to 1" in str(leaf.survey.fault(1))

@@ -3,8 +3,9 @@
 The cells of a CSV are text. Two uses of them need another type:
 
 - **An index.** Where ``doc_to_target`` names a column beside ``doc_to_choice``, lm-eval takes a number for the place of
-  the right choice, counted from zero. If all its cells are whole numbers in the range of the choices, the column is one
-  of numbers. If the cells are also the texts of choices, and mean others by that, neither is certain.
+  the right choice, counted from zero. If all its cells that are not blank are whole numbers in the range of the
+  choices, the column is one of numbers, without a value where a cell is blank. If the cells are also the texts of
+  choices, and mean others by that, neither is certain.
 - **A calculation or a condition.** ``label == 1`` is never true of a text, ``label * 2`` repeats it, ``if label`` is
   true of "0". A template that does so with cells that look like numbers or truth values would give a wrong answer
   silently.
@@ -63,10 +64,13 @@ def index_column(config: Mapping[str, Any], splits: Mapping[str, DataTable]) -> 
     if not isinstance(target, str) or config.get("doc_to_choice") is None:
         return None
     tables = [table for table in splits.values() if table.kinds.get(target) is ColumnKind.TEXT]
-    if not tables or not all(_is_index(cell) for table in tables for cell in column_values(table, target)):
+    cells = [cell for table in tables for cell in column_values(table, target) if not _is_blank(cell)]
+    if not cells or not all(map(_is_index, cells)):
         return None
     texts_too, differ = True, False
     for cell, choices in chain.from_iterable(_with_choices(config, table, target) for table in tables):
+        if _is_blank(cell):
+            continue  # It has no answer, whatever the others are.
         place = int(cell.strip())
         if place >= len(choices):
             return None
@@ -168,6 +172,10 @@ def _looks_typed(table: DataTable, name: str) -> bool:
         return True
     cells = [cell for cell in column_values(table, name) if cell and cell.strip()]
     return all(_TYPED.fullmatch(cell.strip()) for cell in cells)
+
+
+def _is_blank(cell: str | None) -> bool:
+    return cell is None or not cell.strip()
 
 
 def _is_index(cell: str | None) -> bool:

@@ -35,8 +35,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-DECODER = json.JSONDecoder(parse_float=decimal, parse_constant=WrittenNumber, object_pairs_hook=_object)
-"""Decoder of JSON that keeps all digits and refuses an object with one key twice."""
+def _constant(text: str) -> WrittenNumber | None:
+    """Return null for NaN, which is how Python's tables write a cell without a value; infinity as it is written."""
+    return None if text == "NaN" else WrittenNumber(text)
+
+
+DECODER = json.JSONDecoder(parse_float=decimal, parse_constant=_constant, object_pairs_hook=_object)
+"""Decoder of JSON that keeps all digits, and refuses an object with one key twice."""
 
 
 def dumps(value: object) -> str:

@@ -92,7 +92,13 @@ def test_places_of_the_right_choice_stay_numbers(suite: Suite) -> None:
     assert rows[0]["b"] == "NA"
 
 
-@pytest.mark.parametrize("answers", [("1", ""), ("1", "3"), ("1", "01"), ("1", "B"), ("1", "1.0")])
+def test_a_blank_cell_among_places_of_a_choice_is_a_place_that_lacks(suite: Suite) -> None:
+    text = "question,a,b,c,answer\nq,x,y,z,1\nq,x,y,z,\nq,x,y,z,0\n"
+
+    assert [row["answer"] for row in read(suite, text, CHOICES)] == [1, None, 0]
+
+
+@pytest.mark.parametrize("answers", [("", ""), ("1", "3"), ("1", "01"), ("1", "B"), ("1", "1.0")])
 def test_a_column_that_is_not_all_places_of_a_choice_stays_text(suite: Suite, answers: tuple[str, str]) -> None:
     text = "question,a,b,c,answer\n" + "".join(f"q,x,y,z,{answer}\n" for answer in answers)
 
