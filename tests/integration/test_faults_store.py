@@ -98,7 +98,8 @@ def test_an_unusable_store_gives_one_message_before_any_replica_starts(
         "read-only": (seaweed.reader_settings(), f"s3://{BUCKET}/", "may not do this"),
     }[wrong]
     with Run(tmp_path, ["run", on_s3(tmp_path / "run.yaml", ground.suite, settings, uri)]) as run:
-        assert run.ended(60) == 1, run.stderr
+        # An endpoint that is down may be up again; the others are wrong in what was given.
+        assert run.ended(60) == (1 if wrong == "endpoint" else 2), run.stderr
         (said,) = [line for line in run.stderr.splitlines() if line.startswith("evalrun:")]
         assert expected in said
         assert STARTED not in run.stderr
