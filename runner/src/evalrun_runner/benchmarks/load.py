@@ -35,12 +35,14 @@ from evalrun_runner.benchmarks.first_document import TolerantTask, decide_by
 from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.benchmarks.registry import RecipeFactory, open_registry
+from evalrun_runner.benchmarks.suites.catalog import files_without_task
 from evalrun_runner.benchmarks.suites.policy import check_suite
 from evalrun_runner.benchmarks.suites.sandbox import confine_templates
 from evalrun_runner.errors import InputError
 
 MAX_SEED = 2**32 - 1
 """numpy's largest seed."""
+_MOST_PASSED_OVER = 5
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,9 @@ def _unknown_task(spec: BenchmarkSpec, manager: TaskManager) -> str:
     if spec.source and not near:
         hint = f"it holds {', '.join(manager.all_tasks[:10]) or 'no task at all'}. "
     command = f"evalrun tasks --source {shlex.quote(str(spec.source))}" if spec.source else "evalrun tasks"
-    return f"benchmark {spec.name!r}: there is no {spec.task!r} in {where}; {hint}`{command}` lists what there is"
+    passed = [] if spec.source is None else list(islice(files_without_task(spec.source), _MOST_PASSED_OVER))
+    over = f". Passed over: {'; '.join(passed)}" if passed else ""
+    return f"benchmark {spec.name!r}: there is no {spec.task!r} in {where}; {hint}`{command}` lists what there is{over}"
 
 
 def _check_disjoint(made: Sequence[_Made]) -> None:

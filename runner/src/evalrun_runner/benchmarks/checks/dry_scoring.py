@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from lm_eval.api.metrics import f1_score, matthews_corrcoef, mean
-from lm_eval.api.registry import aggregation_registry
+from lm_eval.api.registry import aggregation_registry, metric_agg_registry
 from lm_eval.api.task import Task
 
 from evalrun_runner.benchmarks import values
@@ -116,13 +116,15 @@ def _quiet(task: Task) -> Iterator[None]:
 
 def _of_leaf(documents: FirstDocuments, may_fail: int) -> Iterator[Objection]:
     tried = _try(documents)
-    if not tried.items or tried.leaf.documents <= may_fail:
+    if not tried.items:
         return
-    failed = [place for place, results in enumerate(tried.results) if not any(map(_is_ok, results))]
-    if len(failed) > may_fail or len(failed) == len(tried.items):
-        yield _never_scored(tried, failed[0])
-        return
-    yield from _right_answer_unfiltered(tried)
+    if tried.leaf.documents > may_fail:
+        failed = [place for place, results in enumerate(tried.results) if not any(map(_is_ok, results))]
+        if len(failed) > may_fail or len(failed) == len(tried.items):
+            yield _never_scored(tried, failed[0])
+            return
+        yield from _right_answer_unfiltered(tried)
+    # What is scored and has no value in the end is no failed item, however many of these there may be.
     raws = [_raw(tried, answer) for answer in range(len(tried.outcomes[0]))]
     yield from _unaggregated(tried.leaf, raws, complete=len(tried.items) >= tried.leaf.documents)
 
@@ -194,7 +196,7 @@ def _unaggregated(leaf: LeafTask, raws: Sequence[Raw], *, complete: bool) -> Ite
             continue
         filters = f" ({filter_name})" if len(leaf.task._filters) > 1 else ""
         what = f"metric_list: {metric}{filters} has no value for any answer: {_name(function)} {_sentence(reasons[0])}"
-        yield Objection(leaf.name, what, _advice(leaf, metric, reasons[0]), refused=not is_own(leaf))
+        yield Objection(leaf.name, what, _advice(leaf, metric, function, reasons[0]), refused=not is_own(leaf))
 
 
 def _why_no_number(function: Callable[[list[Any]], Any], items: list[Any]) -> Exception | str | None:
@@ -232,7 +234,7 @@ def _name(function: Callable[..., Any]) -> str:
     return str(getattr(getattr(function, "func", function), "__name__", type(function).__name__))
 
 
-def _advice(leaf: LeafTask, metric: str, reason: Exception | str | None) -> str:
+def _advice(leaf: LeafTask, metric: str, function: Callable[..., Any], reason: Exception | str | None) -> str:
     kind = str(leaf.task.OUTPUT_TYPE)
     if isinstance(reason, ArithmeticError):
         return _NOTHING if isinstance(reason, ZeroDivisionError) else ""
@@ -242,4 +244,6 @@ def _advice(leaf: LeafTask, metric: str, reason: Exception | str | None) -> str:
         homes = [output_type for output_type, computed in COMPUTED.items() if metric in computed]
         if homes:
             return f"{metric} is for output_type {' or '.join(homes)}; generated text has {', '.join(_GENERATED)}"
+    if metric_agg_registry.get(metric, None) is function:
+        return "leave the metric out: lm-eval's own aggregation cannot take its values"
     return "leave the metric out, or give it the aggregation that lm-eval has for it by leaving `aggregation` out"

@@ -2,7 +2,8 @@
 
 lm-eval passes over a file that it cannot load, and over the second of two definitions of a name, and logs that at debug
 level: a tag then has fewer tasks, or an older copy of a task is evaluated. Here each of these is an error. Passed over
-are hidden files and folders (``.ipynb_checkpoints``), ``__pycache__`` and Kubernetes objects (the EvalRun itself).
+are hidden files and folders (``.ipynb_checkpoints``), ``__pycache__``, Kubernetes objects (the EvalRun itself), and
+files that hold no mapping, or nothing: they are named where a task is not found.
 
 Files are read as nodes; nothing in them is constructed. The suite policy must have passed before, as includes are
 followed.
@@ -11,7 +12,7 @@ followed.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,28 @@ def yaml_files(folder: Path) -> list[Path]:
         (path for path in folder.glob("**/*.yaml") if not _is_hidden(path.relative_to(folder)) and path.is_file()),
         key=Path.as_posix,
     )
+
+
+def files_without_task(folder: Path) -> Iterator[str]:
+    """Yield the YAML files of a suite that cannot define a task, each with the reason, for a task that is not found."""
+    for file in yaml_files(folder):
+        try:
+            why = _no_task(compose(file))
+        except InputError:
+            continue
+        if why:
+            yield f"{shown_path(file, folder)} {why}"
+
+
+def _no_task(documents: Sequence[yaml.Node]) -> str:
+    """Return why YAML documents are no task and no group, an empty text if they may be one."""
+    if len(documents) > 1:
+        return f"holds {len(documents)} YAML documents"
+    if not documents or (isinstance(documents[0], yaml.ScalarNode) and documents[0].tag.endswith(":null")):
+        return "is empty"
+    if isinstance(documents[0], yaml.MappingNode):
+        return ""
+    return "is a list" if isinstance(documents[0], yaml.SequenceNode) else "is a single value"
 
 
 def _is_hidden(path: Path) -> bool:
@@ -208,21 +231,18 @@ class _Catalog:
             return None
         if documents and all(_is_kubernetes(root) for root in documents):
             return None
-        expected = "expected one mapping with the keys of a task or a group"
-        if not documents:
-            self._fault(file, 1, f"is empty; {expected}")
-        elif len(documents) > 1:
+        if len(documents) > 1 and any(key in _NAMING for root in documents for key, _ in _scalar_keys(root)):
             line = documents[1].start_mark.line + 1
             self._fault(file, line, f"holds {len(documents)} YAML documents; expected one, a file for each task")
-        elif not isinstance(documents[0], yaml.MappingNode):
-            kind = "a list" if isinstance(documents[0], yaml.SequenceNode) else "a single value"
-            self._fault(file, documents[0].start_mark.line + 1, f"is {kind}; {expected}")
-        else:
-            faults = list(repeated_keys(documents[0]))
-            for line, why in faults:
-                self._fault(file, line, why)
-            return None if faults else documents[0]
-        return None
+            return None
+        if _no_task(documents):
+            return None
+        root = documents[0]
+        assert isinstance(root, yaml.MappingNode)
+        faults = list(repeated_keys(root))
+        for line, why in faults:
+            self._fault(file, line, why)
+        return None if faults else root
 
     def _merge(self, file: Path, root: yaml.MappingNode, above: tuple[Path, ...]) -> Definitions | None:
         own = _definitions(file, root)

@@ -113,6 +113,13 @@ def test_code_that_fails_for_every_answer_is_found(load: Load) -> None:
     assert "not even its own target: process_results: there is no field or split 'anwser'" in objection
 
 
+def test_a_metric_that_never_has_a_value_is_found_however_many_items_may_fail(load: Load) -> None:
+    (objection,) = objections(load({**CHOOSE, **metrics("acc", "likelihood")}), may_fail=len(ROWS))
+
+    assert "likelihood has no value for any answer: mean raises TypeError" in objection.what
+    assert objection.hint == "leave the metric out: lm-eval's own aggregation cannot take its values"
+
+
 def test_items_that_may_fail_refuse_nothing(load: Load) -> None:
     loaded = load({**GENERATE, "filter_list": [{"name": "k", "filter": [{"function": "take_first_k", "k": 5}]}]})
 

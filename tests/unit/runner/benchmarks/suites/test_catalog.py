@@ -118,9 +118,6 @@ def test_copies_in_hidden_folders_are_passed_over(suite: Suite, folder: str) -> 
         (TASK + "include: row.jsonl\n", "include: row.jsonl is not there; did you mean rows.jsonl?"),
         (TASK + "include: sums.yaml\n", "sums.yaml:12: include: sums.yaml includes this file again"),
         (TASK + "---\n" + TASK, "sums.yaml:13: holds 2 YAML documents; expected one"),
-        ("- task: sums\n", "sums.yaml:1: is a list; expected one mapping"),
-        ("sums\n", "sums.yaml:1: is a single value; expected one mapping"),
-        ("# nothing yet\n", "sums.yaml:1: is empty; expected one mapping"),
         ("task: sums\n\toutput_type: generate_until\n", "hint: YAML indents by spaces"),
         ("task: sums\ndoc_to_text: {{question}} Answer:\n", "hint: put quotes round a template"),
         ("task: sums\ndoc_to_text: {{question}}\n", "sums.yaml:2: a mapping or a list stands where a key is expected"),
@@ -134,6 +131,38 @@ def test_a_file_that_lm_eval_would_pass_over_is_named(suite: Suite, text: str, n
 
     assert named in str(caught.value)
     assert "no task at all" not in str(caught.value)
+
+
+FOREIGN = [
+    ("# nothing yet\n", "is empty"),
+    ("", "is empty"),
+    ("~\n", "is empty"),
+    ("- repo: local\n", "is a list"),
+    ("a note\n", "is a single value"),
+    ("a: 1\n---\nb: 2\n", "holds 2 YAML documents"),
+]
+
+
+@pytest.mark.parametrize("text", [text for text, _ in FOREIGN])
+def test_a_file_that_is_no_task_stops_no_other(suite: Suite, text: str) -> None:
+    suite.with_file("aside.yaml", text)
+
+    assert load(suite).leaves[0].name == "sums"
+    assert [task.name for task in list_tasks(source=suite.folder)] == ["sums"]
+
+
+@pytest.mark.parametrize(("text", "why"), FOREIGN)
+def test_a_file_that_is_no_task_is_named_where_a_task_is_not_found(suite: Suite, text: str, why: str) -> None:
+    suite.with_file("more.yaml", text)
+
+    with pytest.raises(InputError, match=rf"there is no 'more' in the suite .*\. Passed over: more\.yaml {why}$"):
+        load(suite, "more")
+
+
+def test_an_include_of_a_file_without_settings_is_named(suite: Suite) -> None:
+    suite.with_file("base.yaml", "# nothing yet\n").with_file("sums.yaml", "include: base.yaml\n" + TASK)
+
+    assert "sums.yaml:1: include: base.yaml holds no settings of a task" in refusal(suite)
 
 
 def test_a_yml_file_is_named_with_the_name_to_give_it(suite: Suite) -> None:
