@@ -18,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from evalrun_runner.benchmarks.suites.group_members import find_cycle, members, names_below, repeated_members
 from evalrun_runner.benchmarks.suites.spelling import (
     GROUP_KEYS,
     TASK_KEYS,
@@ -71,6 +72,7 @@ def task_files(folder: Path) -> list[Path]:
         catalog.check_names(defining)
         for merged in defining.values():
             catalog.check_keys(merged)
+        catalog.check_cycles(defining)
         catalog.check_values()
         files = defining
     if catalog.faults:
@@ -206,14 +208,36 @@ class _Catalog:
             for line, why in unquoted(key, definition.value, generates=writes):
                 self._fault(definition.file, line, why)
         if "group" in merged and "task" in merged:
-            for key, line in _member_keys(merged["task"].value):
-                if why := why_unknown(key, GROUP_KEYS):
-                    self._fault(merged["task"].file, line, f"task.{key}: {why}")
-            for member in _members(merged["task"].value):
-                keys = {str(key.value): value for key, value in member.value}
-                for key, value in keys.items():
-                    for line, why in unquoted(key, value, generates=generates(keys)):
-                        self._fault(merged["task"].file, line, f"task.{why}")
+            self._check_members(merged["task"])
+
+    def _check_members(self, listed: Definition) -> None:
+        """Find what a group says of its members that it cannot mean."""
+        for key, line in _member_keys(listed.value):
+            if why := why_unknown(key, GROUP_KEYS):
+                self._fault(listed.file, line, f"task.{key}: {why}")
+        for line, why in repeated_members(listed.value):
+            self._fault(listed.file, line, f"task: {why}")
+        for member in members(listed.value):
+            keys = {str(key.value): value for key, value in member.value}
+            for key, value in keys.items():
+                for line, why in wrong_entries(key, value):
+                    self._fault(listed.file, line, f"task.{key}{why if why.startswith('[') else f'.{why}'}")
+                for line, why in unquoted(key, value, generates=generates(keys)):
+                    self._fault(listed.file, line, f"task.{why}")
+
+    def check_cycles(self, files: Mapping[Path, Definitions]) -> None:
+        """Find groups that hold each other: lm-eval would open them without end."""
+        groups = {
+            str(merged["group"].value.value): merged
+            for merged in files.values()
+            if "group" in merged and "class" not in merged and isinstance(merged["group"].value, yaml.ScalarNode)
+        }
+        listed = {
+            name: list(names_below(merged["task"].value)) if "task" in merged else [] for name, merged in groups.items()
+        }
+        if cycle := find_cycle(listed):
+            at = groups[cycle[0]]["task"]
+            self._fault(at.file, at.line, f"task: the groups hold each other: {' > '.join(cycle)}")
 
     def check_values(self) -> None:
         """Find values that must be one of lm-eval's names and are not."""
@@ -313,23 +337,13 @@ def _is_kubernetes(root: yaml.Node) -> bool:
     return {"apiVersion", "kind"} <= keys and not keys.intersection(_NAMING)
 
 
-def _member_keys(members: yaml.Node) -> Iterator[tuple[str, int]]:
+def _member_keys(listed: yaml.Node) -> Iterator[tuple[str, int]]:
     """Yield the keys of a group's members that are mappings, and of the members of groups among them."""
-    for member in members.value if isinstance(members, yaml.SequenceNode) else ():
+    for member in listed.value if isinstance(listed, yaml.SequenceNode) else ():
         yield from _scalar_keys(member)
         for key, value in member.value if isinstance(member, yaml.MappingNode) else ():
             if key.value == "task":
                 yield from _member_keys(value)
-
-
-def _members(members: yaml.Node) -> Iterator[yaml.MappingNode]:
-    """Yield a group's members that are mappings, and those of the groups among them."""
-    for member in members.value if isinstance(members, yaml.SequenceNode) else ():
-        if isinstance(member, yaml.MappingNode):
-            yield member
-            for key, value in member.value:
-                if key.value == "task":
-                    yield from _members(value)
 
 
 def _texts(node: yaml.Node) -> list[str]:

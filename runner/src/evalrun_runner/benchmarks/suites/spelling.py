@@ -12,7 +12,7 @@ import yaml
 from lm_eval.api.registry import aggregation_registry, filter_registry, metric_registry
 from lm_eval.api.samplers import SAMPLER_REGISTRY
 from lm_eval.api.task import ALL_OUTPUT_TYPES
-from lm_eval.config.group import GroupConfig
+from lm_eval.config.group import AggMetricConfig, GroupConfig
 from lm_eval.config.task import FewshotConfig, TaskConfig
 
 from evalrun_runner.benchmarks.suites.yaml_nodes import YamlSetting
@@ -23,6 +23,8 @@ TASK_KEYS = frozenset(field.name for field in fields(TaskConfig)) | _READ_BEFORE
 GROUP_KEYS = frozenset(field.name for field in fields(GroupConfig)) | TASK_KEYS
 """Keys of a group; those of a task among them are handed on to its tasks."""
 FEWSHOT_KEYS = frozenset(field.name for field in fields(FewshotConfig))
+AGGREGATION_KEYS = frozenset(field.name for field in fields(AggMetricConfig))
+"""Keys of an entry of a group's ``aggregate_metric_list``."""
 _LIKENESS = 0.75
 """Minimum ratio of equal characters of two names, one of which is taken for the other misspelt."""
 _SHOWN = 12
@@ -77,7 +79,7 @@ def why_unknown(key: str, known: Collection[str]) -> str | None:
 
 
 def wrong_entries(key: str, node: yaml.Node) -> Iterator[tuple[int, str]]:
-    """Yield the line and the fault of entries of ``metric_list``, ``filter_list`` and ``fewshot_config``."""
+    """Yield the line and the fault of entries of a task's or group's lists and of ``fewshot_config``."""
     match key, node:
         case "fewshot_config", yaml.MappingNode():
             for name, line in _keys(node).items():
@@ -85,12 +87,24 @@ def wrong_entries(key: str, node: yaml.Node) -> Iterator[tuple[int, str]]:
                     yield line, f"{name}: {why}"
         case "metric_list", yaml.SequenceNode():
             yield from _lacking(node, "metric")
+        case "aggregate_metric_list", yaml.SequenceNode() | yaml.MappingNode():
+            yield from _wrong_aggregations(node)
         case "filter_list", yaml.SequenceNode():
             yield from _lacking(node, "name", "filter")
             for entry in node.value:
                 for inner, value in entry.value if isinstance(entry, yaml.MappingNode) else ():
                     if inner.value == "filter" and isinstance(value, yaml.SequenceNode):
                         yield from _lacking(value, "function")
+
+
+def _wrong_aggregations(node: yaml.SequenceNode | yaml.MappingNode) -> Iterator[tuple[int, str]]:
+    """Yield the faults of a group's entries; a single one may stand without a list."""
+    if isinstance(node, yaml.SequenceNode):
+        yield from _lacking(node, "metric")
+    for place, entry in enumerate(node.value if isinstance(node, yaml.SequenceNode) else [node]):
+        for name, line in _keys(entry).items() if isinstance(entry, yaml.MappingNode) else ():
+            if why := why_unknown(name, AGGREGATION_KEYS):
+                yield line, f"[{place}].{name}: {why}"
 
 
 def _lacking(node: yaml.SequenceNode, *required: str) -> Iterator[tuple[int, str]]:

@@ -237,3 +237,50 @@ def test_a_misspelt_key_of_an_included_file_and_of_a_groups_member_is_placed(sui
 def test_an_unknown_task_is_answered_by_the_listing_of_the_suite(suite: Suite) -> None:
     with pytest.raises(InputError, match=rf"did you mean sums\? `evalrun tasks --source {suite.folder}` lists"):
         load(suite, "summs")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("group: both\ntask: [both, sums]\n", "both.yaml:2: task: the groups hold each other: both > both"),
+        (
+            "group: both\ntask: [{group: more, task: [both]}]\n",
+            "both.yaml:2: task: the groups hold each other: both > both",
+        ),
+        ("group: both\ntask:\n  - sums\n  - sums\n", "both.yaml:4: task: 'sums' stands twice, first in line 3"),
+        (
+            "group: both\ntask: [sums, {task: sums, num_fewshot: 0}]\n",
+            "both.yaml:2: task: 'sums' stands twice",
+        ),
+        (
+            "group: both\ntask: [sums]\naggregate_metric_list:\n  - {metric: exact_match, weight_by_sise: true}\n",
+            "both.yaml:4: aggregate_metric_list[0].weight_by_sise: lm-eval knows no such key; did you mean weight_",
+        ),
+        (
+            "group: both\ntask: [sums]\naggregate_metric_list: {metric: exact_match, weigh_by_size: true}\n",
+            "both.yaml:3: aggregate_metric_list[0].weigh_by_size: lm-eval knows no such key; did you mean weight_",
+        ),
+        (
+            "group: both\ntask: [{group: in, task: [sums], aggregate_metric_list: [{aggregation: mean}]}]\n",
+            "both.yaml:2: task.aggregate_metric_list[0]: has no metric",
+        ),
+    ],
+)
+def test_what_a_group_cannot_mean_is_named_with_its_line(suite: Suite, text: str, named: str) -> None:
+    suite.with_file("both.yaml", text)
+
+    assert named in refusal(suite, "both")
+
+
+def test_groups_that_hold_each_other_are_all_named(suite: Suite) -> None:
+    suite.with_file("a.yaml", "group: a\ntask: [b, sums]\n").with_file("b.yaml", "group: b\ntask: [c]\n")
+    suite.with_file("c.yaml", "group: c\ntask: [sums, a]\n")
+
+    assert "a.yaml:2: task: the groups hold each other: a > b > c > a" in refusal(suite, "a")
+
+
+def test_a_task_in_two_groups_of_a_group_is_no_cycle(suite: Suite) -> None:
+    suite.with_file("a.yaml", "group: a\ntask: [b, c]\n").with_file("b.yaml", "group: b\ntask: [sums]\n")
+    suite.with_file("c.yaml", "group: c\ntask: [sums]\n")
+
+    assert {leaf.name for leaf in load(suite, "a").leaves} == {"sums"}
