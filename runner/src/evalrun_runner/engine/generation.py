@@ -129,9 +129,14 @@ def parse_generation(arguments: Mapping[str, Any], eos_text: str | None) -> Gene
     return Generation(length, _temperature(arguments), tuple(term for term in stop if term), options)
 
 
+def length_arguments(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the arguments that bound an answer's length; the first is the one that counts."""
+    return tuple(name for name in _LENGTH_NAMES if arguments.get(name) is not None)
+
+
 def length_argument(arguments: Mapping[str, Any]) -> str | None:
     """Return the name of the argument that bounds an answer's length, or None where none is set."""
-    return next((name for name in _LENGTH_NAMES if arguments.get(name) is not None), None)
+    return next(iter(length_arguments(arguments)), None)
 
 
 def _check_names(arguments: Mapping[str, Any]) -> None:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from evalrun_runner.benchmarks.checks.objections import Objection, is_own
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
-from evalrun_runner.engine.generation import BadArgument, Generation, length_argument, parse_generation
+from evalrun_runner.engine.generation import (
+    BadArgument,
+    Generation,
+    length_argument,
+    length_arguments,
+    parse_generation,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ def check_generation(loaded: LoadedBenchmarks, limit: ContextLimit | None) -> It
         except BadArgument as error:
             yield Objection(leaf.name, f"generation_kwargs: {error}", _hint(leaf))
             continue
+        yield from _second_length(leaf)
         if limit is not None and wanted.max_tokens >= limit.tokens:
             yield _over_budget(leaf, wanted, limit)
 
@@ -41,6 +48,16 @@ def check_generation(loaded: LoadedBenchmarks, limit: ContextLimit | None) -> It
 def _hint(leaf: LeafTask) -> str:
     what = f"benchmark {leaf.benchmark.name}: `generation:` overrides a task's arguments, and drops one with null"
     return what if is_own(leaf) else f"change it in the suite; or {what}"
+
+
+def _second_length(leaf: LeafTask) -> Iterator[Objection]:
+    """Find a length that another one overrides; that of the benchmark itself is meant to."""
+    arguments = leaf.task.get_config("generation_kwargs") or {}
+    first, *others = length_arguments(arguments) or ("",)
+    for other in others:
+        if arguments[other] != arguments[first] and first not in leaf.benchmark.generation and not is_own(leaf):
+            what = f"generation_kwargs: {other}: {arguments[other]} has no effect beside {first}: {arguments[first]}"
+            yield Objection(leaf.name, what, "keep one of them", refused=False)
 
 
 def _over_budget(leaf: LeafTask, wanted: Generation, limit: ContextLimit) -> Objection:

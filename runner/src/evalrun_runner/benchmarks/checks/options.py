@@ -31,6 +31,13 @@ Source: ``ConfigurableTask.process_results`` (lm_eval/api/task.py).
 """
 _OPTIONS_OF = {"exact_match": exact_match_hf_evaluate}
 """Functions that take a metric's options, where the metric itself only hands them on."""
+_OF_TEXT = frozenset(
+    {
+        *("regex", "regex_pos", "multi_choice_regex", "remove_whitespace"),
+        *("lowercase", "uppercase", "map", "format_span"),
+    }
+)
+"""Filters of lm-eval that read text."""
 _NO_OPTIONS = frozenset({"self", "predictions", "references", "resps", "docs"})
 
 
@@ -73,6 +80,7 @@ def _filters(leaf: LeafTask) -> Iterator[Objection]:
             if not wrong and (why := _why_not_made(step)):
                 yield Objection(leaf.name, f"{where} cannot be made: {why}")
         yield from _after_the_first(leaf, ensemble)
+        yield from _nothing_to_read(leaf, ensemble)
 
 
 def _after_the_first(leaf: LeafTask, ensemble: Any) -> Iterator[Objection]:
@@ -87,6 +95,22 @@ def _after_the_first(leaf: LeafTask, ensemble: Any) -> Iterator[Objection]:
         # A second take_first leaves one text again, which is right where all answers have one letter.
         refused = not is_own(leaf) and "take_first" not in names[place:]
         yield Objection(leaf.name, what, "take_first comes last", refused)
+
+
+def _nothing_to_read(leaf: LeafTask, ensemble: Any) -> Iterator[Objection]:
+    """Find filters of text where the engine writes none, and a map that maps nothing."""
+    kind = str(leaf.task.OUTPUT_TYPE)
+    for place, step in enumerate(ensemble.filters):
+        name = step_name(step)
+        if is_own(leaf) or not _is_registered(step) or name not in _OF_TEXT:
+            continue
+        where = f"filter_list: {ensemble.name!r}, step {place + 1} ({name})"
+        if kind != "generate_until":
+            what = f"{where} reads text, and answers of output_type {kind} are log-likelihoods"
+            yield Objection(leaf.name, what, "leave filter_list out, or use output_type: generate_until")
+        elif name == "map" and not getattr(step, "keywords", {}).get("mapping_dict"):
+            what = f"{where} has no mapping_dict: every answer would become its default_value"
+            yield Objection(leaf.name, what, "mapping_dict: {answer: what it stands for}")
 
 
 def _is_registered(step: Any) -> bool:

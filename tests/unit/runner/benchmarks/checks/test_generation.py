@@ -76,6 +76,13 @@ def test_an_answer_that_leaves_room_for_a_prompt_is_accepted(load: Load) -> None
     assert found(load(generating(max_gen_toks=32768)), limit=None) == []
 
 
+def test_a_length_that_another_one_overrides_is_said(load: Load) -> None:
+    (objection,) = found(load(generating(max_gen_toks=9, max_tokens=8)), limit=None)
+
+    assert "max_tokens: 8 has no effect beside max_gen_toks: 9" in objection
+    assert found(load(generating(max_tokens=8), generation={"max_gen_toks": 9}), limit=None) == []
+
+
 def test_the_default_length_counts_too(load: Load) -> None:
     (objection,) = found(load(generating()), limit=200)
 

@@ -39,10 +39,21 @@ def matching(**options: Any) -> dict[str, Any]:
             {
                 **GENERATE,
                 "filter_list": [
-                    {"name": "a", "filter": [{"function": "take_first"}, {"function": "map", "mapping_dict": {}}]}
+                    {
+                        "name": "a",
+                        "filter": [{"function": "take_first"}, {"function": "map", "mapping_dict": {"a": "b"}}],
+                    }
                 ],
             },
             "filter_list: 'a', step 2 (map) stands after take_first, which leaves one text",
+        ),
+        (
+            {**GENERATE, "filter_list": [{"name": "a", "filter": [{"function": "map", "default_value": "x"}]}]},
+            "filter_list: 'a', step 1 (map) has no mapping_dict: every answer would become its default_value",
+        ),
+        (
+            {**CHOOSE, "filter_list": [{"name": "a", "filter": [{"function": "lowercase"}]}]},
+            "step 1 (lowercase) reads text, and answers of output_type multiple_choice are log-likelihoods",
         ),
         (filtered(regex_patern="x"), "step 1 (regex): it has no option 'regex_patern'; did you mean regex_pattern?"),
         (matching(regexes_to_ignore=["ok", "(["]), "exact_match: regexes_to_ignore is '([', which is no regular"),
