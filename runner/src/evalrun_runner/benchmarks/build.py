@@ -17,7 +17,7 @@ from evalrun_runner.benchmarks.checks.remarks import Remarks
 from evalrun_runner.benchmarks.errors import explain, making_task
 from evalrun_runner.benchmarks.load import LeafTask
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
-from evalrun_runner.errors import InputError
+from evalrun_runner.errors import EvalRunError, InputError, first_line
 from evalrun_runner.ledger.manifest import hash_item
 from evalrun_runner.records.plan import Item, Request, RequestType
 
@@ -90,6 +90,18 @@ def _build_item(leaf: LeafTask, doc_id: int, doc: Any, chat: ChatTemplate | None
         instances = _build_instances(leaf, doc_id, doc, chat)
     except Exception as error:
         raise InputError(f"{where} cannot be built: {_field_hint(leaf, doc)}{explain(error)}") from error
+    try:
+        return _item(leaf, doc_id, doc, instances)
+    except EvalRunError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{where}: its requests cannot be made: {type(error).__name__}: {first_line(error)}"
+        ) from error
+
+
+def _item(leaf: LeafTask, doc_id: int, doc: Mapping[str, Any], instances: Sequence[Instance]) -> Item:
+    where = f"task {leaf.name!r}, document {doc_id}"
     # Before scoring, lm-eval sorts a document's instances by index with a stable sort.
     ordered = sorted(instances, key=lambda instance: instance.idx)
     requests = tuple(_request(instance, index, where) for index, instance in enumerate(ordered))

@@ -164,11 +164,13 @@ def _load(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bool) -> Loa
             with making_task(name):
                 configure(task, benchmark.spec.num_fewshot, benchmark.spec.generation, seed)
     state = RandomState.now()
-    leaves = tuple(
-        _leaf(name, task, benchmark, seed, state) for benchmark in made for name, task in benchmark.tasks.items()
-    )
+    leaves = []
+    for benchmark in made:
+        for name, task in benchmark.tasks.items():
+            with making_task(name):
+                leaves.append(_leaf(name, task, benchmark, seed, state))
     groups = {name: group for benchmark in made for name, group in benchmark.groups.items()}
-    return LoadedBenchmarks(leaves, groups)
+    return LoadedBenchmarks(tuple(leaves), groups)
 
 
 def configure(task: Task, num_fewshot: int | None, generation: Mapping[str, Any], seed: int) -> None:

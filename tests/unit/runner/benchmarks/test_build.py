@@ -207,3 +207,12 @@ def test_a_shared_context_is_counted_once() -> None:
 
     assert estimate_cost(shared) < 1.1 * estimate_cost(shared[:1])
     assert estimate_cost(apart) > 3.9 * estimate_cost(apart[:1])
+
+
+def test_requests_that_cannot_be_made_name_task_and_document(suite: Suite) -> None:
+    suite.with_task("sums", data="rows", **GENERATE)
+    leaf = leaf_of(suite)
+    leaf.task.config.repeats = "two"
+
+    with pytest.raises(InputError, match="task 'sums', document 0: its requests cannot be made: ValueError: "):
+        next(iter_items(leaf, None))
