@@ -109,7 +109,9 @@ def test_one_request_at_a_time_gives_the_same_bits(
 @pytest.mark.parametrize("way", ["reference", "fast"])
 def test_differences_in_bfloat16_are_no_larger_than_lm_evals_own(way: str, live: Callable[[str], Report]) -> None:
     cases = live("bfloat16")["cases"]
-    noise = max(case["ways"]["lm-eval again"]["generations"]["noise"] for case in cases.values())
+    again = [case["ways"]["lm-eval again"] for case in cases.values()]
+    # On some processors (AMX) lm-eval's own log-likelihoods move further than its generations.
+    noise = max(max(way["generations"]["noise"], way["scores"]["worst_per_token"]) for way in again)
 
     for name, case in cases.items():
         if way not in case["ways"]:
