@@ -19,14 +19,12 @@ from evalrun_runner.benchmarks.checks.columns import is_literal, meant_column, n
 from evalrun_runner.benchmarks.checks.comparison import AnswerLabel, DocumentComparison, Seen, usual_kind
 from evalrun_runner.benchmarks.checks.findings import DocumentFinding, Fault, shown
 from evalrun_runner.benchmarks.checks.nulls import TemplateFields
-from evalrun_runner.benchmarks.checks.own_names import OwnNames
+from evalrun_runner.benchmarks.checks.reading import TaskReading
 from evalrun_runner.benchmarks.checks.survey import Survey
 from evalrun_runner.benchmarks.errors import explain
 from evalrun_runner.records.plan import PlanNote
 
-_READ = ("doc_to_text", "doc_to_choice", "doc_to_target")
 _FILL_IN = "fill the field in, or drop the row"
-_PRINTED = (*_READ, "description", "gen_prefix")
 
 
 def survey_documents(task: Task, documents: Callable[[], Iterable[tuple[int, Any]]]) -> Survey:
@@ -43,21 +41,6 @@ def survey_documents(task: Task, documents: Callable[[], Iterable[tuple[int, Any
         task.multiple_input = 0 if task.multiple_input else 1
         return survey_documents(task, documents)
     return judge.survey()
-
-
-def use_of(task: Task) -> Use:
-    """Return how lm-eval uses the answers of a task."""
-    match task.OUTPUT_TYPE:
-        case "loglikelihood":
-            return Use.CONTINUATION
-        case "loglikelihood_rolling":
-            return Use.DOCUMENT
-    own = type(task).process_results is not ConfigurableTask.process_results
-    if own or callable(task.get_config("process_results")) or set(task._metric_fn_list) <= {"bypass"}:
-        return Use.NOTHING
-    if task.OUTPUT_TYPE == "multiple_choice":
-        return Use.CHOICE
-    return Use.TEXT if task.get_config("doc_to_choice") is None else Use.PLACE
 
 
 class DocumentJudge:
@@ -83,56 +66,48 @@ class DocumentJudge:
         # A task of another class, or with a prompt of promptsource, says nothing of how it reads its documents.
         self._knows = isinstance(task, ConfigurableTask) and task.prompt is None
         if self._knows:
-            self._use = use_of(task)
-            self._columns: list[str] = list(task.features)
-            self._inputs = bool(task.multiple_input)
-            self._reads = [key for key in _READ if self._may_read(key)]
-            self._calls = any(callable(self._setting(key)) for key in self._reads)
-            self._printed = list(self._templates())
-            self._where = "doc_to_text" if self._inputs else self._named("doc_to_target")
-            self._own = OwnNames(self._setting("doc_to_target"), self._setting("doc_to_choice"), self._columns)
-            self._meant = {key: self._meant_column(key) for key in ("doc_to_text", "doc_to_target")}
+            self._reading = TaskReading(task, strict=strict)
 
     def look(self, document: int, doc: Any) -> None:
         """Look at one document."""
         self._documents += 1
         if not self._knows or not isinstance(doc, Mapping):
             return
-        found = tuple(map(self._in_own_words, self._look(document, deepcopy(dict(doc)) if self._calls else doc)))
+        given = deepcopy(dict(doc)) if self._reading.calls else doc
+        found = tuple(map(self._in_own_words, self._look(document, given)))
         if found:
             self._findings[document] = found
 
     @property
     def misjudges_inputs(self) -> bool:
         """Whether most prompts are indices and the task takes them for text, or the other way round."""
-        return self._knows and bool(self._all.prompts) and self._inputs != (self._usual_prompt is AnswerKind.INDEX)
+        if not self._knows or not self._all.prompts:
+            return False
+        return self._reading.inputs != (usual_kind(self._all.prompts) is AnswerKind.INDEX)
 
     def survey(self) -> Survey:
         """Compare the documents with each other, and return what was found."""
         if not self._knows:
             return Survey(self._documents)
-        for finding in [*self._all.counted_from_one(self._where), *self._all.meant_as_text(self._where)]:
+        where = self._reading.where
+        for finding in [*self._all.counted_from_one(where), *self._all.meant_as_text(where)]:
             # Said better than that the highest label is out of range.
             rest = (one for one in self._findings.get(finding.document, ()) if one.fault is not Fault.ANSWER)
             self._findings[finding.document] = (*rest, self._in_own_words(finding))
         if self._strict:
-            compared = [*self._all.odd_prompts(), *self._all.odd_answers(self._where)]
+            compared = [*self._all.odd_prompts(), *self._all.odd_answers(where)]
         else:
-            compared = list(self._all.misread_answers(self._where, several=bool(self._task.multiple_target)))
+            compared = list(self._all.misread_answers(where, several=bool(self._task.multiple_target)))
         for finding in compared:
             self._findings[finding.document] = (*self._findings.get(finding.document, ()), finding)
         ordered = {document: self._findings[document] for document in sorted(self._findings)}
         return Survey(self._documents, ordered, tuple(self._notes()))
 
-    @property
-    def _usual_prompt(self) -> AnswerKind | None:
-        return usual_kind(self._all.prompts)
-
     # -- one document ------------------------------------------------------------------------------------------------
 
     def _look(self, document: int, doc: Mapping[str, Any]) -> Iterator[DocumentFinding]:
         holes: set[str] = set()
-        for key, fields in self._printed:
+        for key, fields in self._reading.printed:
             if self._strict and key != "doc_to_choice":
                 for name in fields.printed_blanks(doc):
                     self._empty.setdefault((name, key), []).append(document)
@@ -144,12 +119,12 @@ class DocumentJudge:
                     hint += f"; a template gives it a default by {{{{{root} or ''}}}}"
                 yield DocumentFinding(Fault.NULL, document, f"{path}, which {key} prints,", "null", "a value", hint)
         values: dict[str, Any] = {}
-        for key in self._reads:
+        for key in self._reading.reads:
             try:
                 values[key] = getattr(self._task, key)(doc)
             except Exception as error:  # noqa: BLE001  a template may raise anything
                 if not holes:
-                    yield self._unreadable(document, doc, key, error)
+                    yield _unreadable(self._reading, document, doc, key, error)
                 return
         for key in holes:
             values.pop(key, None)
@@ -158,12 +133,12 @@ class DocumentJudge:
         yield from self._judge_answer(document, values)
 
     def _judge_prompt(self, document: int, text: Any) -> Iterator[DocumentFinding]:
-        if isinstance(text, int) and self._setting("doc_to_choice") is not None:
+        if isinstance(text, int) and self._reading.setting("doc_to_choice") is not None:
             self._all.prompts.append(Seen(document, AnswerKind.INDEX, text))
         elif not isinstance(text, str):
             found = "null" if text is None else f"{shown(text)} ({type(text).__name__})"
-            yield DocumentFinding(Fault.PROMPT, document, self._named("doc_to_text"), found, "text")
-        elif hint := self._meant["doc_to_text"]:
+            yield DocumentFinding(Fault.PROMPT, document, self._reading.named("doc_to_text"), found, "text")
+        elif hint := self._reading.meant["doc_to_text"]:
             found = f"{shown(text)}, which is no column"
             yield DocumentFinding(Fault.PROMPT, document, "doc_to_text", found, "a column or a template", hint)
         else:
@@ -171,7 +146,7 @@ class DocumentJudge:
 
     def _judge_answer(self, document: int, values: Mapping[str, Any]) -> Iterator[DocumentFinding]:
         choices: Sequence[Any] = ()
-        if self._use in (Use.CHOICE, Use.PLACE):
+        if self._reading.use in (Use.CHOICE, Use.PLACE):
             if "doc_to_choice" not in values:
                 return
             choices = values["doc_to_choice"]
@@ -181,20 +156,22 @@ class DocumentJudge:
             if len(set(choices)) < len(choices):
                 self._repeated.append(document)
         # Where the prompts are the choices, the index of the right one is in doc_to_text.
-        key = "doc_to_text" if self._inputs else "doc_to_target"
+        key = "doc_to_text" if self._reading.inputs else "doc_to_target"
         if key not in values:
             return
-        answer, hint = values[key], self._meant["doc_to_target"]
+        answer, hint = values[key], self._reading.meant["doc_to_target"]
         self._note_labels(document, answer, choices)
-        if self._use is Use.DOCUMENT and isinstance(answer, str) and not answer.strip():
+        if self._reading.use is Use.DOCUMENT and isinstance(answer, str) and not answer.strip():
             self._blank.append(document)
-        wrong = judge_answer(Asked(document, self._use, choices, self._where, hint, self._strict), answer)
-        if wrong is None and hint and self._use is Use.TEXT:
+        wrong = judge_answer(
+            Asked(document, self._reading.use, choices, self._reading.where, hint, self._strict), answer
+        )
+        if wrong is None and hint and self._reading.use is Use.TEXT:
             found = f"{shown(answer)}, which is no column"
-            wrong = DocumentFinding(Fault.ANSWER, document, self._where, found, "a column or a template", hint)
+            wrong = DocumentFinding(Fault.ANSWER, document, self._reading.where, found, "a column or a template", hint)
         if wrong is not None:
             yield wrong
-        elif (kind := kind_of(self._use, answer)) is not None:
+        elif (kind := kind_of(self._reading.use, answer)) is not None:
             self._all.answers.append(Seen(document, kind, answer))
 
     def _note_labels(self, document: int, answer: Any, choices: Sequence[Any]) -> None:
@@ -209,23 +186,6 @@ class DocumentJudge:
                 self._all.labels.append(AnswerLabel(document, label, len(choices), as_text))
                 if as_text not in (None, label):
                     self._digits.add(document)
-
-    def _unreadable(self, document: int, doc: Mapping[str, Any], key: str, error: Exception) -> DocumentFinding:
-        value, hint = self._setting(key), ""
-        found = re.sub(r" at 0x[0-9a-f]+", "", explain(error))  # an address differs from run to run
-        if isinstance(value, str):
-            names = TemplateFields(value).names
-            if nulls := sorted(name for name in names if name in doc and doc[name] is None):
-                where = f"{nulls[0]}, which {key} reads,"
-                return DocumentFinding(Fault.NULL, document, where, "null", "a value", _FILL_IN)
-            if hint := meant_column(value, self._columns):
-                found = f"{shown(value)} is no column"
-            missing = sorted(names.difference(self._columns))
-            if missing:
-                near = nearest(missing[0], self._columns)
-                hint = f"did you mean {near}? {there_is(self._columns)}" if near else there_is(self._columns)
-        expected = "a list of texts" if key == "doc_to_choice" else "text"
-        return DocumentFinding(Fault.UNREADABLE, document, key, found, expected, hint)
 
     # -- the task ----------------------------------------------------------------------------------------------------
 
@@ -258,8 +218,8 @@ class DocumentJudge:
                 "text at other places; the cells of a column of text are compared as text",
                 count,
             )
-        target = self._setting("doc_to_target")
-        if self._use is Use.TEXT and self._documents > 1 and is_literal(target, self._columns):
+        target = self._reading.setting("doc_to_target")
+        if self._reading.use is Use.TEXT and self._documents > 1 and is_literal(target, self._reading.columns):
             yield PlanNote(
                 f"the answer is the same for all {self._documents} documents: doc_to_target is the text "
                 f"{shown(target)}, which is no column",
@@ -269,36 +229,25 @@ class DocumentJudge:
     def _in_own_words(self, finding: DocumentFinding) -> DocumentFinding:
         """Put the names of the task's own columns into a hint, where it speaks of ``answer`` and ``choices``."""
         # The hint on a null names its field already.
-        hint = finding.hint if finding.fault is Fault.NULL else self._own.put_into(finding.hint)
+        hint = finding.hint if finding.fault is Fault.NULL else self._reading.own.put_into(finding.hint)
         return finding if hint == finding.hint else replace(finding, hint=hint)
 
-    def _setting(self, key: str) -> Any:
-        return getattr(self._task.config, key, None)
 
-    def _meant_column(self, key: str) -> str:
-        value = self._setting(key)
-        return meant_column(value, self._columns) if self._strict and isinstance(value, str) else ""
-
-    def _named(self, key: str) -> str:
-        """Name a field of the task with the column that it takes."""
-        value = self._setting(key)
-        return f"{key} ({value})" if isinstance(value, str) and value in self._columns else key
-
-    def _may_read(self, key: str) -> bool:
-        value = self._setting(key)
-        if value is None or (callable(value) and not self._strict):
-            return False
-        match key:
-            case "doc_to_text":
-                return self._strict or self._inputs
-            case "doc_to_choice":
-                return self._use in (Use.CHOICE, Use.PLACE)
-        return self._use is not Use.NOTHING
-
-    def _templates(self) -> Iterator[tuple[str, TemplateFields]]:
-        """Yield the task's templates that reach the model or the score."""
-        for key in _PRINTED:
-            value = self._setting(key)
-            unused = key == "doc_to_target" and self._use is Use.NOTHING
-            if isinstance(value, str) and "{" in value and value not in self._columns and not unused:
-                yield key, TemplateFields(value)
+def _unreadable(
+    reading: TaskReading, document: int, doc: Mapping[str, Any], key: str, error: Exception
+) -> DocumentFinding:
+    value, hint = reading.setting(key), ""
+    found = re.sub(r" at 0x[0-9a-f]+", "", explain(error))  # an address differs from run to run
+    if isinstance(value, str):
+        names = TemplateFields(value).names
+        if nulls := sorted(name for name in names if name in doc and doc[name] is None):
+            where = f"{nulls[0]}, which {key} reads,"
+            return DocumentFinding(Fault.NULL, document, where, "null", "a value", _FILL_IN)
+        if hint := meant_column(value, reading.columns):
+            found = f"{shown(value)} is no column"
+        missing = sorted(names.difference(reading.columns))
+        if missing:
+            near = nearest(missing[0], reading.columns)
+            hint = (f"did you mean {near}? " if near else "") + there_is(reading.columns)
+    expected = "a list of texts" if key == "doc_to_choice" else "text"
+    return DocumentFinding(Fault.UNREADABLE, document, key, found, expected, hint)
