@@ -120,9 +120,10 @@ def test_every_command_in_the_docs_is_parsed(page: Path, line: str) -> None:
             assert argument.partition("=")[0] in known | {"-h", "--help"}, (
                 f"{argument}: {command.name} has {sorted(known)}"
             )
-    # Help and version are shown, and that is the end.
+    # Help and version are shown, and that is the end. Below the program, as a command keeps the first help that it had.
     with suppress(click.exceptions.Exit):
-        command.make_context(command.name, arguments)
+        program = app.make_context(app.name, [], resilient_parsing=True)
+        command.make_context(command.name, arguments, parent=None if command is app else program)
 
 
 def test_every_documented_option_exists() -> None:
