@@ -19,7 +19,7 @@ programs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from evalrun_api import Reason
@@ -59,6 +59,11 @@ def first_line(error: BaseException) -> str:
     """
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:400].rstrip(". ")
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return names for use inside a message: at most ``most`` of them, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class InputError(EvalRunError):

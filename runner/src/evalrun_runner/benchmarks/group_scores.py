@@ -10,7 +10,7 @@ from typing import Any
 from lm_eval.api.group import Group
 
 from evalrun_runner.benchmarks.task_scores import NO_STDERR, TaskScores, add_odd_value
-from evalrun_runner.errors import first_line
+from evalrun_runner.errors import first_line, listed
 
 Entries = Mapping[str, Mapping[str, Any]]
 """lm-eval's entry of each leaf task: ``metric,filter`` and other keys."""
@@ -31,7 +31,7 @@ def score_group(group: Group, entries: Entries) -> TaskScores:
         key = f"{metric},{filter_name}"
         without = [name for name in members if key in entries.get(name, {}) and not _usable(entries[name], key)]
         if without:
-            reason = f"{_listed(without)} {'has' if len(without) == 1 else 'have'} no such score"
+            reason = f"{listed(without, _MOST_NAMES)} {'has' if len(without) == 1 else 'have'} no such score"
             scores.add_unscored(group.name, metric, filter_name, reason)
             continue
         try:
@@ -123,10 +123,5 @@ def _partial(members: Sequence[str], entries: Entries, key: str) -> Iterator[str
     if left_out:
         yield (
             f"{key} is the score of {len(members) - len(left_out)} of its {len(members)} tasks: "
-            f"{_listed(left_out)} {'has' if len(left_out) == 1 else 'have'} no {key}"
+            f"{listed(left_out, _MOST_NAMES)} {'has' if len(left_out) == 1 else 'have'} no {key}"
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more

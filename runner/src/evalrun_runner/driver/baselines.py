@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from evalrun_api import Gate, Reason, RunConfig, RunLocation, RunWarning
 from evalrun_api.wire.outputs import Results
 from evalrun_runner.driver.gates import Baseline, lost_items
 from evalrun_runner.driver.scores import keys_of, meant_filter, meant_task, score_of
-from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreError
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreError, listed
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.planning.identity import check_format
@@ -71,7 +71,7 @@ def _check(gate: Gate, location: RunLocation, field: str, config: RunConfig) -> 
     if score is None:
         wanted = gate.metric if gate.filter is None else f"{gate.metric},{gate.filter}"
         there = (
-            f"of {task} it has: {', '.join(keys)}" if keys else f"it has scores of: {_listed(list(results.results))}"
+            f"of {task} it has: {', '.join(keys)}" if keys else f"it has scores of: {listed(list(results.results), 20)}"
         )
         what = f"{field}: {location.uri} has no score {wanted} of {task}; {there}"
         raise InputError(what, reason=Reason.BASELINE_MISSING)
@@ -105,7 +105,3 @@ def _read(location: RunLocation, field: str) -> Results:
 
 def _holds_anything(store: ObjectStore) -> bool:
     return next(iter(store.list("")), None) is not None
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

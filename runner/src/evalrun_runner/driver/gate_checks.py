@@ -9,7 +9,7 @@ from evalrun_api import Benchmark, Gate, Reason
 from evalrun_api.wire.outputs import Results
 from evalrun_runner.benchmarks.possible_scores import PossibleScores
 from evalrun_runner.driver.scores import UNFILTERED, filters_with, keys_of, meant_filter, meant_task
-from evalrun_runner.errors import InputError
+from evalrun_runner.errors import InputError, listed
 
 _NEAR = 0.5
 """Similarity from which a name is offered: ``accuracy`` for ``acc`` has 0.55."""
@@ -87,24 +87,27 @@ def _score_problems(gate: Gate, task: str, scores: PossibleScores) -> Iterator[s
     if gate.filter is not None and gate.filter not in scores.filters:
         yield (
             f"filter: {task!r} has no filter {gate.filter!r}; {_hint(gate.filter, scores.filters)}its filters: "
-            f"{_listed(scores.filters)}"
+            f"{listed(scores.filters, _MOST_NAMES)}"
         )
         return
     filters = filters_with(gate.metric, scores.keys)
     if not filters and scores.others:
         # Which metrics it has is only known once it is scored; its filters are known.
         if gate.filter is None and UNFILTERED not in scores.filters and len(scores.filters) > 1:
-            yield f"filter: needed, because {task!r} has several filters: {_listed(scores.filters)}"
+            yield f"filter: needed, because {task!r} has several filters: {listed(scores.filters, _MOST_NAMES)}"
     elif not filters:
         metrics = list(dict.fromkeys(key.partition(",")[0] for key in scores.keys))
         yield (
             f"metric: {task!r} has no metric {gate.metric!r}; {_hint(gate.metric, metrics)}its scores: "
-            f"{_listed(scores.keys)}"
+            f"{listed(scores.keys, _MOST_NAMES)}"
         )
     elif meant_filter(gate, scores.keys) is None:
-        yield f"filter: needed, because {gate.metric!r} of {task!r} has several filters: {_listed(filters)}"
+        yield f"filter: needed, because {gate.metric!r} of {task!r} has several filters: {listed(filters, _MOST_NAMES)}"
     elif gate.filter is not None and gate.filter not in filters:
-        yield f"filter: {gate.metric!r} of {task!r} has no filter {gate.filter!r}; its filters: {_listed(filters)}"
+        yield (
+            f"filter: {gate.metric!r} of {task!r} has no filter {gate.filter!r}; its filters: "
+            f"{listed(filters, _MOST_NAMES)}"
+        )
 
 
 def _hint(word: str, names: Iterable[str]) -> str:
@@ -115,9 +118,5 @@ def _hint(word: str, names: Iterable[str]) -> str:
 
 
 def _there(possible: Mapping[str, PossibleScores]) -> str:
-    return f"there is: {_listed([name for name, scores in possible.items() if scores.keys or scores.others])}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+    named = [name for name, scores in possible.items() if scores.keys or scores.others]
+    return f"there is: {listed(named, _MOST_NAMES)}"

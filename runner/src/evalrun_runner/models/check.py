@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evalrun_runner.errors import InputError
+from evalrun_runner.errors import InputError, listed
 from evalrun_runner.models.files import CONFIG, WEIGHTS_INDEX, is_weights
 
 _LENGTH = struct.Struct("<Q")
@@ -83,9 +83,8 @@ def check_shards(directory: Path, names: Iterable[str], where: str) -> None:
     else:
         source, missing = "by the numbers in their names there are also", sorted(_counted(present) - present)
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > len(missing[:3]) else ""
         raise InputError(
-            f"{where} is incomplete: {source} {', '.join(missing[:3])}{more}, which "
+            f"{where} is incomplete: {source} {listed(missing, 3)}, which "
             f"{'is' if len(missing) == 1 else 'are'} not there. Copy or download the model again."
         )
 

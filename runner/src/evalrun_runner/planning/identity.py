@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ from evalrun_api.wire.outputs import (
     format_version_of,
 )
 from evalrun_runner.benchmarks.suites.used_files import digest_used_files
-from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, listed
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.formats import check_readable, check_resumable
 from evalrun_runner.ledger.ledger import Ledger
@@ -217,12 +217,11 @@ def _changed_files(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
         changes["changed"].update(name for name in old.keys() & new.keys() if old[name] != new[name])
         changes["added"].update(new.keys() - old.keys())
         changes["removed"].update(old.keys() - new.keys())
-    return [f"suite files {kind}: {_listed(names)}" for kind, names in changes.items() if names]
-
-
-def _listed(names: Iterable[str]) -> str:
-    first, more = sorted(names)[:MOST_FILES], len(set(names)) - MOST_FILES
-    return ", ".join(name[:100] for name in first) + (f" and {more} more" if more > 0 else "")
+    return [
+        f"suite files {kind}: {listed([name[:100] for name in sorted(names)], MOST_FILES)}"
+        for kind, names in changes.items()
+        if names
+    ]
 
 
 def _compared(identity: PlanIdentity, other: PlanIdentity) -> Any:

@@ -24,11 +24,6 @@ GENERATE: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-
-
 @pytest.fixture
 def suite(tmp_path: Path) -> Suite:
     return Suite(tmp_path / "suite").with_data("rows", ROWS)

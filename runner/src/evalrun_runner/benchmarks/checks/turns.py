@@ -7,7 +7,7 @@ a benchmark makes is rendered once, with a probe for each text, before anything 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jinja2
@@ -15,7 +15,7 @@ import jinja2
 from evalrun_api import RunWarning
 from evalrun_runner.benchmarks.build import chat_for
 from evalrun_runner.benchmarks.chat import ASSISTANT, PROBES, SYSTEM, USER, ChatTemplate, ModelChat
-from evalrun_runner.benchmarks.checks.wording import listed
+from evalrun_runner.benchmarks.checks.wording import leaf_names
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.errors import InputError, first_line
@@ -74,7 +74,7 @@ def _dropped(leaves: Sequence[LeafTask], chat: ChatTemplate) -> Iterator[RunWarn
             message="systemInstruction is not in the prompts as it stands: the chat template changes it",
         )
     if _EXAMPLE in lost or _ANSWER in lost:
-        tasks = _names(lost.get(_EXAMPLE) or lost[_ANSWER])
+        tasks = leaf_names(lost.get(_EXAMPLE) or lost[_ANSWER])
         yield RunWarning(
             about=spec.name,
             message=f"the chat template drops the turns of few-shot examples ({tasks}); "
@@ -83,7 +83,7 @@ def _dropped(leaves: Sequence[LeafTask], chat: ChatTemplate) -> Iterator[RunWarn
     if _PREFIX in lost:
         yield RunWarning(
             about=spec.name,
-            message=f"the chat template drops the beginning of the answer, gen_prefix ({_names(lost[_PREFIX])})",
+            message=f"the chat template drops the beginning of the answer, gen_prefix ({leaf_names(lost[_PREFIX])})",
         )
 
 
@@ -125,12 +125,8 @@ def _verbatim(instruction: str, chat: ChatTemplate) -> bool:
 def _no_system(spec: BenchmarkSpec, leaves: Sequence[LeafTask]) -> str:
     described = [leaf for leaf in leaves if leaf.task.get_config("description")]
     what = ["systemInstruction"] if spec.system_instruction else []
-    what += [f"the description of {_names(described)}"] if described else []
+    what += [f"the description of {leaf_names(described)}"] if described else []
     return (
         f"{' and '.join(what)} {'are' if len(what) > 1 else 'is'} in no prompt: the chat template drops the system "
         "turn, as it does in lm-eval; hint: systemInstructionIn: firstUserTurn puts the text before the first question"
     )
-
-
-def _names(leaves: Iterable[LeafTask]) -> str:
-    return listed(leaf.name for leaf in leaves)

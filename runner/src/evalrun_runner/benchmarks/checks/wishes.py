@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evalrun_api import Benchmark, RunWarning
-from evalrun_runner.benchmarks.checks.wording import listed
+from evalrun_runner.benchmarks.checks.wording import leaf_names
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.engine.generation import BadArgument, parse_generation
 
@@ -62,7 +62,7 @@ def _examples(benchmark: Benchmark, leaves: Sequence[LeafTask]) -> Iterator[str]
     kept = [leaf for leaf in leaves if not leaf.task.get_config("num_fewshot")]
     if benchmark.num_fewshot and kept:
         yield (
-            f"numFewshot: {benchmark.num_fewshot} has no effect on {_names(kept)}: "
+            f"numFewshot: {benchmark.num_fewshot} has no effect on {leaf_names(kept)}: "
             f"{'it sets' if len(kept) == 1 else 'they set'} num_fewshot: 0, which stays, as in lm-eval"
         )
     if benchmark.fewshot_as_multiturn is not None and benchmark.apply_chat_template and len(kept) == len(leaves):
@@ -90,7 +90,7 @@ def _generation(benchmark: Benchmark, leaves: Sequence[LeafTask]) -> Iterator[st
         if message := greedy_remark(leaf.task.get_config("generation_kwargs") or {}):
             found.setdefault(message, []).append(leaf)
     for message, alike in found.items():
-        yield f"{message} ({_names(alike)})"
+        yield f"{message} ({leaf_names(alike)})"
 
 
 def greedy_remark(arguments: Mapping[str, Any]) -> str | None:
@@ -122,7 +122,3 @@ def greedy_remark(arguments: Mapping[str, Any]) -> str | None:
     verb = "have" if len(sampling) > 1 else "has"
     hint = "set a temperature above 0" if sample is not False else "set generation.do_sample: true"
     return f"{', '.join(sampling)} {verb} no effect: answers are greedy, because of {why}; hint: {hint}"
-
-
-def _names(leaves: Sequence[LeafTask]) -> str:
-    return listed(leaf.name for leaf in leaves)

@@ -98,7 +98,7 @@ def _is_code(findings: list[_Finding]) -> bool:
 def _findings(files: list[Path], settings: list[YamlSetting], folder: Path) -> Iterator[_Finding]:
     """Yield every refusal in the order of files and lines; included files are read when an include is found."""
     for file in files:
-        if not _within(file, folder):
+        if not is_within(file, folder):
             yield _Finding(f"{file.relative_to(folder)}: is a link to a file outside the suite's folder")
     seen = set(files)
     pending = list(settings)
@@ -109,7 +109,7 @@ def _findings(files: list[Path], settings: list[YamlSetting], folder: Path) -> I
                 place = f"{setting.file.relative_to(folder)}:{setting.line}: {'.'.join(setting.path)}"
                 yield _Finding(f"{place}: {why}", misspelt=_names_metric(setting) and bool(metric_meant(setting.value)))
         for included in _included(setting):
-            if included not in seen and _within(included, folder) and included.is_file():
+            if included not in seen and is_within(included, folder) and included.is_file():
                 seen.add(included)
                 pending += read_settings(included)
 
@@ -151,7 +151,7 @@ def no_custom_filters(setting: YamlSetting, folder: Path) -> str | None:
 
 def no_foreign_includes(setting: YamlSetting, folder: Path) -> str | None:
     """Refuse includes of YAML outside the folder."""
-    outside = [included for included in _included(setting) if not _within(included, folder)]
+    outside = [included for included in _included(setting) if not is_within(included, folder)]
     return f"{outside[0]} is outside the suite's folder" if outside else None
 
 
@@ -221,10 +221,10 @@ def _why_foreign(file: str, folder: Path) -> str | None:
     if ".." in Path(file).parts:
         return f"{file!r} leaves the suite's folder"
     path = folder / file
-    if not _within(path, folder):
+    if not is_within(path, folder):
         return f"{file!r} is outside the suite's folder"
     reached = [*matching_files(folder, file), *_below(path)]
-    outside = [one for one in reached if not _within(one, folder)]
+    outside = [one for one in reached if not is_within(one, folder)]
     return f"{outside[0].name!r} is a link to a file outside the suite's folder" if outside else None
 
 
@@ -234,5 +234,6 @@ def _below(folder: Path) -> Iterator[Path]:
         yield from (Path(root, name) for name in [*folders, *names])
 
 
-def _within(path: Path, folder: Path) -> bool:
+def is_within(path: Path, folder: Path) -> bool:
+    """Return whether a path, its links followed, lies in a resolved folder."""
     return path.resolve().is_relative_to(folder)

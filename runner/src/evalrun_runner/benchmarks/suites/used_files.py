@@ -15,7 +15,6 @@ all of them count: a file too many refuses to resume, a file too few would mix t
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,10 +22,11 @@ from pathlib import Path
 
 from evalrun_runner.benchmarks.suites.catalog import yaml_files
 from evalrun_runner.benchmarks.suites.data.files import matching_files
-from evalrun_runner.benchmarks.suites.policy import LOCAL_BUILDERS
+from evalrun_runner.benchmarks.suites.policy import LOCAL_BUILDERS, is_within
 from evalrun_runner.benchmarks.suites.yaml_nodes import YamlSetting, read_settings
 from evalrun_runner.errors import InputError
 from evalrun_runner.ledger import layout
+from evalrun_runner.models.digest import file_sha256
 
 _NAMES = {("task",), ("group",), ("task_list", "task")}
 """Settings whose value, if it is no list, is a name by which a benchmark or a group may ask for the file."""
@@ -52,7 +52,7 @@ def digest_used_files(folder: Path, benchmark: str) -> dict[str, str]:
     digests = {}
     for file in used_files(folder, benchmark):
         try:
-            digests[file.relative_to(folder).as_posix()] = _sha256(file)
+            digests[file.relative_to(folder).as_posix()] = file_sha256(file)
         except OSError as error:
             raise InputError(f"the suite's file {file} cannot be read: {error.strerror}") from error
     return dict(sorted(digests.items()))
@@ -66,7 +66,7 @@ def used_files(folder: Path, benchmark: str) -> set[Path]:
     used.update(_data_files(folder, settings))
     if any(setting.tag for setting in settings):
         used.update(_readable_by_code(folder))
-    return {file for file in used if _within(file, folder)}
+    return {file for file in used if is_within(file, folder)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _definitions(folder: Path) -> list[_Definition]:
     def settings_of(file: Path) -> tuple[YamlSetting, ...]:
         if file not in read:
             try:
-                read[file] = tuple(read_settings(file)) if _within(file, folder) else ()
+                read[file] = tuple(read_settings(file)) if is_within(file, folder) else ()
             except (InputError, OSError):
                 # The suite policy refuses it by name before a task is loaded; here it defines nothing.
                 read[file] = ()
@@ -140,7 +140,7 @@ def _data_files(folder: Path, settings: Iterable[YamlSetting]) -> Iterator[Path]
     settings = list(settings)
     sources = {name for setting in settings if setting.key == "dataset_path" for name in _texts(setting)}
     for source in sources - LOCAL_BUILDERS:
-        if _within(folder / source, folder):
+        if is_within(folder / source, folder):
             yield from _below(folder / source)
     if not sources & LOCAL_BUILDERS:
         return  # data_files are names on a hub
@@ -152,7 +152,7 @@ def _data_files(folder: Path, settings: Iterable[YamlSetting]) -> Iterator[Path]
 
 def _matching(folder: Path, pattern: str) -> Iterator[Path]:
     """Yield the files that a name or pattern of ``data_files`` means; those of a folder for ``data_dir``."""
-    if not _within(folder / pattern, folder) or ".." in Path(pattern).parts or "://" in pattern:
+    if not is_within(folder / pattern, folder) or ".." in Path(pattern).parts or "://" in pattern:
         return
     if (folder / pattern).exists():
         yield from _below(folder / pattern)
@@ -180,16 +180,7 @@ def _readable_by_code(folder: Path) -> Iterator[Path]:
                 yield file
 
 
-def _within(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder)
-
-
 def _texts(setting: YamlSetting) -> list[str]:
     """Return the plain values of a setting, one or a list, as texts."""
     values = setting.value if isinstance(setting.value, list) else [setting.value]
     return [str(value) for value in values if value is not None]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
@@ -25,11 +24,6 @@ CHOOSE: dict[str, Any] = {
 }
 
 Load = Callable[..., LoadedBenchmarks]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 @pytest.fixture

@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import datasets
-import pytest
-
 from evalrun_runner.benchmarks.build import iter_items
 from evalrun_runner.benchmarks.checks.remarks import Remarks
 from evalrun_runner.benchmarks.load import LeafTask, load_benchmarks
@@ -22,11 +19,6 @@ WRITE: dict[str, Any] = {
     "doc_to_target": "{{answer}}",
     "metric_list": [{"metric": "exact_match"}],
 }
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 def leaf_of(suite: Suite, **config: Any) -> LeafTask:

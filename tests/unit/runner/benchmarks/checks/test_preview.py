@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 
 from evalrun_runner.benchmarks.checks.gold import Gold
@@ -18,11 +17,6 @@ from support.suites import Suite
 ROWS: list[dict[str, Any]] = [
     {"question": f"{i} + 1 =", "answer": str(i + 1), "options": [str(i), str(i + 1)]} for i in range(9)
 ]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 
 from evalrun_runner.benchmarks.chat import chat_template_of
@@ -25,11 +24,6 @@ PASSES_OVER = (
 LAST_ONLY = "{{ messages[-1]['content'] }}"
 PARTS = "{% for message in messages %}{% for part in message['content'] %}{{ part['text'] }}\n{% endfor %}{% endfor %}"
 HINT = "hint: systemInstructionIn: firstUserTurn puts the text before the first question"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 def warned(tmp_path: Path, template: str, task: dict[str, Any] | None = None, **fields: Any) -> list[tuple[str, str]]:

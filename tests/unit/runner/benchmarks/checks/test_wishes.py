@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 
 from evalrun_api import Benchmark
@@ -18,11 +17,6 @@ from support.suites import Suite
 GENERATE = {"output_type": "generate_until", "doc_to_text": "{{q}}", "doc_to_target": "{{a}}"}
 CHOOSE = {"output_type": "multiple_choice", "doc_to_text": "{{q}}", "doc_to_choice": "{{[a, 'x']}}", "doc_to_target": 0}
 ROLL = {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{q}}"}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 def warned(tmp_path: Path, task: dict[str, Any], **fields: Any) -> list[str]:
