@@ -9,12 +9,12 @@ from evalrun_runner.benchmarks.checks.preview import TaskPreview, plain_turns, p
 from evalrun_runner.benchmarks.suites.fetch import fetch_suites
 from evalrun_runner.driver.baselines import check_baselines
 from evalrun_runner.driver.checks import check_benchmarks, check_without_model
+from evalrun_runner.driver.opening import open_run
 from evalrun_runner.driver.preflight import Preflight, chat_template, load_tasks, run_preflight
 from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.record import now
 from evalrun_runner.errors import default_reason
 from evalrun_runner.models.cache import default_cache
-from evalrun_runner.planning.identity import check_may_resume, read_plan
 
 
 def preview_run(
@@ -31,12 +31,7 @@ def preview_run(
         InputError: Something in the run is wrong.
         RunFailed: The store or the model could not be read.
     """
-    watcher.show(View(Phase.STARTING, "checking the store and the model"))
-    with default_reason(Reason.MODEL_INVALID):
-        setting = preflight(config)
-    with default_reason(Reason.PLAN_MISMATCH):
-        if (plan := read_plan(setting.store)) is not None:
-            check_may_resume(plan, setting.identity, config.results.uri)
+    setting, plan = open_run(config, watcher, preflight)
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     with default_reason(Reason.TASK_INVALID):
         benchmarks = load_tasks(config.spec, setting.suites, allow_code=config.allow_code)

@@ -12,6 +12,7 @@ from evalrun_runner.driver.assembly import Adapters, DriverOptions, DriverParts,
 from evalrun_runner.driver.baselines import check_baselines
 from evalrun_runner.driver.checks import check_benchmarks
 from evalrun_runner.driver.completed import completed_run, judged
+from evalrun_runner.driver.opening import open_run
 from evalrun_runner.driver.preflight import Preflight, chat_template, load_tasks
 from evalrun_runner.driver.progress import View, Watcher
 from evalrun_runner.driver.record import (
@@ -28,7 +29,7 @@ from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.driver.wishes import check_settings_of_cluster
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, default_reason
 from evalrun_runner.ledger import layout
-from evalrun_runner.planning.identity import Plan, check_may_resume, claim_plan, read_plan
+from evalrun_runner.planning.identity import Plan, claim_plan
 from evalrun_runner.planning.resume import EarlierRun
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts
@@ -51,13 +52,7 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         RunFailed: The run cannot reach its end; what is committed stays.
         Interrupted: It was asked to stop; what is committed stays.
     """
-    watcher.show(View(Phase.STARTING, "checking the store and the model"))
-    # What else can be wrong there (a suite, a secret, an address) says so itself.
-    with default_reason(Reason.MODEL_INVALID):
-        setting = adapters.preflight(config)
-    with default_reason(Reason.PLAN_MISMATCH):
-        if (plan := read_plan(setting.store)) is not None:
-            check_may_resume(plan, setting.identity, config.results.uri)
+    setting, _ = open_run(config, watcher, adapters.preflight)
     if (result := completed_run(setting, watcher)) is not None:
         return result
     watcher.show(View(Phase.STARTING, "loading the tasks"))
