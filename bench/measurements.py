@@ -16,7 +16,7 @@ from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.reference_side import AsyncSide, ReferenceSide
 from bench.report import Row, Section
 from bench.runner_side import DIRECTORY, MEMORY, RunnerSide, SharedSide
-from bench.sides import Run
+from bench.sides import Run, data_type
 from bench.toy import ToyMaker
 from bench.workloads import CHOICE, GENERATE, Workload, write
 from evalrun_runner.engine.vllm import VllmSettings
@@ -25,6 +25,9 @@ from evalrun_runner.machine import has_gpu
 SEED = 1234
 MAX_MODEL_LEN = 2048
 CACHE_BYTES = 1 << 30
+REAL_SEQS = 16
+"""Sequences that the engine of the real model batches at once."""
+PROBE_ITEMS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,10 @@ class Size:
     rounds: int
     """Number of rounds in each launch, except for multiple choice, which has one."""
     toy_rounds: int
-    real_items: Mapping[str, int]
+    real_seconds: float
+    """Seconds that ``LLM.generate`` takes for the items of a run on the real model, about."""
+    real_choices: int
+    """Number of multiple-choice items of a run on the real model."""
     toy_items: Mapping[str, int]
     generated: int
     """Maximum number of tokens of an answer."""
@@ -46,8 +52,8 @@ class Size:
     """Number of pairs of windows, one with scrapes and one without."""
 
 
-FULL = Size(3, 2, 2, {GENERATE: 64, CHOICE: 10}, {GENERATE: 512}, 64, 200_000, (8, 32, 128), 24)
-QUICK = Size(1, 1, 2, {GENERATE: 8, CHOICE: 2}, {GENERATE: 64}, 16, 5_000, (8,), 2)
+FULL = Size(3, 2, 2, 62.0, 6, {GENERATE: 512}, 64, 200_000, (8, 32, 128), 24)
+QUICK = Size(1, 1, 2, 1.0, 2, {GENERATE: 64}, 16, 5_000, (8,), 2)
 
 
 @dataclass(frozen=True)
@@ -59,10 +65,11 @@ class Bench:
     size: Size
     say: Callable[[str], None]
     shared: dict[str, Path] = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
 
     def settings(self, model: Path, max_num_seqs: int) -> VllmSettings:
         """Return the engine's settings, equal for all sides."""
-        args: dict[str, Any] = {"max_num_seqs": max_num_seqs}
+        args: dict[str, Any] = {"max_num_seqs": max_num_seqs, **data_type()}
         if not has_gpu():
             args["kv_cache_memory_bytes"] = CACHE_BYTES
         return VllmSettings(model=model, seed=SEED, max_model_len=MAX_MODEL_LEN, args=args)
@@ -73,6 +80,23 @@ class Bench:
             self.shared["toy"] = self.scratch / "toy-model"
             Child(ToyMaker, self.model, self.shared["toy"], log=self.scratch / "toy.log").close()
         return self.shared["toy"]
+
+    def real_items(self) -> Mapping[str, int]:
+        """Return the items of a run on the real model, so many that ``LLM.generate`` takes ``size.real_seconds``.
+
+        The first call measures the speed of this machine with a tenth of that time.
+        """
+        if GENERATE not in self.counted:
+            count, seconds, settings = PROBE_ITEMS, 0.0, self.settings(self.model, REAL_SEQS)
+            with self.sides("speed", (ReferenceSide, (settings,))) as (side,):
+                while seconds < self.size.real_seconds / 10:
+                    count *= 2
+                    work = write(self.scratch / f"speed{count}", {GENERATE: count}, generated=self.size.generated)
+                    side.call("raw", work[f"warm-{GENERATE}"])
+                    seconds = side.call("raw", work[GENERATE]).engine
+            self.counted[GENERATE] = max(PROBE_ITEMS, round(count * self.size.real_seconds / seconds))
+            self.say(f"speed: {count} items take {seconds:.1f} s, so that a run has {self.counted[GENERATE]}")
+        return {GENERATE: self.counted[GENERATE], CHOICE: self.size.real_choices}
 
     @contextmanager
     def sides(self, name: str, *made: tuple[Callable[..., Any], tuple[Any, ...]]) -> Iterator[list[Child]]:
@@ -113,8 +137,8 @@ class Runs:
 
 def real_model(bench: Bench) -> list[Section]:
     """Measure runner, ``LLM.generate`` and lm-eval's back end on the real model."""
-    work = write(bench.scratch / "real", bench.size.real_items, generated=bench.size.generated)
-    settings = bench.settings(bench.model, 16)
+    work = write(bench.scratch / "real", bench.real_items(), generated=bench.size.generated)
+    settings = bench.settings(bench.model, REAL_SEQS)
     loads = {}
     for name, make, more in (("runner", RunnerSide, (work, bench.scratch / "load")), ("lm-eval", ReferenceSide, ())):
         with bench.sides("loading", (make, (settings, *more))) as (side,):
@@ -130,7 +154,6 @@ def real_model(bench: Bench) -> list[Section]:
             sides = {
                 "LLM.generate": partial(side.call, "raw", work[GENERATE]),
                 "runner": partial(side.call, "run", work[GENERATE], DIRECTORY),
-                "runner, nothing kept": partial(side.call, "run", work[GENERATE], MEMORY),
                 "lm-eval": partial(side.call, "lm_eval", work[GENERATE]),
             }
             generate.add(bench.rounds("generate", sides, bench.size.rounds))
@@ -144,7 +167,6 @@ def real_model(bench: Bench) -> list[Section]:
         _against_raw("Runner ÷ LLM.generate, real model", generate.taken, work[GENERATE]),
         _against_lm_eval(generate.taken, choice.taken, work, loads, prompt_tokens),
         _commits(generate.taken["runner"]),
-        _persistence("real model", generate.taken),
     ]
 
 
@@ -166,15 +188,15 @@ def toy_model(bench: Bench) -> list[Section]:
             runs.add(bench.rounds("toy", sides, bench.size.toy_rounds))
     return [
         _against_raw("Runner ÷ LLM.generate, toy model", runs.taken, work[GENERATE]),
-        _persistence("toy model", runs.taken),
+        _persistence(runs.taken),
     ]
 
 
 def entry_points(bench: Bench) -> list[Section]:
     """Measure ``AsyncLLM`` ÷ ``LLM``, which decides the engine that a replica should use."""
     rows, beside = [], {}
-    for name, model, seqs in (("toy model", bench.toy(), 64), ("real model", bench.model, 16)):
-        items = {GENERATE: (bench.size.toy_items if model != bench.model else bench.size.real_items)[GENERATE] // 2}
+    for name, model, seqs in (("toy model", bench.toy(), 64), ("real model", bench.model, REAL_SEQS)):
+        items = {GENERATE: (bench.size.toy_items if model != bench.model else bench.real_items())[GENERATE] // 2}
         folder = bench.scratch / f"entry-{name.split()[0]}"
         work = write(folder, items, generated=bench.size.generated)
         settings = bench.settings(model, seqs)
@@ -295,7 +317,7 @@ def _against_lm_eval(
         Row(
             "wall time, generative",
             Spread.of_ratios(wholes(generate["runner"]), wholes(generate["lm-eval"])),
-            Goal(at_most=1.0),
+            Goal(at_most=0.9),
         ),
         Row(
             "wall time, multiple choice",
@@ -344,7 +366,7 @@ def _commits(runs: Sequence[Run]) -> Section:
     return Section("Seconds until an answer is safe", how, rows, header=("p50", "p95", "max"))
 
 
-def _persistence(model: str, runs: Mapping[str, Sequence[Run]]) -> Section:
+def _persistence(runs: Mapping[str, Sequence[Run]]) -> Section:
     kept, dropped = runs["runner"], runs["runner, nothing kept"]
     ratio = Spread.of_ratios([run.whole for run in kept], [run.whole for run in dropped])
     how = (
@@ -358,7 +380,7 @@ def _persistence(model: str, runs: Mapping[str, Sequence[Run]]) -> Section:
         "a run": f"{Spread.of(run.whole for run in kept).median:.1f} s",
         "seconds to commit a chunk, scoring included, p50": f"{percentile(commits, 0.5):.3f}",
     }
-    return Section(f"Cost of persistence, {model}", how, [Row("wall time", ratio, Goal(at_most=1.01))], beside)
+    return Section("Cost of persistence, toy model", how, [Row("wall time", ratio, Goal(at_most=1.01))], beside)
 
 
 def start(bench: Bench) -> list[Section]:

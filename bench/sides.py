@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evalrun_runner.engine.vllm import VllmSettings
+from evalrun_runner.machine import has_gpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Run:
     def output_rate(self) -> float:
         """Generated tokens per second of engine time."""
         return self.output_tokens / self.engine
+
+
+def data_type() -> dict[str, Any]:
+    """Return the engine's dtype on a CPU: one that every CPU computes with at full speed. A GPU uses the model's."""
+    return {} if has_gpu() else {"dtype": "float32"}
 
 
 def engine_of(settings: VllmSettings) -> dict[str, Any]:

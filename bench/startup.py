@@ -2,20 +2,21 @@
 
 *Start*: the seconds from the start of the command to the first request in the engine, for the quickstart's suites, one
 replica and a real model. A module on PYTHONPATH notes the moment of the request, so that an older tree, which knows
-nothing of it, is measured in the same way. *Whole*: the seconds from the start of the command to its end, on the
-multiple-choice suite alone, beside lm-eval's command line with the same engine settings. Sides run one after the other
-in rounds of alternating order.
+nothing of it, is measured in the same way; then the command is asked to stop. *Whole*: the seconds from the start of
+the command to its end, on the multiple-choice suite alone, beside lm-eval's command line with the same engine settings.
+Sides run one after the other in rounds of alternating order.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ import yaml
 
 from bench.pairs import Goal, Spread, in_rounds
 from bench.report import Row, Section, render_section
+from bench.sides import data_type
 from evalrun_runner.engine.vllm import VllmSettings, engine_args, prepare_environment
 from evalrun_runner.machine import usable_cpus
 
@@ -34,6 +36,8 @@ TASKS = (CHOICE, "word_sums")
 MAX_MODEL_LEN = 2048
 MARKER = Path(__file__).parent / "first_request"
 VARIABLE = "EVALRUN_BENCH_FIRST_REQUEST"
+STOP_SECONDS = 120.0
+"""Patience with a command that was asked to stop, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,13 @@ class Timed:
 
 
 def timed(
-    command: Sequence[str | Path], folder: Path, *, within: Path, path: Sequence[Path] = (), **environment: str
+    command: Sequence[str | Path],
+    folder: Path,
+    *,
+    within: Path,
+    path: Sequence[Path] = (),
+    environment: Mapping[str, str] | None = None,
+    to_the_end: bool = True,
 ) -> Timed:
     """Run a command that ends with exit code 0 and asks a vLLM engine something.
 
@@ -55,29 +65,41 @@ def timed(
         within: Its working directory.
         path: Further folders of its PYTHONPATH.
         environment: Further variables.
+        to_the_end: Whether to wait for its end; otherwise it is asked to stop after the first request.
     """
     mark = folder / "first-request"
     mark.unlink(missing_ok=True)
-    variables = {**os.environ, **environment, "PYTHONPATH": ":".join(map(str, (MARKER, *path))), VARIABLE: str(mark)}
+    variables = {
+        **os.environ,
+        **(environment or {}),
+        "PYTHONPATH": ":".join(map(str, (MARKER, *path))),
+        VARIABLE: str(mark),
+    }
     with (folder / "output.log").open("ab") as output:
         started = time.time()
-        done = subprocess.run(
-            list(map(str, command)), env=variables, stdout=output, stderr=output, cwd=within, check=False
-        )
+        running = subprocess.Popen(list(map(str, command)), env=variables, stdout=output, stderr=output, cwd=within)
+        while running.poll() is None and (to_the_end or not mark.exists()):
+            time.sleep(0.05)
+        stopped = running.returncode is None
+        if stopped:
+            running.send_signal(signal.SIGTERM)
+            running.wait(STOP_SECONDS)
         ended = time.time()
-    if done.returncode or not mark.exists():
-        sys.exit(f"bench: {' '.join(map(str, command))} ended with {done.returncode}; see {output.name}")
+    if not mark.exists() or (running.returncode and not stopped):
+        sys.exit(f"bench: {' '.join(map(str, command))} ended with {running.returncode}; see {output.name}")
     return Timed(float(mark.read_text()) - started, ended - started)
 
 
-def evalrun(tree: Path, model: Path, tasks: Sequence[str], scratch: Path, runs: list[int]) -> Timed:
+def evalrun(
+    tree: Path, model: Path, tasks: Sequence[str], scratch: Path, runs: list[int], *, to_the_end: bool
+) -> Timed:
     """Run these tasks of the quickstart by a tree's command line, each time into a new output."""
     runs.append(len(runs))
     folder = scratch / f"run{runs[-1]}"
     folder.mkdir()
     spec = {
         "model": {"name": model.name, "uri": model.as_uri()},
-        "engine": {"vllm": {"maxModelLen": MAX_MODEL_LEN}},
+        "engine": {"vllm": {"maxModelLen": MAX_MODEL_LEN, "args": data_type()}},
         "replicas": {"count": 1},
         "benchmarks": [{"task": task, "source": {"path": str(SUITE)}} for task in tasks],
         "output": {"uri": str(folder / "output")},
@@ -85,12 +107,13 @@ def evalrun(tree: Path, model: Path, tasks: Sequence[str], scratch: Path, runs: 
     head = {"apiVersion": "evalrun.dev/v1alpha1", "kind": "EvalRun", "metadata": {"name": "start"}}
     file = folder / "run.yaml"
     file.write_text(yaml.safe_dump({**head, "spec": spec}))
-    return timed([tree / ".venv" / "bin" / "evalrun", "run", file], folder, within=folder)
+    command: list[str | Path] = [tree / ".venv" / "bin" / "evalrun", "run", file]
+    return timed(command, folder, within=folder, to_the_end=to_the_end)
 
 
 def lm_eval(model: Path, task: str, scratch: Path) -> Timed:
     """Run a task by lm-eval's command line, with the engine settings and the environment of a replica."""
-    settings = VllmSettings(model, 0, max_model_len=MAX_MODEL_LEN)
+    settings = VllmSettings(model, 0, max_model_len=MAX_MODEL_LEN, args=data_type())
     arguments = {name: value for name, value in engine_args(settings).items() if name not in ("model", "seed")}
     arguments = {name: value for name, value in arguments.items() if value not in (None, [], "")}
     given = ",".join(f"{name}={value}" for name, value in {"pretrained": model, **arguments}.items())
@@ -100,7 +123,7 @@ def lm_eval(model: Path, task: str, scratch: Path) -> Timed:
     folder = scratch / "lm-eval"
     folder.mkdir(exist_ok=True)
     # lm-eval looks for a suite's data in the working directory.
-    return timed(command, folder, within=SUITE, path=(ROOT,), **environment)
+    return timed(command, folder, within=SUITE, path=(ROOT,), environment=environment)
 
 
 def measure(
@@ -120,14 +143,14 @@ def measure(
     trees = {"now": ROOT} if before is None else {"now": ROOT, "before": before}
     starts = in_rounds(
         {
-            name: told(f"start, {name}", partial(evalrun, tree, model, TASKS, scratch, runs))
+            name: told(f"start, {name}", partial(evalrun, tree, model, TASKS, scratch, runs, to_the_end=False))
             for name, tree in trees.items()
         },
         rounds,
     )
     wholes = in_rounds(
         {
-            "now": told("whole, evalrun", partial(evalrun, ROOT, model, (CHOICE,), scratch, runs)),
+            "now": told("whole, evalrun", partial(evalrun, ROOT, model, (CHOICE,), scratch, runs, to_the_end=True)),
             "lm-eval": told("whole, lm-eval", partial(lm_eval, model, CHOICE, scratch)),
         },
         max(1, rounds // 2),
