@@ -1,4 +1,8 @@
-"""Everything that is written for a run, in one place: children first, then one status, then events."""
+"""Everything that is written for a run, in one place: children first, then one status, then events.
+
+A refused child keeps neither the rest nor the status from being written: what can be freed is, and people read why
+nothing moves.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +15,78 @@ from typing import Any
 from evalrun_api import EvalRun
 from evalrun_api.wire.pods import LABEL_RUN
 from evalrun_operator.kube.client import Client
-from evalrun_operator.kube.errors import AlreadyExists, ChildRefused, Conflict, Forbidden, Invalid, NotFound
+from evalrun_operator.kube.errors import (
+    AlreadyExists,
+    ApiError,
+    ChildRefused,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    OperatorError,
+    TooManyRequests,
+    Unavailable,
+)
 from evalrun_operator.kube.objects import EVALRUNS, EVENTS, SECRETS, Change, Create, Delete, Event, Patch
 from evalrun_operator.names import FIELD_MANAGER, ObservedRun, run_labels, stem
-from evalrun_operator.plan import ReconcilePlan
+from evalrun_operator.plan import ReconcilePlan, with_refusals
 
 logger = logging.getLogger(__name__)
 
+_SILENT = (0, 429)
+"""HTTP statuses of a server that does not answer, and of one that is too busy."""
 EVENT_MESSAGE_LENGTH = 1024
 """Characters of an event's message: Kubernetes' limit."""
 
 
 async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: ReconcilePlan, now: datetime) -> None:
-    """Write what differs, in this order; events only after everything else succeeded.
+    """Write what differs, in this order; the status says what was refused, which is raised at the end.
 
     Raises:
-        ChildRefused: A child cannot be created as it is. Nothing after it was written.
+        ChildRefused: A child cannot be written as it is.
         ApiError: A call failed. What was written stays; the next reconcile continues from there.
     """
     observed = ObservedRun.of(run)
-    for change in changes:
-        await _apply_change(client, observed, change)
+    refusals, created = await _apply_changes(client, observed, changes)
     if plan.delete_run:
         await _delete(client, observed, Delete(EVALRUNS, observed.name, observed.uid))
-        return
-    if plan.status != run.status:
-        await _write_status(client, run, plan)
-    for event in plan.events:
-        await record_event(client, run, event, now)
+    else:
+        if refusals:
+            plan = with_refusals(plan, run, refusals, created=created)
+        if plan.status != run.status:
+            await _write_status(client, run, plan)
+        for event in plan.events:
+            await _record_event(client, run, event, now)
+    if refusals:
+        raise refusals[0]
+
+
+async def _apply_changes(
+    client: Client, run: ObservedRun, changes: Iterable[Change]
+) -> tuple[list[OperatorError], bool]:
+    """Write all changes that can be written.
+
+    Returns:
+        What was refused, and whether everything exists that was to be created.
+    """
+    refusals: list[OperatorError] = []
+    created, answers = True, True
+    for change in changes:
+        creates = isinstance(change, Create)
+        # A Job is created last: it needs what was to be created before it.
+        if not answers or (creates and not created):
+            created = created and not creates
+            continue
+        try:
+            await _apply_change(client, run, change)
+        except (ApiError, ChildRefused) as error:
+            if refusals:
+                logger.warning("%s: %s", run, error)
+            refusals.append(error)
+            created = created and not creates
+            # Each further call to a server that does not answer, or is too busy, may take its whole timeout.
+            answers = not isinstance(error, TooManyRequests | Unavailable) or error.status not in _SILENT
+    return refusals, created
 
 
 async def _apply_change(client: Client, run: ObservedRun, change: Change) -> None:
@@ -97,7 +145,7 @@ async def _patch(client: Client, run: ObservedRun, change: Patch) -> None:
         logger.info("%s: patched %s %s", run, change.kind.kind, change.name)
     except NotFound:
         return
-    except Invalid as error:
+    except (Invalid, Forbidden) as error:
         raise ChildRefused(change.kind.kind, change.name, error) from error
 
 
@@ -108,6 +156,8 @@ async def _delete(client: Client, run: ObservedRun, change: Delete) -> None:
         logger.info("%s: deleted %s %s", run, change.kind.kind, change.name)
     except (NotFound, Conflict):
         return
+    except (Invalid, Forbidden) as error:
+        raise ChildRefused(change.kind.kind, change.name, error) from error
 
 
 async def _write_status(client: Client, run: EvalRun, plan: ReconcilePlan) -> None:
@@ -126,7 +176,7 @@ async def _write_status(client: Client, run: EvalRun, plan: ReconcilePlan) -> No
         logger.info("%s: %s -> %s", observed, before, plan.status.phase)
 
 
-async def record_event(client: Client, run: EvalRun, event: Event, now: datetime) -> None:
+async def _record_event(client: Client, run: EvalRun, event: Event, now: datetime) -> None:
     """Write an event. Its name is a hash of its content, so that a recent event is not written again."""
     observed, attempt = ObservedRun.of(run), run.status.attempt if run.status else None
     content = repr((observed.uid, run.metadata.generation, attempt, event))

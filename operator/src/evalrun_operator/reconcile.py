@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from evalrun_api import EvalRunStatus
-from evalrun_operator.apply import apply, record_event
+from evalrun_operator.apply import apply
 from evalrun_operator.kube.client import Client
-from evalrun_operator.kube.errors import ChildRefused
-from evalrun_operator.kube.objects import Event
 from evalrun_operator.metrics.runs import ObservedRuns
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.plan import plan
@@ -63,11 +61,7 @@ class Reconciler:
             pace = self._pace(key, decided.status)
             if changes or not pace:
                 self.observer.forget(key)
-            try:
-                await apply(self.client, observed.run, changes, decided, now)
-            except ChildRefused as refusal:
-                await record_event(self.client, observed.run, Event("ChildRefused", str(refusal), warning=True), now)
-                raise
+            await apply(self.client, observed.run, changes, decided, now)
             self.runs.see(observed.run, decided.status, now, invalid=invalid)
             return max(decided.requeue_after, pace)
 

@@ -114,11 +114,23 @@ def test_child_deleted_meanwhile_is_created_at_the_next_reconcile() -> None:
 
 
 @pytest.mark.parametrize("error", [Invalid("create", "spec.template: too bad"), Forbidden("create", "exceeded quota")])
-def test_refused_child_is_reported_and_stops_further_writes(error: Invalid | Forbidden) -> None:
-    api = FakeApi().failing("create", JOBS, error)
-    with pytest.raises(ChildRefused, match=f"the Job driver was refused: {error.message}"):
-        do(api, Create(CONFIG_MAPS, manifest("config")), Create(JOBS, manifest("driver")))
-    assert api.log == ["create ConfigMap config"]
+def test_refused_child_is_reported_and_nothing_is_created_after_it(error: Invalid | Forbidden) -> None:
+    api = FakeApi().failing("create", CONFIG_MAPS, error)
+    changes = (
+        Create(SECRETS, manifest("token")),
+        Create(CONFIG_MAPS, manifest("config")),
+        Create(JOBS, manifest("driver")),
+        Delete(JOBS, "former", "u-1"),
+    )
+    with pytest.raises(ChildRefused, match=f"the ConfigMap config was refused: {error.message}"):
+        do(api, *changes)
+    assert api.log == [
+        "create Secret token",
+        "delete Job former u-1 None",
+        "status Running at 7",
+        "event Running",
+        "event ChildRefused",
+    ]
 
 
 @pytest.mark.parametrize("error", [NotFound("x", "gone"), Conflict("x", "another uid")])

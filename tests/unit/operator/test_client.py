@@ -78,7 +78,7 @@ def talk(
     ("status", "reason", "expected"),
     [
         (400, "BadRequest", errors.Invalid),
-        (401, "Unauthorized", errors.Forbidden),
+        (401, "Unauthorized", errors.Unavailable),
         (403, "Forbidden", errors.Forbidden),
         (404, "NotFound", errors.NotFound),
         (409, "AlreadyExists", errors.AlreadyExists),

@@ -203,6 +203,7 @@ def test_secret_needs_the_storage_label() -> None:
     forbidden = FakeApi().failing("metadata", SECRETS, Forbidden("get", "no", status=403))
     references = Look(forbidden).saw(run().with_spec(**spec)).references
     assert references is not None
+    assert references.problems[0].reason is Reason.FORBIDDEN
     assert "bind the ClusterRole evalrun-secret-reader there" in references.problems[0].message
 
 

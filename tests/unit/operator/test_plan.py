@@ -400,9 +400,12 @@ def test_missing_references_are_awaited_for_a_limited_time() -> None:
     refs = References(problems=(missing,))
     early = decide(make_run(), NOON + timedelta(seconds=30), references=refs)
     assert early.status.phase is Phase.PENDING and early.requeue_after == 10
+    assert [event.reason for event in early.events] == ["NotFound"]
     assert condition(early.status, ConditionType.ACCEPTED) == (FALSE, "NotFound")
     assert early.desired is not None and early.desired.driver is Desired.UNCHANGED
-    late = decide(make_run().with_status(early.status), NOON + timedelta(seconds=121), references=refs)
+    last = decide(make_run().with_status(early.status), NOON + timedelta(seconds=149), references=refs)
+    assert last.status.phase is Phase.PENDING and last.requeue_after == 1, "counted from when it was found missing"
+    late = decide(make_run().with_status(last.status), NOON + timedelta(seconds=150), references=refs)
     assert late.status.phase is Phase.INVALID
     assert condition(late.status, ConditionType.FAILED) == (TRUE, "NotFound")
 

@@ -216,12 +216,13 @@ def test_unavailable_api_server_needs_no_restart_but_a_refusing_one_does() -> No
         server.error = Unavailable("list", "connection refused")
         await asyncio.sleep(1000)
         assert list(health.problems()) == []
-        server.error = Forbidden("list", "no", status=403)
-        await asyncio.sleep(300)
-        assert [problem for problem in health.problems() if "refused the resync" in problem]
-        server.error = None
-        await asyncio.sleep(61)
-        assert list(health.problems()) == []
+        for refusal in (Forbidden("list", "no", status=403), Unavailable("list", "Unauthorized", status=401)):
+            server.error = refusal
+            await asyncio.sleep(300)
+            assert [problem for problem in health.problems() if "refused the resync" in problem]
+            server.error = None
+            await asyncio.sleep(61)
+            assert list(health.problems()) == []
 
     play(scene)
 

@@ -98,6 +98,8 @@ class Reason(StrEnum):
     """All replicas answer requests."""
     DEGRADED = "Degraded"
     """Some replicas answer requests, but fewer than desired."""
+    CHILD_REFUSED = "ChildRefused"
+    """The API server, a quota or a policy refuses an object that the run needs; it is tried again."""
     RUNNING = "Running"
     """Items are being answered."""
     RETRYING = "Retrying"
@@ -134,6 +136,8 @@ class Reason(StrEnum):
     """An object or run that the spec names does not exist."""
     SECRET_NOT_ALLOWED = "SecretNotAllowed"  # noqa: S105 (a reason, no password)
     """A Secret that the spec names lacks the label evalrun.dev/use: storage."""
+    FORBIDDEN = "Forbidden"
+    """The operator may not read an object that the spec names: nothing is known about it, and the run waits."""
     TASK_INVALID = "TaskInvalid"
     """A task is unknown, its data is missing or empty, or it contains code that is not allowed."""
     MODEL_INVALID = "ModelInvalid"

@@ -12,7 +12,9 @@ from evalrun_api.base import Reported
 from evalrun_api.spec.gates import Gate, RunReference
 from evalrun_api.status.conditions import Reason
 
-Number = Annotated[int, Field(ge=0)]
+MAX_NUMBER = 2**53 - 1
+"""Largest whole number that every reader of JSON keeps as it is."""
+Number = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 
 
 class Counts(Reported):

@@ -11,8 +11,13 @@ from evalrun_api.base import Reported
 from evalrun_api.status.conditions import Condition, Phase
 from evalrun_api.status.outcomes import Counts, GateResult, Number, Score, Work
 
+MAX_URI = 2048
+"""Characters of the address of results."""
 MAX_SCORES = 50
 """Scores in a status: the headline ones; all of them are in results.json."""
+
+MAX_RESOLVED_RUNS = 100
+"""Earlier runs in a status; those above it are looked up again by each attempt."""
 
 
 class Progress(Counts):
@@ -35,6 +40,15 @@ class ReplicaStatus(Reported):
     """Desired replicas."""
     ready: Number = 0
     """Replicas that answer requests."""
+
+
+class ResolvedRun(Reported):
+    """An earlier run that the spec names."""
+
+    name: Annotated[str, Field(max_length=253)]
+    """Its name."""
+    uri: Annotated[str, Field(max_length=MAX_URI)]
+    """Folder of its results when the first attempt began."""
 
 
 class DisplayColumns(Reported):
@@ -86,8 +100,18 @@ class EvalRunStatus(Reported):
     """Headline scores."""
     gates: Annotated[tuple[GateResult, ...], Field(max_length=100)] = ()
     """Gates and their verdicts; those that did not pass first, if not all fit."""
-    results_uri: Annotated[str | None, Field(max_length=2048)] = None
+    results_uri: Annotated[str | None, Field(max_length=MAX_URI)] = None
     """Folder of the run's results."""
+    resolved_runs: Annotated[
+        tuple[ResolvedRun, ...],
+        Field(
+            max_length=MAX_RESOLVED_RUNS,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = ()
+    """Earlier runs that the spec names, as the first attempt found them: later attempts use the same, even if they are
+    deleted by then.
+    """
     conditions: Annotated[
         tuple[Condition, ...],
         Field(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pydantic import ValidationError
-
-from evalrun_api import Reason, RunResult
+from evalrun_api import Reason
 from evalrun_api.wire.pods import Component
 from evalrun_operator.backend.children import Children, Job, Pod
+from evalrun_operator.observe.reports import result_of
 from evalrun_operator.state.observed import Attempt, DriverPhase, ObservedDriver, ObservedReplicas
 
 DETAIL_CHARACTERS = 600
@@ -42,7 +41,7 @@ def _driver(job: Job, pods: Sequence[Pod]) -> ObservedDriver:
     present = _present(pods)
     last = _last(pods, succeeded=phase is DriverPhase.SUCCEEDED)
     end = last.terminated if last else None
-    result = _result(end.message) if end and phase.ended else None
+    result = result_of(end.message) if end and phase.ended else None
     return ObservedDriver(
         phase=phase,
         result=result,
@@ -81,14 +80,6 @@ def _last(pods: Sequence[Pod], *, succeeded: bool) -> Pod | None:
     if succeeded:
         ended = [pod for pod in ended if pod.left_with_success] or ended
     return max(ended, key=lambda pod: pod.ended_at, default=None)
-
-
-def _result(message: str) -> RunResult | None:
-    """Parse the result message of a driver; return None where it died without one and left its log instead."""
-    try:
-        return RunResult.from_json(message)
-    except ValidationError:
-        return None
 
 
 def _reason(job: Job, last: Pod | None) -> Reason | None:

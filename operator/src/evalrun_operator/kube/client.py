@@ -212,7 +212,7 @@ def _segment(text: str) -> str:
 
 _BY_STATUS: Mapping[int, type[errors.ApiError]] = {
     400: errors.Invalid,
-    401: errors.Forbidden,
+    401: errors.Unavailable,
     403: errors.Forbidden,
     404: errors.NotFound,
     409: errors.Conflict,

@@ -6,9 +6,9 @@ OperatorError                expected now and then; the work is retried later
 │   ├── AlreadyExists        409: an object of this name exists
 │   ├── Conflict             409: another version, or another object of this name, exists
 │   ├── Invalid              400, 422: the API server rejects the object itself
-│   ├── Forbidden            401, 403: a permission is missing, or a quota or policy rejects the object
+│   ├── Forbidden            403: a permission is missing, or a quota or policy rejects the object
 │   ├── TooManyRequests      429: retry later; ``retry_after`` says when
-│   └── Unavailable          5xx, timeout, no connection
+│   └── Unavailable          5xx, timeout, no connection; 401, as while an API server starts or a token is renewed
 ├── ChildRefused             a child of a run was rejected: its owner should know
 └── UnreadableStatus         a status that this version cannot read: the run is left alone
 NoCluster                    no API server, or no EvalRuns in it: the operator does not start
@@ -72,7 +72,7 @@ class TooManyRequests(ApiError):
 
 
 class Unavailable(ApiError):
-    """The API server did not answer, or failed."""
+    """The API server did not answer, failed, or did not know the operator: what was asked for is not known."""
 
 
 class ChildRefused(OperatorError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from evalrun_api import EvalRunSpec, Phase, Reason, RunLocation
@@ -18,43 +19,109 @@ SECRET_READER = "evalrun-secret-reader"  # noqa: S105 (a role's name, no passwor
 """ClusterRole that lets the operator see Secrets, bound in each namespace where runs may use some."""
 RESUME_FROM = "spec.resumeFrom.runName"
 
-
-async def look_up(client: Client, namespace: str, spec: EvalRunSpec) -> References:
-    """Look up everything that the spec names, concurrently. Raises ``ApiError`` if a lookup fails."""
-    named = references(spec)
-    found = await asyncio.gather(*(_look_up(client, namespace, one) for one in named))
-    problems = tuple(one for one in found if isinstance(one, Missing))
-    runs = {reference.name: one for reference, one in zip(named, found, strict=True) if isinstance(one, RunLocation)}
-    return References(problems, runs)
+_KINDS = {
+    ReferenceKind.SECRET: SECRETS,
+    ReferenceKind.CONFIG_MAP: CONFIG_MAPS,
+    ReferenceKind.CLAIM: CLAIMS,
+    ReferenceKind.RUN: EVALRUNS,
+}
 
 
-async def _look_up(client: Client, namespace: str, reference: Reference) -> Missing | RunLocation | None:
+LOOKUPS_AT_ONCE = 16
+"""Lookups of one run that are made at once: a spec may name thousands of objects."""
+
+
+async def look_up(
+    client: Client, namespace: str, spec: EvalRunSpec, resolved: Mapping[str, RunLocation] | None = None
+) -> References:
+    """Look up everything that the spec names, each object once, some at once.
+
+    Args:
+        client: The API server.
+        namespace: The run's namespace.
+        spec: The run's spec.
+        resolved: Runs that an earlier attempt resolved, by name: they stay so, whatever became of them.
+
+    Raises:
+        ApiError: A lookup failed.
+    """
+    known = resolved or {}
+    named = [one for one in references(spec) if one.kind is not ReferenceKind.RUN or one.name not in known]
+    bodies = await _read_all(client, namespace, named)
+    asked: dict[Reference, list[str]] = {}
+    for reference in named:
+        # What is asked of an object depends on the field only for an earlier run.
+        alike = replace(reference, field=reference.field if reference.field == RESUME_FROM else "")
+        asked.setdefault(alike, []).append(reference.field)
+    problems, runs = [], dict(known)
+    for alike, fields in asked.items():
+        field = fields[0] + (f" (and {len(fields) - 1} more)" if len(fields) > 1 else "")
+        found = _judge(namespace, replace(alike, field=fields[0]), bodies[alike.kind, alike.name])
+        if isinstance(found, Missing):
+            problems.append(replace(found, field=field))
+        elif found is not None:
+            runs[alike.name] = found
+    return References(tuple(problems), runs)
+
+
+_Body = Mapping[str, Any] | NotFound | Forbidden
+
+
+async def _read_all(
+    client: Client, namespace: str, named: Iterable[Reference]
+) -> dict[tuple[ReferenceKind, str], _Body]:
+    """Read each object once; its data only where a key of it is asked for, and those of a Secret never."""
+    data_of: dict[tuple[ReferenceKind, str], bool] = {}
+    for one in named:
+        data_of[one.kind, one.name] = data_of.get((one.kind, one.name), False) or one.key is not None
+    places = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+
+    async def read(kind: ReferenceKind, name: str, *, data: bool) -> _Body:
+        get = client.get if data or kind is ReferenceKind.RUN else client.get_metadata
+        async with places:
+            try:
+                return await get(_KINDS[kind], namespace, name)
+            except (NotFound, Forbidden) as error:
+                return error
+
+    tasks = [asyncio.create_task(read(kind, name, data=data)) for (kind, name), data in data_of.items()]
     try:
-        match reference.kind:
-            case ReferenceKind.SECRET:
-                return _secret(namespace, reference, await client.get_metadata(SECRETS, namespace, reference.name))
-            case ReferenceKind.CONFIG_MAP if reference.key is not None:
-                return _config_map(reference, await client.get(CONFIG_MAPS, namespace, reference.name))
-            case ReferenceKind.CONFIG_MAP:
-                await client.get_metadata(CONFIG_MAPS, namespace, reference.name)
-            case ReferenceKind.CLAIM:
-                await client.get_metadata(CLAIMS, namespace, reference.name)
-            case ReferenceKind.RUN:
-                return _run(reference, await client.get(EVALRUNS, namespace, reference.name))
-    except NotFound:
-        what = f"{reference.kind} {reference.name}"
-        message = f"{what} does not exist in namespace {namespace}; hint: create it, or name another"
-        return Missing(reference.field, Reason.NOT_FOUND, message)
-    except Forbidden:
-        if reference.kind is not ReferenceKind.SECRET:
-            raise
-        message = (
-            f"the operator may not read Secrets in namespace {namespace}, so it cannot check whether runs may use "
-            f"{reference.name}; hint: ask an administrator to add the namespace to the chart's secrets.namespaces, or "
-            f"to bind the ClusterRole {SECRET_READER} there to the operator's service account"
-        )
-        return Missing(reference.field, Reason.SECRET_NOT_ALLOWED, message)
+        return dict(zip(data_of, await asyncio.gather(*tasks), strict=True))
+    finally:
+        # After a failure nothing more is asked.
+        for task in tasks:
+            task.cancel()
+
+
+def _judge(namespace: str, reference: Reference, body: _Body) -> Missing | RunLocation | None:
+    match body:
+        case NotFound():
+            what = f"{reference.kind} {reference.name}"
+            message = f"{what} does not exist in namespace {namespace}; hint: create it, or name another"
+            return Missing(reference.field, Reason.NOT_FOUND, message)
+        case Forbidden():
+            return _forbidden(namespace, reference, body)
+        case _ if reference.kind is ReferenceKind.SECRET:
+            return _secret(namespace, reference, body)
+        case _ if reference.kind is ReferenceKind.RUN:
+            return _run(reference, body)
+        case _ if reference.key is not None:
+            return _config_map(reference, body)
     return None
+
+
+def _forbidden(namespace: str, reference: Reference, error: Forbidden) -> Missing:
+    """Report what the operator may not read: nothing is known about the object, so the run waits."""
+    message = (
+        f"the operator may not read {reference.kind} {reference.name} in namespace {namespace}, so the run waits: "
+        f"{error.message}"
+    )
+    if reference.kind is ReferenceKind.SECRET:
+        message += (
+            "; hint: ask an administrator to add the namespace to the chart's secrets.namespaces, or to bind the "
+            f"ClusterRole {SECRET_READER} there to the operator's service account"
+        )
+    return Missing(reference.field, Reason.FORBIDDEN, message)
 
 
 def _secret(namespace: str, reference: Reference, secret: Mapping[str, Any]) -> Missing | None:

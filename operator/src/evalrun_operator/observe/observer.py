@@ -9,17 +9,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from evalrun_api import EvalRun, RunProgress
+from evalrun_api import EvalRun, EvalRunStatus, RunLocation, RunProgress
 from evalrun_api.wire.pods import LABEL_RUN
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import Forbidden, NotFound
 from evalrun_operator.kube.objects import EVALRUNS, NODES, PODS, Kind, Manifest
 from evalrun_operator.observe.lookups import look_up
 from evalrun_operator.observe.parse import parse_run
+from evalrun_operator.observe.references import names_runs
 from evalrun_operator.state.backend import Backend, Objects
 from evalrun_operator.state.observed import Attempt, DriverPhase, Observed, ObservedDriver, References
 
 logger = logging.getLogger(__name__)
+
+NODES_FORBIDDEN_FOR = timedelta(minutes=10)
+"""Time after which nodes are asked for again that the operator could not get: its rights may be granted, or were only
+missing for a moment.
+"""
 
 
 class Key(NamedTuple):
@@ -56,7 +62,8 @@ class Observer:
     backend: Backend
     ask_progress: AskProgress
     now: Callable[[], datetime]
-    _nodes_forbidden: bool = False
+    _nodes_forbidden_at: datetime | None = None
+    """Last time at which a node could not be got; None while nodes can be got."""
     _known: dict[Key, _Children] = field(default_factory=dict)
     _reading: dict[Key, object] = field(default_factory=dict)
 
@@ -114,7 +121,7 @@ class Observer:
         return children
 
     async def _lost(self, nodes: Iterable[str]) -> frozenset[str]:
-        if self._nodes_forbidden:
+        if self._nodes_forbidden_at is not None and self.now() - self._nodes_forbidden_at < NODES_FORBIDDEN_FOR:
             return frozenset()
         names = sorted(nodes)
         found = await asyncio.gather(*(self._is_lost(name) for name in names))
@@ -124,16 +131,19 @@ class Observer:
         try:
             node = await self.client.get(NODES, None, name)
         except NotFound:
+            self._nodes_forbidden_at = None
             return True
         except Forbidden as error:
-            if not self._nodes_forbidden:
+            if self._nodes_forbidden_at is None:
                 logger.warning(
                     "pods on lost nodes are not force-deleted, because this operator may not get nodes (the chart "
-                    "grants it to cluster-wide installations): %s",
+                    "grants it to cluster-wide installations); it is tried again every %d minutes: %s",
+                    NODES_FORBIDDEN_FOR / timedelta(minutes=1),
                     error,
                 )
-            self._nodes_forbidden = True
+            self._nodes_forbidden_at = self.now()
             return False
+        self._nodes_forbidden_at = None
         conditions = (node.get("status") or {}).get("conditions") or []
         return not any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
@@ -145,13 +155,17 @@ class Observer:
     async def _references(
         self, namespace: str, run: EvalRun, invalid: str | None, driver: ObservedDriver | None
     ) -> References | None:
-        """Look up the references only where an attempt may have to be created."""
+        """Look up the references only where an attempt may have to be created, or was created and not recorded."""
         if invalid is not None or _is_finished(run) or run.spec.policy.suspend:
             return None
-        if driver is not None and not driver.phase.ended:
+        status = run.status or EvalRunStatus()
+        if driver is not None and not driver.phase.ended and (status.attempt is not None or not names_runs(run.spec)):
             return None
         problems = self.backend.problems(run)
-        return References(problems) if problems else await look_up(self.client, namespace, run.spec)
+        if problems:
+            return References(problems)
+        resolved = {one.name: RunLocation(uri=one.uri) for one in status.resolved_runs}
+        return await look_up(self.client, namespace, run.spec, resolved)
 
 
 def _is_of(body: Manifest, key: Key) -> bool:

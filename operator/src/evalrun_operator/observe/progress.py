@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 import aiohttp
-from pydantic import ValidationError
 
 from evalrun_api import RunProgress
 from evalrun_api.wire.pods import HTTP_PORT
+from evalrun_operator.observe.reports import progress_of
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +33,10 @@ async def ask_progress(
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         logger.debug("the driver at %s does not answer: %r", address, error)
         return None
-    try:
-        return RunProgress.from_json(text)
-    except ValidationError as error:
-        logger.warning(
-            "the driver at %s answers with what this operator cannot read: %d problems", address, error.error_count()
-        )
-        return None
+    progress = progress_of(text)
+    if progress is None:
+        logger.warning("the driver at %s answers with what is no progress of a run", address)
+    return progress
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

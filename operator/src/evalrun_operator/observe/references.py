@@ -36,6 +36,11 @@ def claim_of(uri: str) -> tuple[str, str]:
     return claim, path
 
 
+def names_runs(spec: EvalRunSpec) -> bool:
+    """Tell whether the spec names earlier runs, whose results an attempt takes with it."""
+    return any(reference.kind is ReferenceKind.RUN for reference in _references(spec))
+
+
 def references(spec: EvalRunSpec) -> tuple[Reference, ...]:
     """List everything that the spec names, in its order."""
     return tuple(_references(spec))

@@ -22,7 +22,12 @@ def score_text(scores: tuple[Score, ...], gates: tuple[GateResult, ...]) -> str 
     chosen = chosen or next((score for score in scores if score.value is not None), None)
     if chosen is None or chosen.value is None:
         return None
-    return f"{chosen.value:.4f}" + ("" if chosen.stderr is None else f"±{chosen.stderr:.4f}")
+    return _short(chosen.value) + ("" if chosen.stderr is None else f"±{_short(chosen.stderr)}")
+
+
+def _short(value: float) -> str:
+    """Format a number with four decimals; a huge one, such as a perplexity may be, with its exponent."""
+    return f"{value:.4f}" if abs(value) < 1e9 else f"{value:.4e}"
 
 
 def eta_text(eta: datetime | None, now: datetime) -> str | None:

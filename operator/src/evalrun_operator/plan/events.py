@@ -7,6 +7,7 @@ from evalrun_operator.kube.objects import Event
 
 _REPORTED = {
     (ConditionType.ACCEPTED, ConditionStatus.FALSE): True,
+    (ConditionType.ACCEPTED, ConditionStatus.UNKNOWN): True,
     (ConditionType.ADMITTED, ConditionStatus.FALSE): False,
     (ConditionType.REPLICAS_READY, ConditionStatus.TRUE): False,
     (ConditionType.COMPLETE, ConditionStatus.TRUE): False,

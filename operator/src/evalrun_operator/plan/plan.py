@@ -24,6 +24,7 @@ from evalrun_operator.plan.decision import Decision
 from evalrun_operator.plan.ending import AttemptEnding, AttemptOutcome, ending_of, wait_before
 from evalrun_operator.plan.events import events
 from evalrun_operator.plan.findings import Finding, Findings
+from evalrun_operator.plan.references import reference_wait
 from evalrun_operator.plan.situation import Situation, situation_of
 from evalrun_operator.plan.status import new_status
 from evalrun_operator.settings import OperatorSettings
@@ -174,24 +175,18 @@ def _next_attempt(situation: Situation, charged: int, why: AttemptEnding | None 
 
 
 def _missing(situation: Situation, problems: tuple[Missing, ...]) -> Decision:
-    """Wait for missing objects: those of one commit arrive in any order, so they may be missing for a while."""
-    first = problems[0]
-    message = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
-    created = situation.observed.run.metadata.creation_timestamp or situation.now
-    condition = next((one for one in situation.status.conditions if one.type == ConditionType.ACCEPTED), None)
-    # Since creation, or in a later attempt since the condition was first recorded.
-    since = created if condition is None or situation.number == 0 else condition.last_transition_time
-    left = situation.settings.reference_grace_seconds - (situation.now - since) / timedelta(seconds=1)
-    if left <= 0 or first.reason is Reason.INVALID_SPEC:
-        return _failed(situation, Phase.INVALID, first.reason, message)
-    waiting = find.going(first.reason, message) | {ConditionType.ACCEPTED: find.false(first.reason, message)}
+    """Wait for objects that the spec names and that cannot be used."""
+    wait = reference_wait(situation, problems)
+    reason, message = wait.accepted.reason, wait.accepted.message
+    if wait.over:
+        return _failed(situation, Phase.INVALID, reason, message)
     return Decision(
         Phase.PENDING,
-        _admitted(situation, waiting),
+        _admitted(situation, find.going(reason, message) | {ConditionType.ACCEPTED: wait.accepted}),
         situation.desired(Desired.UNCHANGED, Desired.ABSENT),
         situation.number,
         situation.charged,
-        requeue_after=min(10.0, left),
+        requeue_after=wait.look_after,
     )
 
 
@@ -277,7 +272,7 @@ def _phase(situation: Situation, *, queued: bool) -> Phase:
     progress, before = situation.observed.progress, situation.status.phase
     if queued:
         return Phase.QUEUED
-    if progress is not None and not progress.phase.finished:
+    if progress is not None and progress.phase in {Phase.STARTING, Phase.RUNNING, Phase.FINISHING}:
         return progress.phase
     return before if before in {Phase.RUNNING, Phase.FINISHING} else Phase.STARTING
 

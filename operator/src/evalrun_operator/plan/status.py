@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from evalrun_api import Counts, EvalRunStatus, Progress, ReplicaStatus, RunProgress, RunResult, Work
-from evalrun_api.status.status import MAX_SCORES
+from evalrun_api import Counts, EvalRunStatus, Progress, ReplicaStatus, ResolvedRun, RunProgress, RunResult, Work
+from evalrun_api.status.status import MAX_RESOLVED_RUNS, MAX_SCORES
 from evalrun_operator.names import results_uri
 from evalrun_operator.plan.decision import Decision
 from evalrun_operator.plan.display import display
@@ -41,10 +41,20 @@ def new_status(observed: Observed, decision: Decision, spent: float, image: str,
         gates=before.gates if result is None else result.gates[:MAX_GATES],
         # Set from the first attempt on, so that a run can be resumed however it ends.
         results_uri=(result and result.results_uri) or (results_uri(run) if decision.attempt else before.results_uri),
+        resolved_runs=_resolved_runs(before, observed) if decision.attempt else before.resolved_runs,
         conditions=conditions(decision.findings, before.conditions, run.metadata.generation, now),
     )
     shown = display(status, run.spec.model.resolved_name[:128], progress, result, now)
     return status.model_copy(update={"display": shown})
+
+
+def _resolved_runs(before: EvalRunStatus, observed: Observed) -> tuple[ResolvedRun, ...]:
+    """Record what an attempt was created with; what an earlier one was created with stays."""
+    if observed.references is None or observed.references.problems:
+        return before.resolved_runs
+    uris = {name: run.uri for name, run in observed.references.runs.items()}
+    uris |= {run.name: run.uri for run in before.resolved_runs}
+    return tuple(ResolvedRun(name=name, uri=uris[name]) for name in sorted(uris)[:MAX_RESOLVED_RUNS])
 
 
 def _progress(before: EvalRunStatus, progress: RunProgress | None, result: RunResult | None) -> Progress | None:
@@ -67,7 +77,8 @@ def _of(counts: Counts) -> Progress:
         ok=counts.ok,
         failed=counts.failed,
         quarantined=counts.quarantined,
-        percent=100 * counts.done // counts.planned if counts.planned else None,
+        # The plan of a driver that still plans may be behind its answers.
+        percent=min(100, 100 * counts.done // counts.planned) if counts.planned else None,
     )
 
 

@@ -86,7 +86,7 @@ class Missing:
     field: str
     """Field of the spec, such as spec.output.storage.credentialsSecretRef."""
     reason: Reason
-    """NotFound, SecretNotAllowed or InvalidSpec."""
+    """NotFound, SecretNotAllowed or InvalidSpec; Forbidden where it is not known whether it can be used."""
     message: str
     """What is wrong, what is expected, what to do."""
 

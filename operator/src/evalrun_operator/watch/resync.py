@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 1 / 6
 """Fraction of the resync period for which an overdue object may still be on its way."""
+UNAUTHORIZED = 401
+"""HTTP status of a process whose credentials are refused: another one reads them anew."""
 WHOLE = 10
 """Every WHOLE-th resync enqueues all runs, whether anything was missed or not, spread over one period."""
 
@@ -65,13 +67,15 @@ class Resync:
                 self.ready, self.failing_since = True, None
             except NotFound as error:
                 raise NoCluster(f"the API server knows no EvalRuns: {error}; hint: install the chart's CRDs") from error
-            except Unavailable as error:
-                logger.warning("resync: the API server does not answer: %s", error)
-                self.failing_since = None
             except ApiError as error:
-                logger.error("resync: %s", error)
-                self.failing_since = self.failing_since or _now()
+                self._failed(error)
             await asyncio.sleep(self.period)
+
+    def _failed(self, error: ApiError) -> None:
+        """Record a failure: a restart may help where this process is refused, never where the API server is down."""
+        down = isinstance(error, Unavailable) and error.status != UNAUTHORIZED
+        logger.log(logging.WARNING if down else logging.ERROR, "resync: %s", error)
+        self.failing_since = None if down else self.failing_since or _now()
 
     async def once(self) -> None:
         """Find what the watches missed, and watches that are silent."""
