@@ -122,10 +122,26 @@ def test_only_mutable_fields_have_no_transition_rule(schema: dict[str, Any], mod
     assert frozen == set(node["properties"]) - MUTABLE[model]
 
 
-def test_status_has_no_rules_and_lists_its_vocabulary(schema: dict[str, Any]) -> None:
-    assert not any("x-kubernetes-validations" in node for _, node in nodes(schema["properties"]["status"]))
-    assert at(schema, "status.phase")["enum"] == list(Phase)
+def test_c25_the_status_has_a_shape_and_no_words_of_one_version(schema: dict[str, Any]) -> None:
+    shape = {"type", "format", "description", "properties", "required", "items", "x-kubernetes-list-type"}
+    shape |= {"x-kubernetes-list-map-keys", "additionalProperties"}
+    allowed = {"": {"default"}, ".observedGeneration": {"default"}}
+    for path, node in nodes(schema["properties"]["status"]):
+        assert set(node) <= shape | allowed.get(path, set()), f"a newer operator could not write status{path}"
     assert at(schema, "status.conditions")["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_a_run_that_nobody_has_seen_says_so(schema: dict[str, Any]) -> None:
+    assert at(schema, "status")["default"] == {"observedGeneration": -1}
+
+
+def test_runs_can_be_scaled_and_selected_by_phase_and_are_not_among_all(schema: dict[str, Any]) -> None:
+    version = crd()["spec"]["versions"][0]
+    scale = version["subresources"]["scale"]
+    for path in (*scale.values(), *(one["jsonPath"] for one in version["selectableFields"])):
+        assert at(schema, path.removeprefix("."))["type"] in {"integer", "string"}
+    assert [one["jsonPath"] for one in version["selectableFields"]] == [".status.phase"]
+    assert "all" not in crd()["spec"]["names"]["categories"]
 
 
 def test_columns_read_existing_fields(schema: dict[str, Any]) -> None:

@@ -206,7 +206,7 @@ def test_result_counts_even_if_suspended_or_late() -> None:
 
 @pytest.mark.parametrize(
     ("verdict", "status", "stalled"),
-    [(Verdict.PASSED, TRUE, FALSE), (Verdict.FAILED, FALSE, TRUE), (Verdict.INCONCLUSIVE, UNKNOWN, FALSE)],
+    [(Verdict.PASSED, TRUE, FALSE), (Verdict.FAILED, FALSE, TRUE), (Verdict.INCONCLUSIVE, UNKNOWN, TRUE)],
 )
 def test_gates_are_conditions(verdict: Verdict, status: ConditionStatus, stalled: ConditionStatus) -> None:
     decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, gate(verdict), 0))

@@ -9,14 +9,36 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from evalrun_api import Counts, EvalRunStatus, Failure, Phase, Reason, RunProgress, RunResult
+from evalrun_api import (
+    ConditionStatus,
+    ConditionType,
+    Counts,
+    EvalRunStatus,
+    Failure,
+    GateResult,
+    Phase,
+    Reason,
+    RunProgress,
+    RunResult,
+    Verdict,
+)
 from evalrun_operator.plan import plan
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import Attempt, DriverPhase, Observed, ObservedDriver, ObservedReplicas, References
-from support.evalruns import NOON, make_run
+from support.evalruns import NOON, Builder, make_run
+from support.kstatus import Health, kstatus
 
 GOOD = RunResult(phase=Phase.SUCCEEDED, engine="vllm", counts=Counts(planned=10, ok=10), results_uri="s3://evals/x/")
+GATE = GateResult(task="gsm8k", metric="acc", min=0.6, verdict=Verdict.PASSED, reason=Reason.GATES_PASSED)
+JUDGED = {
+    None: GOOD,
+    **{
+        one: GOOD.model_copy(update={"verdict": one, "gates": (GATE.model_copy(update={"verdict": one}),)})
+        for one in Verdict
+    },
+}
+"""Results by the verdict of their gates."""
 LOST = RunResult(phase=Phase.FAILED, failure=Failure(reason=Reason.REPLICAS_FAILED, message="they died"))
 
 
@@ -27,6 +49,8 @@ class _Cluster:
     attempts: dict[int, Attempt] = field(default_factory=dict)
     were_ready: set[int] = field(default_factory=set)
     made: list[int] = field(default_factory=list)
+    queued: bool = False
+    """Whether replicas are created suspended, until a queue admits them."""
 
     def writes(self, desired: DesiredState) -> list[tuple[int, str]]:
         writes: list[tuple[int, str]] = []
@@ -60,7 +84,7 @@ class _Cluster:
             case "delete driver":
                 attempt = replace(attempt, driver=None)
             case "create replicas":
-                attempt = replace(attempt, replicas=ObservedReplicas(1, active=1))
+                attempt = replace(attempt, replicas=ObservedReplicas(1, active=1, queued=self.queued))
             case "delete replicas":
                 attempt = replace(attempt, replicas=None)
         self.attempts[number] = attempt
@@ -69,10 +93,14 @@ class _Cluster:
 class World(RuleBasedStateMachine):
     """An operator that may die after any write, a cluster, a user."""
 
-    @initialize(most=st.integers(1, 4))
-    def begin(self, most: int) -> None:
+    @initialize(most=st.integers(1, 4), queued=st.booleans(), verdict=st.sampled_from([None, *Verdict]))
+    def begin(self, most: int, queued: bool, verdict: Verdict | None) -> None:
         self.most = most
-        self.cluster = _Cluster()
+        self.queued = queued
+        self.result = JUDGED[verdict]
+        self.generation = 1
+        self.seconds_to_live: int | None = None
+        self.cluster = _Cluster(queued=queued)
         self.status: EvalRunStatus | None = None
         self.suspend = False
         self.now: datetime = NOON
@@ -83,7 +111,8 @@ class World(RuleBasedStateMachine):
     # The operator ---------------------------------------------------------------------------------------------
 
     def _observed(self) -> Observed:
-        run = make_run().with_policy(maxAttempts=self.most, suspend=self.suspend).with_status(self.status)
+        run = self._run().build()
+        run = run.model_copy(update={"metadata": run.metadata.model_copy(update={"generation": self.generation})})
         attempts = {
             number: attempt
             for number, attempt in self.cluster.attempts.items()
@@ -93,7 +122,13 @@ class World(RuleBasedStateMachine):
         driver = attempts.get(last, Attempt()).driver
         ready = driver is not None and driver.phase is DriverPhase.READY
         progress = RunProgress(phase=Phase.RUNNING, replicas_ready=1) if ready else None
-        return Observed(run.build(), attempts, progress, References())
+        return Observed(run, attempts, progress, References())
+
+    def _run(self) -> Builder:
+        run = make_run().with_policy(maxAttempts=self.most, suspend=self.suspend).with_status(self.status)
+        if self.seconds_to_live is not None:
+            run.with_policy(ttlSecondsAfterFinished=self.seconds_to_live)
+        return run.in_queue("gpu") if self.queued else run
 
     @rule(dies_after=st.integers(0, 6))
     def reconcile(self, dies_after: int) -> None:
@@ -134,7 +169,7 @@ class World(RuleBasedStateMachine):
     def driver_ends(self, choose: object, end: str) -> None:
         number = choose.choice(self._live())  # type: ignore[attr-defined]
         drivers = {
-            "good": ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0),
+            "good": ObservedDriver(DriverPhase.SUCCEEDED, self.result, 0),
             "good, unheard": ObservedDriver(DriverPhase.SUCCEEDED),
             "bad": ObservedDriver(DriverPhase.FAILED, LOST, 1, ended_at=self.now),
             "killed": ObservedDriver(DriverPhase.FAILED, None, 137, ended_at=self.now),
@@ -153,7 +188,19 @@ class World(RuleBasedStateMachine):
 
     @rule(suspend=st.booleans())
     def user_suspends(self, suspend: bool) -> None:
+        self.generation += suspend is not self.suspend
         self.suspend = suspend
+
+    @rule()
+    def user_sets_a_time_to_live(self) -> None:
+        self.generation += 1
+        self.seconds_to_live = 10**9 + self.generation
+
+    @rule()
+    def queue_admits(self) -> None:
+        for number, attempt in self.cluster.attempts.items():
+            if attempt.replicas is not None and attempt.replicas.queued:
+                self.cluster.attempts[number] = replace(attempt, replicas=ObservedReplicas(1, active=1))
 
     @rule(seconds=st.integers(1, 400))
     def time_passes(self, seconds: int) -> None:
@@ -171,6 +218,21 @@ class World(RuleBasedStateMachine):
         assert self.finished_with is None or len(self.cluster.made) == self.finished_with
 
     @invariant()
+    def kstatus_alone_holds_a_promotion(self) -> None:
+        """Current only with results and gates that passed; after the end never in progress, once an edit is seen."""
+        status = self.status or EvalRunStatus(observed_generation=-1)
+        body = self._run().with_status(status).manifest()
+        health = kstatus(body | {"metadata": body["metadata"] | {"generation": self.generation}})
+        is_true = {ConditionType(one.type) for one in status.conditions if one.status is ConditionStatus.TRUE}
+        if health is Health.CURRENT:
+            assert {ConditionType.COMPLETE, ConditionType.GATE_PASSED} <= is_true
+        if status.observed_generation == self.generation:
+            finished = status.phase is not None and status.phase.finished
+            assert (health is Health.IN_PROGRESS) is not finished
+        if status.phase is Phase.SUCCEEDED:
+            assert ConditionType.ADMITTED in is_true
+
+    @invariant()
     def charges_are_bounded_and_never_invented(self) -> None:
         charged = 0 if self.status is None else self.status.charged_attempts or 0
         assert charged <= min(self.most, self.charges)
@@ -185,7 +247,7 @@ class World(RuleBasedStateMachine):
             for number in self._live():
                 self.cluster.were_ready.add(number)
                 if self.cluster.attempts[number].driver == ObservedDriver(DriverPhase.READY):
-                    self._driver(number, ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0))
+                    self._driver(number, ObservedDriver(DriverPhase.SUCCEEDED, self.result, 0))
                 else:
                     self._driver(number, ObservedDriver(DriverPhase.READY))
             self.now += timedelta(seconds=400)

@@ -39,6 +39,24 @@ IMMUTABLE = (
     "belong together; hint: create a new EvalRun with resumeFrom, which reuses the items that are the same"
 )
 
+SHAPE = frozenset(
+    {
+        "additionalProperties",
+        "description",
+        "format",
+        "items",
+        "properties",
+        "required",
+        "type",
+        "x-kubernetes-list-map-keys",
+        "x-kubernetes-list-type",
+    }
+)
+"""Keywords of the status' schema."""
+
+UNSEEN = {"observedGeneration": -1}
+"""Status of a run that the operator has not seen yet."""
+
 COLUMNS = (
     ("PHASE", "string", ".status.phase", 0),
     ("MODEL", "string", ".status.display.model", 0),
@@ -74,14 +92,22 @@ def crd() -> Schema:
                 "plural": PLURAL,
                 "singular": KIND.lower(),
                 "shortNames": ["evr"],
-                "categories": ["all"],
+                # Not "all": `kubectl delete all --all` would delete the record of every evaluation.
+                "categories": ["evals"],
             },
             "versions": [
                 {
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {
+                        "status": {},
+                        "scale": {
+                            "specReplicasPath": ".spec.replicas.count",
+                            "statusReplicasPath": ".status.replicas.ready",
+                        },
+                    },
+                    "selectableFields": [{"jsonPath": ".status.phase"}],
                     "additionalPrinterColumns": [
                         {"name": name, "type": kind, "jsonPath": path, "priority": priority}
                         for name, kind, path, priority in COLUMNS
@@ -101,7 +127,11 @@ def _schema() -> Schema:
     properties["kind"] = {"type": "string", "description": properties["kind"]["description"]}
     properties["metadata"] = {"type": "object"}
     schema["required"] = ["spec"]
-    _drop_rules(properties["status"])
+    _loosen(properties["status"])
+    # Until the operator has seen a run: kstatus takes an object without it for finished, and Flux's expressions over
+    # `status` fail without one.
+    properties["status"]["default"] = dict(UNSEEN)
+    properties["status"]["properties"]["observedGeneration"]["default"] = UNSEEN["observedGeneration"]
     spec = properties["spec"]
     _freeze(spec, MUTABLE[EvalRunSpec])
     _freeze(spec["properties"]["replicas"], MUTABLE[Replicas])
@@ -121,12 +151,18 @@ def _freeze(schema: Schema, mutable: frozenset[str]) -> None:
         rules.append(validation(cel, IMMUTABLE.format(field=name), name))
 
 
-def _drop_rules(schema: object) -> None:
-    """Remove the rules of the status: only the operator writes it, and its copies of the spec were checked there."""
-    if isinstance(schema, dict):
-        schema.pop("x-kubernetes-validations", None)
-        for value in schema.values():
-            _drop_rules(value)
+def _loosen(schema: Schema) -> None:
+    """Leave only the shape of the status: no values, bounds or rules.
+
+    The operator alone writes it, and a newer one may meet this definition: after a rollback, or where definitions are
+    installed apart from the chart. One word that this version does not know would be refused at every look, and with
+    it the whole status.
+    """
+    for keyword in [key for key in schema if key not in SHAPE]:
+        del schema[keyword]
+    for child in (*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")):
+        if child is not None:
+            _loosen(child)
 
 
 class _Dumper(yaml.SafeDumper):

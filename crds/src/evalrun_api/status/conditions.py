@@ -61,9 +61,9 @@ class ConditionType(StrEnum):
     GATE_PASSED = "GatePassed"
     """Every gate passed (True), one failed (False), or the evidence is insufficient (Unknown)."""
     RECONCILING = "Reconciling"
-    """kstatus: the run is in progress."""
+    """kstatus: the run has no results and may get them; also while it is suspended."""
     STALLED = "Stalled"
-    """kstatus: the run failed or a gate failed; nothing more happens by itself."""
+    """kstatus: the run failed, or a gate failed or was not decided; nothing more happens by itself."""
 
 
 class ConditionStatus(StrEnum):

@@ -73,8 +73,8 @@ class EvalRunStatus(Reported):
 
     phase: Phase | None = None
     """A summary for people."""
-    observed_generation: Number | None = None
-    """Generation of the spec that this status is about."""
+    observed_generation: Annotated[int | None, Field(ge=-1)] = None
+    """Generation of the spec that this status is about; -1: the operator has not seen the run yet."""
     attempt: Number | None = None
     """Present or last attempt, counted from 1."""
     runner_image: Annotated[str | None, Field(max_length=1024)] = None

@@ -60,19 +60,19 @@ def going(reason: Reason, message: str) -> dict[ConditionType, Finding]:
 
 
 def succeeded(result: RunResult) -> dict[ConditionType, Finding]:
-    """Return the findings of a run that has its results; a failed gate makes it Stalled."""
+    """Return the findings of a run that has its results; Stalled unless every gate passed, which holds a promotion."""
     gate = gate_finding(result)
     counts = result.counts
     message = f"{counts.ok:,} of {counts.planned:,} items are scored; the results are in {result.results_uri}"
     if result.engine == "mock":
         message = f"MADE-UP ANSWERS of the mock engine, these scores say nothing about a model. {message}"
-    failed_gate = gate.status is ConditionStatus.FALSE
+    passed = gate.status is ConditionStatus.TRUE
     return going(Reason.SUCCEEDED, message) | {
         ConditionType.REPLICAS_READY: false(Reason.SUCCEEDED, "the replicas have left"),
         ConditionType.COMPLETE: true(Reason.SUCCEEDED, message),
         ConditionType.GATE_PASSED: gate,
         ConditionType.RECONCILING: false(Reason.SUCCEEDED),
-        ConditionType.STALLED: true(gate.reason, gate.message) if failed_gate else false(Reason.SUCCEEDED),
+        ConditionType.STALLED: false(Reason.SUCCEEDED) if passed else true(gate.reason, gate.message),
     }
 
 
@@ -88,11 +88,10 @@ def failed(reason: Reason, message: str, *, accepted: Finding = ACCEPTED) -> dic
 
 
 def suspended() -> dict[ConditionType, Finding]:
-    """Return the findings of a run that was stopped and can resume: settled, in the terms of kstatus."""
+    """Return the findings of a run that was stopped and can resume: it has no results, so it keeps Reconciling."""
     message = "policy.suspend is true: no pods run; what is committed stays, and false resumes from there"
     return going(Reason.SUSPENDED_BY_USER, message) | {
         ConditionType.SUSPENDED: true(Reason.SUSPENDED_BY_USER, message),
-        ConditionType.RECONCILING: false(Reason.SUSPENDED_BY_USER, message),
     }
 
 

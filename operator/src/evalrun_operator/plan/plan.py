@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from evalrun_api import ConditionType, EvalRunStatus, Phase, Reason
+from evalrun_api import ConditionStatus, ConditionType, EvalRunStatus, Phase, Reason
 from evalrun_operator.kube.objects import Event
 from evalrun_operator.plan import findings as find
 from evalrun_operator.plan.decision import Decision
@@ -26,7 +26,7 @@ from evalrun_operator.plan.events import events
 from evalrun_operator.plan.findings import Finding, Findings
 from evalrun_operator.plan.references import reference_wait
 from evalrun_operator.plan.situation import Situation, situation_of
-from evalrun_operator.plan.status import new_status
+from evalrun_operator.plan.status import new_status, still_observed
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import DriverPhase, Missing, Observed, ObservedDriver
@@ -120,7 +120,7 @@ def _failed(situation: Situation, phase: Phase, reason: Reason, message: str, ch
 
 def _after_the_end(situation: Situation) -> ReconcilePlan:
     """Handle a finished run: it is never started again; children that hold resources go, and finally the run."""
-    status = situation.status
+    status = still_observed(situation.status, situation.observed.run.metadata.generation)
     since = timedelta(0) if status.finished_at is None else situation.now - status.finished_at
     passed = since / timedelta(seconds=1)
     lives = situation.observed.run.spec.policy.ttl_seconds_after_finished
@@ -291,6 +291,9 @@ def _admitted(situation: Situation, findings: Findings) -> dict[ConditionType, F
         return dict(findings)
     replicas = situation.attempt.replicas
     if replicas is None or replicas.queued:
+        if findings[ConditionType.COMPLETE].status is ConditionStatus.TRUE:
+            done = f"the run has its results; it waits for nothing in queue {situation.queue}"
+            return dict(findings) | {ConditionType.ADMITTED: find.true(Reason.ADMITTED, done)}
         waiting = f"queue {situation.queue} has not admitted the replicas yet"
         return dict(findings) | {ConditionType.ADMITTED: find.false(Reason.WAITING_FOR_ADMISSION, waiting)}
     admitted = find.true(Reason.ADMITTED, f"queue {situation.queue} admitted the replicas")

@@ -57,6 +57,15 @@ def _resolved_runs(before: EvalRunStatus, observed: Observed) -> tuple[ResolvedR
     return tuple(ResolvedRun(name=name, uri=uris[name]) for name in sorted(uris)[:MAX_RESOLVED_RUNS])
 
 
+def still_observed(status: EvalRunStatus, generation: int | None) -> EvalRunStatus:
+    """Return the status of a finished run after an edit: it is about the newest generation, and otherwise the same.
+
+    Tools that compare the generations would otherwise take a finished run for one in progress, forever.
+    """
+    seen = tuple(one.model_copy(update={"observed_generation": generation}) for one in status.conditions)
+    return status.model_copy(update={"observed_generation": generation, "conditions": seen})
+
+
 def _progress(before: EvalRunStatus, progress: RunProgress | None, result: RunResult | None) -> Progress | None:
     if result is not None and result.counts.planned:
         return _of(result.counts)
