@@ -255,10 +255,13 @@ def test_replica_requests_default_to_its_limits() -> None:
     assert resources["requests"] == {"nvidia.com/gpu": "2", "memory": "64Gi", "cpu": "8"}
 
 
-def test_replica_requests_its_gpus_by_default() -> None:
-    run = make_run().with_spec(engine={"vllm": {"tensorParallelSize": 4}}).build()
-    resources = created(run)["replica"]["spec"]["template"]["spec"]["containers"][0]["resources"]
-    assert resources["limits"] == {"nvidia.com/gpu": "4"}
+@pytest.mark.parametrize(("args", "gpus"), [({}, "4"), ({"pipeline_parallel_size": 2}, "8")])
+def test_replica_requests_its_gpus_by_default(args: dict[str, Any], gpus: str) -> None:
+    run = make_run().with_spec(engine={"vllm": {"tensorParallelSize": 4, "args": args}}).build()
+    children = created(run)
+    resources = children["replica"]["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources["limits"] == {"nvidia.com/gpu": gpus}
+    assert RunConfig.from_json(children["ConfigMap"]["data"]["run.json"]).gpus_per_replica == int(gpus)
 
 
 def test_driver_has_no_gpu_and_follows_the_administrators_placement() -> None:

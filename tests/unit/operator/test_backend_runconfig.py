@@ -197,6 +197,20 @@ def test_gpu_limit_must_equal_tensor_parallel_size(limits: dict[str, Any], size:
     assert all("tensorParallelSize" in problem.message for problem in found)
 
 
+@pytest.mark.parametrize(
+    ("size", "stages", "gpus", "wrong"),
+    [(4, 2, 8, False), (1, 4, 4, False), (4, 1, 4, False), (4, 2, 4, True), (4, 2, 2, True), (8, 2, 8, True)],
+)
+def test_c15_a_pipeline_needs_gpus_for_each_stage(size: int, stages: int, gpus: int, wrong: bool) -> None:
+    engine = {"vllm": {"tensorParallelSize": size, "args": {"pipeline_parallel_size": stages}}}
+    run = make_run().with_spec(engine=engine).with_replicas(1, resources={"limits": {"nvidia.com/gpu": gpus}})
+    found = spec_problems(run.build())
+    assert [problem.field for problem in found] == (["spec.replicas.resources.limits"] if wrong else [])
+    for problem in found:
+        assert f"tensorParallelSize {size} × args.pipeline_parallel_size {stages}" in problem.message
+        assert f"set the limit of nvidia.com/gpu to {size * stages}" in problem.message
+
+
 def test_mock_engine_may_request_any_gpus() -> None:
     run = make_run().with_replicas(1, resources={"limits": {"nvidia.com/gpu": 3}}).build()
     assert spec_problems(run) == ()

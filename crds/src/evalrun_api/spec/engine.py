@@ -24,11 +24,29 @@ class VllmEngineSpec(Model):
     """vLLM: how one replica serves the model."""
 
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
-    """Number of GPUs that one replica splits the model over."""
+    """Number of GPUs that each layer is split over. A replica has this many GPUs for each stage of its pipeline
+    (args.pipeline_parallel_size, by default one).
+    """
     max_model_len: Annotated[int | None, Field(ge=1, le=INT32_MAX)] = None
     """Maximum number of tokens of prompt and answer together; absent: the model's own context length."""
     args: EngineArgs = EngineArgs()
     """Engine arguments of vLLM by their own names; an allow-list, others are refused by name."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one engine: each of its pipeline's stages is split over ``tensor_parallel_size`` GPUs.
+
+        vLLM's other dimensions share these (decode_context_parallel_size) or are not allowed (data parallelism, which
+        is what replicas are).
+        """
+        return self.tensor_parallel_size * (self.args.pipeline_parallel_size or 1)
+
+    @property
+    def gpus_said(self) -> str:
+        """The fields that set the number of GPUs, for messages: ``tensorParallelSize 4 × pipeline_parallel_size 2``."""
+        stages = self.args.pipeline_parallel_size
+        said = f"tensorParallelSize {self.tensor_parallel_size}"
+        return said if stages is None else f"{said} × args.pipeline_parallel_size {stages}"
 
 
 class MockEngineSpec(Model):

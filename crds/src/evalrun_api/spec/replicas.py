@@ -66,7 +66,7 @@ class Toleration(Model):
 
 
 class Replicas(Model):
-    """The engines of the run: each replica is one pod, with tensorParallelSize GPUs."""
+    """The engines of the run: each replica is one pod, with the GPUs of one engine."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -46,13 +46,13 @@ def _queue(run: EvalRun) -> Iterator[tuple[str, str]]:
 def _gpus(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
     if spec.engine.vllm is None:
         return
-    size, gpus = spec.engine.vllm.tensor_parallel_size, gpus_per_replica(spec)
+    size, gpus = spec.engine.vllm.gpus, gpus_per_replica(spec)
     # Without any GPU vLLM runs on the CPU, with a build that can.
     if gpus != size and not (gpus == 0 and size == 1):
         yield (
             "spec.replicas.resources.limits",
-            f"a replica requests {gpus} GPUs and splits its model over {size} (spec.engine.vllm.tensorParallelSize); "
-            f"hint: set the limit of nvidia.com/gpu to {size}, or leave resources out",
+            f"a replica requests {gpus} GPUs and its engine uses {size} (spec.engine.vllm: "
+            f"{spec.engine.vllm.gpus_said}); hint: set the limit of nvidia.com/gpu to {size}, or leave resources out",
         )
 
 

@@ -26,7 +26,7 @@ def replica_resources(spec: EvalRunSpec) -> Resources:
     if resources is None:
         if spec.engine.vllm is None:
             return MOCK_RESOURCES
-        resources = Resources(limits={GPU: spec.engine.vllm.tensor_parallel_size})
+        resources = Resources(limits={GPU: spec.engine.vllm.gpus})
     return Resources(limits=resources.limits, requests={**resources.limits, **resources.requests})
 
 

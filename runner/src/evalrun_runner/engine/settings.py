@@ -11,7 +11,7 @@ from evalrun_runner.engine.vllm import VllmSettings
 
 def gpus_per_replica(spec: EvalRunSpec) -> int:
     """Return the number of GPUs that a replica uses on a machine that has GPUs."""
-    return spec.engine.vllm.tensor_parallel_size if spec.engine.vllm else 0
+    return spec.engine.vllm.gpus if spec.engine.vllm else 0
 
 
 def engine_settings(spec: EvalRunSpec, model: Path) -> VllmSettings | MockSettings:

@@ -194,6 +194,8 @@ def test_fresh_is_the_first_sibling_without_a_run(here: Path) -> None:
 @pytest.mark.parametrize("gpu", [True, False])
 def test_replicas_have_gpus_where_this_machine_has(here: Path, gpu: bool) -> None:
     two = {"vllm": {"tensorParallelSize": 2}}
+    piped = {"vllm": {"tensorParallelSize": 2, "args": {"pipeline_parallel_size": 3}}}
+    assert localized(here, file_of(engine=piped), gpu=gpu).gpus_per_replica == (6 if gpu else 0)
     assert localized(here, file_of(engine=two), gpu=gpu).gpus_per_replica == (2 if gpu else 0)
     assert localized(here, file_of(), gpu=gpu).gpus_per_replica == 0, "the mock engine needs none"
 
