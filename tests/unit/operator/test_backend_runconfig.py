@@ -207,7 +207,7 @@ def test_c15_a_pipeline_needs_gpus_for_each_stage(size: int, stages: int, gpus: 
     found = spec_problems(run.build())
     assert [problem.field for problem in found] == (["spec.replicas.resources.limits"] if wrong else [])
     for problem in found:
-        assert f"tensorParallelSize {size} × args.pipeline_parallel_size {stages}" in problem.message
+        assert f"tensorParallelSize {size} * args.pipeline_parallel_size {stages}" in problem.message
         assert f"set the limit of nvidia.com/gpu to {size * stages}" in problem.message
 
 

@@ -60,7 +60,7 @@ REFUSED: dict[str, str] = {
     "data_parallel_size_local": _REPLICAS,
     "data_parallel_rank": _REPLICAS,
     "data_parallel_backend": _REPLICAS,
-    "nnodes": "a replica is one pod on one node; spec.engine.vllm.tensorParallelSize and args.pipeline_parallel_size set its number of GPUs",
+    "nnodes": "a replica is one pod on one node; tensorParallelSize and args.pipeline_parallel_size set its GPUs",
     "allowed_local_media_path": "it gives prompts access to files of the pod",
     "allowed_media_domains": "runs never fetch what a prompt names",
     "disable_log_stats": _PLATFORM,

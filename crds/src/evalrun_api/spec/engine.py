@@ -43,10 +43,10 @@ class VllmEngineSpec(Model):
 
     @property
     def gpus_said(self) -> str:
-        """The fields that set the number of GPUs, for messages: ``tensorParallelSize 4 × pipeline_parallel_size 2``."""
+        """The fields that set the number of GPUs, for messages: ``tensorParallelSize 4 * pipeline_parallel_size 2``."""
         stages = self.args.pipeline_parallel_size
         said = f"tensorParallelSize {self.tensor_parallel_size}"
-        return said if stages is None else f"{said} × args.pipeline_parallel_size {stages}"
+        return said if stages is None else f"{said} * args.pipeline_parallel_size {stages}"
 
 
 class MockEngineSpec(Model):
