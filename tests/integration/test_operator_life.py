@@ -11,6 +11,7 @@ import pytest
 from cluster.cluster import Cluster
 from evalrun_api import Counts, Failure, Phase, Reason, RunResult
 from evalrun_api.wire.pods import Component, ExitCode
+from support.kstatus import Health, kstatus
 from support.operator_scene import RUNNING, SUCCEEDED, Scene, condition, with_evalruns
 from support.operators import OperatorProcess
 from support.playing_kubelet import PlayingDriver
@@ -53,6 +54,61 @@ def test_a_run_from_apply_to_its_scores(scene: Scene, operator: OperatorProcess)
     assert status["attempt"] == 1
     assert {"AttemptStarted", "ReplicasReady"} & set(scene.events()), scene.events()
     scene.cluster.kubectl("wait", "--for=condition=Complete", "evr/nightly", "-n", scene.namespace, "--timeout=5s")
+
+
+def test_kstatus_follows_a_run_from_its_creation_to_edits_after_its_end(scene: Scene) -> None:
+    def health() -> Health:
+        return kstatus(scene.cluster.api.get("evr", "nightly", scene.namespace))
+
+    scene.apply()
+    assert scene.status() == {"observedGeneration": -1}
+    assert health() is Health.IN_PROGRESS, "nobody has seen it yet"
+    with scene.operator() as operator:
+        operator.wait_ready()
+        scene.wait_phase(Phase.STARTING)
+        assert health() is Health.IN_PROGRESS
+        scene.edit(policy={"suspend": True})
+        scene.wait_phase(Phase.SUSPENDED)
+        assert health() is Health.IN_PROGRESS, "it has no results"
+        scene.edit(policy={"suspend": False})
+        (driver,) = scene.kubelet.wait_pods(Component.DRIVER)
+        scene.kubelet.runs(driver, ready=True)
+        scene.kubelet.driver_ends(SUCCEEDED)
+        scene.wait_phase(Phase.SUCCEEDED)
+        assert health() is Health.CURRENT
+        scene.edit(policy={"ttlSecondsAfterFinished": 86400})
+        scene.wait(lambda: health() is Health.CURRENT, "the edit to be seen")
+        scale = ("scale", "evr/nightly", "--replicas=3", "-n", scene.namespace)
+        scene.cluster.kubectl(*scale)
+        assert scene.cluster.api.get("evr", "nightly", scene.namespace)["spec"]["replicas"]["count"] == 3
+        scene.wait(lambda: health() is Health.CURRENT, "the edit to be seen")
+        selected = scene.cluster.api.list("evr", scene.namespace, fields="status.phase=Succeeded")
+        assert [one["metadata"]["name"] for one in selected] == ["nightly"]
+        assert scene.cluster.api.list("evr", scene.namespace, fields="status.phase=Running") == []
+
+
+def test_c03_a_definition_of_a_newer_version_changes_no_run(scene: Scene, operator: OperatorProcess) -> None:
+    scene.apply()
+    (driver,) = scene.kubelet.wait_pods(Component.DRIVER)
+    scene.kubelet.runs(driver, ready=True)
+    scene.kubelet.wait_pods(Component.REPLICA, 2)
+    children = scene.children()
+    field = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/urgency"
+    value = '{"type": "integer", "default": 5}'
+    patch = ("patch", "customresourcedefinitions", "evalruns.evalrun.dev", "--type=json", "-p")
+    scene.cluster.kubectl(*patch, f'[{{"op": "add", "path": "{field}", "value": {value}}}]')
+    try:
+        scene.wait(lambda: condition(scene.status(), "Accepted") == ("Unknown", "AnotherVersion"), "a word about it")
+        assert scene.status()["phase"] == "Starting" and scene.children() == children
+        scene.edit(policy={"suspend": True})
+        scene.wait_phase(Phase.SUSPENDED)
+        scene.edit(policy={"suspend": False})
+        scene.wait_phase(Phase.PENDING)
+        assert not scene.jobs(), "another version has to make the next attempt"
+    finally:
+        scene.cluster.kubectl(*patch, f'[{{"op": "remove", "path": "{field}"}}]')
+    scene.wait(lambda: condition(scene.status(), "Accepted") == ("True", "Accepted"), "a version that knows the spec")
+    scene.wait(lambda: scene.jobs() == ["nightly-a2-driver"], "the next attempt")
 
 
 def test_constantly_changing_progress_is_written_occasionally(scene: Scene) -> None:

@@ -39,6 +39,11 @@ class ObservedRun:
         assert metadata.namespace and metadata.name and metadata.uid, "the API server sets all three"
         return cls(metadata.namespace, metadata.name, metadata.uid)
 
+    @property
+    def unique(self) -> str:
+        """Name by which only pods find things: never those of a run of the same name that was deleted."""
+        return f"{self.name}-{self.uid[:8]}"
+
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 

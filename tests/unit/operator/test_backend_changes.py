@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from evalrun_api import EvalRunStatus
 from evalrun_operator.kube.objects import JOBS, PODS, Change, Create, Delete, Patch
 from evalrun_operator.state.backend import Objects
 from evalrun_operator.state.desired import Desired, DesiredState
@@ -53,9 +52,12 @@ def test_replicas_need_no_references() -> None:
 
 
 def test_all_pods_of_a_run_use_its_first_image() -> None:
-    begun = make_run().with_status(EvalRunStatus(attempt=1, runner_image="runner@sha256:old")).build()
-    for desired in (DesiredState(2, Desired.RUNNING), DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=1)):
-        job = backend().changes(begun, desired, Objects(), None)[-1]
+    image = "runner@sha256:old"
+    for desired in (
+        DesiredState(2, Desired.RUNNING, image=image),
+        DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, image=image, count=1),
+    ):
+        job = backend().changes(RUN, desired, Objects(), None)[-1]
         assert isinstance(job, Create)
         (container,) = job.manifest["spec"]["template"]["spec"]["containers"]
         assert container["image"] == "runner@sha256:old"

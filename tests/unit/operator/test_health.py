@@ -33,6 +33,7 @@ from evalrun_operator.state.observed import (
     ObservedDriver,
     ObservedReplicas,
     References,
+    SpecProblem,
 )
 from support.evalruns import NOON, Builder, make_run
 from support.kstatus import Health, answers, kstatus
@@ -138,7 +139,7 @@ ENDS: dict[str, tuple[Builder, dict[str, Any], Health]] = {
         {"attempts": {1: Attempt(ObservedDriver(DriverPhase.FAILED, BROKEN, 3))}},
         Health.FAILED,
     ),
-    "Invalid": (make_run(), {"invalid": "spec.engine: exactly one engine is needed"}, Health.FAILED),
+    "Invalid": (make_run(), {"invalid": SpecProblem("spec.engine: exactly one engine is needed")}, Health.FAILED),
 }
 
 

@@ -287,11 +287,11 @@ def test_without_permission_no_node_is_lost_and_one_warning_is_logged(caplog: py
 def test_invalid_spec_is_observed_with_its_problems_and_model() -> None:
     twice = run().with_spec(benchmarks=[{"task": "gsm8k"}, {"task": "gsm8k"}])
     observed = Look().saw(twice)
-    assert observed.invalid is not None and "unique" in observed.invalid
+    assert observed.invalid is not None and "unique" in observed.invalid.message
     assert observed.run.spec.model.resolved_name == "tiny" and observed.run.metadata.uid == twice.uid
     assert observed.references is None
     local = Look().saw(run().with_spec(output={"uri": "file:///results"}))
-    assert local.invalid is not None and "go to S3" in local.invalid
+    assert local.invalid is not None and "go to S3" in local.invalid.message
 
 
 def test_unreadable_status_of_a_newer_operator_raises() -> None:

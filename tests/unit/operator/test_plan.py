@@ -33,10 +33,12 @@ from evalrun_operator.state.observed import (
     ObservedDriver,
     ObservedReplicas,
     References,
+    SpecProblem,
 )
 from support.evalruns import NOON, Builder, make_run
 
 SETTINGS = OperatorSettings()
+IMAGE = SETTINGS.image.reference
 GOOD = RunResult(
     phase=Phase.SUCCEEDED,
     engine="vllm",
@@ -90,7 +92,7 @@ TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionSta
 
 def test_new_run_gets_a_driver_without_replicas() -> None:
     decided = decide(make_run().with_replicas(4), references=References())
-    assert decided.desired == DesiredState(1, Desired.RUNNING, Desired.UNCHANGED, count=4)
+    assert decided.desired == DesiredState(1, Desired.RUNNING, Desired.UNCHANGED, image=IMAGE, count=4)
     assert decided.status.phase is Phase.STARTING
     assert decided.status.attempt == 1
     assert condition(decided.status, ConditionType.REPLICAS_READY) == (FALSE, "Preflight")
@@ -107,7 +109,7 @@ def test_driver_in_preflight_holds_no_gpu() -> None:
 
 def test_ready_driver_gets_replicas() -> None:
     decided = after(started(make_run().with_replicas(4)), driver=ObservedDriver(DriverPhase.READY))
-    assert decided.desired == DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, count=4)
+    assert decided.desired == DesiredState(1, Desired.UNCHANGED, Desired.RUNNING, image=IMAGE, count=4)
     assert condition(decided.status, ConditionType.REPLICAS_READY) == (FALSE, "WaitingForReplicas")
 
 
@@ -262,7 +264,7 @@ def test_ttl_deletes_the_run() -> None:
 def test_failed_driver_frees_gpus_and_next_attempt_starts_at_once() -> None:
     failed = ObservedDriver(DriverPhase.FAILED, bad(Reason.REPLICAS_FAILED), 1, ended_at=NOON)
     decided = after(started(make_run().with_replicas(2)), driver=failed, replicas=ObservedReplicas(2, active=2))
-    assert decided.desired == DesiredState(2, Desired.RUNNING, Desired.UNCHANGED, count=2)
+    assert decided.desired == DesiredState(2, Desired.RUNNING, Desired.UNCHANGED, image=IMAGE, count=2)
     assert (decided.status.attempt, decided.status.charged_attempts) == (2, 1)
     assert next((event.reason, event.warning) for event in decided.events) == ("AttemptStarted", True)
 
@@ -411,7 +413,7 @@ def test_missing_references_are_awaited_for_a_limited_time() -> None:
 
 
 def test_broken_rule_is_invalid_at_once() -> None:
-    decided = decide(make_run(), invalid="spec.benchmarks: names are unique", references=References())
+    decided = decide(make_run(), invalid=SpecProblem("spec.benchmarks: names are unique"), references=References())
     assert decided.status.phase is Phase.INVALID
     assert decided.desired is not None and decided.desired.driver is Desired.UNCHANGED
 

@@ -25,13 +25,21 @@ from evalrun_api import (
 from evalrun_operator.plan import plan
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.desired import Desired, DesiredState
-from evalrun_operator.state.observed import Attempt, DriverPhase, Observed, ObservedDriver, ObservedReplicas, References
+from evalrun_operator.state.observed import (
+    Attempt,
+    DriverPhase,
+    Observed,
+    ObservedDriver,
+    ObservedReplicas,
+    References,
+    SpecProblem,
+)
 from support.evalruns import NOON, Builder, make_run
 from support.kstatus import Health, kstatus
 
 GOOD = RunResult(phase=Phase.SUCCEEDED, engine="vllm", counts=Counts(planned=10, ok=10), results_uri="s3://evals/x/")
 GATE = GateResult(task="gsm8k", metric="acc", min=0.6, verdict=Verdict.PASSED, reason=Reason.GATES_PASSED)
-JUDGED = {
+JUDGED: dict[Verdict | None, RunResult] = {
     None: GOOD,
     **{
         one: GOOD.model_copy(update={"verdict": one, "gates": (GATE.model_copy(update={"verdict": one}),)})
@@ -39,6 +47,12 @@ JUDGED = {
     },
 }
 """Results by the verdict of their gates."""
+PROBLEMS = (
+    None,
+    SpecProblem("a rule of this version alone"),
+    SpecProblem("an unknown field", unknown=True),
+    SpecProblem("an engine argument that left the list", unknown=True, engine_only=True),
+)
 LOST = RunResult(phase=Phase.FAILED, failure=Failure(reason=Reason.REPLICAS_FAILED, message="they died"))
 
 
@@ -100,6 +114,8 @@ class World(RuleBasedStateMachine):
         self.result = JUDGED[verdict]
         self.generation = 1
         self.seconds_to_live: int | None = None
+        self.problem: SpecProblem | None = None
+        """What the present version of the operator thinks of the spec."""
         self.cluster = _Cluster(queued=queued)
         self.status: EvalRunStatus | None = None
         self.suspend = False
@@ -122,7 +138,8 @@ class World(RuleBasedStateMachine):
         driver = attempts.get(last, Attempt()).driver
         ready = driver is not None and driver.phase is DriverPhase.READY
         progress = RunProgress(phase=Phase.RUNNING, replicas_ready=1) if ready else None
-        return Observed(run, attempts, progress, References())
+        invalid = self.problem if last > 0 or (self.problem and self.problem.unknown) else None
+        return Observed(run, attempts, progress, References(first_config={} if last else None), invalid)
 
     def _run(self) -> Builder:
         run = make_run().with_policy(maxAttempts=self.most, suspend=self.suspend).with_status(self.status)
@@ -132,7 +149,12 @@ class World(RuleBasedStateMachine):
 
     @rule(dies_after=st.integers(0, 6))
     def reconcile(self, dies_after: int) -> None:
-        decided = plan(self._observed(), OperatorSettings(), self.now)
+        observed = self._observed()
+        decided = plan(observed, OperatorSettings(), self.now)
+        phase = decided.status.phase
+        assert phase is not Phase.INVALID, "a spec is judged once"
+        if observed.unusable is not None and not self.suspend and phase is not None and not phase.finished:
+            assert decided.desired is None, "another version's children are left alone"
         writes = [] if decided.desired is None else self.cluster.writes(decided.desired)
         for number, what in writes[:dies_after]:
             self.cluster.write(number, what)
@@ -140,6 +162,10 @@ class World(RuleBasedStateMachine):
             self.status = decided.status
             if decided.status.phase is not None and decided.status.phase.finished and self.finished_with is None:
                 self.finished_with = len(self.cluster.made)
+
+    @rule(problem=st.sampled_from(PROBLEMS))
+    def operator_is_upgraded_or_rolled_back(self, problem: SpecProblem | None) -> None:
+        self.problem = problem
 
     # The cluster and the driver ---------------------------------------------------------------------------------
 
@@ -242,6 +268,7 @@ class World(RuleBasedStateMachine):
         if not hasattr(self, "cluster"):
             return
         self.suspend = False
+        self.problem = None
         for _ in range(4 * self.most + 12):
             self.reconcile(99)
             for number in self._live():

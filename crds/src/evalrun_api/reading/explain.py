@@ -49,7 +49,8 @@ def _problems(details: ErrorDetails, root: type[Model]) -> Iterator[Problem]:
         message = _unknown(str(location[-1]), parent)
     else:
         message = _message(details) + _why(info)
-    yield Problem(path_of(location), f"the key itself is wrong: {message}" if in_key else message)
+    unknown = details["type"] in {"extra_forbidden", "enum", "literal_error"}
+    yield Problem(path_of(location), f"the key itself is wrong: {message}" if in_key else message, unknown)
 
 
 def _message(details: ErrorDetails) -> str:

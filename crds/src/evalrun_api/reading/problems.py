@@ -14,6 +14,8 @@ class Problem:
     """Field as YAML spells it, ``spec.benchmarks[0].task``; '' for the whole document."""
     message: str
     """What was found, what is expected, and why."""
+    unknown: bool = False
+    """Whether the field, or the word in it, is not one of this version: a misspelling, or another version's."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message

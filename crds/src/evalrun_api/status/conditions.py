@@ -132,6 +132,8 @@ class Reason(StrEnum):
     # the user's input
     INVALID_SPEC = "InvalidSpec"
     """The spec breaks a rule that the API server could not check."""
+    ANOTHER_VERSION = "AnotherVersion"
+    """The spec is for another version of EvalRun than the operator's: the run is left as it is."""
     NOT_FOUND = "NotFound"
     """An object or run that the spec names does not exist."""
     SECRET_NOT_ALLOWED = "SecretNotAllowed"  # noqa: S105 (a reason, no password)

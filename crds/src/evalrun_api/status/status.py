@@ -78,7 +78,13 @@ class EvalRunStatus(Reported):
     attempt: Number | None = None
     """Present or last attempt, counted from 1."""
     runner_image: Annotated[str | None, Field(max_length=1024)] = None
-    """Image of all attempts: an upgraded installation changes it only for new runs."""
+    """Image of all attempts: an upgraded installation changes it only for new runs. By digest as soon as the first
+    driver's node reports that of the repository.
+    """
+    runner_image_id: Annotated[str | None, Field(max_length=1024, alias="runnerImageID")] = None
+    """Image of the first driver as its node reports it: by the digest of a repository where it was pulled from one,
+    else by the digest of its configuration.
+    """
     started_at: datetime | None = None
     """Start time of the first attempt."""
     finished_at: datetime | None = None

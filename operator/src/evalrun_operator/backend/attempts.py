@@ -48,6 +48,7 @@ def _driver(job: Job, pods: Sequence[Pod]) -> ObservedDriver:
         exit_code=end.exit_code if end else None,
         reason=_reason(job, last) if phase.ended else None,
         detail=_driver_detail(job, phase, present, last, has_result=result is not None),
+        image_id=next((pod.image_id for pod in pods if pod.image_id), ""),
         address=(present.address or None) if present and present.running else None,
         ended_at=(job.ended_at or (end.at if end else None)) if phase.ended else None,
     )

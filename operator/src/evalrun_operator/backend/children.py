@@ -105,6 +105,8 @@ class Pod:
     """Reason and message of a container that cannot start."""
     running: bool
     terminated: Terminated | None
+    image_id: str
+    """Image of a driver as its node reports it; '' before it has run, and for replicas."""
 
     @property
     def over(self) -> bool:
@@ -214,6 +216,7 @@ def _pod(manifest: Manifest) -> Pod | None:
         ),
         running=bool(read.mapping(container, "state", "running")),
         terminated=_terminated(read.mapping(container, "state", "terminated")),
+        image_id=read.text(container, "imageID") if read.text(container, "name") == Component.DRIVER else "",
     )
 
 

@@ -33,7 +33,7 @@ class Identity:
 
     @property
     def _unique(self) -> str:
-        return f"{self.name}-{self.uid[:8]}"
+        return names.ObservedRun(self.namespace, self.name, self.uid).unique
 
     @property
     def token_secret(self) -> str:

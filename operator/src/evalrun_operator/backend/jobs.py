@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -84,9 +85,8 @@ class JobsBackend:
         """Give up pods on lost nodes, and keep consecutive disruptions from delaying replacements for minutes."""
         return tuple(repairs(children(objects), objects.lost_nodes, now))
 
-    def _settings_of(self, run: EvalRun) -> OperatorSettings:
-        """Pin the image that the run started with: driver, replicas and all attempts use the same one."""
-        image = run.status.runner_image if run.status else None
+    def _settings_with(self, image: str | None) -> OperatorSettings:
+        """Pin the image of the run: driver, replicas and all attempts use the same one."""
         if image is None:
             return self.settings
         pinned = self.settings.image.model_copy(update={"reference": image})
@@ -101,8 +101,8 @@ class JobsBackend:
         if desired.driver is not Desired.RUNNING or there is not None:
             return
         identity = Identity.of(run, desired.attempt)
-        settings = self._settings_of(run)
-        config = runconfig(run, desired.attempt, settings, references)
+        settings = self._settings_with(desired.image)
+        config = _input(run, desired.attempt, settings, references)
         yield Create(SECRETS, manifests.token_secret(identity, self.token()))
         yield Create(CONFIG_MAPS, manifests.config_map(identity, config))
         yield Create(SERVICES, manifests.service(identity))
@@ -119,12 +119,23 @@ class JobsBackend:
             return
         if there is None:
             identity = Identity.of(run, desired.attempt)
-            yield Create(JOBS, replicas_job(run, identity, self._settings_of(run), desired.count))
+            yield Create(JOBS, replicas_job(run, identity, self._settings_with(desired.image), desired.count))
         elif there.complete or there.failing:
             # It runs nothing any more, and a Job cannot be restarted.
             yield from _delete(there)
         elif not there.queue and not there.deleting:
             yield from _resize(there, desired.count)
+
+
+def _input(run: EvalRun, attempt: int, settings: OperatorSettings, references: References | None) -> str:
+    """Return the RunConfig of an attempt as JSON: after the first attempt that of the first, as it was written.
+
+    All attempts run the image of the first, which reads what its version wrote: made anew after an upgrade, a RunConfig
+    would hold fields that this image refuses, and lack what the new definition has pruned from the spec.
+    """
+    if references is None or references.first_config is None:
+        return runconfig(run, attempt, settings, references).to_json()
+    return json.dumps({**references.first_config, "attempt": attempt, "allowCode": settings.allow_code})
 
 
 def _resize(job: Job, count: int) -> Iterator[Change]:

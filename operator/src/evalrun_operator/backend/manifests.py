@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalrun_api import RunConfig
 from evalrun_api.wire.pods import CONFIG_KEY, HTTP_PORT, LABEL_RUN, RAY_PORT, TOKEN_KEY, Component
 from evalrun_operator import names
 from evalrun_operator.backend.identity import Identity
@@ -27,14 +26,14 @@ def token_secret(identity: Identity, token: str) -> Manifest:
     }
 
 
-def config_map(identity: Identity, config: RunConfig) -> Manifest:
-    """Build the ConfigMap with the whole input of the runner."""
+def config_map(identity: Identity, config: str) -> Manifest:
+    """Build the ConfigMap with the whole input of the runner, a RunConfig as JSON."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": identity.metadata(identity.config_map, identity.labels()),
         "immutable": True,
-        "data": {CONFIG_KEY: config.to_json()},
+        "data": {CONFIG_KEY: config},
     }
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from evalrun_api import EvalRun, EvalRunStatus, RunLocation, RunProgress
-from evalrun_api.wire.pods import LABEL_RUN
+from evalrun_api.wire.pods import CONFIG_KEY, LABEL_RUN
+from evalrun_operator import names
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import Forbidden, NotFound
-from evalrun_operator.kube.objects import EVALRUNS, NODES, PODS, Kind, Manifest
+from evalrun_operator.kube.objects import CONFIG_MAPS, EVALRUNS, NODES, PODS, Kind, Manifest
+from evalrun_operator.names import ObservedRun
 from evalrun_operator.observe.lookups import look_up
 from evalrun_operator.observe.parse import parse_run
 from evalrun_operator.observe.references import names_runs
@@ -94,12 +97,10 @@ class Observer:
             return None
         run, invalid = parse_run(body)
         objects = await self._children(key, run)
-        attempts = self.backend.attempts(objects)
-        driver = _present_driver(run, attempts)
-        progress, references = await asyncio.gather(
-            self._progress(driver), self._references(key.namespace, run, invalid, driver)
-        )
-        return Observed(run, attempts, progress, references, invalid), objects
+        observed = Observed(run, self.backend.attempts(objects), invalid=invalid)
+        driver = observed.attempts.get(observed.last_attempt, Attempt()).driver
+        progress, references = await asyncio.gather(self._progress(driver), self._references(observed, driver))
+        return replace(observed, progress=progress, references=references), objects
 
     async def _children(self, key: Key, run: EvalRun) -> Objects:
         known = self._known.get(key)
@@ -152,20 +153,33 @@ class Observer:
             return None
         return await self.ask_progress(driver.address)
 
-    async def _references(
-        self, namespace: str, run: EvalRun, invalid: str | None, driver: ObservedDriver | None
-    ) -> References | None:
+    async def _references(self, observed: Observed, driver: ObservedDriver | None) -> References | None:
         """Look up the references only where an attempt may have to be created, or was created and not recorded."""
-        if invalid is not None or _is_finished(run) or run.spec.policy.suspend:
+        run = observed.run
+        if observed.unusable is not None or _is_finished(run) or run.spec.policy.suspend:
             return None
         status = run.status or EvalRunStatus()
         if driver is not None and not driver.phase.ended and (status.attempt is not None or not names_runs(run.spec)):
             return None
-        problems = self.backend.problems(run)
+        begun = observed.last_attempt > 0
+        # What another version of the operator, or other settings, accepted is not judged again.
+        problems = () if begun else self.backend.problems(run)
         if problems:
             return References(problems)
         resolved = {one.name: RunLocation(uri=one.uri) for one in status.resolved_runs}
-        return await look_up(self.client, namespace, run.spec, resolved)
+        found = await look_up(self.client, ObservedRun.of(run).namespace, run.spec, resolved)
+        return replace(found, first_config=await self._first_config(run)) if begun else found
+
+    async def _first_config(self, run: EvalRun) -> Mapping[str, Any] | None:
+        """Read the RunConfig of the first attempt, which every later attempt gets; None if it is gone."""
+        observed = ObservedRun.of(run)
+        name = names.config_map(observed.unique, 1)
+        try:
+            found = await self.client.get(CONFIG_MAPS, observed.namespace, name)
+            config = json.loads((found.get("data") or {})[CONFIG_KEY])
+        except (NotFound, KeyError, ValueError):
+            return None
+        return config if isinstance(config, dict) and config.get("uid") == observed.uid else None
 
 
 def _is_of(body: Manifest, key: Key) -> bool:
@@ -175,11 +189,6 @@ def _is_of(body: Manifest, key: Key) -> bool:
 
 def _is_finished(run: EvalRun) -> bool:
     return run.status is not None and run.status.phase is not None and run.status.phase.finished
-
-
-def _present_driver(run: EvalRun, attempts: Mapping[int, Attempt]) -> ObservedDriver | None:
-    number = Observed(run, attempts).last_attempt
-    return attempts.get(number, Attempt()).driver
 
 
 def _nodes_of_stuck(pods: Iterable[Manifest], now: datetime) -> set[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from evalrun_api import (
     Benchmark,
@@ -19,20 +21,22 @@ from evalrun_api import (
     ObjectMeta,
     OutputSpec,
 )
+from evalrun_api.base import BROKEN_RULES
 from evalrun_api.reading.parse import cluster_problems, parse_evalrun
-from evalrun_api.reading.problems import InvalidInput
+from evalrun_api.reading.problems import InvalidInput, Problem
 from evalrun_operator.kube.errors import UnreadableStatus
+from evalrun_operator.state.observed import SpecProblem
 
 _META = ("name", "namespace", "uid", "labels", "annotations", "resourceVersion", "generation", "creationTimestamp")
+_ARGUMENTS = ("engine", "vllm", "args")
+_PATH = "spec.engine.vllm.args."
 
 
-def parse_run(body: Mapping[str, Any]) -> tuple[EvalRun, str | None]:
-    """Parse a run; a spec that the models reject is replaced by a placeholder.
-
-    The placeholder has no meaning, except for the model, where that can be read.
+def parse_run(body: Mapping[str, Any]) -> tuple[EvalRun, SpecProblem | None]:
+    """Parse a run; of a spec that the models reject only what can be read is kept, and placeholders for the rest.
 
     Returns:
-        The run, and why its spec cannot be used; None if it can.
+        The run, and why its spec cannot be used as it is; None if it can.
 
     Raises:
         UnreadableStatus: A newer operator wrote what this one does not know. Acting without it could start a run again.
@@ -40,16 +44,25 @@ def parse_run(body: Mapping[str, Any]) -> tuple[EvalRun, str | None]:
     metadata = {key: value for key, value in body["metadata"].items() if key in _META}
     name = f"{metadata['namespace']}/{metadata['name']}"
     status = _status(name, body.get("status"))
-    problem: str | None = None
     try:
         run = parse_evalrun({**body, "metadata": metadata, "status": None}, "spec")
-        problems = cluster_problems(run)
-        if problems:
-            problem = "; ".join(map(str, problems))
+        problems = tuple(cluster_problems(run))
     except InvalidInput as error:
-        run = EvalRun(metadata=_metadata(metadata), spec=_placeholder(body.get("spec")))
-        problem = "; ".join(map(str, error.problems))
-    return run.model_copy(update={"status": status}), problem
+        run = EvalRun(metadata=_metadata(metadata), spec=_readable(body.get("spec")))
+        problems = error.problems
+    return run.model_copy(update={"status": status}), _problem(problems)
+
+
+def _problem(problems: Sequence[Problem]) -> SpecProblem | None:
+    if not problems:
+        return None
+    return SpecProblem(
+        "; ".join(map(str, problems)),
+        unknown=any(problem.unknown for problem in problems),
+        engine_only=all(
+            problem.path.startswith(_PATH) and problem.path != f"{_PATH}pipeline_parallel_size" for problem in problems
+        ),
+    )
 
 
 def _status(name: str, status: object) -> EvalRunStatus | None:
@@ -69,15 +82,46 @@ def _metadata(metadata: Mapping[str, Any]) -> ObjectMeta:
     return ObjectMeta.model_validate_json(json.dumps(metadata), by_alias=True, by_name=False)
 
 
-def _placeholder(spec: object) -> EvalRunSpec:
-    given = spec.get("model") if isinstance(spec, dict) else None
+def _readable(spec: object) -> EvalRunSpec:
+    """Read what can be read: without unknown fields, refused engine arguments, and blocks that are wrong besides."""
+    if not isinstance(spec, dict):
+        return _PLACEHOLDER
+    kept = copy.deepcopy(spec)
+    for details in _errors(kept):
+        if details["type"] == "extra_forbidden" or details["loc"][:3] == _ARGUMENTS:
+            _remove(kept, details["loc"])
+    for details in _errors(kept):
+        rules = details["ctx"]["broken"] if details["type"] == BROKEN_RULES else ()
+        for block in details["loc"][:1] or [field for field, _ in rules]:
+            kept.pop(block, None)
+    kept = _PLACEHOLDER.to_dict() | kept
+    return _PLACEHOLDER if _errors(kept) else _validated(kept)
+
+
+def _errors(spec: Mapping[str, Any]) -> Sequence[ErrorDetails]:
     try:
-        model = ModelSpec.model_validate_json(json.dumps(given), by_alias=True, by_name=False)
-    except ValidationError:
-        model = ModelSpec(uri="file:///unknown")
-    return EvalRunSpec(
-        model=model,
-        engine=EngineSpec(mock=MockEngineSpec()),
-        benchmarks=(Benchmark(task="unknown"),),
-        output=OutputSpec(uri="s3://unknown/"),
-    )
+        _validated(spec)
+    except ValidationError as error:
+        return error.errors(include_url=False, include_input=False)
+    return ()
+
+
+def _validated(spec: Mapping[str, Any]) -> EvalRunSpec:
+    return EvalRunSpec.model_validate_json(json.dumps(spec), strict=True, by_alias=True, by_name=False)
+
+
+def _remove(spec: Any, location: Sequence[int | str]) -> None:
+    """Remove the field at a location of nested values."""
+    *parents, last = location
+    for part in parents:
+        spec = spec[part]
+    del spec[last]
+
+
+_PLACEHOLDER = EvalRunSpec(
+    model=ModelSpec(uri="file:///unknown"),
+    engine=EngineSpec(mock=MockEngineSpec()),
+    benchmarks=(Benchmark(task="unknown"),),
+    output=OutputSpec(uri="s3://unknown/"),
+)
+"""What stands for blocks of a spec that cannot be read; nothing is made from it."""

@@ -43,6 +43,15 @@ def unknown(reason: Reason, message: str = "") -> Finding:
 ACCEPTED = true(Reason.ACCEPTED, "the spec is valid, and everything that it names exists")
 
 
+def another_version(problem: str) -> Finding:
+    """Make the finding of a spec that this version of the operator cannot use and another one could."""
+    message = (
+        f"written for another version of EvalRun, so that this one leaves the run as it is: {problem}; hint: run the "
+        "version that it was written for, or create it again without these fields"
+    )
+    return unknown(Reason.ANOTHER_VERSION, message)
+
+
 def going(reason: Reason, message: str) -> dict[ConditionType, Finding]:
     """Return the findings of a run in progress; ``reason`` and ``message`` say what it is doing."""
     return {

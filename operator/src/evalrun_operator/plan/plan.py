@@ -14,16 +14,18 @@ counted when the next attempt is recorded, from the drivers in between.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from evalrun_api import ConditionStatus, ConditionType, EvalRunStatus, Phase, Reason
 from evalrun_operator.kube.objects import Event
 from evalrun_operator.plan import findings as find
+from evalrun_operator.plan import versions
 from evalrun_operator.plan.decision import Decision
 from evalrun_operator.plan.ending import AttemptEnding, AttemptOutcome, ending_of, wait_before
 from evalrun_operator.plan.events import events
 from evalrun_operator.plan.findings import Finding, Findings
+from evalrun_operator.plan.provenance import runner_image
 from evalrun_operator.plan.references import reference_wait
 from evalrun_operator.plan.situation import Situation, situation_of
 from evalrun_operator.plan.status import new_status, still_observed
@@ -57,12 +59,14 @@ def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Recon
     situation = situation_of(observed, settings, status, now)
     if status.phase is not None and status.phase.finished:
         return _after_the_end(situation)
-    decision = _decide(situation)
-    after = new_status(observed, decision, situation.spent, settings.image.reference, now)
+    decision = versions.with_acceptance(observed, _decide(situation))
+    image = runner_image(observed, status, settings.image.reference, decision.attempt)
+    after = new_status(observed, decision, situation.spent, image, now)
     requeue_after = decision.requeue_after
     if situation.deadline is not None and decision.running:
         requeue_after = max(0.0, min(requeue_after, situation.deadline - situation.spent))
-    return ReconcilePlan(decision.desired, after, events(status, after), requeue_after=requeue_after)
+    desired = decision.desired and replace(decision.desired, image=image.reference)
+    return ReconcilePlan(desired, after, events(status, after), requeue_after=requeue_after)
 
 
 def _decide(situation: Situation) -> Decision:
@@ -73,8 +77,9 @@ def _decide(situation: Situation) -> Decision:
         ending = ending_of(driver, deadline_over=situation.deadline_over)
     if driver is not None and ending is not None and ending.verdict is AttemptOutcome.DONE:
         return _succeeded(situation, driver)
-    if observed.invalid is not None:
-        return _failed(situation, Phase.INVALID, Reason.INVALID_SPEC, observed.invalid)
+    problem = versions.never_began(observed)
+    if problem is not None:
+        return _failed(situation, Phase.INVALID, Reason.INVALID_SPEC, problem.message)
     if observed.run.spec.policy.suspend:
         return _suspended(situation)
     if situation.deadline_over:
@@ -84,7 +89,7 @@ def _decide(situation: Situation) -> Decision:
         return _next_attempt(situation, situation.charged)
     if ending is not None:
         return _after(situation, driver, ending)
-    return _on_its_way(situation, driver)
+    return versions.left_alone(observed, _on_its_way(situation, driver))
 
 
 # The ends ---------------------------------------------------------------------------------------------------------
@@ -156,7 +161,9 @@ def _suspended(situation: Situation) -> Decision:
 
 def _next_attempt(situation: Situation, charged: int, why: AttemptEnding | None = None) -> Decision:
     """Create the attempt after the present one, once everything that the spec names exists."""
-    references = situation.observed.references
+    references, problem = situation.observed.references, versions.missing_input(situation.observed)
+    if problem is not None:
+        return versions.waiting(situation, _admitted(situation, versions.waiting_findings(problem)))
     if references is not None and references.problems:
         return _missing(situation, references.problems)
     message = find.preflight_message(None)
@@ -249,7 +256,8 @@ def _working(situation: Situation) -> Decision:
     phase = _phase(situation, queued=queued)
     # A driver that does not answer may have finished: replicas that left are not created again on a guess.
     has_work = replicas is None or (progress is not None and progress.phase in WORKING)
-    finding = find.replicas_finding(replicas, ready, spec.replicas.count, spec.replicas.resolved_min_count)
+    count = situation.observed.count
+    finding = find.replicas_finding(replicas, ready, count, min(spec.replicas.resolved_min_count, count))
     reason = {Phase.RUNNING: Reason.RUNNING, Phase.FINISHING: Reason.AGGREGATING}.get(phase, finding.reason)
     message = finding.message if reason is finding.reason else _doing(situation)
     return Decision(

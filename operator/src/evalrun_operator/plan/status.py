@@ -10,13 +10,16 @@ from evalrun_operator.names import results_uri
 from evalrun_operator.plan.decision import Decision
 from evalrun_operator.plan.display import display
 from evalrun_operator.plan.findings import conditions
+from evalrun_operator.plan.provenance import RunnerImage
 from evalrun_operator.state.observed import Observed
 
 MAX_GATES = 100
 """Gates in a status."""
 
 
-def new_status(observed: Observed, decision: Decision, spent: float, image: str, now: datetime) -> EvalRunStatus:
+def new_status(
+    observed: Observed, decision: Decision, spent: float, image: RunnerImage, now: datetime
+) -> EvalRunStatus:
     """Build the whole status; fields without news keep their values."""
     run, progress, result = observed.run, observed.progress, decision.result
     before = run.status or EvalRunStatus()
@@ -27,7 +30,8 @@ def new_status(observed: Observed, decision: Decision, spent: float, image: str,
         phase=decision.phase,
         observed_generation=run.metadata.generation,
         attempt=decision.attempt or None,
-        runner_image=before.runner_image or (image if decision.attempt else None),
+        runner_image=image.reference,
+        runner_image_id=image.id,
         started_at=before.started_at or (now if decision.attempt else None),
         finished_at=now if finished else None,
         # The elapsed time is recorded only when the clock stops; until then both fields stay as they are.
@@ -36,15 +40,18 @@ def new_status(observed: Observed, decision: Decision, spent: float, image: str,
         charged_attempts=decision.charged,
         progress=_progress(before, progress, result),
         work=_work(before, progress, result),
-        replicas=ReplicaStatus(desired=0 if finished else run.spec.replicas.count, ready=decision.ready),
+        replicas=ReplicaStatus(desired=0 if finished else observed.count, ready=decision.ready),
         scores=before.scores if result is None else result.scores[:MAX_SCORES],
         gates=before.gates if result is None else result.gates[:MAX_GATES],
         # Set from the first attempt on, so that a run can be resumed however it ends.
-        results_uri=(result and result.results_uri) or (results_uri(run) if decision.attempt else before.results_uri),
+        results_uri=(result and result.results_uri)
+        or before.results_uri
+        or (results_uri(run) if decision.attempt else None),
         resolved_runs=_resolved_runs(before, observed) if decision.attempt else before.resolved_runs,
         conditions=conditions(decision.findings, before.conditions, run.metadata.generation, now),
     )
-    shown = display(status, run.spec.model.resolved_name[:128], progress, result, now)
+    model = before.display.model if observed.invalid is not None and before.display else None
+    shown = display(status, model or run.spec.model.resolved_name[:128], progress, result, now)
     return status.model_copy(update={"display": shown})
 
 

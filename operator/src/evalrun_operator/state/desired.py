@@ -27,6 +27,8 @@ class DesiredState:
     attempt: int
     driver: Desired = Desired.UNCHANGED
     replicas: Desired = Desired.UNCHANGED
+    image: str | None = None
+    """Image of new pods; None: that of the settings."""
     count: int = 0
     """Number of replicas, where ``replicas`` is RUNNING."""
     seconds_left: int | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from evalrun_api import EvalRun, Reason, RunLocation, RunProgress, RunResult
 
@@ -45,6 +46,8 @@ class ObservedDriver:
     """What the cluster knows about its end: DeadlineExceeded, OutOfMemory."""
     detail: str = ""
     """For people: why it waits, or what it died of."""
+    image_id: str = ""
+    """The image that it runs, as its node reports it; '' while that is not known."""
     address: str | None = None
     """IP address of its pod, while it answers."""
     ended_at: datetime | None = None
@@ -92,12 +95,28 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class SpecProblem:
+    """Why this version of the operator cannot use a spec that the API server let through."""
+
+    message: str
+    """What is wrong and where, for people."""
+    unknown: bool = False
+    """Whether there are fields, or words, that this version does not know. The API server knew them, so its definition,
+    and with it the spec, is another version's.
+    """
+    engine_only: bool = False
+    """Whether it is about engine arguments alone: only the runner reads them, no child is made from them."""
+
+
+@dataclass(frozen=True, slots=True)
 class References:
     """The objects that the names in a spec stand for; all of them exist if ``problems`` is empty."""
 
     problems: tuple[Missing, ...] = ()
     runs: Mapping[str, RunLocation] = field(default_factory=dict)
     """Results of other runs, by the name of the run."""
+    first_config: Mapping[str, Any] | None = None
+    """RunConfig of the first attempt as it was written, perhaps by another version; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +131,29 @@ class Observed:
     """Answer of the present driver; None if it does not answer."""
     references: References | None = None
     """None where they are not needed: an attempt is in progress, or the run is finished."""
-    invalid: str | None = None
-    """Why the spec breaks a rule that the API server let through; None if it does not."""
+    invalid: SpecProblem | None = None
+    """Why the spec cannot be used as it is; ``run.spec`` then holds only what could be read. None if it can."""
 
     @property
     def last_attempt(self) -> int:
         """Highest attempt that is recorded or exists; 0 before the first."""
         recorded = self.run.status.attempt if self.run.status else None
         return max([recorded or 0, *self.attempts])
+
+    @property
+    def count(self) -> int:
+        """Desired number of replicas: the recorded one where the spec may not be readable."""
+        recorded = self.run.status.replicas if self.run.status else None
+        if self.invalid is not None and recorded is not None:
+            return recorded.desired
+        return self.run.spec.replicas.count
+
+    @property
+    def unusable(self) -> SpecProblem | None:
+        """The problem that keeps children from being made; None if they can be.
+
+        A spec is judged once. When a run has begun, another version of the operator has accepted its engine arguments,
+        and every attempt gets the input of the first.
+        """
+        settled = self.invalid is not None and self.invalid.engine_only and self.last_attempt > 0
+        return None if settled else self.invalid
