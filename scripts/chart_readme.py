@@ -38,7 +38,8 @@ helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{t
 
 ## What it installs
 
-- The operator: one pod, `Recreate`, uid 1000, read-only root file system, no privileges. Runs continue without it.
+- The operator: two pods of which a Lease elects one to work, with a PodDisruptionBudget; uid 1000, read-only root file
+  system, no privileges. Runs continue without it.
 - Its rights: EvalRuns, Jobs, pods (but not to create them), ConfigMaps, Services, NetworkPolicies, events; to create
   Secrets, and to read them only in `secrets.namespaces` or `watch.namespaces`. It may get nodes, to detect lost ones.
 - EvalRuns in Kubernetes' own roles `view`, `edit` and `admin`, by aggregation.
@@ -49,8 +50,8 @@ helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{t
 ## Upgrades
 
 `helm upgrade` upgrades the CustomResourceDefinition too: it is a template, because Helm never upgrades the contents of
-a chart's `crds/`. Versions of the API are only added; objects stay as they are. The new operator replaces the old one
-(`Recreate`); running Jobs are not touched and keep the image they began with.
+a chart's `crds/`. Versions of the API are only added; objects stay as they are. A new operator stands by before the
+old one hands over; running Jobs are not touched and keep the image they began with.
 
 `helm uninstall` leaves the CustomResourceDefinition, with all EvalRuns and their pods (`helm.sh/resource-policy:
 keep`). A release of the same name and namespace adopts it again; another one needs `--take-ownership`. To remove

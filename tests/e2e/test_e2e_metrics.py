@@ -107,6 +107,7 @@ PLAUSIBLE: Mapping[Metric, Plausible] = {
     operator.RUN_ITEMS: Plausible(0, ITEMS, LONG_EASY),
     operator.RUNS_NOT_EXPORTED: Plausible(0, 0, 0),
     operator.OPERATOR_INFO: INFO,
+    operator.LEADER: Plausible(0, 1, 1),
     operator.RECONCILE_SECONDS: Plausible(0.001, 2, 100),
     operator.RECONCILE_ERRORS: Plausible(1, 1000, 1),
     operator.QUEUE_DEPTH: Plausible(0, 200, 1),

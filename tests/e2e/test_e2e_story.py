@@ -32,9 +32,12 @@ def survivor(platform: Platform, undisturbed: Run, scraped: Watched) -> Run:
     scraped.say("a replica is killed")
 
     run.until_items(140)
-    (pod,) = platform.operator_pods()
+    leader, pod = platform.leader_identity(), platform.leader()
+    assert pod is not None
     platform.cluster.node(pod["spec"]["nodeName"]).kill_container(pod)
-    scraped.say("the operator is killed")
+    scraped.say("the operator that leads is killed")
+    run.until(lambda: platform.leader_identity() not in {"", leader}, "another operator to lead", 25)
+    scraped.say("another operator leads")
 
     run.until_items(220)
     committed = run.committed()

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from cluster.binaries import HELM, binary
-from cluster.client import condition
 from cluster.cluster import Cluster
 from cluster.node import Node
 from cluster.process import run
@@ -163,7 +162,8 @@ class Platform:
             deployment = self.cluster.api.get("deployments", DEPLOYMENT, SYSTEM)
             status = deployment["status"]
             current = status.get("observedGeneration") == deployment["metadata"]["generation"]
-            return current and condition(deployment, "Available") == "True" and status.get("updatedReplicas") == 1
+            counts = {status.get(each) for each in ("replicas", "updatedReplicas", "readyReplicas")}
+            return current and counts == {deployment["spec"]["replicas"]} and self.leader() is not None
 
         self.cluster.wait_for(rolled_out, 90, "the operator to work", SYSTEM)
 
@@ -173,13 +173,23 @@ class Platform:
         self.cluster.wait_for(lambda: not self.operator_pods(), 60, "the operator to be gone", SYSTEM)
 
     def start_operator(self) -> None:
-        """Scale it to 1 and wait until it works."""
-        self.cluster.kubectl("-n", SYSTEM, "scale", f"deployment/{DEPLOYMENT}", "--replicas=1")
+        """Scale it to 2 and wait until one of them works."""
+        self.cluster.kubectl("-n", SYSTEM, "scale", f"deployment/{DEPLOYMENT}", "--replicas=2")
         self.operator_ready()
 
     def operator_pods(self) -> list[Object]:
         """Return its pods."""
         return self.cluster.api.list("pods", SYSTEM, labels="app.kubernetes.io/name=evalrun-operator")
+
+    def leader_identity(self) -> str:
+        """Return the holder of the Lease; '' if nobody holds it."""
+        found = self.cluster.api.list("leases", SYSTEM, fields=f"metadata.name={DEPLOYMENT}")
+        return str((found[0]["spec"] if found else {}).get("holderIdentity") or "")
+
+    def leader(self) -> Object | None:
+        """Return the pod of the operator that leads."""
+        name = self.leader_identity().partition("_")[0]
+        return next((pod for pod in self.operator_pods() if pod["metadata"]["name"] == name), None)
 
     # Nodes ----------------------------------------------------------------------------------------------------------
 
@@ -212,11 +222,15 @@ class Platform:
         self.seaweed.wait_ready()
 
     @contextmanager
-    def operator_blind(self) -> Iterator[None]:
-        """Cut the operator off from the API server inside the block."""
-        (pod,) = self.operator_pods()
-        with self._refused(pod, "OUTPUT", 443):
+    def operator_without_rights(self) -> Iterator[None]:
+        """Let the operator do nothing but lead inside the block."""
+        binding = self.cluster.api.get("clusterrolebindings", DEPLOYMENT)
+        self.cluster.kubectl("delete", "clusterrolebinding", DEPLOYMENT)
+        try:
             yield
+        finally:
+            metadata = {part: binding["metadata"][part] for part in ("name", "labels", "annotations")}
+            self.cluster.api.create({**binding, "metadata": metadata})
 
     @contextmanager
     def _refused(self, pod: Object, chain: str, port: int) -> Iterator[None]:

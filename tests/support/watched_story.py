@@ -94,7 +94,7 @@ class Story:
         self.a_run_stands_still()
         self.a_run_has_bad_items()
         self.runs_end()
-        self.the_operator_is_blind_and_then_away()
+        self.the_operator_lacks_rights_and_is_then_away()
 
     def runs_begin(self) -> None:
         """Start the run of a real model, and others of the mock engine."""
@@ -217,9 +217,9 @@ class Story:
             self.watched.say(f"{name} has ended")
         self.watched.fires("EvalRunScoreRegressed", run=FAULTS, task="easy")
 
-    def the_operator_is_blind_and_then_away(self) -> None:
-        """Cut the operator off from the API server, then stop it."""
-        with self.platform.operator_blind():
+    def the_operator_lacks_rights_and_is_then_away(self) -> None:
+        """Take the operator's rights away, then stop it."""
+        with self.platform.operator_without_rights():
             self.watched.fires("EvalRunOperatorErrors", 90)
             self.watched.fires("EvalRunOperatorNotWatching", 90)
         try:

@@ -24,6 +24,9 @@ pods:
   tmpSizeLimit: {{ .Values.runner.pods.tmpSizeLimit | quote }}
   sharedMemory: {{ .Values.runner.pods.sharedMemory | quote }}
   unreachableSeconds: {{ int .Values.runner.pods.unreachableSeconds }}
+election:
+  namespace: {{ .Release.Namespace }}
+  name: {{ include "evalrun.operator" . }}
 networkPolicy:
   enabled: {{ .Values.networkPolicy.enabled }}
   metricsFrom:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evalrun_operator import app, logs
 from evalrun_operator.backend.jobs import JobsBackend
+from evalrun_operator.election import LeaseLost
 from evalrun_operator.kube.errors import NoCluster
 from evalrun_operator.settings import SETTINGS_VARIABLE, SettingsError, load_settings
 
@@ -30,7 +31,7 @@ def main() -> None:
         sys.exit(2)
     try:
         asyncio.run(app.run(settings, JobsBackend(settings)))
-    except NoCluster as error:
+    except (LeaseLost, NoCluster) as error:
         logger.error("%s", error)
         sys.exit(1)
     except Exception:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
+import socket
+import uuid
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +16,9 @@ from typing import Any
 
 import aiohttp
 import kopf
+from kubernetes.aio.client import Configuration
 
+from evalrun_operator.election import Election
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.connection import configuration
 from evalrun_operator.kube.objects import EVALRUNS
@@ -46,11 +51,31 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
 
     Raises:
         NoCluster: There is no API server, or it knows no EvalRuns.
+        LeaseLost: Another operator may lead soon. The process should end.
         Exception: A part ended by itself. The process should end too: only a new one is known to work.
     """
     found = await configuration()
     calls = ApiCallMetrics()
-    async with Client(found, calls.add) as client, aiohttp.ClientSession() as session:
+    # Renewals have connections of their own: they never wait behind the work of a busy operator.
+    async with Client(found, calls.add) as for_lease:
+        election = None if settings.election is None else Election(for_lease, settings.election, identity())
+        try:
+            await _run(settings, backend, found, calls, election)
+        finally:
+            # Everything has ended: nothing is written any more.
+            if election is not None:
+                await election.release()
+
+
+async def _run(
+    settings: OperatorSettings,
+    backend: Backend,
+    found: Configuration,
+    calls: ApiCallMetrics,
+    election: Election | None,
+) -> None:
+    may_write = election.seconds_left if election is not None else lambda: math.inf
+    async with Client(found, calls.add, may_write=may_write) as client, aiohttp.ClientSession() as session:
         reconciles, runs = ReconcileMetrics(), ObservedRuns(settings.metrics)
         queue: WorkQueue[Key] = WorkQueue(waited=reconciles.waits.observe)
         deliveries = Deliveries()
@@ -65,17 +90,22 @@ async def run(settings: OperatorSettings, backend: Backend) -> None:
 
         resync = Resync(client, changed, deliveries, kinds, namespaces, settings.resync_seconds)
         handlers = registry(EventHandler(changed, deliveries), kinds, found)
-        exposition = Exposition(runs, OperatorMetrics(queue, reconciles, calls, resync), now)
-        health = Health(queue, resync)
+        health = Health(queue, resync, election)
+        metrics = OperatorMetrics(queue, reconciles, calls, resync, lambda: not health.standing_by)
+        exposition = Exposition(runs, metrics, now)
         async with (
             serve(health.routes(), settings.health_port) as health_port,
             serve(scrape.routes(exposition), settings.metrics_port) as metrics_port,
         ):
-            place = ", ".join(namespaces) or "all namespaces"
-            logger.info("reconciling %s; health on port %d, metrics on %d", place, health_port, metrics_port)
+            logger.info("health on port %d, metrics on %d", health_port, metrics_port)
+            stop = asyncio.Event()
             try:
+                if not await _elected(election, stop):
+                    return
+                logger.info("reconciling %s", ", ".join(namespaces) or "all namespaces")
                 work = reconciles.timed(reconciler.reconcile)
-                await _Parts(queue, resync, work, Watches(handlers, namespaces)).run(settings.workers)
+                watches = Watches(handlers, namespaces)
+                await _Parts(queue, resync, work, watches, election, stop).run(settings.workers)
             finally:
                 made = calls.by_verb_and_kind()
                 each = ", ".join(f"{verb} {kind} {times}" for (verb, kind), times in made.most_common())
@@ -111,15 +141,19 @@ class _Parts:
     resync: Resync
     work: Work[Key]
     watches: Watches
+    election: Election | None
+    stop: asyncio.Event
+    """Set when a signal asks the operator to stop."""
 
     async def run(self, workers: int) -> None:
-        stop = asyncio.Event()
         working = [_task(self.queue.run(self.work), f"worker-{n}") for n in range(workers)]
         resync = _task(self.resync.run(), "resync")
         # kopf cancels the tasks that were started after it, so it comes last.
         watching = _task(self.watches.run(), "watches")
-        asked = _task(self._asked_to_stop(stop), "stop")
+        asked = _task(self._asked_to_stop(), "stop")
         every = [*working, resync, watching, asked]
+        if self.election is not None:
+            every.append(_task(self.election.keep(), "election"))
         try:
             done, _ = await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
             logger.info("stopping: %s ended", ", ".join(sorted(task.get_name() for task in done)))
@@ -135,12 +169,44 @@ class _Parts:
             if isinstance(end, Exception):
                 raise end
 
-    async def _asked_to_stop(self, stop: asyncio.Event) -> None:
-        """Wait for a signal. kopf installs its own handlers as it starts, so these are installed later."""
+    async def _asked_to_stop(self) -> None:
+        """Wait for a signal. kopf installs its own handlers as it starts, so these are installed again."""
         await self.watches.started.wait()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await stop.wait()
+        _on_signal(self.stop)
+        await self.stop.wait()
+
+
+async def _elected(election: Election | None, stop: asyncio.Event) -> bool:
+    """Stand by until this operator leads; return False if it is asked to stop before."""
+    if election is None:
+        return True
+    _on_signal(stop)
+    logger.info("standing by as %s", election.identity)
+    winning, asked = _task(election.win(), "election"), _task(_wait(stop), "stop")
+    try:
+        await asyncio.wait([winning, asked], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        won = winning.done()
+        for task in (winning, asked):
+            task.cancel()
+        await asyncio.gather(winning, asked, return_exceptions=True)
+    if won:
+        winning.result()
+    return won and not stop.is_set()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _on_signal(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+def identity() -> str:
+    """Return a name of this process that no other one has or had; it begins with the name of its pod."""
+    return f"{socket.gethostname()}_{uuid.uuid4()}"
 
 
 def now() -> datetime:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evalrun_api import Resources, Toleration
 from evalrun_api.rules import camel
@@ -95,6 +95,27 @@ class NetworkPolicySettings(_Settings):
     """
 
 
+class ElectionSettings(_Settings):
+    """The Lease by which one of several operators is elected to work."""
+
+    namespace: str
+    """Namespace of the Lease: that of the operators."""
+    name: str = "evalrun-operator"
+    """Name of the Lease."""
+    lease_seconds: Annotated[int, Field(ge=1)] = 15
+    """Seconds without a renewal after which another operator takes over."""
+    renew_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds without a successful renewal after which the leader writes nothing more."""
+    retry_seconds: Annotated[float, Field(gt=0)] = 2.0
+    """Interval of renewals, and of the looks of those who stand by."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.retry_seconds < self.renew_seconds < self.lease_seconds:
+            raise ValueError("expected retrySeconds < renewSeconds < leaseSeconds: two operators could lead at once")
+        return self
+
+
 class MetricsSettings(_Settings):
     """The export of finished runs, whose drivers are gone, by /metrics. Those left out are counted."""
 
@@ -115,6 +136,8 @@ class OperatorSettings(_Settings):
     """The pods of drivers."""
     pods: PodSettings = PodSettings()
     """Common settings of all pods of runs."""
+    election: ElectionSettings | None = None
+    """The Lease by which one of several operators is elected; absent: this one leads, and must be the only one."""
     network_policy: NetworkPolicySettings = NetworkPolicySettings()
     """Who may reach the pods of a run."""
     metrics: MetricsSettings = MetricsSettings()

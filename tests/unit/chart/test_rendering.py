@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from evalrun_operator.observe.lookups import SECRET_READER
-from evalrun_operator.settings import NetworkPolicySettings, OperatorSettings, load_settings
+from evalrun_operator.settings import ElectionSettings, NetworkPolicySettings, OperatorSettings, load_settings
 from support.chart import CHART, GOLDEN, ROOT, Objects, helm, of_kind, render, the
 
 CRD = ROOT / "crds" / "evalrun.dev_evalruns.yaml"
@@ -129,7 +129,12 @@ def test_chart_defaults_equal_operator_defaults(tmp_path: Path) -> None:
     assert operator["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "evalrun-system"}}
     assert operator["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     assert set(settings.driver.annotations) == {f"prometheus.io/{name}" for name in ("scrape", "port", "path")}
-    same = {"network_policy": NetworkPolicySettings(), "driver": settings.driver.model_copy(update={"annotations": {}})}
+    assert settings.election == ElectionSettings(namespace="evalrun-system", name="evalrun-operator")
+    same = {
+        "election": None,
+        "network_policy": NetworkPolicySettings(),
+        "driver": settings.driver.model_copy(update={"annotations": {}}),
+    }
     assert settings.model_copy(update=same) == OperatorSettings()
 
 

@@ -13,6 +13,7 @@ from evalrun_api.wire.pods import HTTP_PORT, Component
 from evalrun_operator.names import attempt_labels
 from evalrun_operator.observe.lookups import SECRET_READER
 from evalrun_operator.settings import OperatorSettings
+from support.chart import render
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = ("default", "namespaced", "everything")
@@ -38,6 +39,8 @@ OPERATOR: set[Right] = {
 }
 READ_SECRETS: Right = ("", "secrets", "get")
 READ_NODES: Right = ("", "nodes", "get")
+ELECT: set[Right] = {("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "patch")}
+"""In the release's own namespace."""
 
 
 @pytest.fixture(params=CASES)
@@ -83,7 +86,7 @@ def bound(objects: Objects) -> Iterator[tuple[str | None, set[Right]]]:
 def test_no_rule_has_a_wildcard(objects: Objects) -> None:
     for role in of_kind(objects, "Role", "ClusterRole"):
         for rule in role["rules"]:
-            assert set(rule) == {"apiGroups", "resources", "verbs"}
+            assert set(rule) - {"resourceNames"} == {"apiGroups", "resources", "verbs"}
             assert not any("*" in value for key in rule for value in rule[key])
 
 
@@ -106,7 +109,7 @@ def test_secrets_are_never_readable_cluster_wide(objects: Objects) -> None:
 def test_cluster_role_has_exactly_these_permissions() -> None:
     everywhere = [what for namespace, what in bound(load("default")) if namespace is None]
     assert everywhere == [OPERATOR | {READ_NODES}]
-    assert [namespace for namespace, _ in bound(load("default")) if namespace] == []
+    assert {namespace: what for namespace, what in bound(load("default")) if namespace} == {"evalrun-system": ELECT}
 
 
 def test_secrets_are_readable_only_in_listed_namespaces() -> None:
@@ -114,13 +117,14 @@ def test_secrets_are_readable_only_in_listed_namespaces() -> None:
     (reader,) = [one for one in of_kind(objects, "ClusterRole") if one["metadata"]["name"] == SECRET_READER]
     assert rights(reader) == {READ_SECRETS}
     within = {namespace: what for namespace, what in bound(objects) if namespace}
-    assert within == {"team-a": {READ_SECRETS}, "team-b": {READ_SECRETS}}
+    assert within == {"evalrun-system": ELECT, "team-a": {READ_SECRETS}, "team-b": {READ_SECRETS}}
 
 
 def test_namespaced_installation_has_no_cluster_permissions() -> None:
     objects = load("namespaced")
     assert of_kind(objects, "ClusterRole", "ClusterRoleBinding") == []
     assert dict(bound(objects)) == {
+        "evalrun-system": ELECT,
         "team-a": OPERATOR | {READ_SECRETS},
         "team-b": OPERATOR | {READ_SECRETS},
     }
@@ -160,10 +164,40 @@ def test_operator_pod_is_restricted(objects: Objects) -> None:
     assert container["resources"]["limits"]["memory"]
 
 
-def test_at_most_one_operator_runs(objects: Objects) -> None:
+def test_a_lease_elects_one_of_two_operators(objects: Objects, tmp_path: Path) -> None:
     (deployment,) = of_kind(objects, "Deployment")
-    assert deployment["spec"]["replicas"] == 1
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    (text,) = [one["data"]["settings.yaml"] for one in of_kind(objects, "ConfigMap") if "settings.yaml" in one["data"]]
+    election = OperatorSettings.model_validate(yaml.safe_load(text), by_alias=True, by_name=False).election
+    assert election is not None
+    assert (election.namespace, election.name) == (namespace, name)
+    (role,) = [one for one in of_kind(objects, "Role") if one["metadata"]["name"] == f"{name}-election"]
+    assert role["metadata"]["namespace"] == namespace
+    assert role["rules"] == [
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "resourceNames": [name],
+            "verbs": ["get", "patch"],
+        },
+    ]
+
+
+def test_operators_are_spread_and_drained_one_at_a_time(objects: Objects) -> None:
+    (deployment,) = of_kind(objects, "Deployment")
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    (budget,) = of_kind(objects, "PodDisruptionBudget")
+    assert (budget["spec"]["maxUnavailable"], budget["spec"]["selector"]) == (1, {"matchLabels": selector})
+    spread = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [one["topologyKey"] for one in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert all(one["labelSelector"] == {"matchLabels": selector} for one in spread)
+
+
+def test_a_single_operator_blocks_no_drain() -> None:
+    assert not of_kind(render({"operator": {"replicas": 1}}), "PodDisruptionBudget")
 
 
 def test_probes_use_health_endpoints(objects: Objects) -> None:

@@ -57,6 +57,7 @@ RUNS_NOT_EXPORTED = _gauge(
 
 # The operator
 OPERATOR_INFO = _gauge("evalrun_operator_info", "1: facts about the operator.", ("version",))
+LEADER = _gauge("evalrun_operator_leader", "1 for the operator that leads, 0 for those that stand by to take over.", ())
 RECONCILE_SECONDS = _histogram(
     "evalrun_operator_reconcile_seconds",
     "Seconds of one reconcile of a run: reading, deciding, writing. `outcome` is ok, gone (run deleted) or failed.",

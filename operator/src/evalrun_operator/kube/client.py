@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class Client:
     """Calls to the API server. Every method raises ``ApiError``.
 
     ``on_call`` receives each call that ended: verb, kind, HTTP status (None without an answer), seconds.
-    ``request_seconds`` is the timeout of one call, including its answer.
+    ``request_seconds`` is the timeout of one call, including its answer. ``may_write`` returns the seconds that a write
+    which begins now may take; 0 if none may begin.
     """
 
     def __init__(
@@ -57,9 +59,11 @@ class Client:
         on_call: OnCall = lambda *_: None,
         *,
         request_seconds: float = REQUEST_SECONDS,
+        may_write: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._on_call = on_call
         self._request_seconds = request_seconds
+        self._may_write = may_write
         self._api = ApiClient(configuration)
         self._api.user_agent = FIELD_MANAGER
 
@@ -150,10 +154,13 @@ class Client:
 
     async def _call(self, request: _Request) -> Body:
         what = f"{request.verb} {request.path}"
+        seconds = self._seconds_for(request)
+        if seconds <= 0:
+            raise errors.NotLeading(what, "this operator does not lead; nothing was sent")
         try:
-            status, headers, data = await self._timed(request)
+            status, headers, data = await self._timed(request, seconds)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = str(error) or f"no answer in {self._request_seconds:g} s"
+            why = str(error) or f"no answer in {seconds:g} s"
             raise errors.Unavailable(what, f"{type(error).__name__}: {why}") from error
         if status >= 300:
             raise _error(what, status, headers, data)
@@ -163,17 +170,17 @@ class Client:
             raise errors.Unavailable(what, "the answer is not JSON", status=status) from error
         return answer
 
-    async def _timed(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
+    async def _timed(self, request: _Request, seconds: float) -> tuple[int, Mapping[str, str], bytes]:
         """Call ``_send`` and report the call, however it ends."""
         began, status = time.monotonic(), None
         try:
-            status, headers, data = await self._send(request)
+            status, headers, data = await self._send(request, seconds)
         finally:
             self._on_call(request.verb, request.kind.kind, status, time.monotonic() - began)
         return status, headers, data
 
-    async def _send(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
-        """Make one HTTP exchange; the configuration provides and refreshes the credentials."""
+    async def _send(self, request: _Request, seconds: float) -> tuple[int, Mapping[str, str], bytes]:
+        """Make one HTTP exchange within ``seconds``; the configuration provides and refreshes the credentials."""
         prepared = await self._api.param_serialize(
             _METHODS[request.verb],
             request.path,
@@ -182,12 +189,17 @@ class Client:
             body=request.body,
             auth_settings=["BearerToken"],
         )
-        timeout = aiohttp.ClientTimeout(total=self._request_seconds, sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         response = await self._api.call_api(*prepared, _request_timeout=timeout)
         data: bytes = await response.read()
         return response.status, response.headers, data
 
+    def _seconds_for(self, request: _Request) -> float:
+        """Return the timeout of a call; 0 for a write that may not begin."""
+        return min(self._request_seconds, math.inf if request.verb in _READS else self._may_write())
 
+
+_READS = {"get", "list"}
 _METHODS = {"get": "GET", "list": "GET", "create": "POST", "apply": "PATCH", "patch": "PATCH", "delete": "DELETE"}
 
 

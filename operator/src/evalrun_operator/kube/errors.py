@@ -8,6 +8,7 @@ OperatorError                expected now and then; the work is retried later
 │   ├── Invalid              400, 422: the API server rejects the object itself
 │   ├── Forbidden            403: a permission is missing, or a quota or policy rejects the object
 │   ├── TooManyRequests      429: retry later; ``retry_after`` says when
+│   ├── NotLeading           not sent: another operator leads, or may lead soon
 │   └── Unavailable          5xx, timeout, no connection; 401, as while an API server starts or a token is renewed
 ├── ChildRefused             a child of a run was rejected: its owner should know
 └── UnreadableStatus         a status that this version cannot read: the run is left alone
@@ -69,6 +70,10 @@ class Forbidden(ApiError):
 
 class TooManyRequests(ApiError):
     """The API server is busy and says when to retry."""
+
+
+class NotLeading(ApiError):
+    """A write that was not sent: another operator leads, or may lead soon."""
 
 
 class Unavailable(ApiError):

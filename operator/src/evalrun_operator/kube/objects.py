@@ -29,6 +29,7 @@ NETWORK_POLICIES = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicie
 CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 NODES = Kind("v1", "Node", "nodes")
 EVENTS = Kind("v1", "Event", "events")
+LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 
 @dataclass(frozen=True, slots=True)

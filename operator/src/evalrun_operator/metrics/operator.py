@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from prometheus_client.core import Metric as Family
 
 from evalrun_api.metrics.operator import (
+    LEADER,
     OPERATOR_INFO,
     QUEUE_DEPTH,
     QUEUE_STALLED,
@@ -60,6 +61,8 @@ class OperatorMetrics:
     reconciles: ReconcileMetrics
     calls: ApiCallMetrics
     resync: Resync
+    leads: Callable[[], bool] = lambda: True
+    """Whether this operator leads; one that stands by watches nothing."""
 
     def families(self) -> Iterator[Family]:
         """Yield the present values."""
@@ -70,5 +73,8 @@ class OperatorMetrics:
         yield self.reconciles.waits.family()
         yield family_of(QUEUE_STALLED, {(): self.queue.stalled()})
         yield from self.calls.families()
+        yield family_of(LEADER, {(): int(self.leads())})
+        if not self.leads():
+            return
         yield family_of(WATCH_AGE, {(kind.kind,): self.resync.watch_age(kind) for kind in self.resync.kinds})
         yield family_of(RESYNC_AGE, {(): self.resync.age()})

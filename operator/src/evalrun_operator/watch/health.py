@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from evalrun_operator.election import Election
 from evalrun_operator.kube.workqueue import WorkQueue
 from evalrun_operator.observe.observer import Key
 from evalrun_operator.watch.resync import Resync
@@ -22,9 +23,13 @@ class Health:
 
     queue: WorkQueue[Key]
     resync: Resync
+    election: Election | None = None
+    """None: there is only this operator."""
 
     def problems(self) -> Iterator[str]:
-        """Yield the reasons why only a new process would help."""
+        """Yield the reasons why only a new process would help; there are none for one that stands by."""
+        if self.standing_by:
+            return
         limit = STALLED * self.resync.period
         if self.resync.silent is not None:
             yield self.resync.silent
@@ -33,6 +38,11 @@ class Health:
         since = self.resync.failing_since
         if since is not None and (failing := asyncio.get_running_loop().time() - since) > limit:
             yield f"the API server has refused the resync for {failing:.0f} s"
+
+    @property
+    def standing_by(self) -> bool:
+        """Whether another operator leads."""
+        return self.election is not None and not self.election.leads
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of both probes."""
@@ -43,7 +53,9 @@ class Health:
         return _answer(list(self.problems()))
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """Answer 500 until the first resync has succeeded."""
+        """Answer 500 until the first resync has succeeded or, while another operator leads, until this one could."""
+        if self.election is not None and self.standing_by:
+            return _answer([] if self.election.heard else ["the Lease could not be read"])
         return _answer([] if self.resync.ready else ["the first resync is not done"])
 
 

@@ -61,6 +61,7 @@ class Resync:
 
     async def run(self) -> None:
         """Resync forever. Raises ``NoCluster`` if the API server knows no EvalRuns."""
+        self._began = _now()  # an operator that stood by did not list until now
         while True:
             try:
                 await self.once()
