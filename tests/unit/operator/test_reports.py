@@ -21,6 +21,7 @@ from evalrun_operator.plan import ReconcilePlan, plan
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.observed import Attempt, DriverPhase, Observed, ObservedDriver, ObservedReplicas, References
 from support.evalruns import NOON, Builder, make_run
+from support.kstatus import Health, kstatus
 
 LATE = NOON + timedelta(hours=2)
 CRD = Path(__file__).parents[3] / "crds" / "evalrun.dev_evalruns.yaml"
@@ -135,6 +136,23 @@ def test_c11_results_are_never_lost_for_words_that_do_not_fit(words: dict[str, A
     assert status.results_uri is not None and status.results_uri.startswith("s3://evals/")
     if "scores" in words:
         assert all(score.n == 10 for score in status.scores)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"verdict": "Splendid"},
+        {"gates": [GATE], "verdict": "Splendid"},
+        {"gates": [GATE | {"verdict": "Splendid"}], "verdict": "Splendid"},
+        {"gates": [GATE | {"verdict": "Splendid"}]},
+        {"gates": "fine"},
+        {"verdict": 7},
+    ],
+)
+def test_a_verdict_that_is_not_known_promotes_nothing(words: dict[str, Any]) -> None:
+    status = written(ended(started(make_run()), json.dumps(GOOD | words)))
+    assert status.display is not None and status.display.gate == "Inconclusive"
+    assert kstatus(make_run().with_status(status).manifest()) is Health.FAILED
 
 
 def test_failure_of_a_newer_driver_keeps_its_words() -> None:

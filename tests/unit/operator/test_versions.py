@@ -22,6 +22,7 @@ from evalrun_api import (
     RunResult,
 )
 from evalrun_operator.backend.jobs import JobsBackend
+from evalrun_operator.kube.errors import Forbidden
 from evalrun_operator.kube.objects import CONFIG_MAPS, JOBS, Change, Create
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.observe.parse import parse_run
@@ -192,6 +193,7 @@ class Scene:
         self.run = run
         self.backend = JobsBackend(SETTINGS, lambda: "token")
         self.api = FakeApi()
+        self.status: EvalRunStatus | None = None
         self.api.objects["EvalRun", run.name] = run.manifest()
         if config is not None:
             self.api.having(CONFIG_MAPS, f"{run.name}-{run.uid[:8]}-a1-config", data={"run.json": json.dumps(config)})
@@ -205,6 +207,7 @@ class Scene:
         assert found is not None
         seen, _ = found
         decided = plan(seen, SETTINGS, LATER)
+        self.status = decided.status
         if decided.desired is None:
             return ()
         return self.backend.changes(seen.run, decided.desired, Objects(), seen.references)
@@ -238,6 +241,17 @@ def test_without_the_first_input_it_is_made_again_from_a_spec_that_can_be_read(c
     refused = with_arguments(swap_space=4)
     begun(refused)
     assert Scene(refused, config).changes() == ()
+
+
+def test_a_first_input_that_may_not_be_read_is_waited_for() -> None:
+    run = make_run().with_replicas(8)
+    begun(run)
+    scene = Scene(run, first_config(run))
+    scene.api.failing("get", CONFIG_MAPS, Forbidden("get configmaps", "no", status=403))
+    assert [one for one in scene.changes() if isinstance(one, Create)] == []
+    assert scene.status is not None and scene.status.phase is Phase.PENDING
+    said = next(one for one in scene.status.conditions if one.type == ConditionType.ACCEPTED)
+    assert (said.status, said.reason) == (UNKNOWN, "Forbidden")
 
 
 def test_replicas_of_a_run_with_a_refused_argument_have_the_gpus_of_its_engine() -> None:

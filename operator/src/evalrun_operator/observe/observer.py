@@ -8,9 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from evalrun_api import EvalRun, EvalRunStatus, RunLocation, RunProgress
+from evalrun_api import EvalRun, EvalRunStatus, Reason, RunLocation, RunProgress
 from evalrun_api.wire.pods import CONFIG_KEY, LABEL_RUN
 from evalrun_operator import names
 from evalrun_operator.kube.client import Client
@@ -21,7 +21,7 @@ from evalrun_operator.observe.lookups import look_up
 from evalrun_operator.observe.parse import parse_run
 from evalrun_operator.observe.references import names_runs
 from evalrun_operator.state.backend import Backend, Objects
-from evalrun_operator.state.observed import Attempt, DriverPhase, Observed, ObservedDriver, References
+from evalrun_operator.state.observed import Attempt, DriverPhase, Missing, Observed, ObservedDriver, References
 
 logger = logging.getLogger(__name__)
 
@@ -168,18 +168,23 @@ class Observer:
             return References(problems)
         resolved = {one.name: RunLocation(uri=one.uri) for one in status.resolved_runs}
         found = await look_up(self.client, ObservedRun.of(run).namespace, run.spec, resolved)
-        return replace(found, first_config=await self._first_config(run)) if begun else found
+        return await self._with_first_config(run, found) if begun else found
 
-    async def _first_config(self, run: EvalRun) -> Mapping[str, Any] | None:
-        """Read the RunConfig of the first attempt, which every later attempt gets; None if it is gone."""
+    async def _with_first_config(self, run: EvalRun, references: References) -> References:
+        """Add the RunConfig of the first attempt, which every later attempt gets, unless it is gone."""
         observed = ObservedRun.of(run)
         name = names.config_map(observed.unique, 1)
         try:
             found = await self.client.get(CONFIG_MAPS, observed.namespace, name)
             config = json.loads((found.get("data") or {})[CONFIG_KEY])
+        except Forbidden:
+            message = f"the operator may not read ConfigMap {name}, which has the input of the first attempt"
+            unread = Missing(f"ConfigMap {name}", Reason.FORBIDDEN, message)
+            return replace(references, problems=(*references.problems, unread))
         except (NotFound, KeyError, ValueError):
-            return None
-        return config if isinstance(config, dict) and config.get("uid") == observed.uid else None
+            return references
+        ours = isinstance(config, dict) and config.get("uid") == observed.uid
+        return replace(references, first_config=config) if ours else references
 
 
 def _is_of(body: Manifest, key: Key) -> bool:

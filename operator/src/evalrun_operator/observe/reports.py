@@ -42,10 +42,19 @@ def progress_of(text: bytes | str) -> RunProgress | None:
 def result_of(text: bytes | str) -> RunResult | None:
     """Read the last words of a driver; None if it died without them and left its log instead."""
     result = _read(RunResult, text)
+    if result is not None and result.verdict is None and _was_judged(text):
+        # No verdict means that there are no gates, and that all is well.
+        result = result.model_copy(update={"verdict": Verdict.INCONCLUSIVE})
     if result is None or len(result.results_uri or "") <= MAX_URI:
         return result
     # Half of an address is none; the operator knows where the results are.
     return result.model_copy(update={"results_uri": None})
+
+
+def _was_judged(text: bytes | str) -> bool:
+    """Tell whether a result has gates, or a verdict in a word that is not known here."""
+    value = _parse(text)
+    return isinstance(value, dict) and bool(value.get("verdict") or value.get("gates"))
 
 
 def _read(model: type[R], text: bytes | str) -> R | None:
