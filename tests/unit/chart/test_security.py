@@ -137,11 +137,12 @@ def test_user_roles_are_aggregated_into_kubernetes_roles() -> None:
             if role["metadata"]["labels"].get(f"rbac.authorization.k8s.io/aggregate-to-{name}") == "true":
                 given[name] |= rights(role)
     reading = {("evalrun.dev", "evalruns", verb) for verb in ("get", "list", "watch")}
-    assert given["view"] == reading | {("evalrun.dev", "evalruns/status", "get")}
+    assert given["view"] == reading | {("evalrun.dev", f"evalruns/{part}", "get") for part in ("status", "scale")}
     writing = {
         ("evalrun.dev", "evalruns", verb) for verb in ("create", "update", "patch", "delete", "deletecollection")
     }
-    assert given["edit"] == given["admin"] == given["view"] | writing
+    scaling = {("evalrun.dev", "evalruns/scale", verb) for verb in ("update", "patch")}
+    assert given["edit"] == given["admin"] == given["view"] | writing | scaling
 
 
 # The pod ----------------------------------------------------------------------------------------------------------
