@@ -71,9 +71,9 @@ def test_kstatus_follows_a_run_from_its_creation_to_edits_after_its_end(scene: S
         scene.wait_phase(Phase.SUSPENDED)
         assert health() is Health.IN_PROGRESS, "it has no results"
         scene.edit(policy={"suspend": False})
-        (driver,) = scene.kubelet.wait_pods(Component.DRIVER)
+        (driver,) = scene.kubelet.wait_pods(Component.DRIVER, attempt=2)
         scene.kubelet.runs(driver, ready=True)
-        scene.kubelet.driver_ends(SUCCEEDED)
+        scene.kubelet.driver_ends(SUCCEEDED, attempt=2)
         scene.wait_phase(Phase.SUCCEEDED)
         assert health() is Health.CURRENT
         scene.edit(policy={"ttlSecondsAfterFinished": 86400})
