@@ -152,7 +152,7 @@ CLASSES: tuple[tuple[Classes, str], ...] = (
     (Classes(backend=TakesTheNewImage), "image"),
     (Classes(client=ForgetsTheOwner), "deleted"),
 )
-PLANS = ((never_suspends, "suspend"), (charges_everything, "charges"), (starts_again, "edge"))
+PLANS = ((never_suspends, "suspend"), (charges_everything, "charges"), (starts_again, "status"))
 
 
 def first_failure(classes: Classes | None = None) -> str:

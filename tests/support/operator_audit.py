@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evalrun_api import Phase
-from evalrun_api.wire.pods import CONFIG_KEY
+from evalrun_api.wire.pods import CONFIG_KEY, LABEL_RUN
 from support.model_api import ModelApiServer, Object, Ref
 from support.model_cluster import QUEUE, ModelCluster, Time
 from support.model_runner import Fate, Ledger
@@ -16,6 +16,8 @@ from support.model_runner import Fate, Ledger
 BUDGET_S = 150.0
 """Seconds within which an operator that nothing disturbs must act or say why it does not: the longest pause after
 failures (60 s), twice, and the time that deliveries take."""
+MOVES_S = 60.0
+"""Seconds that a change of a Job or pod leaves for its next step."""
 OUTLIVES_S = 120.0
 """I3: seconds for which a replica's pod may outlive its run."""
 
@@ -51,6 +53,8 @@ class RunRecord:
     suspended_since: float | None = None
     spoken_at: float = 0.0
     """When its status last changed."""
+    moved_at: float = 0.0
+    """When a Job or pod of it last changed."""
     denied: str = ""
     """Why it may be Invalid, apart from its drivers."""
 
@@ -83,7 +87,10 @@ class Audit:
     def _changed(self, what: str, ref: Ref, one: Object) -> None:
         if ref.plural == "evalruns":
             self._run_changed(what, ref, one)
-        elif what == "ADDED" and (record := self._record_of(one)) is not None:
+            return
+        if ref.plural in {"jobs", "pods"} and (moved := self._run_of(one)) is not None:
+            moved.moved_at = self.time.now()
+        if what == "ADDED" and (record := self._record_of(one)) is not None:
             if ref.plural == "jobs":
                 self._job_added(ref, one, record)
             elif ref.plural == "configmaps":
@@ -92,6 +99,9 @@ class Audit:
     def _record_of(self, child: Object) -> RunRecord | None:
         owners = child["metadata"].get("ownerReferences") or [{}]
         return self.records.get(owners[0].get("uid", ""))
+
+    def _run_of(self, child: Object) -> RunRecord | None:
+        return self.records.get(run_of(child))
 
     def _job_added(self, ref: Ref, job: Object, record: RunRecord) -> None:
         attempt = attempt_of(job)
@@ -114,14 +124,21 @@ class Audit:
         record.config = given
 
     def driver_starts(self, ledger: Ledger, ref: Ref, attempt: int) -> None:
-        """Check that no other driver runs that somebody could still end."""
+        """Check that no other driver runs that nobody is about to end: the ledger permits those that are leaving."""
         for driver in ledger.drivers:
             pod = self.server.objects.get(driver.ref)
-            known = pod is not None and pod["metadata"]["uid"] == driver.uid
-            if driver.alive and driver.ref != ref and pod is not None and known:
-                if pod["spec"]["nodeName"] not in self.cluster.cut and "deletionTimestamp" not in pod["metadata"]:
-                    self.broken(f"two drivers: {ref.name} starts beside {driver.ref.name}")
-                self.seen["epochs"] += 1
+            if not driver.alive or driver.ref == ref or pod is None or pod["metadata"]["uid"] != driver.uid:
+                continue
+            self.seen["epochs"] += 1
+            cut = pod["spec"]["nodeName"] in self.cluster.cut
+            if not cut and "deletionTimestamp" not in pod["metadata"] and self._has_job(pod):
+                self.broken(f"two drivers: {ref.name} starts beside {driver.ref.name}")
+
+    def _has_job(self, pod: Object) -> bool:
+        """Check whether the Job of a pod exists; otherwise the garbage collector is about to delete the pod."""
+        owner = pod["metadata"]["ownerReferences"][0]
+        job = self.server.objects.get(Ref("jobs", pod["metadata"]["namespace"], owner["name"]))
+        return job is not None and job["metadata"]["uid"] == owner["uid"]
 
     def _run_changed(self, what: str, ref: Ref, run: Object) -> None:
         uid = run["metadata"]["uid"]
@@ -196,7 +213,7 @@ class Audit:
                 since = max(self.healthy_since, record.suspended_since)
                 if now - since > BUDGET_S and not record.ledger.complete:
                     self._check_suspended(record)
-            elif quiet > BUDGET_S:
+            elif quiet > BUDGET_S and now - record.moved_at > MOVES_S:
                 self._check_silence(record)
 
     def _check_outlived(self, record: RunRecord) -> None:
@@ -241,6 +258,11 @@ class Audit:
 def condition(status: Object, kind: str) -> Any:
     """Return a condition, empty if it is absent."""
     return next((one for one in status.get("conditions", ()) if one["type"] == kind), {})
+
+
+def run_of(child: Object) -> str:
+    """Return the uid of the run that an object is labelled with; '' for other objects."""
+    return str((child["metadata"].get("labels") or {}).get(LABEL_RUN, ""))
 
 
 def attempt_of(job: Object) -> int:

@@ -113,7 +113,8 @@ class Connection:
         """Carry out a request of the client, or not."""
         self.requests += 1
         fault = self._fault(f"{request.verb} {request.path.split('/')[-1 if request.verb == 'create' else -2]}")
-        await asyncio.sleep(self.rng.uniform(0.001, 0.03))
+        # Where nothing is disturbed any more, what happens at once need not be played in every order.
+        await asyncio.sleep(0 if self.time.now() >= self.faults.over_at else self.rng.uniform(0.001, 0.03))
         if fault == "slow":
             await asyncio.sleep(self.rng.uniform(1, 25))
         if fault == "crash":
@@ -151,7 +152,7 @@ class Connection:
         return ""
 
     def _refuse(self, status: int) -> Answer:
-        headers = {"Retry-After": str(self.rng.choice((1, 3, 10, 600)))} if status == 429 else {}
+        headers = {"Retry-After": str(self.rng.choice((1, 3, 10, 60)))} if status == 429 else {}
         return Refused(status, _REASONS[status], "as the simulation wants it", headers).answer()
 
 
