@@ -22,6 +22,8 @@ from bench.report import table
 from bench.workloads import DATA_VARIABLE, data_folder
 
 ROOT = Path(__file__).parents[1]
+PORTABLE = ("operator-scale",)
+"""Measurements of this bench that older trees can make, too, with their own code."""
 Medians = Mapping[tuple[str, str], float]
 """(section, row) -> the median that the document states, in the row's own unit."""
 
@@ -39,11 +41,15 @@ def main() -> int:
     given = parser.parse_args()
     before = worktree(given.rev)
     trees = {"before": before, "now": ROOT}
-    names = given.only or [name for name in measurements(ROOT) if name in measurements(before)]
+    known = measurements(before)
+    names = given.only or [name for name in measurements(ROOT) if name in known or name in PORTABLE]
     rows: list[list[str]] = []
     for name in names:
         sides = {
-            side: partial(measure, tree, name, given.model.resolve(), quick=given.quick) for side, tree in trees.items()
+            side: partial(
+                measure, tree, name, given.model.resolve(), quick=given.quick, bench=tree if name in known else ROOT
+            )
+            for side, tree in trees.items()
         }
         rows += compare(in_rounds(sides, given.rounds))
     print(f"\nNow against {given.rev} ({before.name}), medians of {given.rounds} run(s) of each measurement:\n")
@@ -68,13 +74,13 @@ def measurements(tree: Path) -> list[str]:
     return run(tree, python(tree), "-c", "from bench.measurements import MEASUREMENTS; print(*MEASUREMENTS)").split()
 
 
-def measure(tree: Path, name: str, model: Path, *, quick: bool) -> Medians:
-    """Let a tree make one measurement, and read its document."""
+def measure(tree: Path, name: str, model: Path, *, quick: bool, bench: Path) -> Medians:
+    """Let a tree make one measurement, with its own bench or that of another tree, and read its document."""
     say(f"{name}: {tree}")
     with tempfile.TemporaryDirectory() as folder:
         document = Path(folder) / "benchmarks.md"
         size = ("--quick",) if quick else ()
-        run(tree, python(tree), "-m", "bench", "--model", model, "--only", name, "--write", document, *size)
+        run(bench, python(tree), "-m", "bench", "--model", model, "--only", name, "--write", document, *size)
         return medians(document.read_text(encoding="utf-8"))
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench import command_line, dispatch_bench, driver_scrape, operator_scrape, startup
+from bench import command_line, dispatch_bench, driver_scrape, operator_scale, operator_scrape, startup
 from bench.child import Child
 from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.reference_side import AsyncSide, ReferenceSide
@@ -50,10 +50,12 @@ class Size:
     dispatch_replicas: Sequence[int]
     scraped_windows: int
     """Number of pairs of windows, one with scrapes and one without."""
+    operator_runs: int
+    """Number of unfinished runs of an operator."""
 
 
-FULL = Size(3, 2, 2, 62.0, 6, {GENERATE: 512}, 64, 200_000, (8, 32, 128), 24)
-QUICK = Size(1, 1, 2, 1.0, 2, {GENERATE: 64}, 16, 5_000, (8,), 2)
+FULL = Size(3, 2, 2, 62.0, 6, {GENERATE: 512}, 64, 200_000, (8, 32, 128), 24, 5000)
+QUICK = Size(1, 1, 2, 1.0, 2, {GENERATE: 64}, 16, 5_000, (8,), 2, 200)
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,11 @@ def operator_scrapes(bench: Bench) -> list[Section]:
     return [operator_scrape.measure(bench.scratch, bench.size.launches, bench.say)]
 
 
+def operator_scales(bench: Bench) -> list[Section]:
+    """Measure an operator with very many runs."""
+    return [operator_scale.measure(bench.scratch, bench.size.operator_runs, 1, bench.say)]
+
+
 def command_lines(bench: Bench) -> list[Section]:
     """Measure what a person waits for at a prompt."""
     return [command_line.measure(bench.say)]
@@ -397,4 +404,5 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Section]]] = {
     "dispatch": dispatch,
     "driver-scrape": driver_scrapes,
     "operator-scrape": operator_scrapes,
+    "operator-scale": operator_scales,
 }

@@ -19,7 +19,7 @@ import pytest
 from evalrun_api import EvalRun
 from evalrun_operator import reconcile
 from evalrun_operator.backend.jobs import JobsBackend
-from evalrun_operator.kube.objects import Change, Delete, Kind
+from evalrun_operator.kube.objects import Change, Delete, Kind, Manifest
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.plan import ReconcilePlan, plan
 from evalrun_operator.settings import OperatorSettings
@@ -89,6 +89,9 @@ class RemembersForEver(Observer):
 
     def forget(self, key: Key) -> None:
         return
+
+    def learn(self, key: Key, kind: Kind, manifest: Manifest, *, deleted: bool = False) -> bool:
+        return True
 
 
 class ClearsNothing(JobsBackend):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from evalrun_api import EvalRun
+from evalrun_operator.backend.children import parse
 from evalrun_operator.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
-from evalrun_operator.kube.objects import JOBS, PODS, Change, Kind
+from evalrun_operator.kube.objects import JOBS, PODS, Change, Kind, Manifest
 from evalrun_operator.state.backend import Objects
+from evalrun_operator.state.children import Job, Pod
 from evalrun_operator.state.observed import Attempt, Missing, ObservedDriver
 
 Object = dict[str, Any]
@@ -42,10 +44,11 @@ class FakeApi:
     async def get_metadata(self, kind: Kind, namespace: str | None, name: str) -> Object:
         return {"metadata": self._get("metadata", kind, name)["metadata"]}
 
-    async def list_objects(self, kind: Kind, namespace: str | None, selector: str = "") -> list[Object]:
+    async def list_objects(self, kind: Kind, namespace: str | None, selector: str = "") -> AsyncIterator[Object]:
         self._maybe_fail("list", kind)
         self.read.append(f"list {kind.kind} {namespace} {selector}")
-        return [one for (other, _), one in self.objects.items() if other == kind.kind]
+        for one in [one for (other, _), one in self.objects.items() if other == kind.kind]:
+            yield one
 
     async def create(self, kind: Kind, namespace: str, manifest: Mapping[str, Any]) -> Object:
         self._maybe_fail("create", kind)
@@ -95,6 +98,9 @@ class FakeBackend:
     driver: ObservedDriver | None = None
     writes: tuple[Change, ...] = ()
     kinds: tuple[Kind, ...] = (JOBS, PODS)
+
+    def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
+        return parse(kind, manifest)
 
     def problems(self, run: EvalRun) -> tuple[Missing, ...]:
         return ()

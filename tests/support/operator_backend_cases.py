@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalrun_api import EvalRun, Resources, RunLocation
+from evalrun_operator.backend.children import parse
 from evalrun_operator.backend.jobs import JobsBackend
 from evalrun_operator.kube.objects import JOBS, PODS, Change, Create
 from evalrun_operator.settings import (
@@ -16,6 +17,7 @@ from evalrun_operator.settings import (
     PodSettings,
 )
 from evalrun_operator.state.backend import Objects
+from evalrun_operator.state.children import Children
 from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import References
 from support.evalruns import make_run
@@ -226,7 +228,6 @@ def pod(of: Mapping[str, Any], phase: str = "Running", **changes: Any) -> dict[s
 
 
 def objects(*manifests: Mapping[str, Any], lost: frozenset[str] = frozenset()) -> Objects:
-    """Sort Jobs and pods, which are distinguished by having a node."""
-    pods = [each for each in manifests if "nodeName" in each["spec"]]
-    jobs = [each for each in manifests if "nodeName" not in each["spec"]]
-    return Objects({JOBS: jobs, PODS: pods}, lost)
+    """Parse Jobs and pods, which are distinguished by having a node."""
+    kinds = (PODS if "nodeName" in each["spec"] else JOBS for each in manifests)
+    return Objects(Children.of_objects(map(parse, kinds, manifests)), lost)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -197,7 +198,7 @@ class OperatorProcess:
             self.client, backend, self.observer, self.settings, self.now, _Nobody(self.settings.metrics)
         )
         self.resync = Resync(self.client, self._news, deliveries, kinds, (), self.settings.resync_seconds)
-        self.handler = EventHandler(self._news, deliveries)
+        self.handler = EventHandler(self.queue.add, deliveries, self.observer.learn)
         self.watched = {kind.plural: kind for kind in kinds}
         self._heard_at: dict[str, float] = {}
         self.tasks: list[asyncio.Task[Any]] = []
@@ -265,7 +266,7 @@ class OperatorProcess:
         calm = self.time.now() >= self.faults.over_at
         if kind is None or (not calm and self.time.rng.random() < self.faults.lost_events):
             return
-        event = {"type": what or None, "object": {"metadata": one["metadata"]}}
+        event = {"type": what or None, "object": copy.deepcopy(one)}
         # Those of one object come in their order, those of several in any.
         delay = self.time.rng.uniform(0.01, 0.2 if calm else self.faults.slow_events)
         uid = one["metadata"]["uid"]

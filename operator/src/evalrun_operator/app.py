@@ -36,7 +36,7 @@ from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Backend
 from evalrun_operator.watch.deliveries import Deliveries
 from evalrun_operator.watch.events import EventHandler
-from evalrun_operator.watch.handlers import registry
+from evalrun_operator.watch.handlers import NoMemories, registry
 from evalrun_operator.watch.health import Health
 from evalrun_operator.watch.resync import Resync
 
@@ -77,7 +77,7 @@ async def _run(
     may_write = election.seconds_left if election is not None else lambda: math.inf
     async with Client(found, calls.add, may_write=may_write) as client, aiohttp.ClientSession() as session:
         reconciles, runs = ReconcileMetrics(), ObservedRuns(settings.metrics)
-        queue: WorkQueue[Key] = WorkQueue(waited=reconciles.waits.observe)
+        queue: WorkQueue[Key] = WorkQueue(waited=reconciles.waits.observe, group_of=lambda key: key.namespace)
         deliveries = Deliveries()
         kinds = (EVALRUNS, *backend.kinds)
         namespaces = settings.watch.namespaces
@@ -89,7 +89,7 @@ async def _run(
             queue.add(key)
 
         resync = Resync(client, changed, deliveries, kinds, namespaces, settings.resync_seconds)
-        handlers = registry(EventHandler(changed, deliveries), kinds, found)
+        handlers = registry(EventHandler(queue.add, deliveries, observer.learn), kinds, found)
         health = Health(queue, resync, election)
         metrics = OperatorMetrics(queue, reconciles, calls, resync, lambda: not health.standing_by)
         exposition = Exposition(runs, metrics, now)
@@ -126,6 +126,7 @@ class Watches:
         await kopf.operator(
             registry=self.handlers,
             standalone=True,
+            memories=NoMemories(),
             clusterwide=not self.namespaces,
             namespaces=self.namespaces,
             ready_flag=self.started,

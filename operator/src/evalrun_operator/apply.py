@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,18 @@ from evalrun_operator.kube.errors import (
     TooManyRequests,
     Unavailable,
 )
-from evalrun_operator.kube.objects import EVALRUNS, EVENTS, SECRETS, Change, Create, Delete, Event, Patch
+from evalrun_operator.kube.objects import (
+    EVALRUNS,
+    EVENTS,
+    SECRETS,
+    Change,
+    Create,
+    Delete,
+    Event,
+    Kind,
+    Manifest,
+    Patch,
+)
 from evalrun_operator.names import FIELD_MANAGER, ObservedRun, run_labels, stem
 from evalrun_operator.plan import ReconcilePlan, with_refusals
 
@@ -39,7 +50,18 @@ EVENT_MESSAGE_LENGTH = 1024
 """Characters of an event's message: Kubernetes' limit."""
 
 
-async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: ReconcilePlan, now: datetime) -> None:
+Tell = Callable[[Kind, Manifest], object]
+"""Told of each object that was created, as the API server returned it."""
+
+
+async def apply(
+    client: Client,
+    run: EvalRun,
+    changes: Iterable[Change],
+    plan: ReconcilePlan,
+    now: datetime,
+    tell: Tell = lambda *_: None,
+) -> None:
     """Write what differs, in this order; the status says what was refused, which is raised at the end.
 
     Raises:
@@ -47,7 +69,7 @@ async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: R
         ApiError: A call failed. What was written stays; the next reconcile continues from there.
     """
     observed = ObservedRun.of(run)
-    refusals, created = await _apply_changes(client, observed, changes)
+    refusals, created = await _apply_changes(client, observed, changes, tell)
     if plan.delete_run:
         await _delete(client, observed, Delete(EVALRUNS, observed.name, observed.uid))
     else:
@@ -62,7 +84,7 @@ async def apply(client: Client, run: EvalRun, changes: Iterable[Change], plan: R
 
 
 async def _apply_changes(
-    client: Client, run: ObservedRun, changes: Iterable[Change]
+    client: Client, run: ObservedRun, changes: Iterable[Change], tell: Tell
 ) -> tuple[list[OperatorError], bool]:
     """Write all changes that can be written.
 
@@ -78,7 +100,7 @@ async def _apply_changes(
             created = created and not creates
             continue
         try:
-            await _apply_change(client, run, change)
+            await _apply_change(client, run, change, tell)
         except (ApiError, ChildRefused) as error:
             if refusals:
                 logger.warning("%s: %s", run, error)
@@ -89,21 +111,21 @@ async def _apply_changes(
     return refusals, created
 
 
-async def _apply_change(client: Client, run: ObservedRun, change: Change) -> None:
+async def _apply_change(client: Client, run: ObservedRun, change: Change, tell: Tell) -> None:
     """Write one change; an object that exists already is left as it is."""
     match change:
         case Create():
-            await _create(client, run, change)
+            await _create(client, run, change, tell)
         case Patch():
             await _patch(client, run, change)
         case Delete():
             await _delete(client, run, change)
 
 
-async def _create(client: Client, run: ObservedRun, change: Create) -> None:
+async def _create(client: Client, run: ObservedRun, change: Create, tell: Tell) -> None:
     name = change.manifest["metadata"]["name"]
     try:
-        await client.create(change.kind, run.namespace, change.manifest)
+        tell(change.kind, await client.create(change.kind, run.namespace, change.manifest))
         logger.info("%s: created %s %s", run, change.kind.kind, name)
     except AlreadyExists as error:
         await _expect_ours(client, run, change, name, error)

@@ -149,7 +149,7 @@ class OperatorSettings(_Settings):
     """Seconds for which an object that a run names (a Secret, a ConfigMap, another run) may be missing, as when
     everything is applied at once; after that the run is Invalid.
     """
-    progress_seconds: Annotated[float, Field(gt=0)] = 5.0
+    progress_seconds: Annotated[float, Field(gt=0)] = 2.0
     """Interval at which a running driver is asked for its progress, in seconds."""
     resync_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Interval at which the watches are compared with lists, in seconds."""

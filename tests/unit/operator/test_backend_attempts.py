@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalrun_api import Counts, Phase, Reason, RunResult
+from evalrun_operator.backend.children import parse
 from evalrun_operator.kube.objects import JOBS, PODS
 from evalrun_operator.state.backend import Objects
+from evalrun_operator.state.children import Children
 from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import DriverPhase, ObservedDriver, ObservedReplicas
 from support.evalruns import make_run
@@ -281,9 +283,15 @@ NOW = datetime(2026, 1, 1, 13, tzinfo=UTC)
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+def those(jobs: list[dict[str, Any]], pods: list[dict[str, Any]]) -> Objects:
+    parsed = [*(parse(JOBS, one) for one in jobs), *(parse(PODS, one) for one in pods)]
+    return Objects(Children.of_objects(parsed), frozenset({"node-1"}))
+
+
 def survives(there: Objects) -> None:
     """Check that the backend gives an answer for these objects."""
     jobs = backend()
+    there.children.nodes_of_stuck(NOW)
     jobs.attempts(there)
     jobs.repairs(there, NOW)
     for want in Desired:
@@ -293,7 +301,7 @@ def survives(there: Objects) -> None:
 @UNHURRIED
 @given(st.lists(st.dictionaries(KEYS, ANYTHING), max_size=3), st.lists(st.dictionaries(KEYS, ANYTHING), max_size=3))
 def test_arbitrary_children_do_not_raise(jobs: list[dict[str, Any]], pods: list[dict[str, Any]]) -> None:
-    survives(Objects({JOBS: jobs, PODS: pods}, frozenset({"node-1"})))
+    survives(those(jobs, pods))
 
 
 @UNHURRIED
@@ -308,7 +316,7 @@ def test_children_with_any_malformed_part_do_not_raise(data: st.DataObject) -> N
     for manifest in (of, one):
         part, place = data.draw(st.sampled_from(_places(manifest)))
         part[place] = data.draw(ANYTHING)
-    survives(Objects({JOBS: [of], PODS: [one]}, frozenset({"node-1"})))
+    survives(those([of], [one]))
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:

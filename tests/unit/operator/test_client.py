@@ -133,10 +133,14 @@ def test_missing_server_is_unavailable() -> None:
 def test_list_is_read_page_by_page() -> None:
     server = Server()
     server.will(200, {"items": [{"a": 1}], "metadata": {"continue": "more"}}).will(200, {"items": [{"a": 2}]})
-    assert talk(server, lambda client: client.list_objects(PODS, None, "app=x")) == [{"a": 1}, {"a": 2}]
+
+    async def all_pods(client: Client) -> list[dict[str, Any]]:
+        return [one async for one in client.list_objects(PODS, None, "app=x")]
+
+    assert talk(server, all_pods) == [{"a": 1}, {"a": 2}]
     assert [one["query"] for one in server.asked] == [
-        {"limit": "500", "labelSelector": "app=x"},
-        {"limit": "500", "labelSelector": "app=x", "continue": "more"},
+        {"limit": "100", "labelSelector": "app=x"},
+        {"limit": "100", "labelSelector": "app=x", "continue": "more"},
     ]
     assert server.asked[0]["path"] == "/api/v1/pods"
 

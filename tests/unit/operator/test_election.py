@@ -212,7 +212,7 @@ def test_who_does_not_lead_reads_and_writes_nothing() -> None:
         leader = Candidate("leader", server)
         await until(lambda: leader.may_write, 1)
         other = Candidate("other", server)
-        await other.client.list_objects(CONFIG_MAPS, "team")
+        assert [one async for one in other.client.list_objects(CONFIG_MAPS, "team")] == []
         before = dict(server.objects)
         body = {"metadata": {"name": "x"}}
         with pytest.raises(NotLeading, match="does not lead"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,29 @@ from typing import Any
 import pytest
 
 from evalrun_api import EvalRun, EvalRunStatus, Phase, Reason, RunLocation, RunProgress
+from evalrun_operator.backend.children import parse
+from evalrun_operator.backend.jobs import JobsBackend
 from evalrun_operator.kube.errors import Forbidden, Unavailable, UnreadableStatus
-from evalrun_operator.kube.objects import CLAIMS, CONFIG_MAPS, EVALRUNS, JOBS, NODES, PODS, SECRETS, Change, Kind
+from evalrun_operator.kube.objects import (
+    CLAIMS,
+    CONFIG_MAPS,
+    EVALRUNS,
+    JOBS,
+    NODES,
+    PODS,
+    SECRETS,
+    Change,
+    Kind,
+    Manifest,
+)
 from evalrun_operator.observe.observer import Key, Observer
+from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Objects
+from evalrun_operator.state.children import Job, Pod
 from evalrun_operator.state.observed import Attempt, DriverPhase, Missing, Observed, ObservedDriver
 from support.evalruns import NOON, Builder, make_run
 from support.fake_api import FakeApi
+from support.operator_backend_cases import job, pod
 
 KEY = Key("team", "x")
 ALLOWED = {"labels": {"evalrun.dev/use": "storage"}}
@@ -31,6 +47,9 @@ class OneDriver:
     driver: ObservedDriver | None = None
     refused: tuple[Missing, ...] = ()
     kinds: tuple[Kind, ...] = (JOBS, PODS)
+
+    def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
+        return parse(kind, manifest)
 
     def problems(self, run: EvalRun) -> tuple[Missing, ...]:
         return self.refused
@@ -130,15 +149,124 @@ def test_children_are_reread_only_when_they_may_have_changed() -> None:
     asyncio.run(scene())
 
 
+def reconciled(
+    look: Look, of: dict[str, Any], *, status: EvalRunStatus | None = None, pods: Iterable[dict[str, Any]] = ()
+) -> Observer:
+    """Observe a run with this Job and these pods."""
+    look.api.objects["EvalRun", "x"] = run().with_status(status).manifest()
+    for number, one in enumerate(pods):
+        look.api.objects["Pod", f"p{number}"] = at(one, "5")
+    look.api.objects["Job", "j"] = at(of, "5")
+    observer = look.observer()
+    asyncio.run(observer.observe(KEY))
+    return observer
+
+
+def at(manifest: dict[str, Any], version: str) -> dict[str, Any]:
+    return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
+
+
+def known(observer: Observer) -> dict[str, str]:
+    """Return the phases of the pods that are known, by name, read from no list."""
+    seen = asyncio.run(observer.observe(KEY))
+    assert seen is not None
+    return {pod.name: pod.phase for pods in seen[1].children.pods.values() for pod in pods}
+
+
+def test_child_is_learned_from_its_event_without_a_list() -> None:
+    look = Look(backend=JobsBackend(OperatorSettings()))  # type: ignore[arg-type]
+    of = job()
+    observer = reconciled(look, of)
+    assert not observer.learn(KEY, JOBS, at(of, "6")), "nothing that counts has changed"
+    assert not observer.learn(KEY, PODS, at(pod(of, "Pending", node=""), "7")), "a driver waits, as before"
+    assert observer.learn(KEY, PODS, at(pod(of, "Running", true=["Ready"]), "8")), "it is ready"
+    assert known(observer) == {"nightly-a1-driver-0-abcde": "Running"}
+    assert lists(look) == 2
+
+
+def test_children_are_read_again_where_one_of_them_ends() -> None:
+    """The end of a Job may be heard before that of its pod, whose last words decide."""
+    of = job()
+    ended = job(conditions=[("FailureTarget", "PodFailurePolicy"), ("Failed", "PodFailurePolicy")])
+    for kind, manifest, deleted in (
+        (JOBS, ended, False),
+        (JOBS, of, True),
+        (PODS, pod(of, "Succeeded", exit_code=0), False),
+        (PODS, pod(of, "Running", deleted="2026-01-01T12:00:00Z"), False),
+    ):
+        look = Look(backend=JobsBackend(OperatorSettings()))  # type: ignore[arg-type]
+        observer = reconciled(look, of)
+        assert observer.learn(KEY, kind, at(manifest, "9"), deleted=deleted)
+        known(observer)
+        assert lists(look) == 4
+
+
+def test_child_that_is_heard_of_while_the_children_are_read_is_known_afterwards() -> None:
+    look = Look(backend=JobsBackend(OperatorSettings()))  # type: ignore[arg-type]
+    of = job()
+    observer, read = look.observer(), look.api.list_objects
+    look.api.objects["EvalRun", "x"] = run().manifest()
+    look.api.objects["Job", "j"] = at(of, "5")
+
+    async def interrupted(kind: Kind, *arguments: Any) -> AsyncIterator[dict[str, Any]]:
+        async for one in read(kind, *arguments):
+            yield one
+        if kind is PODS:
+            assert observer.learn(KEY, PODS, at(pod(of, "Running"), "7"))
+
+    look.api.list_objects = interrupted  # type: ignore[assignment, method-assign]
+    for _ in range(2):
+        assert known(observer) == {"nightly-a1-driver-0-abcde": "Running"}
+    assert lists(look) == 2
+
+
+def test_older_version_of_a_child_does_not_replace_a_newer_one() -> None:
+    look = Look(backend=JobsBackend(OperatorSettings()))  # type: ignore[arg-type]
+    of = job()
+    observer = reconciled(look, of)
+    assert observer.learn(KEY, PODS, at(pod(of, "Running"), "100"))
+    assert not observer.learn(KEY, PODS, at(pod(of, "Pending"), "99"))
+    assert known(observer) == {"nightly-a1-driver-0-abcde": "Running"} and lists(look) == 2
+
+
+def test_versions_that_cannot_be_compared_are_read_again() -> None:
+    look = Look(backend=JobsBackend(OperatorSettings()))  # type: ignore[arg-type]
+    of = job()
+    observer = reconciled(look, of)
+    assert observer.learn(KEY, JOBS, at(of, "v6"))
+    known(observer)
+    assert lists(look) == 4
+
+
+def test_child_of_another_run_of_the_name_is_news_and_not_kept() -> None:
+    look = Look(backend=JobsBackend(OperatorSettings()))  # type: ignore[arg-type]
+    of = job()
+    observer = reconciled(look, of)
+    stranger = pod(of, "Running")
+    stranger["metadata"]["labels"] = {**of["metadata"]["labels"], "evalrun.dev/run": "another"}
+    assert observer.learn(KEY, PODS, at(stranger, "9"))
+    assert known(observer) == {} and lists(look) == 2
+
+
+def test_change_of_a_pod_that_may_need_a_repair_is_news() -> None:
+    look = Look(backend=JobsBackend(OperatorSettings()))  # type: ignore[arg-type]
+    of = job("replica")
+    observer = reconciled(look, of)
+    leaving = pod(of, "Running", deleted="2026-01-01T12:00:00Z")
+    assert observer.learn(KEY, PODS, at(leaving, "6"))
+    assert observer.learn(KEY, PODS, at({**leaving, "status": {"phase": "Failed"}}, "7"))
+
+
 def test_change_during_a_read_invalidates_it() -> None:
     look = Look()
     look.api.objects["EvalRun", "x"] = run().manifest()
     observer = look.observer()
     read = look.api.list_objects
 
-    async def interrupted(*arguments: Any) -> list[dict[str, Any]]:
+    async def interrupted(*arguments: Any) -> AsyncIterator[dict[str, Any]]:
         observer.forget(KEY)
-        return await read(*arguments)
+        async for one in read(*arguments):
+            yield one
 
     look.api.list_objects = interrupted  # type: ignore[assignment, method-assign]
 
@@ -161,6 +289,19 @@ def test_children_of_finished_runs_are_not_cached() -> None:
 
     asyncio.run(twice())
     assert lists(look) == 4
+
+
+def test_children_of_a_finished_run_are_kept_while_they_run() -> None:
+    look = Look(backend=JobsBackend(OperatorSettings()))  # type: ignore[arg-type]
+    of = job("replica")
+    observer = reconciled(look, of, status=EvalRunStatus(phase=Phase.SUCCEEDED), pods=[pod(of, "Running")])
+    observer.settle(KEY)
+    known(observer)
+    assert lists(look) == 2
+    assert observer.learn(KEY, PODS, at(pod(of, "Succeeded", exit_code=0), "6"))
+    observer.settle(KEY)
+    known(observer)
+    assert lists(look) == 4, "they have ended, and are known no more"
 
 
 def test_only_a_ready_driver_is_asked_for_progress() -> None:
@@ -251,7 +392,9 @@ def test_failing_api_server_raises() -> None:
 
 
 def terminating(node: str, deleted: str = "2026-01-01T11:59:00Z") -> FakeApi:
-    return FakeApi().having(PODS, "p", metadata={"deletionTimestamp": deleted}, spec={"nodeName": node})
+    owner = {"kind": "Job", "uid": "u-job", "controller": True}
+    metadata = {"deletionTimestamp": deleted, "ownerReferences": [owner]}
+    return FakeApi().having(PODS, "p", metadata=metadata, spec={"nodeName": node})
 
 
 def lost(look: Look) -> frozenset[str]:

@@ -147,7 +147,9 @@ def test_c02_a_moments_403_is_known_by_the_words_of_the_api_server(kind: Kind, v
 )
 def test_c02_nodes_are_asked_again(error: ApiError, minutes: int, caplog: pytest.LogCaptureFixture) -> None:
     now = [NOON]
-    api = FakeApi().having(PODS, "p", metadata={"deletionTimestamp": "2026-01-01T11:59:00Z"}, spec={"nodeName": "n"})
+    owner = {"kind": "Job", "uid": "u-job", "controller": True}
+    metadata = {"deletionTimestamp": "2026-01-01T11:59:00Z", "ownerReferences": [owner]}
+    api = FakeApi().having(PODS, "p", metadata=metadata, spec={"nodeName": "n"})
     api.objects["EvalRun", "x"] = make_run("x").manifest()
 
     async def lost(observer: Observer) -> set[str] | None:

@@ -116,6 +116,32 @@ def test_failures_back_off_up_to_a_minute() -> None:
     assert gaps == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60])
 
 
+def test_c12_groups_take_turns() -> None:
+    """A group whose keys are all due at once delays a key of another group by one run."""
+    began: dict[str, float] = {}
+
+    async def work(key: str) -> float | None:
+        began[key] = now()
+        await asyncio.sleep(0.01)
+        return None
+
+    async def run() -> None:
+        queue: WorkQueue[str] = WorkQueue(group_of=lambda key: key.split("/")[0])
+        for number in range(5000):
+            queue.add(f"a/{number}")
+        worker = asyncio.create_task(queue.run(work))
+        await asyncio.sleep(5)
+        for key in ("b/x", "b/y", "c/x"):
+            queue.add(key)
+        await asyncio.sleep(100)
+        queue.close()
+        await worker
+
+    virtual_time.run(run())
+    assert began["b/x"] <= 5.02 and began["c/x"] <= 5.04 and began["b/y"] <= 5.06
+    assert len(began) == 5003 and list(began)[:3] == ["a/0", "a/1", "a/2"], "the oldest first within a group"
+
+
 def test_success_forgets_failures() -> None:
     async def scene(queue: WorkQueue[str]) -> None:
         queue.add("x")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from evalrun_api import Reason
 from evalrun_api.wire.pods import Component
-from evalrun_operator.backend.children import Children, Job, Pod
 from evalrun_operator.observe.reports import result_of
+from evalrun_operator.state.children import Children, Job, Pod
 from evalrun_operator.state.observed import Attempt, DriverPhase, ObservedDriver, ObservedReplicas
 
 DETAIL_CHARACTERS = 600

@@ -13,7 +13,7 @@ from evalrun_api.wire.pods import Component
 from evalrun_operator.backend import manifests
 from evalrun_operator.backend.attempts import attempts
 from evalrun_operator.backend.checks import spec_problems
-from evalrun_operator.backend.children import Children, Job, children
+from evalrun_operator.backend.children import parse
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.job_manifests import driver_job, replicas_job
 from evalrun_operator.backend.repairs import repairs
@@ -29,10 +29,12 @@ from evalrun_operator.kube.objects import (
     Create,
     Delete,
     Kind,
+    Manifest,
     Patch,
 )
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Objects
+from evalrun_operator.state.children import Children, Job, Pod
 from evalrun_operator.state.desired import Desired, DesiredState
 from evalrun_operator.state.observed import Attempt, Missing, References
 
@@ -62,9 +64,13 @@ class JobsBackend:
         """List what the cluster would reject of children made from this spec."""
         return spec_problems(run)
 
+    def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
+        """Parse a Job or a pod; see ``Backend.parse``."""
+        return parse(kind, manifest)
+
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
         """Summarize the existing children by attempt number."""
-        return attempts(children(objects))
+        return attempts(objects.children)
 
     def changes(
         self, run: EvalRun, desired: DesiredState, objects: Objects, references: References | None
@@ -74,7 +80,7 @@ class JobsBackend:
         Raises:
             KeyError: A driver is to be created, and ``references`` lacks a run that the spec names.
         """
-        existing = children(objects)
+        existing = objects.children
         return (
             *_cleared(existing, desired.attempt),
             *self._driver(run, desired, existing, references),
@@ -83,7 +89,7 @@ class JobsBackend:
 
     def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
         """Give up pods on lost nodes, and keep consecutive disruptions from delaying replacements for minutes."""
-        return tuple(repairs(children(objects), objects.lost_nodes, now))
+        return tuple(repairs(objects.children, objects.lost_nodes, now))
 
     def _settings_with(self, image: str | None) -> OperatorSettings:
         """Pin the image of the run: driver, replicas and all attempts use the same one."""

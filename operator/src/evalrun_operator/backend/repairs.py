@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from evalrun_api.wire.pods import ExitCode
-from evalrun_operator.backend.children import TRACKING_FINALIZER, Children, Job, Pod
+from evalrun_operator.backend.children import TRACKING_FINALIZER
 from evalrun_operator.kube.objects import PODS, Change, Delete, Patch
+from evalrun_operator.state.children import Children, Job, Pod
 
 LOST_AFTER = timedelta(seconds=60)
 """Time past its grace period after which a pod on an unresponsive node is given up."""

@@ -56,7 +56,8 @@ class Delays:
 class WorkQueue(Generic[K]):
     """Keys that need work. All times are those of the event loop; use it from that loop only.
 
-    ``waited`` receives the seconds for which a key was due when its work begins.
+    ``waited`` receives the seconds for which a key was due when its work begins. ``group_of`` names the group of a key:
+    those with keys that are due take turns, so that a group with thousands of them does not delay the others.
     """
 
     def __init__(
@@ -64,11 +65,14 @@ class WorkQueue(Generic[K]):
         delays: Delays | None = None,
         chance: Callable[[], float] = random.random,
         waited: Callable[[float], None] = lambda _: None,
+        group_of: Callable[[K], Hashable] = lambda _: None,
     ) -> None:
         self._delays = delays or Delays()
         self._chance = chance
         self._waited = waited
-        self._ready: deque[K] = deque()
+        self._group_of = group_of
+        self._ready: dict[Hashable, deque[K]] = {}
+        """Keys that are due, by group; the first group has the next turn."""
         self._due: dict[K, float] = {}
         """Times since when keys are ready or being processed."""
         self._running: set[K] = set()
@@ -143,9 +147,18 @@ class WorkQueue(Generic[K]):
                 raise
         if self._closed:
             return None
-        key = self._ready.popleft()
+        key = self._take()
         self._running.add(key)
         self._waited(_now() - self._due[key])
+        return key
+
+    def _take(self) -> K:
+        """Take the oldest key of the group whose turn it is."""
+        group = next(iter(self._ready))
+        keys = self._ready.pop(group)
+        key = keys.popleft()
+        if keys:
+            self._ready[group] = keys
         return key
 
     def _done(self, key: K) -> None:
@@ -200,7 +213,7 @@ class WorkQueue(Generic[K]):
     def _make_ready(self, key: K) -> None:
         self._timers.pop(key, None)
         self._due[key] = _now()
-        self._ready.append(key)
+        self._ready.setdefault(self._group_of(key), deque()).append(key)
         self._wake()
 
     def _wake(self) -> None:

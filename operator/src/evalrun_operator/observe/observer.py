@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from itertools import chain
 from typing import NamedTuple
 
 from evalrun_api import EvalRun, EvalRunStatus, Reason, RunLocation, RunProgress
@@ -15,8 +16,9 @@ from evalrun_api.wire.pods import CONFIG_KEY, LABEL_RUN
 from evalrun_operator import names
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import Forbidden, NotFound
-from evalrun_operator.kube.objects import CONFIG_MAPS, EVALRUNS, NODES, PODS, Kind, Manifest
+from evalrun_operator.kube.objects import CONFIG_MAPS, EVALRUNS, NODES, Kind, Manifest
 from evalrun_operator.names import ObservedRun
+from evalrun_operator.observe.known import Heard, KnownChildren, Versioned
 from evalrun_operator.observe.lookups import look_up
 from evalrun_operator.observe.parse import parse_run
 from evalrun_operator.observe.references import names_runs
@@ -41,24 +43,19 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
+MANY = 100
+"""Children of a run above which it costs more to find out whether a change counts than to reconcile the run."""
 AskProgress = Callable[[str], Awaitable[RunProgress | None]]
 """Asks the driver at an address for its progress."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Children:
-    uid: str | None
-    """Uid of the run."""
-    by_kind: Mapping[Kind, Sequence[Manifest]]
 
 
 @dataclass
 class Observer:
     """Reader of runs. ``now`` is the clock that deletions of pods are compared with.
 
-    A run is read each time, its children only when they may have changed: a label selector scans all objects of a
-    namespace, which is expensive in large ones, and the children of a running run rarely change. Whoever learns of a
-    change of a child (a watch, the resync, the operator itself after a write) calls ``forget``.
+    A run is read each time, its children once: a label selector scans all objects of a namespace, which is expensive in
+    large ones. From then on whoever hears of a child tells it (``learn``): a watch, and the operator itself of what it
+    created. They are read again where one of them ends. Whoever knows only that something has changed calls ``forget``.
     """
 
     client: Client
@@ -67,13 +64,43 @@ class Observer:
     now: Callable[[], datetime]
     _nodes_forbidden_at: datetime | None = None
     """Last time at which a node could not be got; None while nodes can be got."""
-    _known: dict[Key, _Children] = field(default_factory=dict)
-    _reading: dict[Key, object] = field(default_factory=dict)
+    _known: dict[Key, KnownChildren] = field(default_factory=dict)
+    _reading: dict[Key, list[Heard]] = field(default_factory=dict)
+    """What was heard of the children of a run while they are read."""
 
     def forget(self, key: Key) -> None:
         """Forget the children of a run: they are read again, also by a read that is in progress."""
         self._known.pop(key, None)
         self._reading.pop(key, None)
+
+    def settle(self, key: Key) -> None:
+        """Forget the children of a finished run when none of them runs any more: such runs may be very many."""
+        known = self._known.get(key)
+        if known is not None:
+            known.final = True
+            if not known.children.running:
+                self.forget(key)
+
+    def learn(self, key: Key, kind: Kind, manifest: Manifest, *, deleted: bool = False) -> bool:
+        """Take in a child as it is now; return whether that is news, for which the run should be reconciled."""
+        heard = Heard.of(manifest, None if deleted else self.backend.parse(kind, manifest))
+        if (reading := self._reading.get(key)) is not None:
+            reading.append(heard)
+            return True
+        known = self._known.get(key)
+        if known is None or heard.run != known.uid:
+            return True
+        if not known.can_learn(heard):
+            self.forget(key)
+            return True
+        before = None if len(known) > MANY else self.backend.attempts(Objects(known.children))
+        if not known.learn(heard):
+            return False
+        if heard.is_end and not known.final:
+            # A Job's end may be heard before that of its pod, whose last words decide: one moment is read of all.
+            self.forget(key)
+            return True
+        return before is None or known.needs_care or self.backend.attempts(Objects(known.children)) != before
 
     async def observe(self, key: Key) -> tuple[Observed, Objects] | None:
         """Read one run and everything about it.
@@ -106,20 +133,35 @@ class Observer:
         known = self._known.get(key)
         if known is None or known.uid != run.metadata.uid:
             known = await self._read_children(key, run)
-        stuck = _nodes_of_stuck(known.by_kind.get(PODS, ()), self.now())
-        return Objects(known.by_kind, await self._lost(stuck))
+        children = known.children
+        return Objects(children, await self._lost(children.nodes_of_stuck(self.now())))
 
-    async def _read_children(self, key: Key, run: EvalRun) -> _Children:
-        reading = self._reading[key] = object()
-        kinds = self.backend.kinds
+    async def _read_children(self, key: Key, run: EvalRun) -> KnownChildren:
+        reading: list[Heard] = []
+        self._reading[key] = reading
         selector = f"{LABEL_RUN}={run.metadata.uid}"
-        lists = await asyncio.gather(*(self.client.list_objects(kind, key.namespace, selector) for kind in kinds))
-        children = _Children(run.metadata.uid, dict(zip(kinds, lists, strict=True)))
+        reads = (self._read(kind, key.namespace, selector) for kind in self.backend.kinds)
+        try:
+            children = KnownChildren(run.metadata.uid, chain.from_iterable(await asyncio.gather(*reads)))
+        finally:
+            undisturbed = self._reading.pop(key, None) is reading
+        # What was heard meanwhile may be newer than the lists.
+        certain = undisturbed and all(map(children.can_learn, reading))
+        for heard in reading:
+            children.learn(heard)
+        children.final = _is_finished(run)
         # Finished runs may be very many, and they are rarely reconciled.
-        if self._reading.get(key) is reading and not _is_finished(run):
+        if certain and (not children.final or children.children.running):
             self._known[key] = children
-        self._reading.pop(key, None)
         return children
+
+    async def _read(self, kind: Kind, namespace: str, selector: str) -> list[Versioned]:
+        """Parse what a list returns as it comes: a pod has 60 KiB as JSON values, and one run may have a thousand."""
+        return [
+            (parsed, each["metadata"].get("resourceVersion", ""))
+            async for each in self.client.list_objects(kind, namespace, selector)
+            if (parsed := self.backend.parse(kind, each)) is not None
+        ]
 
     async def _lost(self, nodes: Iterable[str]) -> frozenset[str]:
         if self._nodes_forbidden_at is not None and self.now() - self._nodes_forbidden_at < NODES_FORBIDDEN_FOR:
@@ -194,19 +236,3 @@ def _is_of(body: Manifest, key: Key) -> bool:
 
 def _is_finished(run: EvalRun) -> bool:
     return run.status is not None and run.status.phase is not None and run.status.phase.finished
-
-
-def _nodes_of_stuck(pods: Iterable[Manifest], now: datetime) -> set[str]:
-    """Collect the nodes of pods that should have ended: deletionTimestamp includes the grace period."""
-    nodes = set()
-    for pod in pods:
-        deleted = pod["metadata"].get("deletionTimestamp")
-        node = (pod.get("spec") or {}).get("nodeName")
-        if deleted and node and now - _time(deleted) > timedelta(0):
-            nodes.add(node)
-    return nodes
-
-
-def _time(text: str) -> datetime:
-    """Parse a Kubernetes time, which is UTC: ``2026-11-01T10:00:00Z``."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from evalrun_api import EvalRun
 from evalrun_operator.kube.objects import Change, Kind, Manifest
+from evalrun_operator.state.children import Children, Job, Pod
 from evalrun_operator.state.desired import DesiredState
 from evalrun_operator.state.observed import Attempt, Missing, References
 
@@ -17,14 +18,10 @@ from evalrun_operator.state.observed import Attempt, Missing, References
 class Objects:
     """The children of a run as they are in the cluster."""
 
-    by_kind: Mapping[Kind, Sequence[Manifest]] = field(default_factory=dict)
+    children: Children = field(default_factory=Children)
     """Every object of the kinds that the backend reads, selected by the run's label."""
     lost_nodes: frozenset[str] = frozenset()
     """Names of nodes that are not ready, among those that the run's pods are bound to."""
-
-    def of(self, kind: Kind) -> Sequence[Manifest]:
-        """Return the children of a kind."""
-        return self.by_kind.get(kind, ())
 
 
 class Backend(Protocol):
@@ -33,6 +30,9 @@ class Backend(Protocol):
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """Return the kinds that are read, by the run's label, and watched."""
+
+    def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
+        """Parse an object of such a kind, whose body is dropped then; None for one that is not the run's."""
 
     def problems(self, run: EvalRun) -> tuple[Missing, ...]:
         """Return what the cluster would reject of children made from this spec; each is InvalidSpec."""

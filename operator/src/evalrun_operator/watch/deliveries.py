@@ -15,7 +15,7 @@ Versions are opaque: they are only compared for equality. A watch may be ahead o
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from evalrun_operator.kube.objects import Kind
@@ -27,6 +27,8 @@ class _Delivered:
     turn: int
     """Number of the delivery among those of the watch."""
     owner: Hashable
+    listing: int = 0
+    """Number of the last listing that it was in."""
 
 
 @dataclass(slots=True)
@@ -36,6 +38,16 @@ class _Watch:
     outstanding: dict[str, int] = field(default_factory=dict)
     """By uid: the turn at which the object was found to be outstanding."""
     turn: int = 0
+    listings: int = 0
+
+    def heard(self, uid: str) -> int:
+        """Return the turn of the last delivery of an object; 0 without one."""
+        last = self.delivered.get(uid)
+        return 0 if last is None else last.turn
+
+    def is_outstanding(self, uid: str) -> bool:
+        """Check that nothing about an object was delivered since it was found to be outstanding."""
+        return uid in self.outstanding and self.heard(uid) <= self.outstanding[uid]
 
 
 class Deliveries:
@@ -55,7 +67,11 @@ class Deliveries:
         """
         watch = self._of(kind)
         watch.turn += 1
-        watch.delivered[uid] = _Delivered(version, watch.turn, owner)
+        last = watch.delivered.get(uid)
+        if last is None:
+            watch.delivered[uid] = _Delivered(version, watch.turn, owner)
+        else:
+            last.version, last.turn, last.owner = version, watch.turn, owner
 
     def record_deletion(self, kind: Kind, uid: str) -> None:
         """Record that a watch delivered the deletion of an object."""
@@ -64,64 +80,70 @@ class Deliveries:
         watch.delivered.pop(uid, None)
         watch.outstanding.pop(uid, None)
 
-    def turn(self, kind: Kind) -> int:
-        """Return the number of deliveries; take it before a list is requested, and pass it to ``compare``."""
-        return self._of(kind).turn
+    def listing(self, kind: Kind) -> ComparedList:
+        """Begin to compare a list with the deliveries: before it is requested."""
+        return ComparedList(self._of(kind))
 
-    def compare(self, kind: Kind, listed: Mapping[str, str], turn: int) -> Comparison:
-        """Compare a list with the deliveries.
-
-        Args:
-            kind: The kind that was listed.
-            listed: Versions by uid.
-            turn: The value of ``turn`` before the list was requested.
-        """
-        watch = self._of(kind)
-        behind = {uid for uid, version in listed.items() if self._version(watch, uid) != version}
-        overdue = {
-            uid for uid in behind if uid in watch.outstanding and self._turn(watch, uid) <= watch.outstanding[uid]
-        }
-        watch.outstanding = {uid: watch.outstanding[uid] if uid in overdue else watch.turn for uid in behind}
-        # An object that was created after the list was requested is not in it, but has been delivered since.
-        gone = [uid for uid, last in watch.delivered.items() if uid not in listed and last.turn <= turn]
-        vanished = frozenset(watch.delivered.pop(uid).owner for uid in gone)
-        unheard = frozenset(uid for uid in behind if self._turn(watch, uid) <= turn)
-        return Comparison(frozenset(behind), unheard, frozenset(overdue), vanished)
-
-    def still_outstanding(self, kind: Kind, uids: frozenset[str]) -> frozenset[str]:
+    def still_outstanding(self, kind: Kind, uids: Iterable[str]) -> frozenset[str]:
         """Return those about which nothing was delivered since they were found to be outstanding."""
         watch = self._of(kind)
-        return frozenset(
-            uid for uid in uids if uid in watch.outstanding and self._turn(watch, uid) <= watch.outstanding[uid]
-        )
+        return frozenset(uid for uid in uids if watch.is_outstanding(uid))
 
     def _of(self, kind: Kind) -> _Watch:
         return self._watches.setdefault(kind, _Watch())
 
-    @classmethod
-    def _is_outstanding(cls, watch: _Watch, uid: str) -> bool:
-        return uid in watch.outstanding and cls._turn(watch, uid) <= watch.outstanding[uid]
 
-    @staticmethod
-    def _version(watch: _Watch, uid: str) -> str | None:
-        last = watch.delivered.get(uid)
-        return None if last is None else last.version
+class ComparedList:
+    """A list that is compared object by object, so that none of it has to be kept."""
 
-    @staticmethod
-    def _turn(watch: _Watch, uid: str) -> int:
-        last = watch.delivered.get(uid)
-        return 0 if last is None else last.turn
+    def __init__(self, watch: _Watch) -> None:
+        self._watch = watch
+        self._turn = watch.turn
+        watch.listings += 1
+        self._number = watch.listings
+        self._differing: dict[str, tuple[str, Hashable]] = {}
+        """Versions and owners by uid."""
+
+    def see(self, uid: str, version: str, owner: Hashable = None) -> None:
+        """Compare one object of the list."""
+        last = self._watch.delivered.get(uid)
+        if last is not None:
+            last.listing = self._number
+            if last.version == version:
+                return
+        self._differing[uid] = (version, owner)
+
+    def end(self) -> Comparison:
+        """Return what was found, once the whole list was seen."""
+        watch = self._watch
+        behind = {
+            uid: owner for uid, (version, owner) in self._differing.items() if not _is_delivered(watch, uid, version)
+        }
+        overdue = {uid: owner for uid, owner in behind.items() if watch.is_outstanding(uid)}
+        watch.outstanding = {uid: watch.outstanding[uid] if uid in overdue else watch.turn for uid in behind}
+        # An object that was created after the list was requested is not in it, but has been delivered since.
+        gone = [
+            uid for uid, last in watch.delivered.items() if last.listing != self._number and last.turn <= self._turn
+        ]
+        vanished = frozenset(watch.delivered.pop(uid).owner for uid in gone)
+        unheard = frozenset(uid for uid in behind if watch.heard(uid) <= self._turn)
+        return Comparison(behind, unheard, overdue, vanished)
+
+
+def _is_delivered(watch: _Watch, uid: str, version: str) -> bool:
+    last = watch.delivered.get(uid)
+    return last is not None and last.version == version
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A list compared with the deliveries of a watch; objects by uid."""
+    """A list compared with the deliveries of a watch; owners of objects by uid."""
 
-    behind: frozenset[str]
+    behind: Mapping[str, Hashable]
     """Listed in a version that the watch has not delivered: on its way, or missed."""
     unheard: frozenset[str]
     """Those of ``behind`` without a delivery since the list was requested: the watch is not ahead of it."""
-    overdue: frozenset[str]
+    overdue: Mapping[str, Hashable]
     """Behind in two consecutive comparisons, with no delivery in between."""
     vanished: frozenset[Hashable]
     """Owners of objects that were delivered and are not listed any more."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from evalrun_api.base import is_object_name
 from evalrun_api.wire.pods import ANNOTATION_RUN_NAME, LABEL_RUN
@@ -30,6 +30,17 @@ def key_of(kind: Kind, metadata: Mapping[str, Any]) -> Key | None:
     return Key(metadata["namespace"], name) if is_object_name(name) else None
 
 
+class Learn(Protocol):
+    """A function that is told of children; see ``Observer.learn``."""
+
+    def __call__(self, key: Key, kind: Kind, manifest: Mapping[str, Any], *, deleted: bool) -> bool:
+        """Take in a child as it is now, or as it was deleted; return whether it is news."""
+
+
+def _always_news(key: Key, kind: Kind, manifest: Mapping[str, Any], *, deleted: bool) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class EventHandler:
     """Handler of the events of all watches."""
@@ -37,6 +48,8 @@ class EventHandler:
     changed: Callable[[Key], None]
     """Called with each run that has news."""
     deliveries: Deliveries
+    learn: Learn = _always_news
+    """Told of each child; returns whether it is news."""
     _intents: dict[str, object] = field(default_factory=dict)
     """What users want of each run, by uid: generation, labels, deletion."""
 
@@ -48,13 +61,13 @@ class EventHandler:
             self.deliveries.record_deletion(kind, metadata["uid"])
         else:
             self.deliveries.record(kind, metadata["uid"], metadata["resourceVersion"], key)
-        if key is not None and self._is_news(kind, event):
+        if key is not None and self._is_news(key, kind, event):
             self.changed(key)
 
-    def _is_news(self, kind: Kind, event: Mapping[str, Any]) -> bool:
-        """Check whether more than a run's status changed."""
+    def _is_news(self, key: Key, kind: Kind, event: Mapping[str, Any]) -> bool:
+        """Check whether something changed that decisions depend on: of a run, more than its status."""
         if kind is not EVALRUNS:
-            return True
+            return self.learn(key, kind, event["object"], deleted=event["type"] == "DELETED")
         metadata = event["object"]["metadata"]
         if event["type"] == "DELETED":
             self._intents.pop(metadata["uid"], None)

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import kopf
+
+# The type of an argument of kopf.operator that kopf does not export.
+from kopf._core.reactor import inventory
 from kubernetes.aio.client import Configuration
 
+from evalrun_operator.kube.client import PAGE
 from evalrun_operator.kube.connection import login
 from evalrun_operator.kube.objects import EVALRUNS, Kind
 from evalrun_operator.watch.events import CHILDREN, EventHandler
@@ -50,13 +54,38 @@ def configure_watches(settings: kopf.OperatorSettings, kinds: tuple[Kind, ...]) 
     settings.watching.connect_timeout = 5.0
     settings.watching.server_timeout = 300  # a watch that reconnects now and then finds the server's new address
     settings.watching.client_timeout = 330.0
-    settings.queueing.worker_limit = 50
-    settings.queueing.idle_timeout = 0.05  # an idle worker occupies a place; handlers keep no state
+    settings.watching.chunk_size = PAGE  # a whole list of tens of thousands of pods would take gigabytes
+    settings.queueing.worker_limit = None  # events that wait for a place would keep their objects in memory
+    settings.queueing.idle_timeout = 0.05  # handlers keep no state
+    settings.persistence.diffbase_storage = NoDifferences()  # events are handled as they are, and copies cost time
     settings.process.ultimate_exiting_timeout = None  # the kubelet does that
     for kind in kinds:
         if kind is not EVALRUNS:
             group, _, version = kind.api_version.rpartition("/")
             settings.watching.label_selectors[group, version, kind.plural] = CHILDREN
+
+
+class NoDifferences(kopf.DiffBaseStorage):
+    """Differences of objects from those handled before, which no handler asks for."""
+
+    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:
+        """Return nothing to compare."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Return that nothing was handled before."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Store nothing."""
+
+
+class NoMemories(inventory.ResourceMemories):
+    """What kopf keeps of each object for daemons, timers and retries, of which there are none: nothing."""
+
+    async def recall(self, raw_body: Any, **options: Any) -> inventory.ResourceMemory:
+        """Make a memory for one event."""
+        return await super().recall(raw_body, **{**options, "ephemeral": True})
 
 
 class Backoffs:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import ApiError, NoCluster, NotFound, Unavailable
@@ -23,7 +23,7 @@ PATIENCE = 1 / 6
 UNAUTHORIZED = 401
 """HTTP status of a process whose credentials are refused: another one reads them anew."""
 WHOLE = 10
-"""Every WHOLE-th resync enqueues all runs, whether anything was missed or not, spread over one period."""
+"""Resyncs within which every run is enqueued once, whether anything was missed or not: each time other ones."""
 
 
 def _now() -> float:
@@ -82,17 +82,15 @@ class Resync:
         """Find what the watches missed, and watches that are silent."""
         seen = await asyncio.gather(*(self._compare(kind) for kind in self.kinds))
         self._listed_at = _now()
-        missed = {key for one in seen for uid, key in one.keys if uid in one.comparison.behind}
-        missed |= {owner for one in seen for owner in one.comparison.vanished if isinstance(owner, Key)}
+        missed = {owner for one in seen for owner in (*one.comparison.behind.values(), *one.comparison.vanished)}
         for key in missed:
-            if key is not None:
+            if isinstance(key, Key):
                 self.changed(key)
         self.times += 1
-        if self.times % WHOLE == 0:
-            for _, key in seen[0].keys:
-                if key is not None:
-                    later = random.uniform(0, self.period)
-                    asyncio.get_running_loop().call_later(later, self.changed, key)
+        for key in seen[0].runs:
+            if zlib.crc32(str(key).encode()) % WHOLE == self.times % WHOLE:
+                later = random.uniform(0, self.period)
+                asyncio.get_running_loop().call_later(later, self.changed, key)
         await self._judge(seen)
 
     def age(self) -> float:
@@ -111,15 +109,22 @@ class Resync:
             self._proven_at[kind] = at
 
     async def _compare(self, kind: Kind) -> _Seen:
-        turn = self.deliveries.turn(kind)
+        listing = self.deliveries.listing(kind)
         selector = "" if kind is EVALRUNS else CHILDREN
         places: Iterable[str | None] = self.namespaces or (None,)
-        lists = await asyncio.gather(*(self.client.list_metadata(kind, place, selector) for place in places))
-        listed = [one["metadata"] for some in lists for one in some]
+        runs: set[Key] = set()
+        # One object after the other: there may be tens of thousands of them.
+        for place in places:
+            async for one in self.client.list_metadata(kind, place, selector):
+                metadata = one["metadata"]
+                key = key_of(kind, metadata)
+                listing.see(metadata["uid"], metadata["resourceVersion"], key)
+                if kind is EVALRUNS and key is not None:
+                    runs.add(key)
         self._prove(kind)
-        comparison = self.deliveries.compare(kind, _versions(listed), turn)
+        comparison = listing.end()
         self._unheard[kind] = (_now(), comparison.unheard)
-        return _Seen(kind, comparison, tuple((one["uid"], key_of(kind, one)) for one in listed))
+        return _Seen(kind, comparison, frozenset(runs))
 
     async def _judge(self, seen: Iterable[_Seen]) -> None:
         overdue = [one for one in seen if one.comparison.overdue]
@@ -129,7 +134,7 @@ class Resync:
         for one in overdue:
             still = self.deliveries.still_outstanding(one.kind, one.comparison.overdue)
             if still:
-                keys = sorted({str(key) for uid, key in one.keys if uid in still})
+                keys = sorted({str(one.comparison.overdue[uid]) for uid in still})
                 self.silent = f"the watch of {one.kind.plural} is silent: {len(still)} changes were not delivered"
                 logger.error("%s, of %s", self.silent, ", ".join(keys[:10]))
 
@@ -138,9 +143,5 @@ class Resync:
 class _Seen:
     kind: Kind
     comparison: Comparison
-    keys: tuple[tuple[str, Key | None], ...]
-    """Uid and run of everything that was listed."""
-
-
-def _versions(listed: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    return {one["uid"]: one["resourceVersion"] for one in listed}
+    runs: frozenset[Key]
+    """Every run, if it is runs that were listed."""
