@@ -116,6 +116,7 @@ def test_c23_new_run_whose_child_is_refused_says_so(error: ApiError, kind: Any) 
         for condition in ("Complete", "ReplicasReady", "Reconciling"):
             assert said(status, condition)[1] == "ChildRefused" and QUOTA in said(status, condition)[2]
         assert status.get("attempt") is None, "no attempt exists, so none is counted"
+        assert "activeSince" not in status, "and no time of running"
     refused = [event for event in scene.api.events if event["reason"] == "ChildRefused"]
     assert len(refused) == isinstance(scene.raised, ChildRefused), "said once"
     scene.api.errors.clear()

@@ -32,7 +32,12 @@ LOOKUPS_AT_ONCE = 16
 
 
 async def look_up(
-    client: Client, namespace: str, spec: EvalRunSpec, resolved: Mapping[str, RunLocation] | None = None
+    client: Client,
+    namespace: str,
+    spec: EvalRunSpec,
+    resolved: Mapping[str, RunLocation] | None = None,
+    *,
+    runs_too: bool = True,
 ) -> References:
     """Look up everything that the spec names, each object once, some at once.
 
@@ -41,12 +46,15 @@ async def look_up(
         namespace: The run's namespace.
         spec: The run's spec.
         resolved: Runs that an earlier attempt resolved, by name: they stay so, whatever became of them.
+        runs_too: Whether earlier runs are needed that are not resolved.
 
     Raises:
         ApiError: A lookup failed.
     """
     known = resolved or {}
-    named = [one for one in references(spec) if one.kind is not ReferenceKind.RUN or one.name not in known]
+    named = [
+        one for one in references(spec) if one.kind is not ReferenceKind.RUN or (runs_too and one.name not in known)
+    ]
     bodies = await _read_all(client, namespace, named)
     asked: dict[Reference, list[str]] = {}
     for reference in named:
@@ -121,6 +129,8 @@ def _forbidden(namespace: str, reference: Reference, error: Forbidden) -> Missin
             "; hint: ask an administrator to add the namespace to the chart's secrets.namespaces, or to bind the "
             f"ClusterRole {SECRET_READER} there to the operator's service account"
         )
+    else:
+        message += "; hint: the chart's roles grant it, ask an administrator whether they are as the chart has them"
     return Missing(reference.field, Reason.FORBIDDEN, message)
 
 

@@ -15,7 +15,7 @@ from evalrun_api import EvalRun, EvalRunStatus, Reason, RunLocation, RunProgress
 from evalrun_api.wire.pods import CONFIG_KEY, LABEL_RUN
 from evalrun_operator import names
 from evalrun_operator.kube.client import Client
-from evalrun_operator.kube.errors import Forbidden, NotFound
+from evalrun_operator.kube.errors import ApiError, Forbidden, NotFound
 from evalrun_operator.kube.objects import CONFIG_MAPS, EVALRUNS, NODES, Kind, Manifest
 from evalrun_operator.names import ObservedRun
 from evalrun_operator.observe.known import Heard, KnownChildren, Versioned
@@ -203,30 +203,43 @@ class Observer:
         status = run.status or EvalRunStatus()
         if driver is not None and not driver.phase.ended and (status.attempt is not None or not names_runs(run.spec)):
             return None
-        begun = observed.last_attempt > 0
+        if driver is not None and driver.done:
+            return None
+        namespace = ObservedRun.of(run).namespace
         # What another version of the operator, or other settings, accepted is not judged again.
-        problems = () if begun else self.backend.problems(run)
-        if problems:
-            return References(problems)
+        if observed.last_attempt == 0:
+            problems = self.backend.problems(run)
+            return References(problems) if problems else await look_up(self.client, namespace, run.spec)
         resolved = {one.name: RunLocation(uri=one.uri) for one in status.resolved_runs}
-        found = await look_up(self.client, ObservedRun.of(run).namespace, run.spec, resolved)
-        return await self._with_first_config(run, found) if begun else found
+        unrecorded = driver is not None and not driver.phase.ended
+        try:
+            first = await self._first_config(run)
+            # The input of the first attempt has the addresses of earlier runs, whatever became of them since.
+            runs_too = unrecorded or first.first_config is None
+            found = await look_up(self.client, namespace, run.spec, resolved, runs_too=runs_too)
+        except ApiError as error:
+            # The run's replicas are freed and its deadline counts, however long this takes.
+            message = f"what the next attempt needs could not be read, so the run waits and asks again: {error}"
+            return References((Missing("spec", Reason.RETRYING, message),))
+        return replace(found, problems=(*found.problems, *first.problems), first_config=first.first_config)
 
-    async def _with_first_config(self, run: EvalRun, references: References) -> References:
-        """Add the RunConfig of the first attempt, which every later attempt gets, unless it is gone."""
+    async def _first_config(self, run: EvalRun) -> References:
+        """Read the RunConfig of the first attempt, which every later attempt gets, unless it is gone."""
         observed = ObservedRun.of(run)
         name = names.config_map(observed.unique, 1)
         try:
             found = await self.client.get(CONFIG_MAPS, observed.namespace, name)
             config = json.loads((found.get("data") or {})[CONFIG_KEY])
         except Forbidden:
-            message = f"the operator may not read ConfigMap {name}, which has the input of the first attempt"
-            unread = Missing(f"ConfigMap {name}", Reason.FORBIDDEN, message)
-            return replace(references, problems=(*references.problems, unread))
+            message = (
+                "the operator may not read it, which has the input of the first attempt, so the run waits; hint: the "
+                "chart's roles grant it, ask an administrator whether they are as the chart has them"
+            )
+            return References((Missing(f"ConfigMap {name}", Reason.FORBIDDEN, message),))
         except (NotFound, KeyError, ValueError):
-            return references
+            return References()
         ours = isinstance(config, dict) and config.get("uid") == observed.uid
-        return replace(references, first_config=config) if ours else references
+        return References(first_config=config if ours else None)
 
 
 def _is_of(body: Manifest, key: Key) -> bool:

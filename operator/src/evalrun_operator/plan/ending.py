@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from evalrun_api import Phase, Reason
+from evalrun_api import EvalRunSpec, Phase, Reason, RunResult, Verdict
 from evalrun_api.backoff import backoff
 from evalrun_api.wire.pods import ExitCode
 from evalrun_operator.state.observed import DriverPhase, ObservedDriver
@@ -65,13 +65,23 @@ def ending_of(driver: ObservedDriver, *, deadline_over: bool) -> AttemptEnding:
     return AttemptEnding(AttemptOutcome.RETRY, reason, message)
 
 
+def judged(result: RunResult | None, spec: EvalRunSpec) -> RunResult:
+    """Return the result of a run that has one; a missing verdict, which means no gates, is Inconclusive if it has some.
+
+    Otherwise nothing would hold a promotion.
+    """
+    assert result is not None, "a run is done when its driver reported so"
+    undecided = result.verdict is None and spec.gates
+    return result.model_copy(update={"verdict": Verdict.INCONCLUSIVE}) if undecided else result
+
+
 def wait_before(charged: int) -> float:
     """Return the seconds between a failed attempt and the next: 0 after the first failure, then doubling."""
     return backoff(charged - 1, FIRST_WAIT, LONGEST_WAIT)
 
 
 def _of_success(driver: ObservedDriver) -> AttemptEnding:
-    if driver.result is not None and driver.result.phase is Phase.SUCCEEDED:
+    if driver.done:
         return AttemptEnding(AttemptOutcome.DONE, Reason.SUCCEEDED, "all results are written")
     message = "the driver succeeded, but its result message is lost; another driver reads the result again"
     # Without its pod its result could not be read. A driver that left no readable result would leave none again.

@@ -22,7 +22,7 @@ from evalrun_operator.kube.objects import Event
 from evalrun_operator.plan import findings as find
 from evalrun_operator.plan import versions
 from evalrun_operator.plan.decision import Decision
-from evalrun_operator.plan.ending import AttemptEnding, AttemptOutcome, ending_of, wait_before
+from evalrun_operator.plan.ending import AttemptEnding, AttemptOutcome, ending_of, judged, wait_before
 from evalrun_operator.plan.events import events
 from evalrun_operator.plan.findings import Finding, Findings
 from evalrun_operator.plan.provenance import runner_image
@@ -96,14 +96,14 @@ def _decide(situation: Situation) -> Decision:
 
 
 def _succeeded(situation: Situation, driver: ObservedDriver) -> Decision:
-    assert driver.result is not None
+    result = judged(driver.result, situation.observed.run.spec)
     return Decision(
         Phase.SUCCEEDED,
-        _admitted(situation, find.succeeded(driver.result)),
+        _admitted(situation, find.succeeded(result)),
         situation.desired(Desired.UNCHANGED, Desired.UNCHANGED),
         situation.number,
         situation.charged,
-        result=driver.result,
+        result=result,
         requeue_after=LEAVING_SECONDS,
     )
 
@@ -137,7 +137,8 @@ def _after_the_end(situation: Situation) -> ReconcilePlan:
     holding = replicas is not None and not replicas.ended
     if not stray and not holding:
         return ReconcilePlan(None, status, requeue_after=requeue_after)
-    if not stray and passed < LEAVING_SECONDS:
+    # An end in the future was written by another clock: nobody waits for it to pass.
+    if not stray and 0 <= passed < LEAVING_SECONDS:
         return ReconcilePlan(None, status, requeue_after=min(requeue_after, LEAVING_SECONDS - passed))
     desired = situation.desired(Desired.ABSENT if stray else Desired.UNCHANGED, Desired.ABSENT)
     return ReconcilePlan(desired, status, requeue_after=min(requeue_after, LEAVING_SECONDS))

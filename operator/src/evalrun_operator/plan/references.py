@@ -35,7 +35,7 @@ def reference_wait(situation: Situation, problems: tuple[Missing, ...]) -> Refer
     be missing: what could not be read may be as it should be. It counts from the moment at which something was first
     found missing, which the condition has: it outlives the operator's process.
     """
-    missing = [problem for problem in problems if problem.reason is not Reason.FORBIDDEN]
+    missing = [problem for problem in problems if not problem.unread]
     first = (missing or problems)[0]
     message = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
     accepted = find.false(first.reason, message) if missing else find.unknown(first.reason, message)

@@ -50,7 +50,9 @@ def with_refusals(
 
 def _without_the_attempt(status: EvalRunStatus, before: EvalRunStatus) -> EvalRunStatus:
     """Take back what the status says about an attempt that could not be created."""
-    kept = ("attempt", "charged_attempts", "runner_image", "started_at", "results_uri", "resolved_runs")
+    attempts = ("attempt", "charged_attempts", "runner_image", "resolved_runs")
+    # Time that a run spends waiting for its first pod is not time that it runs.
+    kept = (*attempts, "started_at", "active_since", "active_seconds", "results_uri")
     return status.model_copy(update={"phase": Phase.PENDING} | {field: getattr(before, field) for field in kept})
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from evalrun_api import EvalRun, Reason, RunLocation, RunProgress, RunResult
+from evalrun_api import EvalRun, Phase, Reason, RunLocation, RunProgress, RunResult
 
 
 class DriverPhase(StrEnum):
@@ -53,6 +53,11 @@ class ObservedDriver:
     ended_at: datetime | None = None
     """Time of its end."""
 
+    @property
+    def done(self) -> bool:
+        """Whether it brought the run's results."""
+        return self.phase is DriverPhase.SUCCEEDED and self.result is not None and self.result.phase is Phase.SUCCEEDED
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedReplicas:
@@ -89,9 +94,14 @@ class Missing:
     field: str
     """Field of the spec, such as spec.output.storage.credentialsSecretRef."""
     reason: Reason
-    """NotFound, SecretNotAllowed or InvalidSpec; Forbidden where it is not known whether it can be used."""
+    """NotFound, SecretNotAllowed or InvalidSpec; Forbidden or Retrying where it is not known whether it can be used."""
     message: str
     """What is wrong, what is expected, what to do."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether it could not be read: it may be as it should be."""
+        return self.reason in {Reason.FORBIDDEN, Reason.RETRYING}
 
 
 @dataclass(frozen=True, slots=True)
