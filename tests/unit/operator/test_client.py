@@ -114,6 +114,15 @@ def test_page_of_a_proxy_is_an_error() -> None:
         talk(server, lambda client: client.get(JOBS, "team", "x"))
     with pytest.raises(errors.Unavailable, match="not JSON"):
         talk(Server(answers=[web.Response(text="<html>")]), lambda client: client.get(JOBS, "team", "x"))
+    with pytest.raises(errors.Unavailable, match="not an object"):
+        talk(Server().will(200, ["hello"]), lambda client: client.get(JOBS, "team", "x"))
+
+
+@pytest.mark.parametrize("details", ["token expired", ["token"], 7, None])
+def test_words_of_a_proxy_in_the_place_of_details_are_an_error_like_any(details: object) -> None:
+    server = Server().will(401, {"message": {"why": "expired"}, "details": details})
+    with pytest.raises(errors.Unavailable, match="expired"):
+        talk(server, lambda client: client.get(JOBS, "team", "x"))
 
 
 def test_hanging_server_is_unavailable() -> None:

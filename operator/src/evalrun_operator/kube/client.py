@@ -173,9 +173,11 @@ class Client:
         if status >= 300:
             raise _error(what, status, headers, data)
         try:
-            answer: Body = json.loads(data)
+            answer = json.loads(data)
         except ValueError as error:
             raise errors.Unavailable(what, "the answer is not JSON", status=status) from error
+        if not isinstance(answer, dict):
+            raise errors.Unavailable(what, "the answer is not an object", status=status)
         return answer
 
     async def _timed(self, request: _Request, seconds: float) -> tuple[int, Mapping[str, str], bytes]:
@@ -249,7 +251,7 @@ def _error(what: str, status: int, headers: Mapping[str, str], data: bytes) -> e
         answer = {}
     if not isinstance(answer, dict):
         answer = {}
-    message = answer.get("message") or data[:300].decode(errors="replace") or "no message"
+    message = str(answer.get("message") or data[:300].decode(errors="replace") or "no message")
     kind = _BY_STATUS.get(status, errors.Unavailable if status >= 500 else errors.ApiError)
     if status == 409 and answer.get("reason") == "AlreadyExists":
         kind = errors.AlreadyExists
@@ -258,7 +260,8 @@ def _error(what: str, status: int, headers: Mapping[str, str], data: bytes) -> e
 
 def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
     """Read the seconds to wait: the API server sends whole ones in the header and in the Status."""
-    given = headers.get("Retry-After") or (answer.get("details") or {}).get("retryAfterSeconds")
+    details = answer.get("details")
+    given = headers.get("Retry-After") or (details.get("retryAfterSeconds") if isinstance(details, dict) else None)
     try:
         return None if given is None else max(0.0, float(given))
     except (TypeError, ValueError):

@@ -46,7 +46,7 @@ def registry(handler: EventHandler, kinds: tuple[Kind, ...], configuration: Conf
 def configure_watches(settings: kopf.OperatorSettings, kinds: tuple[Kind, ...]) -> None:
     """Configure kopf; each setting has its reason beside it."""
     settings.posting.enabled = False  # events are written by `apply`, after the status
-    settings.peering.standalone = True  # one replica, Recreate; peering needs a CRD and elects no leader
+    settings.peering.standalone = True  # a Lease elects the one that works; peering needs a CRD and elects none
     settings.scanning.disabled = True  # kinds do not change at runtime; scanning needs cluster-wide permissions
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 5.0
