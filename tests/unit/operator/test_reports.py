@@ -62,6 +62,14 @@ def started(run: Builder) -> Builder:
     return run.with_status(EvalRunStatus(phase=Phase.RUNNING, attempt=1, started_at=NOON, active_since=NOON))
 
 
+def nested(levels: int) -> Any:
+    """Return a list in a list in a list."""
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 # Cases ------------------------------------------------------------------------------------------------------------
 
 COUNTS = {"planned": 10, "ok": 1}
@@ -84,6 +92,7 @@ WORDS = {
     "a note of control characters": {"note": "\x00\x1b[2Jy\ud800", "degraded": "\x07" * 5000},
     "a field that is unknown": {"mood": "good"},
     "another run's phase": {"phase": "Suspended"},
+    "a text that nobody can walk": {"mood": nested(900), "note": nested(500)},
 }
 
 
@@ -125,6 +134,7 @@ LAST_WORDS = {
     "a verdict of a newer version": {"gates": [GATE], "verdict": "Splendid"},
     "warnings of a long text": {"warnings": [{"about": "a" * 999, "message": "m" * 9999}]},
     "work of many items": {"work": {"kept": 2**80, "redone": -1}},
+    "a text that nobody can walk": {"mood": nested(900), "scores": nested(500)},
     "control characters": {"gates": [GATE | {"message": "\x00\x1b[31m\udfff"}], "verdict": "Passed"},
 }
 
@@ -147,12 +157,29 @@ def test_c11_results_are_never_lost_for_words_that_do_not_fit(words: dict[str, A
         {"gates": [GATE | {"verdict": "Splendid"}]},
         {"gates": "fine"},
         {"verdict": 7},
+        {"gates": [GATE | {"verdict": "Inconclusive"}], "verdict": "Passed"},
     ],
 )
 def test_a_verdict_that_is_not_known_promotes_nothing(words: dict[str, Any]) -> None:
     status = written(ended(started(make_run()), json.dumps(GOOD | words)))
     assert status.display is not None and status.display.gate == "Inconclusive"
     assert kstatus(make_run().with_status(status).manifest()) is Health.FAILED
+
+
+def test_a_result_that_contradicts_itself_counts_for_the_worst_that_it_says() -> None:
+    words = {"gates": [GATE, GATE | {"verdict": "Failed", "reason": "GateFailed"}]}
+    for verdict in ({}, {"verdict": "Passed"}, {"verdict": "Inconclusive"}):
+        status = written(ended(started(make_run()), json.dumps(GOOD | words | verdict)))
+        assert status.display is not None and status.display.gate == "Failed"
+
+
+def test_a_result_without_a_verdict_promotes_no_run_that_has_gates() -> None:
+    run = started(make_run().with_spec(gates=[{"task": "gsm8k", "metric": "acc", "min": 0.9}]))
+    status = written(ended(run, json.dumps(GOOD)))
+    gate = next(one for one in status.conditions if one.type == "GatePassed")
+    assert (gate.status, gate.reason) == ("Unknown", Reason.INCONCLUSIVE) and "hint:" in gate.message
+    assert status.display is not None and status.display.gate == "Inconclusive"
+    assert kstatus(run.with_status(status).manifest()) is Health.FAILED
 
 
 def test_failure_of_a_newer_driver_keeps_its_words() -> None:

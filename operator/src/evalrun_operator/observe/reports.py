@@ -23,6 +23,8 @@ R = TypeVar("R", bound=Reported)
 
 ROUNDS = 16
 """Repairs of one report, each of all that is wrong in it: a value that is left out may leave out what holds it."""
+DEPTH = 16
+"""Levels of lists and objects that are read: the contract has fewer, and Python cannot walk hundreds."""
 _DIGITS = 18
 """Digits of a number that are read: beyond any bound."""
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -42,13 +44,23 @@ def progress_of(text: bytes | str) -> RunProgress | None:
 def result_of(text: bytes | str) -> RunResult | None:
     """Read the last words of a driver; None if it died without them and left its log instead."""
     result = _read(RunResult, text)
-    if result is not None and result.verdict is None and _was_judged(text):
-        # No verdict means that there are no gates, and that all is well.
-        result = result.model_copy(update={"verdict": Verdict.INCONCLUSIVE})
-    if result is None or len(result.results_uri or "") <= MAX_URI:
+    if result is None:
+        return None
+    result = result.model_copy(update={"verdict": _verdict(result, text)})
+    if len(result.results_uri or "") <= MAX_URI:
         return result
     # Half of an address is none; the operator knows where the results are.
     return result.model_copy(update={"results_uri": None})
+
+
+def _verdict(result: RunResult, text: bytes | str) -> Verdict | None:
+    """Return the worst that a result says of its gates, where it contradicts itself; None only without gates."""
+    said = [gate.verdict for gate in result.gates]
+    if result.verdict is not None:
+        said.append(result.verdict)
+    elif _was_judged(text):
+        said.append(Verdict.INCONCLUSIVE)
+    return Verdict.overall(said)
 
 
 def _was_judged(text: bytes | str) -> bool:
@@ -80,14 +92,17 @@ def _parse(text: bytes | str) -> object:
         return None
 
 
-def _clean(value: object) -> object:
+def _clean(value: object, depth: int = DEPTH) -> object:
+    """Replace what no text can hold, and leave out what lies deeper than any report."""
     match value:
         case str():
             return _UNPRINTABLE.sub("\ufffd", value)
+        case list() | dict() if depth == 0:
+            return None
         case list():
-            return [_clean(one) for one in value]
+            return [_clean(one, depth - 1) for one in value]
         case dict():
-            return {key: _clean(one) for key, one in value.items()}
+            return {key: _clean(one, depth - 1) for key, one in value.items()}
     return value
 
 

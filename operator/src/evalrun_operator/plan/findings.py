@@ -104,6 +104,12 @@ def suspended() -> dict[ConditionType, Finding]:
     }
 
 
+_NO_VERDICT = (
+    "the driver reported no verdict that this version of the operator knows; hint: results.json has the scores that "
+    "the gates are about"
+)
+
+
 def gate_finding(result: RunResult) -> Finding:
     """Return the finding of all gates together."""
     worst = next((gate for gate in result.gates if gate.verdict is result.verdict), None)
@@ -116,7 +122,7 @@ def gate_finding(result: RunResult) -> Finding:
         case Verdict.FAILED:
             return false(Reason.GATE_FAILED, message)
         case Verdict.INCONCLUSIVE:
-            return unknown(Reason.INCONCLUSIVE, message)
+            return unknown(Reason.INCONCLUSIVE, message or _NO_VERDICT)
 
 
 def replicas_finding(replicas: ObservedReplicas | None, ready: int, count: int, least: int) -> Finding:
