@@ -1,10 +1,11 @@
-"""One decision, before it is written into a status."""
+"""One decision, before it is written into a status, and the plan that is made of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evalrun_api import Phase, RunResult
+from evalrun_api import EvalRunStatus, Phase, RunResult
+from evalrun_operator.kube.objects import Event
 from evalrun_operator.plan.findings import Findings
 from evalrun_operator.state.desired import DesiredState
 
@@ -26,3 +27,17 @@ class Decision:
     result: RunResult | None = None
     """The result of the run, if a driver reported it."""
     requeue_after: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilePlan:
+    """The desired children, the new status, the events, and when to reconcile again."""
+
+    desired: DesiredState | None
+    """Desired children; None leaves them as they are."""
+    status: EvalRunStatus
+    events: tuple[Event, ...] = ()
+    delete_run: bool = False
+    """Whether its time to live is over."""
+    requeue_after: float = 60.0
+    """Seconds until the run is reconciled again without an event, at most."""

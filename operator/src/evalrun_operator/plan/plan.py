@@ -14,14 +14,13 @@ counted when the next attempt is recorded, from the drivers in between.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from evalrun_api import ConditionStatus, ConditionType, EvalRunStatus, Phase, Reason
-from evalrun_operator.kube.objects import Event
 from evalrun_operator.plan import findings as find
 from evalrun_operator.plan import versions
-from evalrun_operator.plan.decision import Decision
+from evalrun_operator.plan.decision import Decision, ReconcilePlan
 from evalrun_operator.plan.ending import AttemptEnding, AttemptOutcome, ending_of, judged, wait_before
 from evalrun_operator.plan.events import events
 from evalrun_operator.plan.findings import Finding, Findings
@@ -30,27 +29,13 @@ from evalrun_operator.plan.references import reference_wait
 from evalrun_operator.plan.situation import Situation, situation_of
 from evalrun_operator.plan.status import new_status, still_observed
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.state.desired import Desired, DesiredState
+from evalrun_operator.state.desired import Desired
 from evalrun_operator.state.observed import DriverPhase, Missing, Observed, ObservedDriver
 
 LEAVING_SECONDS = 30.0
 """Seconds that replicas have to exit by themselves after the end of their run."""
 WORKING = {Phase.STARTING, Phase.RUNNING}
 """Phases in which a driver has work for replicas."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcilePlan:
-    """The desired children, the new status, the events, and when to reconcile again."""
-
-    desired: DesiredState | None
-    """Desired children; None leaves them as they are."""
-    status: EvalRunStatus
-    events: tuple[Event, ...] = ()
-    delete_run: bool = False
-    """Whether its time to live is over."""
-    requeue_after: float = 60.0
-    """Seconds until the run is reconciled again without an event, at most."""
 
 
 def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> ReconcilePlan:

@@ -12,9 +12,9 @@ from dataclasses import replace
 from evalrun_api import Condition, ConditionStatus, ConditionType, EvalRun, EvalRunStatus, Phase, Reason
 from evalrun_operator.kube.errors import ChildRefused, OperatorError
 from evalrun_operator.kube.objects import Event
+from evalrun_operator.plan.decision import ReconcilePlan
 from evalrun_operator.plan.events import events
 from evalrun_operator.plan.findings import MESSAGE_LENGTH
-from evalrun_operator.plan.plan import ReconcilePlan
 from evalrun_operator.state.desired import Desired
 
 _IN_PROGRESS = {ConditionType.REPLICAS_READY, ConditionType.COMPLETE, ConditionType.RECONCILING}
