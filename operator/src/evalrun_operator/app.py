@@ -20,7 +20,7 @@ from kubernetes.aio.client import Configuration
 
 from evalrun_operator.election import Election
 from evalrun_operator.kube.client import Client
-from evalrun_operator.kube.connection import configuration
+from evalrun_operator.kube.connection import configuration, login
 from evalrun_operator.kube.objects import EVALRUNS
 from evalrun_operator.kube.workqueue import Work, WorkQueue
 from evalrun_operator.metrics import scrape
@@ -35,9 +35,10 @@ from evalrun_operator.serving import serve
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Backend
 from evalrun_operator.watch.deliveries import Deliveries
-from evalrun_operator.watch.events import EventHandler
+from evalrun_operator.watch.events import EventHandler, Owners
 from evalrun_operator.watch.handlers import NoMemories, registry
 from evalrun_operator.watch.health import Health
+from evalrun_operator.watch.namespaces import RefusedNamespaces
 from evalrun_operator.watch.resync import Resync
 
 logger = logging.getLogger(__name__)
@@ -78,18 +79,21 @@ async def _run(
     async with Client(found, calls.add, may_write=may_write) as client, aiohttp.ClientSession() as session:
         reconciles, runs = ReconcileMetrics(), ObservedRuns(settings.metrics)
         queue: WorkQueue[Key] = WorkQueue(waited=reconciles.waits.observe, group_of=lambda key: key.namespace)
-        deliveries = Deliveries()
+        deliveries, owners, refused = Deliveries(), Owners(), RefusedNamespaces()
         kinds = (EVALRUNS, *backend.kinds)
         namespaces = settings.watch.namespaces
         observer = Observer(client, backend, partial(ask_progress, session), now)
-        reconciler = Reconciler(client, backend, observer, settings, now, runs)
+        reconciler = Reconciler(client, backend, observer, settings, now, runs, refused.has_unreadable_runs)
 
         def changed(key: Key) -> None:
             observer.forget(key)
             queue.add(key)
 
-        resync = Resync(client, changed, deliveries, kinds, namespaces, settings.resync_seconds)
-        handlers = registry(EventHandler(queue.add, deliveries, observer.learn), kinds, found)
+        resync = Resync(client, changed, deliveries, kinds, namespaces, settings.resync_seconds, owners, refused)
+        handler = EventHandler(
+            queue.add, deliveries, observer.learn, owners, missed=changed, namespaced=bool(namespaces)
+        )
+        handlers = registry(handler, kinds, partial(login, found, refused.watched))
         health = Health(queue, resync, election)
         metrics = OperatorMetrics(queue, reconciles, calls, resync, lambda: not health.standing_by)
         exposition = Exposition(runs, metrics, now)

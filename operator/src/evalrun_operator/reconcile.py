@@ -40,6 +40,8 @@ class Reconciler:
     now: Callable[[], datetime]
     runs: ObservedRuns
     """Receives every run as it is before and after the step."""
+    is_unreadable: Callable[[str], bool] = lambda _: False
+    """Whether the runs of a namespace cannot be read now. They are forgotten until they can be."""
     _written: dict[Key, datetime] = field(default_factory=dict)
     """Last writes of a status."""
     _working: Pace[Key] = field(default_factory=lambda: Pace(LOOKS_PER_SECOND))
@@ -49,14 +51,15 @@ class Reconciler:
         """Reconcile one run.
 
         Returns:
-            Seconds after which to reconcile the run again; None if it is deleted.
+            Seconds after which to reconcile the run again; None if it is deleted, or cannot be read.
 
         Raises:
             OperatorError: The step failed and should be retried.
         """
         async with asyncio.timeout(RECONCILE_SECONDS):
-            found = await self.observer.observe(key)
+            found = None if self.is_unreadable(key.namespace) else await self.observer.observe(key)
             if found is None:
+                self.observer.forget(key)
                 self._pace(key, None, 0.0)
                 self._written.pop(key, None)
                 self.runs.forget(key)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from evalrun_api.wire.pods import ANNOTATION_RUN_NAME
 from evalrun_operator.kube.errors import ApiError, Forbidden, NoCluster, NotFound, Unavailable
 from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS, Kind
 from evalrun_operator.kube.workqueue import WorkQueue
@@ -121,6 +120,12 @@ def test_object_that_is_not_listed_has_vanished_with_its_owner() -> None:
 # Resync -----------------------------------------------------------------------------------------------------------
 
 
+def owned_by(run: object) -> dict[str, Any]:
+    """Return the owner reference of a child of a run."""
+    owner = {"apiVersion": "evalrun.dev/v1alpha1", "kind": "EvalRun", "name": run, "uid": "u", "controller": True}
+    return {"ownerReferences": [owner]}
+
+
 @dataclass
 class Server:
     """A server that lists its objects; the watches of ``deaf`` kinds deliver nothing."""
@@ -148,7 +153,7 @@ class Server:
     def change(self, kind: Kind, name: str, run: str = "x") -> None:
         self.version += 1
         metadata = {"name": name, "namespace": "team", "uid": f"u-{name}", "resourceVersion": str(self.version)}
-        self.objects[kind, name] = metadata | {"annotations": {"evalrun.dev/run-name": run}}
+        self.objects[kind, name] = metadata | owned_by(run)
         if kind not in self.deaf and self.handler is not None:
             self.handler.handle(kind, {"type": "MODIFIED", "object": {"metadata": self.objects[kind, name]}})
 
@@ -361,9 +366,9 @@ def test_only_children_in_watched_namespaces_are_listed() -> None:
     assert "managed-by=evalrun-operator" in CHILDREN
 
 
-def test_foreign_object_without_annotation_belongs_to_no_run() -> None:
+def test_foreign_object_without_owner_belongs_to_no_run() -> None:
     assert key_of(PODS, {"name": "p", "namespace": "team"}) is None
-    assert key_of(PODS, {"name": "p", "namespace": "team", "annotations": None}) is None
+    assert key_of(PODS, {"name": "p", "namespace": "team", "ownerReferences": None}) is None
     assert key_of(EVALRUNS, {"name": "x", "namespace": "team"}) == Key("team", "x")
 
 
@@ -389,14 +394,14 @@ def test_foreign_object_without_annotation_belongs_to_no_run() -> None:
         ["x"],
     ],
 )
-def test_invalid_name_in_annotation_belongs_to_no_run(name: object) -> None:
-    metadata = {"name": "p", "namespace": "team", "annotations": {ANNOTATION_RUN_NAME: name}}
+def test_invalid_name_of_an_owner_belongs_to_no_run(name: object) -> None:
+    metadata = {"name": "p", "namespace": "team", **owned_by(name)}
     assert key_of(PODS, metadata) is None
 
 
-def test_valid_name_in_annotation_belongs_to_the_run_in_its_namespace() -> None:
+def test_valid_name_of_an_owner_belongs_to_the_run_in_its_namespace() -> None:
     for name in ("nightly", "a.b-c.7", "x" * 253):
-        metadata = {"name": "p", "namespace": "team", "annotations": {ANNOTATION_RUN_NAME: name}}
+        metadata = {"name": "p", "namespace": "team", **owned_by(name)}
         assert key_of(PODS, metadata) == Key("team", name)
 
 

@@ -94,5 +94,11 @@ WATCH_AGE = _gauge(
     ("kind",),
 )
 RESYNC_AGE = _gauge("evalrun_operator_resync_age_seconds", "Seconds since everything was last listed successfully.", ())
+NAMESPACES_REFUSED = _gauge(
+    "evalrun_operator_namespaces_refused",
+    "Namespaces of watch.namespaces in which the API server refuses lists or watches, as when one is gone. Their runs "
+    "are left alone meanwhile, all others are not; /readyz names them.",
+    (),
+)
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

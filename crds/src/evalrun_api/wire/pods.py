@@ -49,7 +49,7 @@ LABEL_USE = "evalrun.dev/use"
 """Label of a Secret: ``storage`` allows runs to use it."""
 USE_STORAGE = "storage"
 ANNOTATION_RUN_NAME = "evalrun.dev/run-name"
-"""Annotation of every child: name of the EvalRun, for people."""
+"""Annotation of every child: name of the EvalRun, for people. No program trusts it."""
 
 NO_HEAD_SECONDS = 90
 """Seconds without a driver after which a replica's pod exits with 0, so that no GPU idles for a lost driver."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+from collections.abc import Callable
 
+import aiohttp
 import kopf
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from evalrun_operator.kube.errors import NoCluster
 
+_OF_NAMESPACE = re.compile(r"/namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)$")
 CONNECTIONS = 64
 """Concurrent connections: more than there are workers, as each worker makes a few calls at once."""
 
@@ -34,15 +39,57 @@ async def configuration() -> Configuration:
     return found
 
 
-async def login(found: Configuration) -> kopf.ConnectionInfo:
-    """Convert the configuration for kopf, which asks again when the API server rejects the credentials."""
-    header = await found.get_api_key_with_prefix("BearerToken", alias="authorization")
-    return kopf.ConnectionInfo(
+Heard = Callable[[str, str, str | None], None]
+"""Receives each answer to a watch of one namespace: the namespace, the plural of the kind, and why it was refused; None
+if it was not.
+"""
+
+
+class NotNow(aiohttp.ClientConnectionError):
+    """A refusal that kopf should treat like a lost connection: it tries again, for as long as it takes.
+
+    kopf ends, and the process with it, where a watch is refused for five minutes, and where the credentials that it was
+    given are refused once.
+    """
+
+
+async def login(found: Configuration, heard: Heard) -> kopf.AiohttpSession:
+    """Open the session of kopf's watches."""
+    info = kopf.ConnectionInfo(
         server=found.host,
         ca_path=found.ssl_ca_cert,
         insecure=not found.verify_ssl,
-        # The client keeps the scheme with the token: "bearer …".
-        token=header.split(" ", 1)[-1].strip() if header else None,
         certificate_path=found.cert_file,
         private_key_path=found.key_file,
     )
+
+    async def patiently(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        # The token is that of the moment: it is renewed every hour.
+        header = await found.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if header:
+            # The client keeps the scheme with the token: "bearer …".
+            request.headers["Authorization"] = f"Bearer {header.split(' ', 1)[-1].strip()}"
+        response = await handler(request)
+        place = _OF_NAMESPACE.search(request.url.path)
+        if response.status == 401 or (place is not None and response.status in {403, 404}):
+            words = await _words(response)
+            if place is not None and response.status != 401:
+                heard(place["namespace"], place["plural"], words)
+            raise NotNow(f"{request.method} {request.url.path} ({response.status}): {words}")
+        if place is not None and response.ok:
+            heard(place["namespace"], place["plural"], None)
+        return response
+
+    connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
+    session = aiohttp.ClientSession(connector=connector, middlewares=(patiently,))
+    return kopf.AiohttpSession(server=found.host, aiohttp_session=session)
+
+
+async def _words(response: aiohttp.ClientResponse) -> str:
+    """Return why a call was refused: API servers say it in a Status object, proxies in between may not."""
+    text = await response.text(errors="replace")
+    try:
+        message = json.loads(text).get("message")
+    except (ValueError, AttributeError):
+        message = None
+    return str(message or text[:300] or "no message")

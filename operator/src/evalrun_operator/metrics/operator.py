@@ -11,6 +11,7 @@ from prometheus_client.core import Metric as Family
 
 from evalrun_api.metrics.operator import (
     LEADER,
+    NAMESPACES_REFUSED,
     OPERATOR_INFO,
     QUEUE_DEPTH,
     QUEUE_STALLED,
@@ -78,3 +79,4 @@ class OperatorMetrics:
             return
         yield family_of(WATCH_AGE, {(kind.kind,): self.resync.watch_age(kind) for kind in self.resync.kinds})
         yield family_of(RESYNC_AGE, {(): self.resync.age()})
+        yield family_of(NAMESPACES_REFUSED, {(): len(self.resync.refused.problems())})

@@ -51,12 +51,15 @@ class _Watch:
 
 
 class Deliveries:
-    """Deliveries of the watches, by kind. It has no clock and no client."""
+    """Deliveries of the watches, by kind and place. It has no clock and no client.
+
+    A place is a namespace that is watched by itself, and None for all that are watched together.
+    """
 
     def __init__(self) -> None:
-        self._watches: dict[Kind, _Watch] = {}
+        self._watches: dict[tuple[Kind, str | None], _Watch] = {}
 
-    def record(self, kind: Kind, uid: str, version: str, owner: Hashable = None) -> None:
+    def record(self, kind: Kind, uid: str, version: str, owner: Hashable = None, place: str | None = None) -> None:
         """Record that a watch delivered this version of an object.
 
         Args:
@@ -64,8 +67,9 @@ class Deliveries:
             uid: The object.
             version: Its resource version.
             owner: What to return as vanished if the object's deletion is missed.
+            place: Where the watch is.
         """
-        watch = self._of(kind)
+        watch = self._of(kind, place)
         watch.turn += 1
         last = watch.delivered.get(uid)
         if last is None:
@@ -73,24 +77,24 @@ class Deliveries:
         else:
             last.version, last.turn, last.owner = version, watch.turn, owner
 
-    def record_deletion(self, kind: Kind, uid: str) -> None:
+    def record_deletion(self, kind: Kind, uid: str, place: str | None = None) -> None:
         """Record that a watch delivered the deletion of an object."""
-        watch = self._of(kind)
+        watch = self._of(kind, place)
         watch.turn += 1
         watch.delivered.pop(uid, None)
         watch.outstanding.pop(uid, None)
 
-    def listing(self, kind: Kind) -> ComparedList:
+    def listing(self, kind: Kind, place: str | None = None) -> ComparedList:
         """Begin to compare a list with the deliveries: before it is requested."""
-        return ComparedList(self._of(kind))
+        return ComparedList(self._of(kind, place))
 
-    def still_outstanding(self, kind: Kind, uids: Iterable[str]) -> frozenset[str]:
+    def still_outstanding(self, kind: Kind, uids: Iterable[str], place: str | None = None) -> frozenset[str]:
         """Return those about which nothing was delivered since they were found to be outstanding."""
-        watch = self._of(kind)
+        watch = self._of(kind, place)
         return frozenset(uid for uid in uids if watch.is_outstanding(uid))
 
-    def _of(self, kind: Kind) -> _Watch:
-        return self._watches.setdefault(kind, _Watch())
+    def _of(self, kind: Kind, place: str | None) -> _Watch:
+        return self._watches.setdefault((kind, place), _Watch())
 
 
 class ComparedList:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import kopf
 
 # The type of an argument of kopf.operator that kopf does not export.
 from kopf._core.reactor import inventory
-from kubernetes.aio.client import Configuration
 
 from evalrun_operator.kube.client import PAGE
-from evalrun_operator.kube.connection import login
 from evalrun_operator.kube.objects import EVALRUNS, Kind
 from evalrun_operator.watch.events import CHILDREN, EventHandler
 
 
-def registry(handler: EventHandler, kinds: tuple[Kind, ...], configuration: Configuration) -> kopf.OperatorRegistry:
-    """Register what is watched, and what handles it."""
+def registry(
+    handler: EventHandler, kinds: tuple[Kind, ...], login: Callable[[], Awaitable[kopf.AiohttpSession]]
+) -> kopf.OperatorRegistry:
+    """Register what is watched, what handles it, and what opens the session of the watches."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=handlers)
@@ -27,8 +27,8 @@ def registry(handler: EventHandler, kinds: tuple[Kind, ...], configuration: Conf
         configure_watches(settings, kinds)
 
     @kopf.on.login(registry=handlers, retries=10, backoff=3.0)
-    async def credentials(**_: Any) -> kopf.ConnectionInfo:
-        return await login(configuration)
+    async def credentials(**_: Any) -> kopf.AiohttpSession:
+        return await login()
 
     async def on_event(*, event: Any, param: Any = None, **_: Any) -> None:
         handler.handle(param, event)

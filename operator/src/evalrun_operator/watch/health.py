@@ -53,11 +53,17 @@ class Health:
         return _answer(list(self.problems()))
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """Answer 500 until the first resync has succeeded or, while another operator leads, until this one could."""
+        """Answer 500 until the first resync has succeeded or, while another operator leads, until this one could.
+
+        Namespaces that are refused are named, and do not make it unready: another process would be refused as well.
+        """
         if self.election is not None and self.standing_by:
             return _answer([] if self.election.heard else ["the Lease could not be read"])
-        return _answer([] if self.resync.ready else ["the first resync is not done"])
+        refused = self.resync.refused.problems()
+        details = [f"namespace {namespace} is refused: {words}" for namespace, words in refused.items()]
+        return _answer([] if self.resync.ready else ["the first resync is not done"], details)
 
 
-def _answer(problems: list[str]) -> web.Response:
-    return web.Response(status=500 if problems else 200, text="\n".join(problems or ["ok"]) + "\n")
+def _answer(problems: list[str], details: list[str] | None = None) -> web.Response:
+    lines = [*(problems or ["ok"]), *(details or [])]
+    return web.Response(status=500 if problems else 200, text="\n".join(lines) + "\n")
