@@ -54,6 +54,16 @@ def toleration(**fields: Any) -> Object:
 
 
 REFUSED: dict[str, tuple[Object, str, str]] = {
+    "a password in an address": (
+        run(output={"uri": "s3://evals/", "storage": {"endpointURL": "https://a:topsecret@s3.example.com"}}),
+        "spec.output.storage.endpointURL",
+        "has a user or a password in it",
+    ),
+    "a region of the hub": (
+        run(model={"uri": "hf://org/name", "storage": {"region": "eu-1"}}),
+        "spec.model.storage",
+        "region, addressingStyle and checksums are S3's",
+    ),
     "a revision of S3": (
         run(model={"uri": "s3://models/tiny/", "revision": "main"}),
         "spec.model.revision",

@@ -8,9 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils._http import default_client_factory, set_client_factory
 
+from cluster.pki import Pki
+from evalrun_api import ModelLocation, StorageAccess
 from evalrun_runner.errors import InputError, StoreUnavailable
 from evalrun_runner.models import FetchProgress, FetchStage, ModelSource, fetch_model, inspect_model, model_digest
+from evalrun_runner.models.access import model_source
 from support.model_files import Fetcher, model_content, write_files
 from support.model_hub import HubServer, Repo
 
@@ -32,6 +36,34 @@ def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def source(hub: HubServer, revision: str | None = None, digest: str | None = None) -> ModelSource:
     return ModelSource("hf://org/small", revision, digest, endpoint=hub.endpoint)
+
+
+@pytest.fixture
+def private_hub(tmp_path: Path) -> Iterator[HubServer]:
+    """Provide a mirror whose certificate a private authority has signed."""
+    keys = Pki(tmp_path / "pki")
+    keys.create()
+    keys.certificate("hub", "/CN=hub", "IP:127.0.0.1")
+    with HubServer(keys.folder / "hub.crt") as server:
+        server.repos["org/small"] = Repo()
+        yield server
+    set_client_factory(default_client_factory)
+
+
+def test_c27_a_mirror_is_asked_with_the_authority_that_the_run_names(private_hub: HubServer, tmp_path: Path) -> None:
+    private_hub.repos["org/small"].commit(model_content())
+    access = StorageAccess(endpoint_url=f"{private_hub.endpoint}/", ca_bundle_file=str(tmp_path / "pki" / "ca.crt"))
+    mirror = model_source(ModelLocation(name="small", uri="hf://org/small", storage=access))
+    with pytest.raises(StoreUnavailable, match=private_hub.endpoint):
+        fetch_model(replace(mirror, ca_bundle=None), tmp_path / "cache", patience_s=0)
+    assert fetch_model(mirror, tmp_path / "cache").files == tuple(sorted(model_content()))
+
+
+def test_an_authority_that_is_none_is_named(hub: HubServer, tmp_path: Path) -> None:
+    file = tmp_path / "root.pem"
+    file.write_text("no certificate")
+    with pytest.raises(InputError, match=r"caBundleRef: root\.pem cannot be read as certificates.*expected PEM"):
+        fetch_model(replace(source(hub), ca_bundle=str(file)), tmp_path / "cache")
 
 
 def test_a_branch_is_resolved_to_a_commit_and_only_model_files_are_fetched(hub: HubServer, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -40,7 +42,8 @@ class Repo:
 class HubServer:
     """The hub; its faults are set while it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
+        """Make it; with a certificate, whose key lies beside it, it speaks TLS."""
         self.repos: dict[str, Repo] = {}
         self.gets: Counter[str] = Counter()
         self.requests = 0
@@ -52,6 +55,11 @@ class HubServer:
         """Change a byte at the end of this many large downloads more."""
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._scheme = "http"
+        if certificate is not None:
+            self._scheme, context = "https", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     def __enter__(self) -> Self:
@@ -67,8 +75,8 @@ class HubServer:
 
     @property
     def endpoint(self) -> str:
-        """``http://127.0.0.1:<port>``."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        """``http://127.0.0.1:<port>``, or with ``https``."""
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def take(self, fault: str) -> bool:
         """Whether the fault happens now; it is used up by one."""

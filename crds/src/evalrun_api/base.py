@@ -91,7 +91,10 @@ OBJECT_NAME = rf"^{_DNS_NAME}$"
 MODEL_URI = rf"^({_S3}|{_HF}|{_PVC}|{_FILE})$"
 RUN_URI = rf"^({_S3}|{_FILE}|[^:]+)$"
 S3_URI = rf"^{_S3}$"
-HTTP_URL = r"^https?://[^\s/]+[^\s]*$"
+# A host is written out in full, so that every reader of the URL finds the same one. A user and a password are refused
+# by a rule, whose message does not repeat them.
+_HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
+HTTP_URL = rf"^https?://([^\s/?#\\]*@)?{_HOST}(:[0-9]{{1,5}})?(/[^\s?#\\]*)?$"
 TASK = r"^[^\s/,]+$"
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 RELATIVE_PATH = r"^[^/].*$"

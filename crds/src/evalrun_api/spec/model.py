@@ -51,6 +51,14 @@ class ModelSpec(Model):
             holds=lambda model: model.storage is None or model.scheme in {ModelScheme.S3, ModelScheme.HF},
             field="storage",
         ),
+        Rule(
+            cel="!has(self.storage) || !self.uri.startsWith('hf://') || (!has(self.storage.region) && "
+            "self.storage.addressingStyle == 'auto' && self.storage.checksums == 'whenSupported')",
+            message="region, addressingStyle and checksums are S3's; for hf:// storage has endpointURL (a mirror of "
+            "the hub), caBundleRef and credentialsSecretRef",
+            holds=lambda model: model.storage is None or model.scheme is not ModelScheme.HF or not model.storage.is_s3,
+            field="storage",
+        ),
         no_climbing("uri"),
         Rule(
             cel="!has(self.chatTemplate) || !(self.chatTemplate.contains('/') || self.chatTemplate.endsWith('.jinja'))",
@@ -81,7 +89,7 @@ class ModelSpec(Model):
     (with '/' or .jinja in it), relative to the EvalRun's file.
     """
     storage: Storage | None = None
-    """Access to the store of an s3:// model; for hf:// the Secret with HF_TOKEN."""
+    """Access to the store of an s3:// model; for hf:// a mirror of the hub, its certificates, and HF_TOKEN."""
     cache: ModelCache | None = None
     """Cache of downloaded weights; default: an emptyDir per pod."""
 

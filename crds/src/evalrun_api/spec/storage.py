@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from evalrun_api.addresses import has_userinfo, leads_inside
 from evalrun_api.base import HTTP_URL, Model, ObjectName
+from evalrun_api.rules import Rule
 
 
 class AddressingStyle(StrEnum):
@@ -44,11 +46,34 @@ class ConfigMapKeyRef(Model):
 class Storage(Model):
     """Access to a store: everything is optional, the default is AWS with the pod's own identity."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.endpointURL) || !self.endpointURL.matches('^https?://[^/]*@')",
+            message="has a user or a password in it, and everybody who reads the run sees it; hint: put the keys into "
+            "a Secret and name it in credentialsSecretRef",
+            holds=lambda storage: storage.endpoint_url is None or not has_userinfo(storage.endpoint_url),
+            field="endpointURL",
+        ),
+        Rule(
+            # CEL could compare only the plain forms of an address.
+            cel="",
+            message="leads back into the pods themselves or to a cloud's metadata service: loopback and link-local "
+            "addresses are not stores, in whatever form they are written; hint: name the store's own host, or write "
+            "its address as four decimal numbers",
+            holds=lambda storage: storage.endpoint_url is None or not leads_inside(storage.endpoint_url),
+            field="endpointURL",
+            cluster_only=True,
+        ),
+    )
+
     endpoint_url: Annotated[
         str | None,
         Field(alias="endpointURL", max_length=1024, pattern=HTTP_URL),
     ] = None
-    """Address of an S3-compatible store; absent: AWS."""
+    """Address of an S3-compatible store, or for hf:// of a mirror of the hub; absent: AWS, or the hub.
+
+    It has no user and no password, and in a cluster it is no loopback or link-local address.
+    """
     region: Annotated[str | None, Field(min_length=1, max_length=63)] = None
     """Region of the bucket; absent: the client's own configuration, or us-east-1."""
     addressing_style: AddressingStyle = AddressingStyle.AUTO
@@ -63,3 +88,9 @@ class Storage(Model):
 
     It must have the label ``evalrun.dev/use: storage``. Absent: the pod's own identity.
     """
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether a field is set that means something to an S3 store only."""
+        s3 = (self.region, self.addressing_style, self.checksums)
+        return s3 != (None, AddressingStyle.AUTO, Checksums.WHEN_SUPPORTED)

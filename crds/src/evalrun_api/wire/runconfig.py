@@ -15,7 +15,7 @@ class StorageAccess(Model):
     """Access to a store, with every reference resolved to a file. It holds paths of secrets, never secrets."""
 
     endpoint_url: Annotated[str | None, Field(alias="endpointURL")] = None
-    """Address of an S3-compatible store; absent: AWS."""
+    """Address of an S3-compatible store, or of a mirror of the hub; absent: AWS, or the hub."""
     region: str | None = None
     """Region of the bucket; absent: the client's own configuration."""
     addressing_style: AddressingStyle = AddressingStyle.AUTO

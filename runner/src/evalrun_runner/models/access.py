@@ -15,10 +15,13 @@ def model_source(model: ModelLocation) -> ModelSource:
     Raises:
         InputError: The folder of credentials lacks half of a pair.
     """
+    is_s3 = model.uri.startswith("s3://")
     return ModelSource(
         uri=model.uri,
         revision=model.revision,
         digest=model.digest,
-        storage=s3_settings(model.storage) if model.uri.startswith("s3://") else None,
+        storage=s3_settings(model.storage) if is_s3 else None,
         token_file=secret_file(model.storage, HUB_TOKEN),
+        endpoint=None if is_s3 or model.storage.endpoint_url is None else model.storage.endpoint_url.rstrip("/"),
+        ca_bundle=None if is_s3 else model.storage.ca_bundle_file,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,6 +27,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
     XetDownloadError,
 )
+from huggingface_hub.utils._http import hf_request_event_hook, set_client_factory
 from huggingface_hub.utils.tqdm import tqdm
 
 from evalrun_runner.errors import EvalRunError, InputError, StoreUnavailable, first_line
@@ -83,6 +85,8 @@ class HubOrigin:
         self._token_file = source.token_file
         self._endpoint = source.endpoint or os.environ.get("HF_ENDPOINT") or None
         self._patience_s = patience_s
+        if source.ca_bundle is not None:
+            trust(Path(source.ca_bundle))
         self._api = HfApi(endpoint=self._endpoint)
         self.where = f"hf://{self._repo} at {self._asked} ({self._api.endpoint})"
 
@@ -185,6 +189,32 @@ class HubOrigin:
                 "Check the token (HF_TOKEN) and the endpoint (HF_ENDPOINT)."
             )
         return StoreUnavailable(f"{self.where}: {first_line(error)}. Check the network and HF_ENDPOINT")
+
+
+def trust(bundle: Path) -> None:
+    """Trust further certificate authorities in all requests of this process to the hub.
+
+    The system's stay trusted, because a mirror may redirect to the hub's own storage.
+
+    Raises:
+        InputError: The file has no certificates.
+    """
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(cafile=bundle)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(
+            f"model.storage.caBundleRef: {bundle.name} cannot be read as certificates: {first_line(error)}; expected "
+            "PEM (-----BEGIN CERTIFICATE-----)"
+        ) from error
+
+    def client() -> httpx2.Client:
+        # As the library's own, with other certificates.
+        return httpx2.Client(
+            event_hooks={"request": [hf_request_event_hook]}, follow_redirects=True, timeout=None, verify=context
+        )
+
+    set_client_factory(client)
 
 
 def stay_offline() -> None:

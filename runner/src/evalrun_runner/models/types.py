@@ -31,6 +31,8 @@ class ModelSource:
     """hf only: file with the token, read for every request; None for what huggingface_hub finds (HF_TOKEN)."""
     endpoint: str | None = None
     """hf only: address of the hub; None for HF_ENDPOINT or the public hub."""
+    ca_bundle: str | None = None
+    """hf only: PEM file of certificate authorities to trust besides the system's."""
 
 
 @dataclass(frozen=True, slots=True)
