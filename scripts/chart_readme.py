@@ -42,6 +42,7 @@ helm install evalrun helm/evalrun --namespace team-a --set 'watch.namespaces={{t
   system, no privileges. Runs continue without it.
 - Its rights: EvalRuns, Jobs, pods (but not to create them), ConfigMaps, Services, NetworkPolicies, events; to create
   Secrets, and to read them only in `secrets.namespaces` or `watch.namespaces`. It may get nodes, to detect lost ones.
+- Where it watches the whole cluster, ValidatingAdmissionPolicies that bound its own account to what belongs to runs.
 - EvalRuns in Kubernetes' own roles `view`, `edit` and `admin`, by aggregation.
 - A NetworkPolicy for the operator. The operator creates those of runs, from `networkPolicy`.
 - Optionally monitors and rules of the Prometheus Operator, and dashboards for Grafana's sidecar (`metrics`): see

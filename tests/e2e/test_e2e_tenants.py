@@ -85,6 +85,64 @@ def run_body(platform: Platform, name: str) -> Object:
     }
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://169.254.169.254/latest/meta-data", "http://2852039166", "http://[::ffff:a9fe:a9fe]"),
+        *("http://127.0.0.1:8080", "http://localhost:8080", "http://169-254-169-254.nip.io"),
+    ],
+)
+def test_c16_a_run_names_no_address_within_its_pods_or_nodes(tenant: Client, platform: Platform, url: str) -> None:
+    body = run_body(platform, "inside")
+    body["spec"]["output"]["storage"]["endpointURL"] = url
+    tenant.api.create(body)
+    run = Run(platform, "inside")
+    run.until_phase("Invalid", seconds=30)
+    status, reason, message = run.condition("Accepted")
+    assert (status, reason) == ("False", "InvalidSpec")
+    assert "spec.output.storage.endpointURL" in message
+    assert platform.cluster.api.list("jobs", NAMESPACE, f"evalrun.dev/run={run.uid}") == []
+    tenant.api.delete("evalruns", "inside", NAMESPACE)
+    platform.cluster.wait_for(
+        lambda: platform.cluster.api.find("evalruns", "inside", NAMESPACE) is None, 30, "the run to be deleted"
+    )
+
+
+def test_c15_a_password_in_an_address_is_refused_when_it_is_written(tenant: Client, platform: Platform) -> None:
+    body = run_body(platform, "password")
+    body["spec"]["output"]["storage"]["endpointURL"] = "https://a:topsecret@s3.example.com"
+    with pytest.raises(ApiError, match="has a user or a password in it") as refused:
+        tenant.api.create(body)
+    assert "topsecret" not in str(refused.value)
+
+
+def test_c15_kubernetes_own_priorities_are_refused_when_a_run_is_written(tenant: Client, platform: Platform) -> None:
+    body = run_body(platform, "important")
+    body["spec"]["replicas"] = {"priorityClassName": "system-node-critical"}
+    with pytest.raises(ApiError, match=r"spec\.replicas\.priorityClassName"):
+        tenant.api.create(body)
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "PersistentVolumeClaim"])
+def test_c15_what_its_owner_has_not_labelled_is_not_mounted(tenant: Client, platform: Platform, kind: str) -> None:
+    name, api = f"private-{kind.lower()}", platform.cluster.api
+    body = run_body(platform, name)
+    if kind == "ConfigMap":
+        api.create({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": {"a": "b"}}, NAMESPACE)
+        body["spec"]["benchmarks"][0]["source"] = {"configMap": {"name": name}}
+    else:
+        claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+        api.create({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": claim}, NAMESPACE)
+        body["spec"]["model"]["cache"] = {"persistentVolumeClaim": {"claimName": name}}
+    tenant.api.create(body)
+    run = Run(platform, name)
+    run.until_phase("Invalid", seconds=60)
+    _, reason, message = run.condition("Accepted")
+    assert reason == "NotAllowed"
+    assert f"{kind} {name} lacks the label evalrun.dev/use: storage" in message
+    assert api.list("jobs", NAMESPACE, f"evalrun.dev/run={run.uid}") == []
+
+
 def test_the_pods_of_a_run_have_no_access_to_the_cluster(platform: Platform, undisturbed: Run) -> None:
     """The pods are read from the API server, in a namespace that enforces the restricted standard."""
     for component in Component:
@@ -125,6 +183,25 @@ def test_the_operator_may_read_secrets_only_where_access_was_granted(platform: P
         assert not may("create", "pods/exec", namespace)
 
 
+def test_c19_with_the_operators_token_nobody_makes_a_pod_of_his_own(platform: Platform) -> None:
+    """Its rights are used as a thief would: a Job of another account, and another image for a pod of somebody else."""
+    stolen = platform.cluster.as_service_account(SYSTEM, "evalrun-operator")
+    pod = {"containers": [{"name": "x", "image": "x"}], "restartPolicy": "Never", "serviceAccountName": "default"}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "thief"}, "spec": {"template": {"spec": pod}}}
+    token = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "thief", "annotations": {"kubernetes.io/service-account.name": "default"}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    for body in (job, token):
+        with pytest.raises(ApiError, match="writes only what an EvalRun owns"):
+            stolen.api.create(body, "default")
+    (dns, *_) = platform.cluster.api.list("pods", "kube-system")
+    with pytest.raises(ApiError, match="touches only pods of runs"):
+        stolen.api.patch("pods", dns["metadata"]["name"], {"metadata": {"labels": {"a": "b"}}}, "kube-system")
+
+
 def test_rays_ports_are_closed_to_other_pods(platform: Platform, undisturbed: Run) -> None:
     """Only the rendering is tested: this cluster's network plugin does not enforce NetworkPolicies."""
     assert not platform.cluster.enforces_network_policy
@@ -133,6 +210,9 @@ def test_rays_ports_are_closed_to_other_pods(platform: Platform, undisturbed: Ru
     assert policy["spec"]["podSelector"] == {"matchLabels": {"evalrun.dev/run": undisturbed.uid}}
     assert "Ingress" in policy["spec"]["policyTypes"]
     own = {"podSelector": {"matchLabels": {"evalrun.dev/run": undisturbed.uid}}}
+    (everything,) = [rule for rule in policy["spec"]["egress"] if any("ipBlock" in peer for peer in rule.get("to", ()))]
+    blocked = {network for peer in everything["to"] for network in peer.get("ipBlock", {}).get("except", ())}
+    assert {"169.254.0.0/16", "fe80::/10"} <= blocked
     for rule in policy["spec"]["ingress"]:
         ports = {port["port"] for port in rule.get("ports", [])}
         assert rule["from"] == [own] or ports == {8080}, json.dumps(rule)

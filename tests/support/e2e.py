@@ -22,7 +22,7 @@ from cluster.process import run
 from cluster.seaweed import PORT as SEAWEED_PORT
 from cluster.seaweed import Seaweed
 from evalrun_api import RunProgress
-from evalrun_api.wire.pods import HTTP_PORT, LABEL_COMPONENT, LABEL_RUN, Component
+from evalrun_api.wire.pods import HTTP_PORT, LABEL_COMPONENT, LABEL_RUN, LABEL_USE, USE_STORAGE, Component
 from evalrun_runner.ledger.layout import PARTS, RUN
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records.results import ItemStatus
@@ -41,6 +41,8 @@ ITEMS = 600
 TOKENS_PER_ITEM = 75
 """Approximate number of the mock engine's answers."""
 END_SECONDS = 300.0
+USE = {LABEL_USE: USE_STORAGE}
+"""Labels of what runs may use."""
 
 
 def image_layouts() -> list[Path]:
@@ -88,7 +90,7 @@ def config_map_of_tasks(name: str, tasks: dict[str, list[dict[str, str]]], filte
                 "metadata": {"version": 1.0},
             }
         )
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": USE}, "data": data}
 
 
 @dataclass
@@ -144,7 +146,7 @@ class Platform:
 
     def storage_secret(self, name: str, key: str, secret: str, *, labelled: bool = True) -> None:
         """Create the Secret with the store's keys, for runs."""
-        labels = {"evalrun.dev/use": "storage"} if labelled else {}
+        labels = USE if labelled else {}
         body = {
             "apiVersion": "v1",
             "kind": "Secret",

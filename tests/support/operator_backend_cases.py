@@ -41,7 +41,12 @@ ADMINISTRATORS = OperatorSettings(
         node_selector={"pool": "cpu"},
         annotations={"prometheus.io/scrape": "true"},
     ),
-    pods=PodSettings(service_account_name="evals", labels={"cost-centre": "42"}, cache_size_limit="200Gi"),
+    pods=PodSettings(
+        service_account_name="evals",
+        labels={"cost-centre": "42"},
+        cache_size_limit="200Gi",
+        env=({"name": "AWS_REGION", "value": "eu-1"},),
+    ),
     network_policy=NetworkPolicySettings(
         metrics_from=({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},),
         egress=({"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443}]},),

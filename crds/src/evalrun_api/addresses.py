@@ -1,4 +1,4 @@
-"""Hosts in URLs that users give: which of them lead back into a pod or its node, in whatever form they are written.
+"""Hosts and ports in URLs, and which hosts lead back into a pod or its node, in whatever form they are written.
 
 A URL is opened by pods of a run, so ``http://127.0.0.1`` is the pod itself, and ``http://169.254.169.254`` is a cloud's
 metadata service, which hands out the identity of the node. Both have many spellings: decimal, octal and hexadecimal
@@ -51,6 +51,11 @@ _QUAD = re.compile(r"(?<![0-9])([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})[.-](
 _HEX_QUAD = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}(?![0-9a-f])")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _NAT64 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/96")))
+
+
+def join_host_port(host: str, port: int) -> str:
+    """Join a host and a port as in a URL, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def has_userinfo(url: str) -> bool:

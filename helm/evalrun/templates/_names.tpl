@@ -1,9 +1,12 @@
 {{/* Name of the release, for everything that belongs to it. */}}
 {{- define "evalrun.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
 {{- .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -37,11 +40,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "evalrun.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
-{{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
-{{- else -}}
-{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- $repository := $image.repository -}}
+{{- with $root.Values.global.imageRegistry -}}
+{{- $parts := splitn "/" 2 $repository -}}
+{{- if and $parts._1 (or (contains "." $parts._0) (contains ":" $parts._0) (eq $parts._0 "localhost")) }}{{ $repository = $parts._1 }}{{ end -}}
+{{- $repository = printf "%s/%s" . $repository -}}
 {{- end -}}
+{{- if $image.digest -}}
+{{ $repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* Names of pull Secrets of an image, as JSON: (list . image). */}}
+{{- define "evalrun.pullSecrets" -}}
+{{- $root := index . 0 -}}
+{{- concat (index . 1).pullSecrets ($root.Values.global.imagePullSecrets | default list) | uniq | toJson -}}
 {{- end -}}
 
 {{/* "true" if the operator watches some namespaces only. */}}

@@ -5,7 +5,7 @@ watch:
 image:
   reference: {{ include "evalrun.image" (list . .Values.runner.image) | quote }}
   pullPolicy: {{ .Values.runner.image.pullPolicy }}
-  pullSecrets: {{ toJson .Values.runner.image.pullSecrets }}
+  pullSecrets: {{ include "evalrun.pullSecrets" (list . .Values.runner.image) }}
 driver:
   resources:
     {{- toYaml .Values.runner.driver.resources | nindent 4 }}
@@ -24,6 +24,17 @@ pods:
   tmpSizeLimit: {{ .Values.runner.pods.tmpSizeLimit | quote }}
   sharedMemory: {{ .Values.runner.pods.sharedMemory | quote }}
   unreachableSeconds: {{ int .Values.runner.pods.unreachableSeconds }}
+  env: {{ include "evalrun.runEnv" . }}
+  volumes: {{ include "evalrun.runVolumes" . }}
+  volumeMounts: {{ include "evalrun.runVolumeMounts" . }}
+  {{- $pod := include "evalrun.restrictedPod" . | fromYaml | merge (dict "fsGroup" 1000 "fsGroupChangePolicy" "OnRootMismatch") }}
+  securityContext: {{ include "evalrun.securityContext" (list . .Values.runner.pods.securityContext $pod) }}
+  {{- $container := include "evalrun.restrictedContainer" . | fromYaml }}
+  containerSecurityContext: {{ include "evalrun.securityContext" (list . .Values.runner.pods.containerSecurityContext $container) }}
+  {{- with .Values.runner.pods.schedulerName }}
+  schedulerName: {{ . | quote }}
+  {{- end }}
+  topologySpreadConstraints: {{ toJson .Values.runner.pods.topologySpreadConstraints }}
 election:
   namespace: {{ .Release.Namespace }}
   name: {{ include "evalrun.operator" . }}
@@ -40,9 +51,20 @@ networkPolicy:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   egress: {{ toJson .Values.networkPolicy.egress }}
+  blocked: {{ toJson .Values.networkPolicy.blocked }}
+  metadataServices: {{ toJson .Values.networkPolicy.metadataServices }}
 metrics:
   finishedRuns: {{ int .Values.metrics.finishedRuns }}
   finishedDays: {{ .Values.metrics.finishedDays }}
+{{- $limits := dict }}
+{{- range $name, $value := .Values.runner.limits }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $limits $name (kindIs "float64" $value | ternary (int64 $value) $value) }}{{ end }}
+{{- end }}
+limits: {{ toJson $limits }}
+{{- if not (kindIs "invalid" .Values.runner.allowedEndpoints) }}
+allowedEndpoints: {{ toJson .Values.runner.allowedEndpoints }}
+{{- end }}
+accelerators: {{ toJson .Values.runner.accelerators }}
 allowCode: {{ .Values.runner.allowCode }}
 referenceGraceSeconds: {{ .Values.operator.referenceGraceSeconds }}
 progressSeconds: {{ .Values.operator.progressSeconds }}

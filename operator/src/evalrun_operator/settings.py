@@ -9,7 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evalrun_api import Resources, Toleration
+from evalrun_api.base import HTTP_URL
 from evalrun_api.rules import camel
+from evalrun_api.wire.pods import RESERVED_DIRS, RESERVED_VARIABLES, VOLUME_NAME
 
 SETTINGS_VARIABLE = "EVALRUN_SETTINGS"
 """Environment variable with the path of the file."""
@@ -60,6 +62,23 @@ class DriverSettings(_Settings):
     """Additional annotations of drivers, such as those that configure scraping by Prometheus."""
 
 
+RESTRICTED_POD: dict[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "runAsGroup": 1000,
+    "fsGroup": 1000,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""Security context of a pod in a namespace with restricted pod security; 1000 is the user and group of the images."""
+RESTRICTED_CONTAINER: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+"""Security context of its container."""
+
+
 class PodSettings(_Settings):
     """Common settings of all pods of runs."""
 
@@ -80,6 +99,74 @@ class PodSettings(_Settings):
     unreachable_seconds: Annotated[int, Field(ge=0)] = 30
     """Seconds for which pods stay bound to a node that is not ready or unreachable before they are replaced.
     """
+    env: tuple[dict[str, Any], ...] = ()
+    """Additional environment variables, as in a container: proxies, a mirror of the hub, a region."""
+    volumes: tuple[dict[str, Any], ...] = ()
+    """Additional volumes, as in a pod: certificates, data sets."""
+    volume_mounts: tuple[dict[str, Any], ...] = ()
+    """Where these volumes are mounted."""
+    security_context: dict[str, Any] = Field(default_factory=lambda: dict(RESTRICTED_POD))
+    """Security context of the pods; empty where the cluster itself assigns users and groups, as OpenShift does."""
+    container_security_context: dict[str, Any] = Field(default_factory=lambda: dict(RESTRICTED_CONTAINER))
+    """Security context of their container."""
+    scheduler_name: str | None = None
+    """Scheduler of the pods; absent: the cluster's default."""
+    topology_spread_constraints: tuple[dict[str, Any], ...] = ()
+    """Spread of the pods over zones or nodes, as in a pod; without a labelSelector over the pods of the same run."""
+
+    @model_validator(mode="after")
+    def _leaves_ours_alone(self) -> Self:
+        """Refuse what the API server would refuse in every run, or what would replace a part of the contract."""
+        for variable in self.env:
+            if RESERVED_VARIABLES.fullmatch(str(variable.get("name"))):
+                raise ValueError(f"env: {variable.get('name')} is set by EvalRun itself; hint: leave it out")
+        names = [str(volume.get("name")) for volume in self.volumes]
+        for name in names:
+            if VOLUME_NAME.fullmatch(name) or names.count(name) > 1:
+                raise ValueError(f"volumes: the name {name} is taken; hint: use another")
+        for mount in self.volume_mounts:
+            path = str(mount.get("mountPath")).rstrip("/")
+            if mount.get("name") not in names:
+                raise ValueError(f"volumeMounts: there is no volume {mount.get('name')}, expected one of {names}")
+            if any(path == place or path.startswith(f"{place}/") for place in RESERVED_DIRS):
+                raise ValueError(f"volumeMounts: {path} belongs to EvalRun; hint: mount it elsewhere, as in /data")
+        return self
+
+
+class LimitSettings(_Settings):
+    """What a run may ask for, for clusters that tenants share. What is not set is not limited."""
+
+    max_replicas: Annotated[int | None, Field(ge=1)] = None
+    """Replicas of a run, at most."""
+    max_gpus: Annotated[int | None, Field(alias="maxGPUs", ge=0)] = None
+    """GPUs of all replicas of a run together, at most."""
+    priority_classes: tuple[str, ...] | None = None
+    """PriorityClasses that a run may name; absent: all but Kubernetes' own, which begin with ``system-``."""
+    toleration_keys: tuple[str, ...] | None = None
+    """Keys of taints that a run may tolerate; absent: all."""
+    runtime_classes: tuple[str, ...] | None = None
+    """RuntimeClasses that a run may name; absent: all."""
+
+
+class AcceleratorSettings(_Settings):
+    """The devices that count as GPUs. Those of known vendors do so by themselves."""
+
+    default: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")] = "nvidia.com/gpu"
+    """Resource that a replica requests if its run names none."""
+    resources: tuple[str, ...] = ()
+    """Further resources that count as GPUs, one device each."""
+
+
+BLOCKED_NETWORKS = (
+    "169.254.0.0/16",
+    "fe80::/10",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "192.0.0.192/32",
+    "fd00:ec2::254/128",
+    "fd20:ce::254/128",
+)
+"""Link-local addresses, and metadata services of clouds elsewhere: they hand out the identity of a node."""
 
 
 class NetworkPolicySettings(_Settings):
@@ -91,8 +178,11 @@ class NetworkPolicySettings(_Settings):
     """NetworkPolicy peers that may reach the progress and metrics port: the operator, Prometheus.
     """
     egress: tuple[dict[str, Any], ...] = ()
-    """NetworkPolicy egress rules for runs: the object store, the model hub. None: all egress is allowed.
-    """
+    """NetworkPolicy egress rules for runs: the object store, the model hub. None: all that is not blocked."""
+    blocked: tuple[str, ...] = BLOCKED_NETWORKS
+    """Networks that runs do not reach, where ``egress`` has no rules of its own."""
+    metadata_services: tuple[str, ...] = ()
+    """Blocked networks that runs reach nevertheless, for workload identity: 169.254.170.23/32 on EKS."""
 
 
 class ElectionSettings(_Settings):
@@ -142,6 +232,14 @@ class OperatorSettings(_Settings):
     """Who may reach the pods of a run."""
     metrics: MetricsSettings = MetricsSettings()
     """The export of finished runs by /metrics."""
+    limits: LimitSettings = LimitSettings()
+    """What a run may ask for."""
+    allowed_endpoints: tuple[Annotated[str, Field(pattern=HTTP_URL.replace("_.-", "_.*-"))], ...] | None = None
+    """Stores and mirrors of the hub that a run may name in an endpointURL, as in https://s3.example.com or
+    https://*.example.com; absent: all.
+    """
+    accelerators: AcceleratorSettings = AcceleratorSettings()
+    """The devices that count as GPUs."""
     allow_code: bool = False
     """Whether suites of users may contain code (``!function``, code benchmarks): it runs in the run's pods.
     """

@@ -33,7 +33,8 @@ def named(url: str, place: str) -> dict[str, Any]:
 
 
 def problem_of(url: str, place: str = "output") -> str | None:
-    return parse_run(named(url, place))[1]
+    problem = parse_run(named(url, place))[1]
+    return None if problem is None else problem.message
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evalrun_api.reading.parse import cluster_problems, parse_evalrun, parse_file
+from evalrun_api.reading.parse import cluster_problems, parse_evalrun, parse_file, unlabelled
 from evalrun_api.reading.problems import InvalidInput
 
 SPEC: dict[str, Any] = {
@@ -296,6 +296,17 @@ data: {{AWS_SECRET_ACCESS_KEY: c2VjcmV0}}
     assert file.config_maps["suite"].data == {"task.yaml": b"task: mine", "data.bin": b"\x00\x01"}
     assert file.secrets["s3"].data == {"AWS_ACCESS_KEY_ID": b"key", "AWS_SECRET_ACCESS_KEY": b"secret"}
     assert "SECRET_ACCESS" not in repr(file)
+
+
+def test_c15_a_cluster_asks_for_the_label_of_a_config_map() -> None:
+    def problems(labels: str) -> list[str]:
+        text = f"{GOOD}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: suite{labels}}}\ndata: {{a: b}}\n"
+        return list(map(str, unlabelled(parse_file(text, "run.yaml"))))
+
+    assert problems(", labels: {evalrun.dev/use: storage}") == []
+    assert problems("") == [
+        "metadata.labels: the ConfigMap suite needs the label evalrun.dev/use: storage in a cluster"
+    ]
 
 
 def test_scalars_are_read_like_kubernetes() -> None:

@@ -85,6 +85,7 @@ def test_objects_have_unique_names_and_namespaces(case: str) -> None:
     names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
     assert len(set(names)) == len(names)
     of_the_cluster = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    of_the_cluster |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     for kind, namespace, name in names:
         assert (namespace is None) == (kind in of_the_cluster), (kind, name)
         assert len(name) <= 63
@@ -115,6 +116,13 @@ def test_crd_is_upgraded_with_the_release_and_survives_it() -> None:
     assert not (CHART / "crds").exists(), "Helm never upgrades what is there"
 
 
+def test_example_of_a_shared_cluster_is_valid(tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / "examples" / "kubernetes" / "shared-cluster-values.yaml").read_text())
+    settings = settings_of(render(values), tmp_path)
+    assert settings.limits.max_gpus == 64
+    assert settings.image.reference.startswith("registry.example.com/")
+
+
 def test_crd_installation_may_be_disabled() -> None:
     assert of_kind(render({"crds": {"install": False}}), "CustomResourceDefinition") == []
 
@@ -141,10 +149,10 @@ def test_chart_defaults_equal_operator_defaults(tmp_path: Path) -> None:
 def test_every_operator_setting_is_a_value(tmp_path: Path) -> None:
     settings = settings_of(render("everything"), tmp_path)
     assert settings.model_fields_set == set(OperatorSettings.model_fields)
-    for name in ("image", "driver", "pods", "network_policy", "metrics"):
+    for name in ("image", "driver", "pods", "network_policy", "metrics", "limits", "accelerators"):
         part = getattr(settings, name)
         assert part.model_fields_set == set(type(part).model_fields), name
-    assert settings.image.reference == "registry.example.com/evalrun/runner@sha256:" + "0123456789abcdef" * 4
+    assert settings.image.reference == "mirror.example.com/evalrun/runner@sha256:" + "0123456789abcdef" * 4
     assert settings.reference_grace_seconds == 10.5
     assert len(settings.network_policy.metrics_from) == 2
 
@@ -173,8 +181,9 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
     "path",
     [
         (),
-        *(path for path in paths(VALUES) if len(path) == 1),
-        *(("runner", name) for name in ("image", "driver", "pods")),
+        # Charts of an umbrella share the values of `global`.
+        *((name,) for name, value in VALUES.items() if isinstance(value, dict) and name != "global"),
+        *(("runner", name) for name in ("image", "driver", "pods", "proxy", "caBundle", "limits", "accelerators")),
         *(("metrics", name) for name in ("podMonitor", "serviceMonitor", "service", "rules", "dashboards")),
         ("metrics", "rules", "overrides", "SomeAlert"),
     ],
@@ -194,6 +203,9 @@ def test_unknown_value_is_rejected(path: tuple[str, ...]) -> None:
         "image.digest=0123",
         "runner.image.pullPolicy=Sometimes",
         "runner.pods.sharedMemory=2 GB",
+        "runner.limits.maxReplicas=0",
+        "networkPolicy.blocked={169.254.0.0}",
+        "admissionPolicies.enabled=some",
         "operator.workers=0",
         "operator.logLevel=info",
         "networkPolicy.apiServerPorts={0}",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,7 +104,36 @@ def _from_secret(variable: dict[str, Any]) -> bool:
 def test_network_policy_admits_only_the_runs_own_pods() -> None:
     policy = created(mock())["NetworkPolicy"]["spec"]
     own = {"matchLabels": {"evalrun.dev/run": "0f3c9a52-7c7a-4a55-9d5e-6f2f1a9b8c7d"}}
-    assert policy == {"podSelector": own, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": own}]}]}
+    assert policy["podSelector"] == own
+    assert policy["ingress"] == [{"from": [{"podSelector": own}]}]
+
+
+def test_c16_no_pod_reaches_link_local_addresses() -> None:
+    policy = created(mock())["NetworkPolicy"]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    _, dns, others = policy["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53}
+    blocks = [peer["ipBlock"] for peer in others["to"] if "ipBlock" in peer]
+    assert [block["cidr"] for block in blocks] == ["0.0.0.0/0", "::/0"]
+    assert "169.254.0.0/16" in blocks[0]["except"]
+    assert {"fe80::/10", "fd00:ec2::254/128"} <= set(blocks[1]["except"])
+    for block in blocks:
+        version = ipaddress.ip_network(block["cidr"]).version
+        assert {ipaddress.ip_network(each).version for each in block["except"]} == {version}
+
+
+def test_metadata_services_may_be_allowed_and_nothing_blocked() -> None:
+    def egress(**settings: Any) -> list[dict[str, Any]]:
+        policy = OperatorSettings(network_policy=NetworkPolicySettings(**settings))
+        rules: list[dict[str, Any]] = created(mock(), policy)["NetworkPolicy"]["spec"].get("egress", [])
+        return rules
+
+    agent = {"to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}]}
+    assert egress(metadata_services=("169.254.170.23/32",))[-1] == agent
+    own = {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
+    assert egress(egress=(own,), metadata_services=("169.254.170.23/32",))[2:] == [own, agent]
+    assert egress(egress=(own,))[2:] == [own]
+    assert egress(blocked=()) == []
 
 
 def test_no_policy_rule_is_open_by_being_empty() -> None:
@@ -313,7 +343,7 @@ def test_pod_environment_follows_the_contract() -> None:
             variable["name"]: variable.get("value")
             for variable in made[component]["spec"]["template"]["spec"]["containers"][0]["env"]
         }
-        expected = {*Environment, "HOME", "XDG_CACHE_HOME", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"}
+        expected = {*Environment, "HOME", "XDG_CACHE_HOME", "USER", "LOGNAME", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"}
         expected.discard(Environment.TERMINATION_LOG)
         if component is Component.DRIVER:
             expected.discard(Environment.HEAD)

@@ -95,8 +95,9 @@ KEYS = {
 @pytest.fixture
 def both_configs(tmp_path: Path) -> tuple[RunConfig, RunConfig]:
     """RunConfigs of one file, which has everything that a RunConfig can hold: the command line's, the operator's."""
+    mirror = {"endpointURL": "https://hub.example.com", "credentialsSecretRef": {"name": "s3-write"}}
     builder = make_run("same").with_spec(
-        model={"name": "m", "uri": "hf://org/m", "revision": "main", "storage": STORE},
+        model={"name": "m", "uri": "hf://org/m", "revision": "main", "storage": mirror},
         engine={"vllm": {"tensorParallelSize": 2}},
         benchmarks=[
             {"task": "a"},

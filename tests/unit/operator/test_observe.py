@@ -354,10 +354,11 @@ def test_missing_key_suite_and_claim_are_reported() -> None:
         "benchmarks": [{"task": "mine", "source": {"configMap": {"name": "suite"}}}],
         "output": {"uri": "s3://evals/", "storage": {"caBundleRef": {"name": "ca", "key": "ca.crt"}}},
     }
-    all_there = FakeApi().having(CONFIG_MAPS, "suite").having(CLAIMS, "models")
-    assert problems(Look(all_there.having(CONFIG_MAPS, "ca", data={"ca.crt": "PEM"})), **spec) == []
+    allowed = {"metadata": ALLOWED}
+    all_there = FakeApi().having(CONFIG_MAPS, "suite", **allowed).having(CLAIMS, "models", **allowed)
+    assert problems(Look(all_there.having(CONFIG_MAPS, "ca", data={"ca.crt": "PEM"}, **allowed)), **spec) == []
     where = "spec.output.storage.caBundleRef.name"
-    assert problems(Look(all_there.having(CONFIG_MAPS, "ca", data={"other": ""})), **spec) == [
+    assert problems(Look(all_there.having(CONFIG_MAPS, "ca", data={"other": ""}, **allowed)), **spec) == [
         (where, Reason.NOT_FOUND)
     ]
     assert [field for field, _ in problems(Look(), **spec)] == [
@@ -365,6 +366,26 @@ def test_missing_key_suite_and_claim_are_reported() -> None:
         "spec.benchmarks[0].source.configMap.name",
         where,
     ]
+
+
+@pytest.mark.parametrize("labels", [{}, {"evalrun.dev/use": "other"}, {"evalrun.dev/used": "storage"}])
+def test_c15_config_maps_and_claims_opt_in_as_secrets_do(labels: dict[str, str]) -> None:
+    spec = {
+        "model": {"uri": "hf://org/tiny", "cache": {"persistentVolumeClaim": {"claimName": "postgres-data"}}},
+        "benchmarks": [
+            {"task": "mine", "source": {"configMap": {"name": "settings"}}},
+            {"task": "other", "source": {"pvc": {"claimName": "postgres-data"}}},
+        ],
+        "output": {"uri": "s3://evals/", "storage": {"caBundleRef": {"name": "settings", "key": "ca.crt"}}},
+    }
+    api = FakeApi().having(CLAIMS, "postgres-data", metadata={"labels": labels})
+    api.having(CONFIG_MAPS, "settings", data={"ca.crt": "PEM"}, metadata={"labels": labels})
+    references = Look(api).saw(run().with_spec(**spec)).references
+    assert references is not None
+    assert {problem.reason for problem in references.problems} == {Reason.NOT_ALLOWED}
+    said = " ".join(problem.message for problem in references.problems)
+    assert "kubectl label configmap settings evalrun.dev/use=storage -n team" in said
+    assert "kubectl label persistentvolumeclaim postgres-data evalrun.dev/use=storage -n team" in said
 
 
 def finished(phase: Phase, uri: str | None = "s3://evals/old/") -> FakeApi:

@@ -235,7 +235,7 @@ def naming_much() -> EvalRunSpec:
 
 def test_c30_each_object_is_looked_up_once_and_few_at_a_time() -> None:
     api = CountingApi()
-    api.having(SECRETS, "s3", metadata=ALLOWED).having(CONFIG_MAPS, "ca", data={"ca.crt": ""})
+    api.having(SECRETS, "s3", metadata=ALLOWED).having(CONFIG_MAPS, "ca", data={"ca.crt": ""}, metadata=ALLOWED)
     api.having(EVALRUNS, "old", status={"phase": "Succeeded", "resultsUri": "s3://evals/old/"})
     found = looked_up(api, naming_much())
     assert set(Counter(api.read).values()) == {1} and len(api.read) == 53

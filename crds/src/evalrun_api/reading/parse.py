@@ -21,7 +21,9 @@ from evalrun_api.reading.problems import InvalidInput, Problem
 from evalrun_api.run import EvalRun
 
 STORAGE_LABEL = ("evalrun.dev/use", "storage")
-"""Label that a Secret needs to be used by a run: the right to create EvalRuns gives access to no other."""
+"""Label that a Secret needs to be used by a run, and in a cluster a ConfigMap and a claim as well: the right to create
+EvalRuns gives access to no other.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class FileObject:
 
     name: str
     data: Mapping[str, bytes] = field(repr=False)
+    labelled: bool = True
+    """Whether it has the label that a cluster asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,15 @@ def cluster_problems(evalrun: EvalRun) -> list[Problem]:
     return list(_cluster_problems(evalrun, []))
 
 
+def unlabelled(file: EvalRunFile) -> list[Problem]:
+    """List the ConfigMaps of a file that no run in a cluster may use."""
+    return [
+        Problem("metadata.labels", f"the ConfigMap {name} needs the label {': '.join(STORAGE_LABEL)} in a cluster")
+        for name, found in file.config_maps.items()
+        if not found.labelled
+    ]
+
+
 def _cluster_problems(value: object, location: list[int | str]) -> Iterator[Problem]:
     if isinstance(value, Model):
         for rule in value.rules:
@@ -160,7 +173,8 @@ def _file_object(document: Mapping[str, Any], kind: str, source: str) -> FileObj
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not name:
         raise InvalidInput(source, [Problem("metadata.name", f"is missing in a {kind}")])
-    if kind == "Secret" and (_labels(document).get(STORAGE_LABEL[0]) != STORAGE_LABEL[1]):
+    labelled = _labels(document).get(STORAGE_LABEL[0]) == STORAGE_LABEL[1]
+    if kind == "Secret" and not labelled:
         why = "without it no run may use the Secret"
         problem = Problem("metadata.labels", f"the Secret {name} needs the label {': '.join(STORAGE_LABEL)}; {why}")
         raise InvalidInput(source, [problem])
@@ -170,7 +184,7 @@ def _file_object(document: Mapping[str, Any], kind: str, source: str) -> FileObj
         for key, value in _texts(document, encoded, f"{kind} {name}", source)
     }
     texts = {key: value.encode() for key, value in _texts(document, plain, f"{kind} {name}", source)}
-    return FileObject(name, decoded | texts)
+    return FileObject(name, decoded | texts, labelled)
 
 
 def _labels(document: Mapping[str, Any]) -> Mapping[str, Any]:

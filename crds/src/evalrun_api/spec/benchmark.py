@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=1, le=INT32_MAX)]
 
 
 class ConfigMapSource(Model):
-    """A suite in a ConfigMap of the run's namespace, one key per file."""
+    """A suite in a ConfigMap of the run's namespace with the label ``evalrun.dev/use: storage``, one key per file."""
 
     name: ObjectName
     """Name of the ConfigMap."""
@@ -31,7 +31,7 @@ class S3Source(Model):
 
 
 class ClaimSource(Model):
-    """A suite on a PersistentVolumeClaim of the run's namespace."""
+    """A suite on a PersistentVolumeClaim of the run's namespace with the label ``evalrun.dev/use: storage``."""
 
     rules: ClassVar[tuple[Rule, ...]] = (no_climbing("path"),)
 

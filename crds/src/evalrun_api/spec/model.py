@@ -22,7 +22,7 @@ class ModelScheme(StrEnum):
 
 
 class ClaimRef(Model):
-    """A PersistentVolumeClaim in the run's namespace."""
+    """A PersistentVolumeClaim in the run's namespace with the label ``evalrun.dev/use: storage``."""
 
     claim_name: ObjectName
     """Name of the PersistentVolumeClaim."""

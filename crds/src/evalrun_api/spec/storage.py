@@ -35,7 +35,7 @@ class SecretRef(Model):
 
 
 class ConfigMapKeyRef(Model):
-    """One key of a ConfigMap in the run's namespace."""
+    """One key of a ConfigMap in the run's namespace with the label ``evalrun.dev/use: storage``."""
 
     name: ObjectName
     """Name of the ConfigMap."""

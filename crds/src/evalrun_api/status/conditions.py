@@ -138,6 +138,8 @@ class Reason(StrEnum):
     """An object or run that the spec names does not exist."""
     SECRET_NOT_ALLOWED = "SecretNotAllowed"  # noqa: S105 (a reason, no password)
     """A Secret that the spec names lacks the label evalrun.dev/use: storage."""
+    NOT_ALLOWED = "NotAllowed"
+    """A ConfigMap or claim that the spec names lacks the label evalrun.dev/use: storage."""
     FORBIDDEN = "Forbidden"
     """The operator may not read an object that the spec names: nothing is known about it, and the run waits."""
     TASK_INVALID = "TaskInvalid"

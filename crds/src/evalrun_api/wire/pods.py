@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum, StrEnum
 
 HTTP_PORT = 8080
@@ -33,6 +34,10 @@ MODELS_DIR = "/models"
 """One folder per claim."""
 CACHE_DIR = "/cache"
 """Folder for downloads: an emptyDir, or the claim of spec.model.cache."""
+RESERVED_DIRS = ("/etc/evalrun", MODELS_DIR, CACHE_DIR, "/tmp", "/dev")  # noqa: S108 (the pod's own)
+"""Folders of a pod in which an administrator mounts nothing."""
+VOLUME_NAME = re.compile(r"v[0-9]+")
+"""Names of EvalRun's own volumes."""
 TERMINATION_LOG = "/dev/termination-log"
 """File of the container's termination message, which Kubernetes copies into the pod's status."""
 
@@ -46,7 +51,7 @@ LABEL_ATTEMPT = "evalrun.dev/attempt"
 LABEL_COMPONENT = "evalrun.dev/component"
 """Label of every child with pods: a ``Component``."""
 LABEL_USE = "evalrun.dev/use"
-"""Label of a Secret: ``storage`` allows runs to use it."""
+"""Label of a Secret, ConfigMap or claim: ``storage`` allows runs to use it."""
 USE_STORAGE = "storage"
 ANNOTATION_RUN_NAME = "evalrun.dev/run-name"
 """Annotation of every child: name of the EvalRun, for people. No program trusts it."""
@@ -78,6 +83,10 @@ class Environment(StrEnum):
     POD_NAME = "POD_NAME"
     POD_IP = "POD_IP"
     NODE_NAME = "NODE_NAME"
+
+
+RESERVED_VARIABLES = re.compile(r"EVALRUN_.*|POD_NAME|POD_IP|NODE_NAME|RAY_AUTH_MODE|RAY_AUTH_TOKEN")
+"""Names of environment variables that an administrator does not set."""
 
 
 class ExitCode(IntEnum):

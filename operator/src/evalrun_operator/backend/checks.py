@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from evalrun_api import EvalRun, EvalRunSpec, Reason, TaintEffect
 from evalrun_api.base import OBJECT_NAME
 from evalrun_operator.backend.job_manifests import LABEL_PRIORITY
+from evalrun_operator.backend.limits import limit_problems
 from evalrun_operator.backend.resources import gpus_per_replica, is_gpu, quantity, replica_resources
 from evalrun_operator.names import LABEL_QUEUE
+from evalrun_operator.settings import AcceleratorSettings, OperatorSettings
 from evalrun_operator.state.observed import Missing
 
 MAX_SPEC_BYTES = 900_000
@@ -25,12 +27,19 @@ _DOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 _KEY = re.compile(rf"({_DOMAIN}/)?{_WORD}")
 
 
-def spec_problems(run: EvalRun) -> tuple[Missing, ...]:
-    """List everything that is wrong, in the order of the spec; each is InvalidSpec."""
-    return tuple(
-        Missing(field, Reason.INVALID_SPEC, message)
-        for field, message in (*_queue(run), *_gpus(run.spec), *_resources(run.spec), *_places(run.spec), *_size(run))
+def spec_problems(run: EvalRun, settings: OperatorSettings | None = None) -> tuple[Missing, ...]:
+    """List everything that is wrong, or above the limits of the settings; each is InvalidSpec."""
+    settings = settings or OperatorSettings()
+    accelerators = settings.accelerators
+    found = (
+        *_queue(run),
+        *_gpus(run.spec, accelerators),
+        *_resources(run.spec, accelerators),
+        *_places(run.spec),
+        *_size(run),
+        *limit_problems(run.spec, settings),
     )
+    return tuple(Missing(field, Reason.INVALID_SPEC, message) for field, message in found)
 
 
 def _queue(run: EvalRun) -> Iterator[tuple[str, str]]:
@@ -43,21 +52,22 @@ def _queue(run: EvalRun) -> Iterator[tuple[str, str]]:
             )
 
 
-def _gpus(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
+def _gpus(spec: EvalRunSpec, accelerators: AcceleratorSettings) -> Iterator[tuple[str, str]]:
     if spec.engine.vllm is None:
         return
-    size, gpus = spec.engine.vllm.gpus, gpus_per_replica(spec)
+    size, gpus = spec.engine.vllm.gpus, gpus_per_replica(spec, accelerators)
     # Without any GPU vLLM runs on the CPU, with a build that can.
     if gpus != size and not (gpus == 0 and size == 1):
         yield (
             "spec.replicas.resources.limits",
             f"a replica requests {gpus} GPUs and its engine uses {size} (spec.engine.vllm: "
-            f"{spec.engine.vllm.gpus_said}); hint: set the limit of nvidia.com/gpu to {size}, or leave resources out",
+            f"{spec.engine.vllm.gpus_said}); hint: set the limit of {accelerators.default} to {size}, or leave "
+            "resources out",
         )
 
 
-def _resources(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
-    resources = replica_resources(spec)
+def _resources(spec: EvalRunSpec, accelerators: AcceleratorSettings) -> Iterator[tuple[str, str]]:
+    resources = replica_resources(spec, accelerators)
     for part, amounts in (("limits", resources.limits), ("requests", resources.requests)):
         for name, amount in amounts.items():
             field = f"spec.replicas.resources.{part}[{name}]"
@@ -68,10 +78,8 @@ def _resources(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
                     "vendor's name, as in nvidia.com/gpu",
                 )
             elif name not in _NATIVE and quantity(amount) % 1:
-                yield (
-                    field,
-                    f"{amount} is not a whole number: {'GPUs' if is_gpu(name) else 'devices'} cannot be divided",
-                )
+                what = "GPUs" if is_gpu(name, accelerators) else "devices"
+                yield field, f"{amount} is not a whole number: {what} cannot be divided"
     for name, request in resources.requests.items():
         limit = resources.limits.get(name)
         field = f"spec.replicas.resources.requests[{name}]"

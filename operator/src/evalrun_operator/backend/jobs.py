@@ -16,6 +16,7 @@ from evalrun_operator.backend.checks import spec_problems
 from evalrun_operator.backend.children import parse
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.job_manifests import driver_job, replicas_job
+from evalrun_operator.backend.limits import allowed_replicas
 from evalrun_operator.backend.repairs import repairs
 from evalrun_operator.backend.runconfig import runconfig
 from evalrun_operator.kube.objects import (
@@ -62,7 +63,7 @@ class JobsBackend:
 
     def problems(self, run: EvalRun) -> tuple[Missing, ...]:
         """List what the cluster would reject of children made from this spec."""
-        return spec_problems(run)
+        return spec_problems(run, self.settings)
 
     def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
         """Parse a Job or a pod; see ``Backend.parse``."""
@@ -125,12 +126,14 @@ class JobsBackend:
             return
         if there is None:
             identity = Identity.of(run, desired.attempt)
-            yield Create(JOBS, replicas_job(run, identity, self._settings_with(desired.image), desired.count))
+            count = allowed_replicas(run.spec, self.settings, desired.count)
+            yield Create(JOBS, replicas_job(run, identity, self._settings_with(desired.image), count))
         elif there.complete or there.failing:
             # It runs nothing any more, and a Job cannot be restarted.
             yield from _delete(there)
         elif not there.queue and not there.deleting:
-            yield from _resize(there, desired.count)
+            present = there.parallelism - there.closed
+            yield from _resize(there, allowed_replicas(run.spec, self.settings, desired.count, present))
 
 
 def _input(run: EvalRun, attempt: int, settings: OperatorSettings, references: References | None) -> str:

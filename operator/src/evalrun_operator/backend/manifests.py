@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from evalrun_api.wire.pods import CONFIG_KEY, HTTP_PORT, LABEL_RUN, RAY_PORT, TOKEN_KEY, Component
@@ -65,15 +66,35 @@ def network_policy(identity: Identity, settings: NetworkPolicySettings) -> Manif
         port = {"port": HTTP_PORT, "protocol": "TCP"}
         ingress.append({"from": [dict(peer) for peer in settings.metrics_from], "ports": [port]})
     spec: dict[str, Any] = {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": ingress}
-    if settings.egress:
+    rules = [dict(rule) for rule in settings.egress] or list(_all_but(settings.blocked))
+    if rules and settings.metadata_services:
+        rules.append({"to": [{"ipBlock": {"cidr": network}} for network in settings.metadata_services]})
+    if rules:
         spec["policyTypes"] = ["Ingress", "Egress"]
-        spec["egress"] = [{"to": among_themselves}, dict(_DNS), *(dict(rule) for rule in settings.egress)]
+        spec["egress"] = [{"to": among_themselves}, dict(_DNS), *rules]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": identity.metadata(identity.network_policy, names.run_labels(identity.uid)),
         "spec": spec,
     }
+
+
+def _all_but(blocked: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rule that allows everything but some networks; none where nothing is blocked.
+
+    Pods and Services have addresses, too, which ipBlock covers in most network plugins, but not in all: peers by
+    selector cover them everywhere.
+    """
+    networks = [ipaddress.ip_network(network) for network in blocked]
+    if not networks:
+        return
+    blocks = [
+        {"ipBlock": {"cidr": everything, **({"except": except_} if except_ else {})}}
+        for version, everything in ((4, "0.0.0.0/0"), (6, "::/0"))
+        for except_ in [[str(network) for network in networks if network.version == version]]
+    ]
+    yield {"to": [*blocks, {"namespaceSelector": {}}]}
 
 
 def _selector(identity: Identity, component: Component) -> dict[str, str]:

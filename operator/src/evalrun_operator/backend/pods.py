@@ -15,6 +15,8 @@ from evalrun_api.wire.pods import (
     CONFIG_KEY,
     FLUSH_GRACE_SECONDS,
     HTTP_PORT,
+    LABEL_COMPONENT,
+    LABEL_RUN,
     RAY_PORT,
     TERMINATION_LOG,
     TOKEN_KEY,
@@ -26,8 +28,7 @@ from evalrun_operator.backend.resources import replica_resources
 from evalrun_operator.backend.volumes import mounts, volumes
 from evalrun_operator.settings import OperatorSettings
 
-USER = 1000
-"""User and group of the images."""
+USER_NAME = "evalrun"
 COMMANDS = {Component.DRIVER: "evalrun-driver", Component.REPLICA: "evalrun-replica"}
 
 _LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -49,16 +50,14 @@ def pod_template(
         "command": [COMMANDS[component]],
         "env": _environment(identity, settings, component),
         "resources": _resources(
-            settings.driver.resources if component is Component.DRIVER else replica_resources(run.spec)
+            settings.driver.resources
+            if component is Component.DRIVER
+            else replica_resources(run.spec, settings.accelerators)
         ),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        **_if_set("securityContext", settings.pods.container_security_context),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": parts["volumeMounts"],
+        "volumeMounts": [*parts["volumeMounts"], *settings.pods.volume_mounts],
         **(_DRIVER_ENDPOINT if component is Component.DRIVER else {}),
     }
     return {
@@ -71,18 +70,11 @@ def pod_template(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": FLUSH_GRACE_SECONDS,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "fsGroup": USER,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            **_administrators_part(settings),
+            **_if_set("securityContext", settings.pods.security_context),
+            **_administrators_part(settings, identity, component),
             **_placement(run, settings, component),
             "containers": [container],
-            "volumes": parts["volumes"],
+            "volumes": [*parts["volumes"], *settings.pods.volumes],
         },
     }
 
@@ -108,10 +100,19 @@ _DRIVER_ENDPOINT: Mapping[str, Any] = {
 
 
 def _environment(identity: Identity, settings: OperatorSettings, component: Component) -> list[dict[str, Any]]:
+    """Build the environment: an administrator's variables replace the defaults, those of the contract replace both."""
     token = {"secretKeyRef": {"name": identity.token_secret, "key": TOKEN_KEY}}
-    values: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "HOME": "/tmp/home",  # noqa: S108 (the pod's own)
         "XDG_CACHE_HOME": CACHE_DIR,
+        # Where the cluster assigns the user, no file names it, and libraries that ask for its name fail.
+        "USER": USER_NAME,
+        "LOGNAME": USER_NAME,
+    }
+    administrators = {each["name"]: each.get("valueFrom", each.get("value", "")) for each in settings.pods.env}
+    values: dict[str, Any] = {
+        **defaults,
+        **administrators,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         Environment.CONFIG: f"{CONFIG_DIR}/{CONFIG_KEY}",
@@ -128,8 +129,17 @@ def _environment(identity: Identity, settings: OperatorSettings, component: Comp
     ]
 
 
-def _administrators_part(settings: OperatorSettings) -> dict[str, Any]:
+def _if_set(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: dict(value)} if value else {}
+
+
+def _administrators_part(settings: OperatorSettings, identity: Identity, component: Component) -> dict[str, Any]:
     part: dict[str, Any] = {}
+    if settings.pods.scheduler_name is not None:
+        part["schedulerName"] = settings.pods.scheduler_name
+    if settings.pods.topology_spread_constraints:
+        own = {"labelSelector": {"matchLabels": {LABEL_RUN: identity.uid, LABEL_COMPONENT: component.value}}}
+        part["topologySpreadConstraints"] = [own | each for each in settings.pods.topology_spread_constraints]
     if settings.pods.service_account_name is not None:
         part["serviceAccountName"] = settings.pods.service_account_name
     if settings.image.pull_secrets:

@@ -6,9 +6,8 @@ import re
 from decimal import Decimal
 
 from evalrun_api import EvalRunSpec, Resources
+from evalrun_operator.settings import AcceleratorSettings
 
-GPU = "nvidia.com/gpu"
-"""Resource that is requested where a spec does not name any."""
 MOCK_RESOURCES = Resources(requests={"cpu": "100m", "memory": "512Mi"})
 """Resources of a replica with the mock engine: a Ray node and a process."""
 
@@ -17,27 +16,35 @@ _UNITS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P"
 _BINARY_UNITS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _MOST_DIGITS = 20
 """Limit of a quantity's exponent and of its digits: Kubernetes' own end at 2⁶³."""
-_GPUS = re.compile(r"[^/]+/(gpu|gpu\.shared|mig-.+)")
+_ACCELERATORS = re.compile(
+    r"[^/]+/(gpu|gpu\.shared|mig-.+)|gpu\.intel\.com/(i915|xe)|google\.com/tpu|habana\.ai/gaudi|"
+    r"aws\.amazon\.com/neuron(core|device)?|huawei\.com/Ascend[A-Za-z0-9]+"
+)
+"""Devices of known vendors: NVIDIA, AMD, Intel, Google, AWS, Huawei. Network cards are devices too, but none of these.
+"""
+_KNOWN = AcceleratorSettings()
 
 
-def replica_resources(spec: EvalRunSpec) -> Resources:
+def replica_resources(spec: EvalRunSpec, accelerators: AcceleratorSettings = _KNOWN) -> Resources:
     """Return the resources of one replica, from the spec or by default; requests default to limits."""
     resources = spec.replicas.resources
     if resources is None:
         if spec.engine.vllm is None:
             return MOCK_RESOURCES
-        resources = Resources(limits={GPU: spec.engine.vllm.gpus})
+        resources = Resources(limits={accelerators.default: spec.engine.vllm.gpus})
     return Resources(limits=resources.limits, requests={**resources.limits, **resources.requests})
 
 
-def is_gpu(resource: str) -> bool:
-    """Tell whether a resource counts GPUs: of any vendor, whole, shared or partitioned."""
-    return _GPUS.fullmatch(resource) is not None
+def is_gpu(resource: str, accelerators: AcceleratorSettings = _KNOWN) -> bool:
+    """Tell whether a resource counts GPUs, or other accelerators: of any vendor, whole, shared or partitioned."""
+    named = (accelerators.default, *accelerators.resources)
+    return resource in named or _ACCELERATORS.fullmatch(resource) is not None
 
 
-def gpus_per_replica(spec: EvalRunSpec) -> int:
+def gpus_per_replica(spec: EvalRunSpec, accelerators: AcceleratorSettings = _KNOWN) -> int:
     """Return the GPUs of one replica; 0 means that it runs on CPU."""
-    return sum(int(quantity(amount)) for name, amount in replica_resources(spec).limits.items() if is_gpu(name))
+    limits = replica_resources(spec, accelerators).limits
+    return sum(int(quantity(amount)) for name, amount in limits.items() if is_gpu(name, accelerators))
 
 
 def quantity(value: int | str) -> Decimal:

@@ -52,7 +52,7 @@ class ClusterResolver:
             results_uri=results_uri(self.run),
             attempt=self.attempt,
             cache_dir=CACHE_DIR,
-            gpus_per_replica=gpus_per_replica(self.run.spec),
+            gpus_per_replica=gpus_per_replica(self.run.spec, self.settings.accelerators),
             allow_code=self.settings.allow_code,
         )
 

@@ -11,8 +11,9 @@ from evalrun_api.wire.pods import CA_DIR, CACHE_DIR, CONFIG_DIR, CREDENTIALS_DIR
 from evalrun_operator.observe.references import claim_of
 from evalrun_operator.settings import PodSettings
 
-GROUP_READABLE = 0o440
-"""Mode of credentials: owned by root, read by the pods' own group."""
+GROUP_READABLE, READABLE = 0o440, 0o444
+"""Modes of credentials, which root owns: read by the pods' own group, or by the pod's user where it has no such group.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def _volume(source: Mapping[str, Any], *, read_only: bool) -> Mapping[str, Any]:
 def _mounts(run: EvalRun, config_map: str, settings: PodSettings) -> Iterator[Mount]:
     spec = run.spec
     yield Mount(CONFIG_DIR, {"configMap": {"name": config_map}})
-    yield from _stores(_storages(spec))
+    mode = GROUP_READABLE if "fsGroup" in settings.security_context else READABLE
+    yield from _stores(_storages(spec), mode)
     for number, benchmark in enumerate(spec.benchmarks):
         source = benchmark.source
         if source is not None and source.config_map is not None:
@@ -83,7 +85,7 @@ def _storages(spec: EvalRunSpec) -> Iterator[Storage]:
     yield from (storage for storage in storages if storage is not None)
 
 
-def _stores(storages: Iterable[Storage]) -> Iterator[Mount]:
+def _stores(storages: Iterable[Storage], mode: int) -> Iterator[Mount]:
     """Mount Secrets and ConfigMaps, each once, where ``ClusterResolver`` says that they lie."""
     secrets: dict[str, None] = {}
     bundles: dict[str, None] = {}
@@ -93,7 +95,7 @@ def _stores(storages: Iterable[Storage]) -> Iterator[Mount]:
         if storage.ca_bundle_ref is not None:
             bundles.setdefault(storage.ca_bundle_ref.name)
     for name in secrets:
-        yield Mount(f"{CREDENTIALS_DIR}/{name}", {"secret": {"secretName": name, "defaultMode": GROUP_READABLE}})
+        yield Mount(f"{CREDENTIALS_DIR}/{name}", {"secret": {"secretName": name, "defaultMode": mode}})
     for name in bundles:
         yield Mount(f"{CA_DIR}/{name}", {"configMap": {"name": name}})
 

@@ -109,13 +109,10 @@ def _judge(namespace: str, reference: Reference, body: _Body) -> Missing | RunLo
             return Missing(reference.field, Reason.NOT_FOUND, message)
         case Forbidden():
             return _forbidden(namespace, reference, body)
-        case _ if reference.kind is ReferenceKind.SECRET:
-            return _secret(namespace, reference, body)
         case _ if reference.kind is ReferenceKind.RUN:
             return _run(reference, body)
-        case _ if reference.key is not None:
-            return _config_map(reference, body)
-    return None
+        case _:
+            return _labelled(namespace, reference, body) or _config_map(reference, body)
 
 
 def _forbidden(namespace: str, reference: Reference, error: Forbidden) -> Missing:
@@ -134,18 +131,24 @@ def _forbidden(namespace: str, reference: Reference, error: Forbidden) -> Missin
     return Missing(reference.field, Reason.FORBIDDEN, message)
 
 
-def _secret(namespace: str, reference: Reference, secret: Mapping[str, Any]) -> Missing | None:
-    labels = secret["metadata"].get("labels") or {}
+def _labelled(namespace: str, reference: Reference, body: Mapping[str, Any]) -> Missing | None:
+    """Check that the owner of an object allows runs to use it: who may create EvalRuns gains access to no other."""
+    labels = body["metadata"].get("labels") or {}
     if labels.get(LABEL_USE) == USE_STORAGE:
         return None
+    kind, name = reference.kind, reference.name
     message = (
-        f"Secret {reference.name} lacks the label {LABEL_USE}: {USE_STORAGE}, without which no run may use it; hint: "
-        f"its owner sets it with: kubectl label secret {reference.name} {LABEL_USE}={USE_STORAGE} -n {namespace}"
+        f"{kind} {name} lacks the label {LABEL_USE}: {USE_STORAGE}, without which no run may use it; hint: its owner "
+        f"sets it with: kubectl label {kind.lower()} {name} {LABEL_USE}={USE_STORAGE} -n {namespace}"
     )
-    return Missing(reference.field, Reason.SECRET_NOT_ALLOWED, message)
+    secret = kind is ReferenceKind.SECRET
+    return Missing(reference.field, Reason.SECRET_NOT_ALLOWED if secret else Reason.NOT_ALLOWED, message)
 
 
 def _config_map(reference: Reference, config_map: Mapping[str, Any]) -> Missing | None:
+    """Check that a ConfigMap has the key that is asked for, if one is."""
+    if reference.key is None:
+        return None
     keys = {**(config_map.get("data") or {}), **(config_map.get("binaryData") or {})}
     if reference.key in keys:
         return None

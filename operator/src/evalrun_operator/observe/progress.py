@@ -7,6 +7,7 @@ import logging
 import aiohttp
 
 from evalrun_api import RunProgress
+from evalrun_api.addresses import join_host_port
 from evalrun_api.wire.pods import HTTP_PORT
 from evalrun_operator.observe.reports import progress_of
 
@@ -22,11 +23,11 @@ async def ask_progress(
     session: aiohttp.ClientSession, address: str, port: int = HTTP_PORT, *, answer_seconds: float = ANSWER_SECONDS
 ) -> RunProgress | None:
     """Ask the driver at this address; return None if it does not answer in time, or not validly."""
-    host = f"[{address}]" if ":" in address else address
+    url = f"http://{join_host_port(address, port)}/progress"
     timeout = aiohttp.ClientTimeout(total=answer_seconds)
     try:
         # A redirect would let a pod choose the addresses that the operator contacts.
-        async with session.get(f"http://{host}:{port}/progress", timeout=timeout, allow_redirects=False) as response:
+        async with session.get(url, timeout=timeout, allow_redirects=False) as response:
             if response.status != 200:
                 return None
             text = await _read(response)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evalrun_api.reading.parse import EvalRunFile, cluster_problems
+from evalrun_api.reading.parse import EvalRunFile, cluster_problems, unlabelled
 from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli.files import base_of, parse
 from evalrun_runner.errors import EvalRunError, InputError
@@ -34,7 +34,7 @@ def validate(files: Sequence[str], settings: Sequence[str], checks: Checks) -> i
     for file in files:
         try:
             parsed = parse(file, settings)
-            if checks.cluster and (problems := cluster_problems(parsed.evalrun)):
+            if checks.cluster and (problems := [*cluster_problems(parsed.evalrun), *unlabelled(parsed)]):
                 raise InvalidInput(file, problems)
             if checks.tasks:
                 _preview(parsed, file, allow_code=checks.allow_code)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from evalrun_api.addresses import join_host_port
 from evalrun_api.wire.pods import RAY_PORT, RAY_PORTS
 from evalrun_runner.fleet.draining import VARIABLE, DrainFolder
 from evalrun_runner.fleet.processes import Tree
@@ -36,7 +37,7 @@ def replica_command(address: str, head: str) -> list[str]:
     """Return the ``ray start`` command for a replica's pod. Ray counts no GPUs there: the replica has them all."""
     return [
         *_start(address),
-        f"--address={head}:{RAY_PORT}",
+        f"--address={join_host_port(head, RAY_PORT)}",
         f"--num-cpus={os.cpu_count() or 1}",
         f"--resources={json.dumps({'replica': 1})}",
     ]

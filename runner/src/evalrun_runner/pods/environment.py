@@ -30,8 +30,13 @@ class PodEnvironment:
         """Read the process's environment."""
         return cls(
             pod=environment.get(Environment.POD_NAME) or socket.gethostname(),
-            address=environment.get(Environment.POD_IP) or socket.gethostbyname(socket.gethostname()),
+            address=environment.get(Environment.POD_IP) or _own_address(),
             head=environment.get(Environment.HEAD, ""),
             config=Path(environment.get(Environment.CONFIG) or f"{CONFIG_DIR}/{CONFIG_KEY}"),
             termination_log=Path(environment.get(Environment.TERMINATION_LOG) or TERMINATION_LOG),
         )
+
+
+def _own_address() -> str:
+    """Return the address that the host name resolves to, of whichever family the pod has."""
+    return str(socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)[0][4][0])

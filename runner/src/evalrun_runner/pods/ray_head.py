@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from evalrun_api import Reason
+from evalrun_api.addresses import join_host_port
 from evalrun_api.wire.pods import RAY_PORT, HeadState
 from evalrun_runner.driver.host import Host
 from evalrun_runner.errors import RunFailed
@@ -33,7 +34,7 @@ class RayHead(Host):
             on_loss: Called if Ray dies, from a thread of its own, because the run's may hang in a call to Ray.
         """
         self._on_loss = on_loss
-        self.address = f"{address}:{RAY_PORT}"
+        self.address = join_host_port(address, RAY_PORT)
         self._command = head_command(address)
         self._head_status = head_status
         self._ending = threading.Event()

@@ -6,6 +6,7 @@ Read-only: it serves the last view of the run and the head's state for the repli
 from __future__ import annotations
 
 import gzip
+import socket
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from evalrun_api import Counts, Phase, RunConfig, RunProgress, Work
+from evalrun_api.addresses import join_host_port
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.progress import View
 from evalrun_runner.errors import InputError
@@ -57,7 +59,7 @@ class Endpoint:
     Args:
         config: The run.
         port: The port; 0 for any free one.
-        host: The address to listen on.
+        host: The address to listen on; empty for all addresses, IPv4 and IPv6.
         head_status: Readiness and the state for replicas, in a cluster.
         clock: Monotonic seconds.
 
@@ -99,17 +101,18 @@ class Endpoint:
                 """Do not log requests."""
 
         try:
-            self._server = _Server((host, port), Handler)
+            self._server = _server(host, port, Handler)
         except (OSError, OverflowError) as error:
+            where = join_host_port(host, port)
             raise InputError(
-                f"--port {port}: {host}:{port} cannot be served: {error}; give another port, or 0 for any that is free"
+                f"--port {port}: {where} cannot be served: {error}; give another port, or 0 for any that is free"
             ) from error
 
     def start(self) -> str:
         """Start to serve in a thread, and return the URL."""
         threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True).start()
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"http://{join_host_port(str(host), port)}"
 
     def stop(self) -> None:
         """Stop serving."""
@@ -165,10 +168,26 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     """Length of the accept queue: a thousand replicas ask at the same moment when a driver starts."""
 
+    def server_bind(self) -> None:
+        """Bind the address; that of all IPv6 addresses stands for all IPv4 addresses as well."""
+        if self.address_family is socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that disconnected before the answer: they will ask again."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _server(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> _Server:
+    """Listen on an address, or with an empty host on every address of the machine, whichever families it has."""
+    everywhere = not host and socket.has_dualstack_ipv6()
+    return (_ServerV6 if everywhere or ":" in host else _Server)((host, port), handler)
 
 
 def _head(head_status: HeadStatus, query: str) -> Page:
