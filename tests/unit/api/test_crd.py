@@ -157,6 +157,7 @@ def test_columns_read_existing_fields(schema: dict[str, Any]) -> None:
         "REPLICAS",
         "ETA",
         "AGE",
+        "REASON",
     ]
 
 

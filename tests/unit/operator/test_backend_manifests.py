@@ -294,6 +294,21 @@ def test_replica_requests_its_gpus_by_default(args: dict[str, Any], gpus: str) -
     assert RunConfig.from_json(children["ConfigMap"]["data"]["run.json"]).gpus_per_replica == int(gpus)
 
 
+@pytest.mark.parametrize("engine", [{"mock": {}}, {"vllm": {}}])
+@pytest.mark.parametrize("given", [None, {"limits": {"nvidia.com/gpu": 1}}, {"requests": {"ephemeral-storage": "1Gi"}}])
+def test_replicas_always_request_cpu_and_memory(engine: dict[str, Any], given: dict[str, Any] | None) -> None:
+    run = make_run().with_replicas(1, **({} if given is None else {"resources": given})).with_spec(engine=engine)
+    resources = created(run.build())["replica"]["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert {"cpu", "memory"} <= set(resources["requests"])
+
+
+def test_given_cpu_and_memory_are_kept() -> None:
+    given = {"limits": {"nvidia.com/gpu": 2, "memory": "4Gi"}, "requests": {"cpu": "250m"}}
+    run = make_run().with_replicas(1, resources=given).with_spec(engine={"vllm": {"tensorParallelSize": 2}}).build()
+    resources = created(run)["replica"]["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources["requests"] == {"nvidia.com/gpu": "2", "memory": "4Gi", "cpu": "250m"}
+
+
 def test_driver_has_no_gpu_and_follows_the_administrators_placement() -> None:
     make, settings = CASES["administrators"]
     spec = created(make(), settings)["driver"]["spec"]["template"]["spec"]

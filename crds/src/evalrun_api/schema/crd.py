@@ -66,6 +66,7 @@ COLUMNS = (
     ("REPLICAS", "string", ".status.display.replicas", 0),
     ("ETA", "string", ".status.display.eta", 0),
     ("AGE", "date", ".metadata.creationTimestamp", 0),
+    ("REASON", "string", ".status.display.reason", 0),
     ("TOK/S", "integer", ".status.progress.outputTokensPerSecond", 1),
     ("ATTEMPT", "integer", ".status.attempt", 1),
     ("RESULTS", "string", ".status.resultsUri", 1),

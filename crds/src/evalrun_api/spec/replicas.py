@@ -17,7 +17,7 @@ class Resources(Model):
     limits: dict[LabelKey, Quantity] = Field(default_factory=dict, max_length=32)
     """Limits per replica: ``nvidia.com/gpu``, ``memory``, ``cpu``."""
     requests: dict[LabelKey, Quantity] = Field(default_factory=dict, max_length=32)
-    """Requests per replica; default: the limits."""
+    """Requests per replica; default: the limits, and for cpu and memory 1 and 8Gi per GPU."""
 
 
 class TolerationOperator(StrEnum):

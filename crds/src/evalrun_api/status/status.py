@@ -66,6 +66,8 @@ class DisplayColumns(Reported):
     """Ready of desired replicas, ``8/8``."""
     eta: Annotated[str | None, Field(max_length=64)] = None
     """Remaining time, ``12m``."""
+    reason: Annotated[str | None, Field(max_length=128)] = None
+    """Why the run is not further, or how it failed: reason and the beginning of the message of Complete."""
 
 
 class EvalRunStatus(Reported):

@@ -8,8 +8,14 @@ from decimal import Decimal
 from evalrun_api import EvalRunSpec, Resources
 from evalrun_operator.settings import AcceleratorSettings
 
-MOCK_RESOURCES = Resources(requests={"cpu": "100m", "memory": "512Mi"})
-"""Resources of a replica with the mock engine: a Ray node and a process."""
+MOCK_REQUESTS = {"cpu": "100m", "memory": "512Mi"}
+"""Requests of a replica with the mock engine: a Ray node and a process."""
+CPU_PER_GPU, GIBIBYTES_PER_GPU = 1, 8
+"""Requests of a replica with vLLM, for each GPU; one without GPUs requests as much as one with one.
+
+Without requests for cpu and memory a pod is refused in every namespace whose quota counts them, and elsewhere it is the
+first to be evicted.
+"""
 
 _QUANTITY = re.compile(r"([0-9.]+)(?:[eE]([+-]?[0-9]+)|([a-zA-Z]*))")
 _UNITS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -26,13 +32,25 @@ _KNOWN = AcceleratorSettings()
 
 
 def replica_resources(spec: EvalRunSpec, accelerators: AcceleratorSettings = _KNOWN) -> Resources:
-    """Return the resources of one replica, from the spec or by default; requests default to limits."""
+    """Return the resources of one replica, from the spec or by default.
+
+    Requests default to limits; cpu and memory are always requested.
+    """
     resources = spec.replicas.resources
     if resources is None:
-        if spec.engine.vllm is None:
-            return MOCK_RESOURCES
-        resources = Resources(limits={accelerators.default: spec.engine.vllm.gpus})
-    return Resources(limits=resources.limits, requests={**resources.limits, **resources.requests})
+        gpus = 0 if spec.engine.vllm is None else spec.engine.vllm.gpus
+        resources = Resources(limits={accelerators.default: gpus} if gpus else {})
+    given = {**resources.limits, **resources.requests}
+    defaults = _default_requests(spec, _gpus(resources, accelerators))
+    missing = {name: amount for name, amount in defaults.items() if name not in given}
+    return Resources(limits=resources.limits, requests={**given, **missing})
+
+
+def _default_requests(spec: EvalRunSpec, gpus: int) -> dict[str, int | str]:
+    if spec.engine.vllm is None:
+        return dict(MOCK_REQUESTS)
+    share = max(1, gpus)
+    return {"cpu": CPU_PER_GPU * share, "memory": f"{GIBIBYTES_PER_GPU * share}Gi"}
 
 
 def is_gpu(resource: str, accelerators: AcceleratorSettings = _KNOWN) -> bool:
@@ -43,8 +61,11 @@ def is_gpu(resource: str, accelerators: AcceleratorSettings = _KNOWN) -> bool:
 
 def gpus_per_replica(spec: EvalRunSpec, accelerators: AcceleratorSettings = _KNOWN) -> int:
     """Return the GPUs of one replica; 0 means that it runs on CPU."""
-    limits = replica_resources(spec, accelerators).limits
-    return sum(int(quantity(amount)) for name, amount in limits.items() if is_gpu(name, accelerators))
+    return _gpus(replica_resources(spec, accelerators), accelerators)
+
+
+def _gpus(resources: Resources, accelerators: AcceleratorSettings) -> int:
+    return sum(int(quantity(amount)) for name, amount in resources.limits.items() if is_gpu(name, accelerators))
 
 
 def quantity(value: int | str) -> Decimal:

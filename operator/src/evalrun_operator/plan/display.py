@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from evalrun_api import Counts, DisplayColumns, EvalRunStatus, GateResult, RunProgress, RunResult, Score
+from evalrun_api import (
+    ConditionType,
+    Counts,
+    DisplayColumns,
+    EvalRunStatus,
+    GateResult,
+    Reason,
+    RunProgress,
+    RunResult,
+    Score,
+)
+
+REASON_CHARACTERS = 128
+"""Length of the last column: it needs no alignment, and the beginning says which quota, policy or volume it is."""
+_PLAIN = {Reason.RUNNING, Reason.AGGREGATING, Reason.SUCCEEDED}
+"""Reasons that say no more than the phase beside them."""
 
 
 def progress_text(counts: Counts) -> str | None:
@@ -41,6 +56,15 @@ def eta_text(eta: datetime | None, now: datetime) -> str | None:
     return f"{minutes}m" if minutes < 100 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
+def reason_text(status: EvalRunStatus) -> str | None:
+    """Format why a run is not further as ``PodsRefused: exceeded quota: gpus, …``; None where the phase says it."""
+    complete = next((one for one in status.conditions if one.type == ConditionType.COMPLETE), None)
+    if complete is None or complete.reason in _PLAIN:
+        return None
+    text = " ".join(f"{complete.reason}: {complete.message}".split()).rstrip(": ")
+    return text if len(text) <= REASON_CHARACTERS else f"{text[: REASON_CHARACTERS - 1]}…"
+
+
 def display(
     status: EvalRunStatus, model: str, progress: RunProgress | None, result: RunResult | None, now: datetime
 ) -> DisplayColumns:
@@ -54,4 +78,5 @@ def display(
         gate=verdict,
         replicas=None if replicas is None else f"{replicas.ready}/{replicas.desired}",
         eta=eta_text(progress.eta if progress else None, now),
+        reason=reason_text(status),
     )

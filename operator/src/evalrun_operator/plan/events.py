@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalrun_api import Condition, ConditionStatus, ConditionType, EvalRunStatus
+from evalrun_api import Condition, ConditionStatus, ConditionType, EvalRunStatus, Reason
 from evalrun_operator.kube.objects import Event
 
 _REPORTED = {
@@ -17,6 +17,8 @@ _REPORTED = {
     (ConditionType.GATE_PASSED, ConditionStatus.FALSE): True,
 }
 """Conditions that are reported when they become so, and whether as a warning."""
+_OBSTACLES = {Reason.PODS_REFUSED, Reason.VOLUME_NOT_MOUNTED, Reason.IMAGE_NOT_PULLED}
+"""Reasons that are reported as warnings while a run is not complete: somebody has to act."""
 
 
 def events(before: EvalRunStatus, after: EvalRunStatus) -> tuple[Event, ...]:
@@ -25,14 +27,20 @@ def events(before: EvalRunStatus, after: EvalRunStatus) -> tuple[Event, ...]:
     reported = [
         Event(condition.reason, condition.message, warning)
         for condition in after.conditions
-        if (warning := _REPORTED.get((ConditionType(condition.type), condition.status))) is not None
-        and _changed(recorded.get(condition.type), condition)
+        if (warning := _warning(condition)) is not None and _changed(recorded.get(condition.type), condition)
     ]
     if after.attempt and after.attempt != before.attempt:
         retry = after.attempt > 1
         message = next((one.message for one in after.conditions if one.type == ConditionType.COMPLETE), "")
         reported.insert(0, Event("AttemptStarted", f"attempt {after.attempt}: {message}", warning=retry))
     return tuple(reported)
+
+
+def _warning(condition: Condition) -> bool | None:
+    """Tell whether a condition is reported as a warning; None: it is not reported."""
+    if condition.type == ConditionType.COMPLETE and condition.reason in _OBSTACLES:
+        return True
+    return _REPORTED.get((ConditionType(condition.type), condition.status))
 
 
 def _changed(before: Condition | None, after: Condition) -> bool:

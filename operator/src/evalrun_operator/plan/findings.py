@@ -140,6 +140,11 @@ def replicas_finding(replicas: ObservedReplicas | None, ready: int, count: int, 
         return true(Reason.READY, f"{ready} of {count} replicas answer requests")
     if ready >= least:
         return true(Reason.DEGRADED, f"{ready} of {count} replicas answer requests{detail}")
+    if replicas is not None and replicas.obstacle is not None and running < least:
+        # The cause first: columns show only the beginning.
+        return false(
+            replicas.obstacle, f"{replicas.detail}; {running} of {count} pods run, at least {least} are needed"
+        )
     if running > ready:
         return false(Reason.LOADING_MODEL, f"{running} of {count} pods run, {ready} have loaded the model{detail}")
     return false(Reason.WAITING_FOR_REPLICAS, f"{running} of {count} pods run, at least {least} are needed{detail}")
@@ -149,6 +154,8 @@ def preflight_message(driver: ObservedDriver | None) -> str:
     """Describe what a driver that is not ready is doing."""
     if driver is not None and driver.phase is DriverPhase.STARTING:
         return "store, model, tasks and engine arguments are being checked"
+    if driver is not None and driver.obstacle is not None:
+        return f"{driver.detail}; the driver's pod waits for that"
     detail = f": {driver.detail}" if driver is not None and driver.detail else ""
     return f"waiting for the driver's pod{detail}"
 

@@ -223,7 +223,7 @@ def _on_its_way(situation: Situation, driver: ObservedDriver) -> Decision:
         leaving = driver.phase is DriverPhase.LEAVING
         return Decision(
             Phase.STARTING,
-            _admitted(situation, find.going(Reason.PREFLIGHT, find.preflight_message(driver))),
+            _admitted(situation, find.going(driver.obstacle or Reason.PREFLIGHT, find.preflight_message(driver))),
             situation.desired(Desired.UNCHANGED, Desired.UNCHANGED),
             situation.number,
             situation.charged,

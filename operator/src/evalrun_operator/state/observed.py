@@ -44,6 +44,8 @@ class ObservedDriver:
     """Exit code of its container that ended last."""
     reason: Reason | None = None
     """What the cluster knows about its end: DeadlineExceeded, OutOfMemory."""
+    obstacle: Reason | None = None
+    """Why its pod does not start: PodsRefused, VolumeNotMounted, ImageNotPulled; None if nothing stands in its way."""
     detail: str = ""
     """For people: why it waits, or what it died of."""
     image_id: str = ""
@@ -75,6 +77,8 @@ class ObservedReplicas:
     """Whether it waits for admission by a queue."""
     leaving: bool = False
     """Whether it is being deleted."""
+    obstacle: Reason | None = None
+    """Why pods do not start: PodsRefused, VolumeNotMounted, ImageNotPulled; None if nothing stands in their way."""
     detail: str = ""
     """For people: why pods do not run, or what the last ones died of."""
 
