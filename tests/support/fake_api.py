@@ -13,6 +13,7 @@ from evalrun_operator.kube.errors import AlreadyExists, ApiError, Conflict, NotF
 from evalrun_operator.kube.objects import JOBS, PODS, Change, Kind, Manifest
 from evalrun_operator.state.backend import Objects
 from evalrun_operator.state.children import Job, Pod
+from evalrun_operator.state.explanations import Waiting
 from evalrun_operator.state.observed import Attempt, Missing, ObservedDriver
 
 Object = dict[str, Any]
@@ -27,6 +28,8 @@ class FakeApi:
     log: list[str] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
     events: list[Object] = field(default_factory=list)
+    some: dict[str, list[Object]] = field(default_factory=dict)
+    """What ``list_some`` returns, by its selector."""
 
     def having(self, kind: Kind, name: str, **fields: Any) -> FakeApi:
         """Add this object; metadata other than its name goes into ``metadata``."""
@@ -49,6 +52,13 @@ class FakeApi:
         self.read.append(f"list {kind.kind} {namespace} {selector}")
         for one in [one for (other, _), one in self.objects.items() if other == kind.kind]:
             yield one
+
+    async def list_some(
+        self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int = 100
+    ) -> list[Object]:
+        self._maybe_fail("list", kind)
+        self.read.append(f"some {kind.api_version} {kind.kind} {namespace} {labels}{fields}")
+        return self.some.get(labels or fields, [])[:limit]
 
     async def create(self, kind: Kind, namespace: str, manifest: Mapping[str, Any]) -> Object:
         self._maybe_fail("create", kind)
@@ -107,6 +117,9 @@ class FakeBackend:
 
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
         return {} if self.driver is None else {1: Attempt(self.driver)}
+
+    def waiting(self, objects: Objects) -> tuple[Waiting, ...]:
+        return ()
 
     def changes(self, *_: object) -> tuple[Change, ...]:
         return self.writes

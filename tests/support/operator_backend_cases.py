@@ -140,7 +140,9 @@ def backend(settings: OperatorSettings | None = None) -> JobsBackend:
 
 def created(run: EvalRun, settings: OperatorSettings | None = None) -> dict[str, dict[str, Any]]:
     """Return everything that is created for a run, by kind and, for Jobs, component."""
-    desired = DesiredState(1, Desired.RUNNING, Desired.RUNNING, count=run.spec.replicas.count, seconds_left=3600)
+    queue = run.metadata.labels.get("kueue.x-k8s.io/queue-name")
+    count = run.spec.replicas.count
+    desired = DesiredState(1, Desired.RUNNING, Desired.RUNNING, count=count, queue=queue, seconds_left=3600)
     changes = backend(settings).changes(run, desired, Objects(), REFERENCES)
     return {_what(change): dict(change.manifest) for change in changes if isinstance(change, Create)}
 

@@ -26,7 +26,10 @@
   verbs: [get]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [list, create] # list: why the API server refuses a Job's pods, why a pod's volume is not mounted
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list] # why a queue does not admit a Job
 {{- end -}}
 
 {{/* To check whether runs may use a Secret; RBAC has no permission for metadata alone. */}}

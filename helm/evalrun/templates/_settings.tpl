@@ -67,6 +67,7 @@ allowedEndpoints: {{ toJson .Values.runner.allowedEndpoints }}
 accelerators: {{ toJson .Values.runner.accelerators }}
 allowCode: {{ .Values.runner.allowCode }}
 referenceGraceSeconds: {{ .Values.operator.referenceGraceSeconds }}
+queuedDriverSeconds: {{ .Values.operator.queuedDriverSeconds }}
 progressSeconds: {{ .Values.operator.progressSeconds }}
 resyncSeconds: {{ .Values.operator.resyncSeconds }}
 workers: {{ int .Values.operator.workers }}

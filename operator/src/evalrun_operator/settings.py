@@ -247,6 +247,10 @@ class OperatorSettings(_Settings):
     """Seconds for which an object that a run names (a Secret, a ConfigMap, another run) may be missing, as when
     everything is applied at once; after that the run is Invalid.
     """
+    queued_driver_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds for which a driver waits for a queue to admit its replicas before it leaves until then, so that queued
+    runs hold no pods.
+    """
     progress_seconds: Annotated[float, Field(gt=0)] = 2.0
     """Interval at which a running driver is asked for its progress, in seconds."""
     resync_seconds: Annotated[float, Field(gt=0)] = 60.0

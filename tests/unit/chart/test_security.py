@@ -32,7 +32,8 @@ OPERATOR: set[Right] = {
         ("networking.k8s.io", "networkpolicies", "get create"),
         ("", "secrets", "create"),
         ("", "persistentvolumeclaims", "get"),
-        ("", "events", "create"),
+        ("", "events", "list create"),
+        ("kueue.x-k8s.io", "workloads", "list"),
     )
     for resource in resources.split()
     for verb in verbs.split()

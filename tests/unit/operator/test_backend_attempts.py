@@ -194,7 +194,8 @@ def test_detail_says_that_a_driver_is_being_replaced() -> None:
 
 def test_detail_says_that_a_queue_suspends_a_driver() -> None:
     of = job(spec={"suspend": True}, labels={"kueue.x-k8s.io/queue-name": "default"})
-    assert driver(of).detail == "its Job is suspended by the queue default"
+    assert driver(of).queued
+    assert driver(of).admission.queue == "default"
 
 
 # Replicas ---------------------------------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ def test_suspended_replicas_are_queued() -> None:
     queue = {"kueue.x-k8s.io/queue-name": "q"}
     waiting = replicas(job("replica", labels=queue, spec={"suspend": True}))
     assert waiting.queued
-    assert waiting.detail == "suspended until the queue q admits it"
+    assert waiting.admission.queue == "q"
     assert not replicas(job("replica", labels=queue, spec={"suspend": False})).queued
 
 

@@ -359,7 +359,7 @@ def test_pod_environment_follows_the_contract() -> None:
             for variable in made[component]["spec"]["template"]["spec"]["containers"][0]["env"]
         }
         expected = {*Environment, "HOME", "XDG_CACHE_HOME", "USER", "LOGNAME", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"}
-        expected.discard(Environment.TERMINATION_LOG)
+        expected -= {Environment.TERMINATION_LOG, Environment.FIRST_HEAD_SECONDS}
         if component is Component.DRIVER:
             expected.discard(Environment.HEAD)
         assert set(variables) == expected

@@ -30,6 +30,7 @@ from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Objects
 from evalrun_operator.state.children import Job, Pod
+from evalrun_operator.state.explanations import Waiting
 from evalrun_operator.state.observed import Attempt, DriverPhase, Missing, Observed, ObservedDriver
 from support.evalruns import NOON, Builder, make_run
 from support.fake_api import FakeApi
@@ -56,6 +57,9 @@ class OneDriver:
 
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
         return {} if self.driver is None else {1: Attempt(self.driver)}
+
+    def waiting(self, objects: Objects) -> tuple[Waiting, ...]:
+        return ()
 
     def changes(self, *_: object) -> tuple[Change, ...]:
         return ()

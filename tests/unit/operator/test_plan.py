@@ -137,6 +137,7 @@ def test_progress_is_shown() -> None:
         "gate": None,
         "replicas": "3/4",
         "eta": "12m",
+        "reason": None,
     }
     again = decide(
         make_run().with_replicas(4, minCount=2).with_status(status),

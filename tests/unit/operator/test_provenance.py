@@ -113,5 +113,5 @@ def test_the_image_is_read_of_the_drivers_container_alone() -> None:
     seen: dict[str, Any] = pod(job())
     for container in seen["status"]["containerStatuses"]:
         container["imageID"] = PINNED if container["name"] == Component.DRIVER else "mesh@sha256:" + "b" * 64
-    driver = attempts(objects(job(), seen).children)[1].driver
+    driver = attempts(objects(job(), seen).children, {})[1].driver
     assert driver is not None and driver.image_id == PINNED

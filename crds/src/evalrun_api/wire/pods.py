@@ -58,6 +58,10 @@ ANNOTATION_RUN_NAME = "evalrun.dev/run-name"
 
 NO_HEAD_SECONDS = 90
 """Seconds without a driver after which a replica's pod exits with 0, so that no GPU idles for a lost driver."""
+FIRST_HEAD_SECONDS = 600
+"""The same for a pod of a queued run that no driver has answered yet: its driver is made when the queue admits the run,
+and may need a new node.
+"""
 FLUSH_GRACE_SECONDS = 60
 """terminationGracePeriodSeconds of a run's pods: complete work is committed within it."""
 
@@ -78,6 +82,8 @@ class Environment(StrEnum):
     """Image of the pod, for the record of the run."""
     HEAD = "EVALRUN_HEAD"
     """Host name of the driver's Service, in replicas."""
+    FIRST_HEAD_SECONDS = "EVALRUN_FIRST_HEAD_SECONDS"
+    """Seconds that a replica's pod waits for its first driver; absent: NO_HEAD_SECONDS."""
     TERMINATION_LOG = "EVALRUN_TERMINATION_LOG"
     """File of the termination message; absent: TERMINATION_LOG."""
     POD_NAME = "POD_NAME"

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from evalrun_api import Reason
 from evalrun_api.wire.pods import Component
+from evalrun_operator.backend.obstacles import Obstacle, admission, obstacle, refusal
 from evalrun_operator.observe.reports import result_of
 from evalrun_operator.state.children import Children, Job, Pod
+from evalrun_operator.state.explanations import Explanation
 from evalrun_operator.state.observed import Attempt, DriverPhase, ObservedDriver, ObservedReplicas
 
 DETAIL_CHARACTERS = 600
 """Characters of the end of a log that is shown to people."""
 
-_HARMLESS = {"ContainerCreating", "PodInitializing", ""}
-"""Reasons for waiting that are normal."""
+Explanations = Mapping[str, Explanation]
 
 
-def attempts(seen: Children) -> dict[int, Attempt]:
-    """Summarize the existing children by attempt number."""
+def attempts(seen: Children, explanations: Explanations) -> dict[int, Attempt]:
+    """Summarize the existing children by attempt number.
+
+    Args:
+        seen: The children.
+        explanations: What the cluster says about those that wait, by uid.
+    """
     return {
         number: Attempt(
-            driver=next((_driver(job, seen.of(job)) for job in _jobs(seen, number, Component.DRIVER)), None),
-            replicas=next((_replicas(job, seen.of(job)) for job in _jobs(seen, number, Component.REPLICA)), None),
+            driver=next(
+                (_driver(job, seen.of(job), explanations) for job in _jobs(seen, number, Component.DRIVER)), None
+            ),
+            replicas=next(
+                (_replicas(job, seen.of(job), explanations) for job in _jobs(seen, number, Component.REPLICA)), None
+            ),
         )
         for number in sorted({job.attempt for job in seen.jobs})
     }
@@ -36,18 +46,24 @@ def _jobs(seen: Children, attempt: int, component: Component) -> Iterable[Job]:
 # The driver -------------------------------------------------------------------------------------------------------
 
 
-def _driver(job: Job, pods: Sequence[Pod]) -> ObservedDriver:
+def _driver(job: Job, pods: Sequence[Pod], explanations: Explanations) -> ObservedDriver:
     phase = _driver_phase(job, pods)
     present = _present(pods)
     last = _last(pods, succeeded=phase is DriverPhase.SUCCEEDED)
     end = last.terminated if last else None
     result = result_of(end.message) if end and phase.ended else None
+    problem = None
+    if not phase.ended:
+        problem = refusal(job, pods, explanations) if present is None else obstacle(present, explanations)
     return ObservedDriver(
         phase=phase,
         result=result,
         exit_code=end.exit_code if end else None,
         reason=_reason(job, last) if phase.ended else None,
-        detail=_driver_detail(job, phase, present, last, has_result=result is not None),
+        obstacle=problem.reason if problem else None,
+        detail=problem.text if problem else _driver_detail(job, phase, present, last, has_result=result is not None),
+        queued=job.suspended and not phase.ended,
+        admission=admission(job, explanations),
         image_id=next((pod.image_id for pod in pods if pod.image_id), ""),
         address=(present.address or None) if present and present.running else None,
         ended_at=(job.ended_at or (end.at if end else None)) if phase.ended else None,
@@ -100,60 +116,52 @@ def _driver_detail(job: Job, phase: DriverPhase, present: Pod | None, last: Pod 
         if last is None or (end and end.reason == Reason.DEADLINE_EXCEEDED):
             return end.message if end else ""
         return _death(last)
-    if present is not None:
-        return _problem(present)
-    if job.suspended:
-        return f"its Job is suspended{f' by the queue {job.queue}' if job.queue else ''}"
+    if present is not None or job.suspended:
+        return ""
     return f"its pod is being replaced: {_death(last)}" if last else ""
 
 
 # Replicas ---------------------------------------------------------------------------------------------------------
 
 
-def _replicas(job: Job, pods: Sequence[Pod]) -> ObservedReplicas:
+def _replicas(job: Job, pods: Sequence[Pod], explanations: Explanations) -> ObservedReplicas:
     active = [pod for pod in pods if pod.active]
+    problems = Counter(filter(None, (obstacle(pod, explanations) for pod in active)))
+    refused = refusal(job, pods, explanations)
+    common = next((problem for problem, _ in problems.most_common(1)), None)
     return ObservedReplicas(
         count=max(0, job.parallelism - job.closed),
         active=len(active),
         running=sum(pod.phase == "Running" and pod.ready for pod in active),
         ended=bool(job.complete or job.failing),
-        queued=job.suspended and bool(job.queue),
+        queued=job.suspended,
+        admission=admission(job, explanations),
         leaving=job.deleting,
-        detail=_replicas_detail(job, active, pods),
+        obstacle=refused.reason if refused else common.reason if common else None,
+        detail=_replicas_detail(job, active, pods, refused, problems),
     )
 
 
-def _replicas_detail(job: Job, active: Sequence[Pod], pods: Sequence[Pod]) -> str:
+def _replicas_detail(
+    job: Job, active: Sequence[Pod], pods: Sequence[Pod], refused: Obstacle | None, problems: Counter[Obstacle]
+) -> str:
     """Describe the most common problem of waiting pods, or else the end of those that are missing."""
-    details = []
-    if job.suspended:
-        details.append(f"suspended{f' until the queue {job.queue} admits it' if job.queue else ''}")
+    details = [] if refused is None else [refused.text]
     if job.failing:
         details.append(job.failing.message)
     elif job.failed_indexes:
         details.append(f"replicas that failed too often are not replaced: {job.failed_indexes}")
-    problems = Counter(filter(None, map(_problem, active)))
     for problem, times in problems.most_common(1):
-        details.append(f"{times} of {max(0, job.parallelism - job.closed)} cannot start: {problem}")
+        details.append(f"{times} of {max(0, job.parallelism - job.closed)} cannot start: {problem.text}")
     waited_for = {pod.index for pod in pods} - {pod.index for pod in active}
     failed = [pod for pod in pods if pod.phase == "Failed" and pod.index in waited_for]
-    if failed and not problems:
+    if failed and not problems and not refused:
         last = max(failed, key=lambda pod: pod.ended_at)
         details.append(f"{last.name}: {_death(last)}")
     return "; ".join(filter(None, details))
 
 
 # In words ---------------------------------------------------------------------------------------------------------
-
-
-def _problem(pod: Pod) -> str:
-    """Return why a pod that should run does not; '' if it runs, or nothing is wrong yet."""
-    if pod.unschedulable:
-        return f"Unschedulable: {_tail(pod.unschedulable)}"
-    reason, message = pod.waiting
-    if reason in _HARMLESS:
-        return ""
-    return f"{reason}: {_tail(message)}" if message else reason
 
 
 def _death(pod: Pod) -> str:

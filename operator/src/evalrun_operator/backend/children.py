@@ -20,6 +20,9 @@ COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
+OWN_CONTROLLER = "kubernetes.io/job-controller"
+"""Value of a Job's managedBy that stands for Kubernetes' own controller."""
+
 
 def parse(kind: Kind, manifest: Manifest) -> Job | Pod | None:
     """Parse a Job or a pod; return None for one that is malformed, or belongs to nobody.
@@ -41,6 +44,7 @@ def _job(manifest: Manifest) -> Job | None:
     conditions = _true(read.mappings(status, "conditions"))
     failed = conditions.get("Failed")
     parallelism, completions = (read.integer(spec, size) for size in ("parallelism", "completions"))
+    managed_by = read.text(spec, "managedBy")
     return Job(
         name=name,
         uid=uid,
@@ -53,6 +57,8 @@ def _job(manifest: Manifest) -> Job | None:
         completions=1 if completions is None else completions,
         closed=_indexes(read.text(status, "completedIndexes"), completions or 0),
         failed_indexes=read.text(status, "failedIndexes"),
+        given_up=_indexes(read.text(status, "failedIndexes"), completions or 0),
+        managed_by=managed_by if managed_by != OWN_CONTROLLER else "",
         ended_at=read.moment(status, "completionTime") or (failed.since if failed else None),
         conditions=conditions,
     )

@@ -62,8 +62,13 @@ def driver_job(run: EvalRun, identity: Identity, settings: OperatorSettings, sec
     return _job(identity, Component.DRIVER, spec)
 
 
-def replicas_job(run: EvalRun, identity: Identity, settings: OperatorSettings, count: int) -> Manifest:
-    """Build the Job of ``count`` Ray nodes with an engine each; an index is a replica, with one pod at a time."""
+def replicas_job(
+    run: EvalRun, identity: Identity, settings: OperatorSettings, count: int, queue: str | None = None
+) -> Manifest:
+    """Build the Job of ``count`` Ray nodes with an engine each; an index is a replica, with one pod at a time.
+
+    ``queue`` is the one that is known to admit it, also where Kueue's webhook is what names it.
+    """
     spec: dict[str, Any] = {
         "completionMode": "Indexed",
         "completions": count,
@@ -73,17 +78,17 @@ def replicas_job(run: EvalRun, identity: Identity, settings: OperatorSettings, c
         "podFailurePolicy": {
             "rules": [_IGNORE_DISRUPTIONS, _on_exit(Component.REPLICA, "Ignore", ExitCode.STOPPED)],
         },
-        "template": pod_template(run, identity, settings, Component.REPLICA),
+        "template": pod_template(run, identity, settings, Component.REPLICA, queue),
     }
-    queue = {key: run.metadata.labels[key] for key in (LABEL_QUEUE, LABEL_PRIORITY) if run.metadata.labels.get(key)}
+    labels = {key: run.metadata.labels[key] for key in (LABEL_QUEUE, LABEL_PRIORITY) if run.metadata.labels.get(key)}
     annotations = {}
-    if LABEL_QUEUE in queue:
+    if LABEL_QUEUE in labels:
         # From now on only Kueue sets suspend and parallelism.
         spec["suspend"] = True
         fewest = run.spec.replicas.resolved_min_count
         if fewest < count:
             annotations = {MIN_PARALLELISM: str(fewest), COMPLETIONS_EQUAL_PARALLELISM: "true"}
-    return _job(identity, Component.REPLICA, spec, labels=queue, annotations=annotations)
+    return _job(identity, Component.REPLICA, spec, labels=labels, annotations=annotations)
 
 
 def _job(

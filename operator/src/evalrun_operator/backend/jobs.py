@@ -19,6 +19,7 @@ from evalrun_operator.backend.job_manifests import driver_job, replicas_job
 from evalrun_operator.backend.limits import allowed_replicas
 from evalrun_operator.backend.repairs import repairs
 from evalrun_operator.backend.runconfig import runconfig
+from evalrun_operator.backend.waiting import waiting
 from evalrun_operator.kube.objects import (
     CONFIG_MAPS,
     JOBS,
@@ -37,6 +38,7 @@ from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Objects
 from evalrun_operator.state.children import Children, Job, Pod
 from evalrun_operator.state.desired import Desired, DesiredState
+from evalrun_operator.state.explanations import Waiting
 from evalrun_operator.state.observed import Attempt, Missing, References
 
 MOST_INDEXES = 100_000
@@ -69,9 +71,13 @@ class JobsBackend:
         """Parse a Job or a pod; see ``Backend.parse``."""
         return parse(kind, manifest)
 
+    def waiting(self, objects: Objects) -> tuple[Waiting, ...]:
+        """List the Jobs and pods that wait."""
+        return tuple(waiting(objects.children))
+
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
         """Summarize the existing children by attempt number."""
-        return attempts(objects.children)
+        return attempts(objects.children, objects.explanations)
 
     def changes(
         self, run: EvalRun, desired: DesiredState, objects: Objects, references: References | None
@@ -127,7 +133,8 @@ class JobsBackend:
         if there is None:
             identity = Identity.of(run, desired.attempt)
             count = allowed_replicas(run.spec, self.settings, desired.count)
-            yield Create(JOBS, replicas_job(run, identity, self._settings_with(desired.image), count))
+            settings = self._settings_with(desired.image)
+            yield Create(JOBS, replicas_job(run, identity, settings, count, desired.queue))
         elif there.complete or there.failing:
             # It runs nothing any more, and a Job cannot be restarted.
             yield from _delete(there)

@@ -13,6 +13,7 @@ from evalrun_api.wire.pods import (
     CACHE_DIR,
     CONFIG_DIR,
     CONFIG_KEY,
+    FIRST_HEAD_SECONDS,
     FLUSH_GRACE_SECONDS,
     HTTP_PORT,
     LABEL_COMPONENT,
@@ -39,8 +40,17 @@ def pod_template(
     identity: Identity,
     settings: OperatorSettings,
     component: Component,
+    queue: str | None = None,
 ) -> dict[str, Any]:
-    """Build the template of a Job's pods."""
+    """Build the template of a Job's pods.
+
+    Args:
+        run: The run.
+        identity: The attempt.
+        settings: The operator's settings, with the image of the run.
+        component: The kind of pods.
+        queue: The queue that admits replicas; None without one.
+    """
     parts = volumes(mounts(run, identity.config_map, settings.pods))
     of_drivers = settings.driver.annotations if component is Component.DRIVER else {}
     container = {
@@ -48,7 +58,7 @@ def pod_template(
         "image": settings.image.reference,
         "imagePullPolicy": settings.image.pull_policy,
         "command": [COMMANDS[component]],
-        "env": _environment(identity, settings, component),
+        "env": _environment(identity, settings, component, queue),
         "resources": _resources(
             settings.driver.resources
             if component is Component.DRIVER
@@ -99,7 +109,9 @@ _DRIVER_ENDPOINT: Mapping[str, Any] = {
 }
 
 
-def _environment(identity: Identity, settings: OperatorSettings, component: Component) -> list[dict[str, Any]]:
+def _environment(
+    identity: Identity, settings: OperatorSettings, component: Component, queue: str | None
+) -> list[dict[str, Any]]:
     """Build the environment: an administrator's variables replace the defaults, those of the contract replace both."""
     token = {"secretKeyRef": {"name": identity.token_secret, "key": TOKEN_KEY}}
     defaults: dict[str, Any] = {
@@ -123,6 +135,8 @@ def _environment(identity: Identity, settings: OperatorSettings, component: Comp
     }
     if component is Component.REPLICA:
         values[Environment.HEAD] = identity.head
+        if queue:
+            values[Environment.FIRST_HEAD_SECONDS] = str(FIRST_HEAD_SECONDS)
     return [
         {"name": str(name), **({"value": value} if isinstance(value, str) else {"valueFrom": value})}
         for name, value in values.items()

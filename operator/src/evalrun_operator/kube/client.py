@@ -23,6 +23,8 @@ REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 PAGE = 100
 """Objects per page of a list: a pod has 12 KB, and five times that as JSON values."""
+SOME = 100
+"""Objects of a list that is not read to its end."""
 METADATA_PAGE = 500
 """Objects per page of a list of metadata."""
 
@@ -98,6 +100,15 @@ class Client:
     def list_metadata(self, kind: Kind, namespace: str | None, selector: str = "") -> AsyncIterator[Body]:
         """Read the metadata of all objects of a kind, as fresh as the store, page by page."""
         return self._list(kind, namespace, selector, _METADATA_LIST, METADATA_PAGE)
+
+    async def list_some(
+        self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int = SOME
+    ) -> list[Body]:
+        """Read at most ``limit`` of the objects that the selectors of labels and fields choose, in one call."""
+        query = [("limit", str(limit)), ("labelSelector", labels), ("fieldSelector", fields)]
+        chosen = [(name, value) for name, value in query if value]
+        answer = await self._call(_Request("list", kind, path_of(kind, namespace), query=chosen))
+        return list(answer.get("items") or [])
 
     async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Body:
         """Create an object. Raises ``AlreadyExists`` if the name is taken."""

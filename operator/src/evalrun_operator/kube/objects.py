@@ -30,6 +30,11 @@ CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 NODES = Kind("v1", "Node", "nodes")
 EVENTS = Kind("v1", "Event", "events")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
+WORKLOADS = (
+    Kind("kueue.x-k8s.io/v1beta2", "Workload", "workloads"),
+    Kind("kueue.x-k8s.io/v1beta1", "Workload", "workloads"),
+)
+"""Kueue's record of a Job in a queue, by the versions that it serves, newest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -18,11 +18,13 @@ from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import ApiError, Forbidden, NotFound
 from evalrun_operator.kube.objects import CONFIG_MAPS, EVALRUNS, NODES, Kind, Manifest
 from evalrun_operator.names import ObservedRun
+from evalrun_operator.observe.explanations import Explanations
 from evalrun_operator.observe.known import Heard, KnownChildren, Versioned
 from evalrun_operator.observe.lookups import look_up
 from evalrun_operator.observe.parse import parse_run
 from evalrun_operator.observe.references import names_runs
 from evalrun_operator.state.backend import Backend, Objects
+from evalrun_operator.state.explanations import Explanation
 from evalrun_operator.state.observed import Attempt, DriverPhase, Missing, Observed, ObservedDriver, References
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,10 @@ class Observer:
     _known: dict[Key, KnownChildren] = field(default_factory=dict)
     _reading: dict[Key, list[Heard]] = field(default_factory=dict)
     """What was heard of the children of a run while they are read."""
+    _explanations: Explanations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._explanations = Explanations(self.client, self.now)
 
     def forget(self, key: Key) -> None:
         """Forget the children of a run: they are read again, also by a read that is in progress."""
@@ -121,12 +127,14 @@ class Observer:
             body = {}
         if not body or body["metadata"].get("deletionTimestamp"):
             self.forget(key)
+            self._explanations.forget(key)
             return None
         run, invalid = parse_run(body)
         objects = await self._children(key, run)
+        objects = replace(objects, explanations=await self._explained(key, run, objects))
         observed = Observed(run, self.backend.attempts(objects), invalid=invalid)
-        driver = observed.attempts.get(observed.last_attempt, Attempt()).driver
-        progress, references = await asyncio.gather(self._progress(driver), self._references(observed, driver))
+        attempt = observed.attempts.get(observed.last_attempt, Attempt())
+        progress, references = await asyncio.gather(self._progress(attempt.driver), self._references(observed, attempt))
         return replace(observed, progress=progress, references=references), objects
 
     async def _children(self, key: Key, run: EvalRun) -> Objects:
@@ -163,6 +171,12 @@ class Observer:
             if (parsed := self.backend.parse(kind, each)) is not None
         ]
 
+    async def _explained(self, key: Key, run: EvalRun, objects: Objects) -> Mapping[str, Explanation]:
+        """Ask the cluster about children that wait, of a run that should get on."""
+        resting = _is_finished(run) or run.spec.policy.suspend
+        waiting = () if resting else self.backend.waiting(objects)
+        return await self._explanations.of(key, key.namespace, waiting)
+
     async def _lost(self, nodes: Iterable[str]) -> frozenset[str]:
         if self._nodes_forbidden_at is not None and self.now() - self._nodes_forbidden_at < NODES_FORBIDDEN_FOR:
             return frozenset()
@@ -195,15 +209,18 @@ class Observer:
             return None
         return await self.ask_progress(driver.address)
 
-    async def _references(self, observed: Observed, driver: ObservedDriver | None) -> References | None:
+    async def _references(self, observed: Observed, attempt: Attempt) -> References | None:
         """Look up the references only where an attempt may have to be created, or was created and not recorded."""
         run = observed.run
         if observed.unusable is not None or _is_finished(run) or run.spec.policy.suspend:
             return None
-        status = run.status or EvalRunStatus()
+        status, driver, replicas = run.status or EvalRunStatus(), attempt.driver, attempt.replicas
         if driver is not None and not driver.phase.ended and (status.attempt is not None or not names_runs(run.spec)):
             return None
         if driver is not None and driver.done:
+            return None
+        if driver is None and replicas is not None and replicas.queued:
+            # Its driver is made again when the queue admits its replicas: until then nothing is needed.
             return None
         namespace = ObservedRun.of(run).namespace
         # What another version of the operator, or other settings, accepted is not judged again.

@@ -6,6 +6,8 @@ then come suspension, the deadline, and finally the attempts. An attempt is a dr
 - No attempt exists: the next one is created. The last one is not charged, whoever deleted it (a suspension, a person).
 - Its driver is not ready: only the driver runs, because preflight needs no GPU.
 - Its driver is ready: replicas run, as many as the spec asks for.
+- A queue has not admitted its replicas: the driver leaves after a while, and is made again in the same attempt when the
+  queue admits them.
 - Its driver failed: replicas are deleted; the next attempt follows, charged or not, or the run ends (``ending``).
 
 Attempts are recorded after they are created, so that a crash in between only repeats idempotent writes. Charges are
@@ -20,6 +22,7 @@ from datetime import datetime, timedelta
 from evalrun_api import ConditionStatus, ConditionType, EvalRunStatus, Phase, Reason
 from evalrun_operator.plan import findings as find
 from evalrun_operator.plan import versions
+from evalrun_operator.plan.admission import admitted, dispatched, may_leave, waiting_message
 from evalrun_operator.plan.decision import Decision, ReconcilePlan
 from evalrun_operator.plan.ending import AttemptEnding, AttemptOutcome, ending_of, judged, wait_before
 from evalrun_operator.plan.events import events
@@ -34,6 +37,8 @@ from evalrun_operator.state.observed import DriverPhase, Missing, Observed, Obse
 
 LEAVING_SECONDS = 30.0
 """Seconds that replicas have to exit by themselves after the end of their run."""
+QUEUED_SECONDS = 20.0
+"""Seconds between two looks at a queued run without an event: at what its queue says, and at its driver's patience."""
 WORKING = {Phase.STARTING, Phase.RUNNING}
 """Phases in which a driver has work for replicas."""
 
@@ -67,11 +72,13 @@ def _decide(situation: Situation) -> Decision:
         return _failed(situation, Phase.INVALID, Reason.INVALID_SPEC, problem.message)
     if observed.run.spec.policy.suspend:
         return _suspended(situation)
+    if (elsewhere := dispatched(situation)) is not None:
+        return _failed(situation, Phase.FAILED, Reason.MULTI_KUEUE_NOT_SUPPORTED, elsewhere)
     if situation.deadline_over:
         message = f"policy.activeDeadlineSeconds ({situation.deadline}) has passed; what is committed stays"
         return _failed(situation, Phase.FAILED, Reason.DEADLINE_EXCEEDED, message)
     if driver is None:
-        return _next_attempt(situation, situation.charged)
+        return _without_driver(situation)
     if ending is not None:
         return _after(situation, driver, ending)
     return versions.left_alone(observed, _on_its_way(situation, driver))
@@ -145,20 +152,48 @@ def _suspended(situation: Situation) -> Decision:
     )
 
 
+def _without_driver(situation: Situation) -> Decision:
+    """Handle an attempt whose driver has left until its replicas are admitted, or was deleted."""
+    replicas = situation.attempt.replicas
+    if replicas is None or replicas.ended or replicas.leaving or not (replicas.queued or replicas.admission.queue):
+        return _next_attempt(situation, situation.charged)
+    if replicas.queued:
+        return _queued(situation, Desired.UNCHANGED)
+    # The same attempt: another one would have other replicas, at the end of the queue.
+    return _begin(situation, situation.number, situation.charged, Reason.PREFLIGHT, "the queue admitted the replicas")
+
+
+def _queued(situation: Situation, driver: Desired) -> Decision:
+    """Wait for a queue: no time counts, and a driver does not hold its pod for long."""
+    message = waiting_message(situation)
+    return Decision(
+        Phase.QUEUED,
+        _admitted(situation, find.going(Reason.WAITING_FOR_ADMISSION, message)),
+        situation.desired(driver, Desired.UNCHANGED),
+        situation.number,
+        situation.charged,
+        requeue_after=QUEUED_SECONDS,
+    )
+
+
 def _next_attempt(situation: Situation, charged: int, why: AttemptEnding | None = None) -> Decision:
-    """Create the attempt after the present one, once everything that the spec names exists."""
+    """Create the attempt after the present one."""
+    if why is None:
+        return _begin(situation, situation.number + 1, charged, Reason.PREFLIGHT, find.preflight_message(None))
+    message = f"attempt {situation.number} failed ({why.reason}: {why.message}); the next one continues from there"
+    return _begin(situation, situation.number + 1, charged, Reason.RETRYING, message)
+
+
+def _begin(situation: Situation, number: int, charged: int, reason: Reason, message: str) -> Decision:
+    """Create the driver of an attempt, once everything that the spec names exists."""
     references, problem = situation.observed.references, versions.missing_input(situation.observed)
     if problem is not None:
         return versions.waiting(situation, _admitted(situation, versions.waiting_findings(problem)))
     if references is not None and references.problems:
         return _missing(situation, references.problems)
-    message = find.preflight_message(None)
-    if why is not None:
-        message = f"attempt {situation.number} failed ({why.reason}: {why.message}); the next one continues from there"
-    number = situation.number + 1
     return Decision(
         Phase.STARTING,
-        _admitted(situation, find.going(Reason.RETRYING if why else Reason.PREFLIGHT, message)),
+        _admitted(situation, find.going(reason, message)),
         situation.desired(Desired.RUNNING, Desired.UNCHANGED, number),
         number,
         charged,
@@ -219,8 +254,12 @@ def _retry(situation: Situation, driver: ObservedDriver, ending: AttemptEnding) 
 
 
 def _on_its_way(situation: Situation, driver: ObservedDriver) -> Decision:
+    if situation.queued:
+        return _queued(situation, Desired.ABSENT if may_leave(situation) else Desired.UNCHANGED)
     if driver.phase is not DriverPhase.READY:
         leaving = driver.phase is DriverPhase.LEAVING
+        # Until something says why a pod does not start, it is worth asking soon.
+        silent = driver.phase is DriverPhase.WAITING and not driver.detail
         return Decision(
             Phase.STARTING,
             _admitted(situation, find.going(driver.obstacle or Reason.PREFLIGHT, find.preflight_message(driver))),
@@ -228,7 +267,7 @@ def _on_its_way(situation: Situation, driver: ObservedDriver) -> Decision:
             situation.number,
             situation.charged,
             running=not leaving,
-            requeue_after=2.0 if leaving else 30.0,
+            requeue_after=2.0 if leaving else 5.0 if silent else 30.0,
         )
     return _working(situation)
 
@@ -238,8 +277,7 @@ def _working(situation: Situation) -> Decision:
     spec, progress = situation.observed.run.spec, situation.observed.progress
     replicas = situation.attempt.replicas
     ready = 0 if progress is None else progress.replicas_ready
-    queued = replicas is not None and replicas.queued
-    phase = _phase(situation, queued=queued)
+    phase = _phase(situation)
     # A driver that does not answer may have finished: replicas that left are not created again on a guess.
     has_work = replicas is None or (progress is not None and progress.phase in WORKING)
     count = situation.observed.count
@@ -256,16 +294,14 @@ def _working(situation: Situation) -> Decision:
         situation.desired(Desired.UNCHANGED, Desired.RUNNING if has_work else Desired.UNCHANGED),
         situation.number,
         situation.charged,
-        running=not queued,
+        running=True,
         ready=ready,
         requeue_after=situation.settings.progress_seconds,
     )
 
 
-def _phase(situation: Situation, *, queued: bool) -> Phase:
+def _phase(situation: Situation) -> Phase:
     progress, before = situation.observed.progress, situation.status.phase
-    if queued:
-        return Phase.QUEUED
     if progress is not None and progress.phase in {Phase.STARTING, Phase.RUNNING, Phase.FINISHING}:
         return progress.phase
     return before if before in {Phase.RUNNING, Phase.FINISHING} else Phase.STARTING
@@ -281,14 +317,9 @@ def _doing(situation: Situation) -> str:
 
 def _admitted(situation: Situation, findings: Findings) -> dict[ConditionType, Finding]:
     """Add what is known about the queue."""
-    if situation.queue is None:
-        return dict(findings)
-    replicas = situation.attempt.replicas
-    if replicas is None or replicas.queued:
-        if findings[ConditionType.COMPLETE].status is ConditionStatus.TRUE:
-            done = f"the run has its results; it waits for nothing in queue {situation.queue}"
-            return dict(findings) | {ConditionType.ADMITTED: find.true(Reason.ADMITTED, done)}
-        waiting = f"queue {situation.queue} has not admitted the replicas yet"
-        return dict(findings) | {ConditionType.ADMITTED: find.false(Reason.WAITING_FOR_ADMISSION, waiting)}
-    admitted = find.true(Reason.ADMITTED, f"queue {situation.queue} admitted the replicas")
-    return dict(findings) | {ConditionType.ADMITTED: admitted}
+    admission = admitted(situation)
+    complete = findings[ConditionType.COMPLETE].status is ConditionStatus.TRUE
+    if complete and admission.status is not ConditionStatus.TRUE:
+        done = f"the run has its results; it waits for nothing in queue {situation.queue}"
+        admission = find.true(Reason.ADMITTED, done)
+    return dict(findings) | {ConditionType.ADMITTED: admission}

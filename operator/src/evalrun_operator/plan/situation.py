@@ -45,19 +45,30 @@ class Situation:
 
     @property
     def queue(self) -> str | None:
-        """The queue that admits the replicas."""
-        return self.observed.run.metadata.labels.get(LABEL_QUEUE)
+        """The queue that the replicas' Job carries; before there is one, that which it will probably carry."""
+        if self.attempt.replicas is not None:
+            return self.attempt.replicas.admission.queue or None
+        of_driver = self.attempt.driver.admission.queue if self.attempt.driver is not None else ""
+        return self.observed.run.metadata.labels.get(LABEL_QUEUE) or of_driver or None
+
+    @property
+    def queued(self) -> bool:
+        """Whether a queue keeps a part of the run from starting."""
+        driver, replicas = self.attempt.driver, self.attempt.replicas
+        return (driver is not None and driver.queued) or (replicas is not None and replicas.queued)
 
     def desired(self, driver: Desired, replicas: Desired, number: int | None = None) -> DesiredState:
         """Build the desired state of the present attempt, or of attempt ``number``."""
         # Under a queue a driver may wait forever: a limit on its Job would cost its replicas their place in the queue.
-        left = None if self.deadline is None or self.queue else max(1, int(self.deadline - self.spent))
+        unlimited = self.deadline is None or self.queue is not None or self.queued
+        left = None if self.deadline is None or unlimited else max(1, int(self.deadline - self.spent))
         return DesiredState(
             self.number if number is None else number,
             driver,
             replicas,
             count=self.observed.run.spec.replicas.count,
             seconds_left=left,
+            queue=self.queue,
         )
 
 

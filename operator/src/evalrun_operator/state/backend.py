@@ -11,6 +11,7 @@ from evalrun_api import EvalRun
 from evalrun_operator.kube.objects import Change, Kind, Manifest
 from evalrun_operator.state.children import Children, Job, Pod
 from evalrun_operator.state.desired import DesiredState
+from evalrun_operator.state.explanations import Explanation, Waiting
 from evalrun_operator.state.observed import Attempt, Missing, References
 
 
@@ -22,6 +23,8 @@ class Objects:
     """Every object of the kinds that the backend reads, selected by the run's label."""
     lost_nodes: frozenset[str] = frozenset()
     """Names of nodes that are not ready, among those that the run's pods are bound to."""
+    explanations: Mapping[str, Explanation] = field(default_factory=dict)
+    """What the cluster says about those that wait, by uid."""
 
 
 class Backend(Protocol):
@@ -36,6 +39,9 @@ class Backend(Protocol):
 
     def problems(self, run: EvalRun) -> tuple[Missing, ...]:
         """Return what the cluster would reject of children made from this spec; each is InvalidSpec."""
+
+    def waiting(self, objects: Objects) -> tuple[Waiting, ...]:
+        """List the children that wait, of which the cluster may say why."""
 
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:
         """Summarize the existing children by attempt number."""

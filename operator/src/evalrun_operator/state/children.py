@@ -9,6 +9,9 @@ from typing import Self
 
 from evalrun_api.wire.pods import Component
 
+HARMLESS = frozenset({"ContainerCreating", "PodInitializing", ""})
+"""Reasons for which containers wait normally."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrueCondition:
@@ -37,6 +40,10 @@ class Job:
     """Number of completed indexes: a pod of theirs exited with 0, and no other pod follows."""
     failed_indexes: str
     """Indexes whose pods failed too often, as in ``1,3-5``."""
+    given_up: int
+    """Number of these indexes: no pod of theirs follows."""
+    managed_by: str
+    """Controller that the Job was handed to; '' for Kubernetes' own."""
     ended_at: datetime | None
     conditions: Mapping[str, TrueCondition]
     """Conditions that are True, by type."""
@@ -45,6 +52,17 @@ class Job:
     def ending(self) -> bool:
         """Whether it is being deleted, or a condition says something about its end."""
         return self.deleting or bool(self.conditions)
+
+    @property
+    def wanted(self) -> int:
+        """Number of pods that should exist while it is not suspended."""
+        return max(0, min(self.parallelism, self.completions - self.closed - self.given_up))
+
+    @property
+    def suspended_since(self) -> datetime | None:
+        """Time at which its controller saw that it is suspended; None before that."""
+        seen = self.conditions.get("Suspended")
+        return seen.since if self.suspended and seen is not None else None
 
     @property
     def complete(self) -> TrueCondition | None:
@@ -111,6 +129,11 @@ class Pod:
     def over(self) -> bool:
         """Whether nothing of it runs any more."""
         return self.phase in {"Succeeded", "Failed"}
+
+    @property
+    def prepared(self) -> bool:
+        """Whether its node prepares it: volumes, network, image; nothing of it runs, and nothing is wrong yet."""
+        return bool(self.phase == "Pending" and self.node and self.active and self.waiting[0] in HARMLESS)
 
     @property
     def left_with_success(self) -> bool:

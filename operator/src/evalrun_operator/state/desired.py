@@ -31,5 +31,7 @@ class DesiredState:
     """Image of new pods; None: that of the settings."""
     count: int = 0
     """Number of replicas, where ``replicas`` is RUNNING."""
+    queue: str | None = None
+    """Queue that admits the replicas, so that their driver may come after them; None without one."""
     seconds_left: int | None = None
     """Rest of policy.activeDeadlineSeconds: a limit that holds while the operator is down."""

@@ -34,6 +34,20 @@ class DriverPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """What is known of a Job's queue."""
+
+    queue: str = ""
+    """Kueue's queue that the Job's label names, whoever set it; '' without one."""
+    since: datetime | None = None
+    """Time at which the Job was suspended; None if it is not, or nobody has seen it yet."""
+    message: str = ""
+    """Why the Job waits, in Kueue's words; '' if it does not, or they are not known yet."""
+    elsewhere: bool = False
+    """Whether MultiKueue runs the Job in another cluster."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedDriver:
     """The driver of one attempt."""
 
@@ -48,6 +62,10 @@ class ObservedDriver:
     """Why its pod does not start: PodsRefused, VolumeNotMounted, ImageNotPulled; None if nothing stands in its way."""
     detail: str = ""
     """For people: why it waits, or what it died of."""
+    queued: bool = False
+    """Whether its Job is suspended: it waits for admission by a queue."""
+    admission: Admission = Admission()
+    """The queue of its Job."""
     image_id: str = ""
     """The image that it runs, as its node reports it; '' while that is not known."""
     address: str | None = None
@@ -74,7 +92,9 @@ class ObservedReplicas:
     ended: bool = False
     """Whether nothing more of it will run: all of its pods exited with 0, or it failed."""
     queued: bool = False
-    """Whether it waits for admission by a queue."""
+    """Whether its Job is suspended: it waits for admission by a queue."""
+    admission: Admission = Admission()
+    """The queue of its Job."""
     leaving: bool = False
     """Whether it is being deleted."""
     obstacle: Reason | None = None

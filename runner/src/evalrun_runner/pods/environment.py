@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from evalrun_api.wire.pods import CONFIG_DIR, CONFIG_KEY, TERMINATION_LOG, Environment
+from evalrun_api.wire.pods import CONFIG_DIR, CONFIG_KEY, NO_HEAD_SECONDS, TERMINATION_LOG, Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class PodEnvironment:
     """Address of the pod; by default, what the host name resolves to."""
     head: str
     """Host name of the driver's Service; empty in the driver's own pod."""
+    first_head_seconds: float
+    """Seconds to wait for the first driver."""
     config: Path
     termination_log: Path
 
@@ -32,6 +34,7 @@ class PodEnvironment:
             pod=environment.get(Environment.POD_NAME) or socket.gethostname(),
             address=environment.get(Environment.POD_IP) or _own_address(),
             head=environment.get(Environment.HEAD, ""),
+            first_head_seconds=float(environment.get(Environment.FIRST_HEAD_SECONDS) or NO_HEAD_SECONDS),
             config=Path(environment.get(Environment.CONFIG) or f"{CONFIG_DIR}/{CONFIG_KEY}"),
             termination_log=Path(environment.get(Environment.TERMINATION_LOG) or TERMINATION_LOG),
         )

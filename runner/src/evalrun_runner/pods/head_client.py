@@ -36,6 +36,7 @@ class HeadClient:
         self._answer: Answer | None = None
         self._answered = time.monotonic()
         self._why = "it was not asked yet"
+        self._heard = False
         self.news = threading.Event()
         """Event that is set when there may be a new answer; the reader clears it."""
 
@@ -53,6 +54,11 @@ class HeadClient:
     def silence(self) -> float:
         """Seconds since a driver answered."""
         return time.monotonic() - self._answered
+
+    @property
+    def heard(self) -> bool:
+        """Whether a driver has ever answered."""
+        return self._heard
 
     @property
     def why(self) -> str:
@@ -75,7 +81,7 @@ class HeadClient:
             except (OSError, HTTPException, ValueError) as error:
                 answer, self._why = None, f"{type(error).__name__}: {error}"
             if answer is not None:
-                self._answered = time.monotonic()
+                self._answered, self._heard = time.monotonic(), True
             changed, self._answer = answer != self._answer, answer
             if changed:
                 self.news.set()

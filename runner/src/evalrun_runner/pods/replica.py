@@ -1,7 +1,7 @@
 """``evalrun-replica``, a replica's pod: Ray is its child, and the driver decides over HTTP when to join and leave.
 
-Exit codes: 0 if the driver announced the end, or none answered for 90 s; 143 on SIGTERM, after complete results were
-committed; 1 otherwise. The replica itself is an actor that the driver starts on this pod's Ray node.
+Exit codes: 0 if the driver announced the end, or none answered for too long; 143 on SIGTERM, after complete results
+were committed; 1 otherwise. The replica itself is an actor that the driver starts on this pod's Ray node.
 """
 
 from __future__ import annotations
@@ -68,11 +68,17 @@ class ReplicaPod:
         return Observation(
             head=None if answer is None else answer.head,
             silence=self._client.silence,
+            patience=self._patience,
             joined=self._joined,
             ended=self._node is not None and self._node.exit_code is not None,
             starts=self._starts,
             disconnected=time.monotonic() - self._disconnected,
         )
+
+    @property
+    def _patience(self) -> float:
+        """Silence after which this pod leaves: a driver that was lost is made again sooner than a first one is made."""
+        return NO_HEAD_SECONDS if self._client.heard else self._environment.first_head_seconds
 
     def _wait(self) -> None:
         self._client.news.wait(LOOK_SECONDS)
@@ -99,7 +105,7 @@ class ReplicaPod:
 
     def _leave(self, answer: Answer | None) -> ExitCode:
         if answer is None:
-            say(f"no driver for {NO_HEAD_SECONDS} s ({self._client.why}): leaving, so that no GPU waits for it")
+            say(f"no driver for {self._patience:g} s ({self._client.why}): leaving, so that no GPU waits for it")
         else:
             say("the driver says that all is done: leaving")
         self._end()

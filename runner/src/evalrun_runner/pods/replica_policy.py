@@ -39,6 +39,8 @@ class Observation:
     """Last answer of the driver; None if it did not answer."""
     silence: float
     """Time since a driver answered."""
+    patience: float = NO_HEAD_SECONDS
+    """Silence after which the pod leaves."""
     joined: str | None = None
     """Driver instance whose cluster this pod's Ray node belongs to; None without a node."""
     ended: bool = False
@@ -51,7 +53,7 @@ class Observation:
 
 def decide(seen: Observation) -> Act:
     """Decide the next act: the first rule that applies."""
-    if seen.silence > NO_HEAD_SECONDS:
+    if seen.silence > seen.patience:
         return Act.LEAVE
     if seen.joined is not None and seen.ended:
         return Act.DISCONNECT

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from evalrun_api import Head
-from evalrun_api.wire.pods import NO_HEAD_SECONDS, HeadState
+from evalrun_api.wire.pods import FIRST_HEAD_SECONDS, NO_HEAD_SECONDS, HeadState
 from evalrun_runner.pods.replica_policy import LONGEST_PAUSE, MOST_STARTS, Act, Observation, decide, pause
 
 
@@ -25,6 +25,14 @@ JOINED = Observation(head=OPEN, silence=1.0, joined="one")
     {
         "nobody answers yet": (ALONE, Act.WAIT),
         "nobody answers for too long": (replace(ALONE, silence=NO_HEAD_SECONDS + 1), Act.LEAVE),
+        "the first driver may come late": (
+            replace(ALONE, silence=FIRST_HEAD_SECONDS - 1.0, patience=FIRST_HEAD_SECONDS),
+            Act.WAIT,
+        ),
+        "the first driver does not come": (
+            replace(ALONE, silence=FIRST_HEAD_SECONDS + 1.0, patience=FIRST_HEAD_SECONDS),
+            Act.LEAVE,
+        ),
         "the driver is in its preflight": (replace(ALONE, head=STARTING), Act.WAIT),
         "the driver lets replicas in": (replace(ALONE, head=OPEN), Act.JOIN),
         "the driver was done before we came": (replace(ALONE, head=DONE), Act.LEAVE),
