@@ -142,7 +142,7 @@ def test_pod_monitor_selects_drivers_and_their_port() -> None:
     assert monitor["metadata"]["namespace"] == NAMESPACE
     assert monitor["spec"]["namespaceSelector"] == {"any": True}
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    assert endpoint == {"port": "http", "path": "/metrics"}
+    assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
     selected = monitor["spec"]["selector"]["matchLabels"].items()
     made = pods({})
     assert selected <= made["driver"]["metadata"]["labels"].items()

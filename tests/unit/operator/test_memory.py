@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,13 @@ class BigApi:
             yield json.loads(text)
 
     async def list_metadata(self, kind: Kind, namespace: str, selector: str = "") -> AsyncIterator[dict[str, Any]]:
-        if kind is PODS:
-            for number in range(len(self._pods)):
-                yield json.loads(json.dumps({"metadata": big_cluster.metadata(kind, number)}))
+        for number in self.numbers(kind):
+            yield json.loads(json.dumps({"metadata": big_cluster.metadata(kind, number)}))
+
+    def numbers(self, kind: Kind) -> Sequence[int]:
+        """Return the numbers of the Jobs or pods that there are; runs are not listed."""
+        runs = range(-(-len(self._pods) // big_cluster.RUN_PODS))
+        return range(len(self._pods)) if kind is PODS else big_cluster.numbers(JOBS, runs) if kind is JOBS else ()
 
 
 async def _silent(_: str) -> RunProgress | None:
@@ -82,10 +86,11 @@ def test_c17_resync_memory() -> None:
         tracemalloc.start()
         await resync.once()
         undelivered = tracemalloc.get_traced_memory()[1]
-        for number in range(pods):
-            metadata = big_cluster.metadata(PODS, number)
-            key = Key("team", metadata["annotations"]["evalrun.dev/run-name"])
-            deliveries.record(PODS, metadata["uid"], metadata["resourceVersion"], key)
+        for kind in (JOBS, PODS):
+            for number in api.numbers(kind):
+                metadata = big_cluster.metadata(kind, number)
+                key = Key("team", metadata["annotations"]["evalrun.dev/run-name"])
+                deliveries.record(kind, metadata["uid"], metadata["resourceVersion"], key)
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         await resync.once()

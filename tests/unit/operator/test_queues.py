@@ -17,7 +17,7 @@ from evalrun_operator.plan import ReconcilePlan, plan
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Objects
 from evalrun_operator.state.desired import Desired
-from evalrun_operator.state.explanations import Explanation, Source, Waiting
+from evalrun_operator.state.explanations import Explanation, ExplanationSource, Waiting
 from evalrun_operator.state.observed import Missing, Observed, References
 from support.evalruns import NOON, Builder, make_run
 from support.fake_api import FakeApi
@@ -283,7 +283,7 @@ SAYS = {
 }
 
 
-def asked(api: FakeApi, source: Source = Source.WORKLOAD) -> Explanation:
+def asked(api: FakeApi, source: ExplanationSource = ExplanationSource.WORKLOAD) -> Explanation:
     now = NOON
     explanations = Explanations(api, lambda: now)  # type: ignore[arg-type]
 

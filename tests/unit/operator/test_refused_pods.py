@@ -15,7 +15,7 @@ from evalrun_operator.observe.explanations import AGAIN_AFTER, FIRST_AFTER, FORB
 from evalrun_operator.plan import ReconcilePlan, plan
 from evalrun_operator.plan.display import REASON_CHARACTERS
 from evalrun_operator.settings import OperatorSettings
-from evalrun_operator.state.explanations import Explanation, Source, Waiting
+from evalrun_operator.state.explanations import Explanation, ExplanationSource, Waiting
 from evalrun_operator.state.observed import (
     Attempt,
     DriverPhase,
@@ -283,17 +283,17 @@ def test_an_image_that_is_not_pulled_speaks(reason: str) -> None:
 # What is asked ---------------------------------------------------------------------------------------------------
 
 
-def waits(*manifests: Any) -> set[tuple[str, Source]]:
+def waits(*manifests: Any) -> set[tuple[str, ExplanationSource]]:
     return {(one.uid, one.source) for one in backend().waiting(objects(*manifests))}
 
 
 def test_only_what_waits_is_asked_about() -> None:
     driver, replicas = job("driver", uid="d"), job("replica", uid="r", spec={"parallelism": 2, "completions": 2})
-    assert waits(driver, replicas) == {("d", Source.JOB_EVENTS), ("r", Source.JOB_EVENTS)}
+    assert waits(driver, replicas) == {("d", ExplanationSource.JOB_EVENTS), ("r", ExplanationSource.JOB_EVENTS)}
     running = (pod(driver), pod(replicas, index=0), pod(replicas, index=1))
     assert waits(driver, replicas, *running) == set()
     stuck = creating(replicas, index=1, uid="p")
-    assert waits(driver, replicas, pod(driver), pod(replicas, index=0), stuck) == {("p", Source.POD_EVENTS)}
+    assert waits(driver, replicas, pod(driver), pod(replicas, index=0), stuck) == {("p", ExplanationSource.POD_EVENTS)}
     unscheduled = pod(replicas, "Pending", index=1, node="")
     assert waits(driver, replicas, pod(driver), pod(replicas, index=0), unscheduled) == set()
 
@@ -312,7 +312,7 @@ def test_replicas_that_were_given_up_or_left_are_not_waited_for() -> None:
 
 
 def test_suspended_jobs_are_asked_about_their_queue() -> None:
-    assert waits(job("replica", uid="r", spec={"suspend": True})) == {("r", Source.WORKLOAD)}
+    assert waits(job("replica", uid="r", spec={"suspend": True})) == {("r", ExplanationSource.WORKLOAD)}
 
 
 class Asking:
@@ -331,7 +331,7 @@ class Asking:
         return len(self.api.read)
 
 
-MISSING = Waiting("d", Source.JOB_EVENTS)
+MISSING = Waiting("d", ExplanationSource.JOB_EVENTS)
 FIELDS = "involvedObject.uid=d,reason=FailedCreate"
 NOTHING = timedelta(0)
 
@@ -380,7 +380,7 @@ def test_the_newest_event_counts_and_an_old_one_does_not() -> None:
 
 def test_very_many_runs_ask_only_so_often() -> None:
     asking = Asking()
-    many = [Waiting(str(n), Source.JOB_EVENTS) for n in range(100)]
+    many = [Waiting(str(n), ExplanationSource.JOB_EVENTS) for n in range(100)]
     for one in many:
         asking.after(NOTHING, one, run=one.uid)
     asking.now += FIRST_AFTER

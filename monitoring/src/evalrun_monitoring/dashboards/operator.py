@@ -43,18 +43,22 @@ def _itself(metric: str) -> str:
 
 
 def _figures() -> Panels:
-    watch, resync = (
-        promql.gauge("evalrun_operator_watch_age_seconds", _WHERE),
-        promql.gauge("evalrun_operator_resync_age_seconds", _WHERE),
-    )
+    watch = promql.gauge("evalrun_operator_watch_age_seconds", _WHERE)
     return [
         panels.figure(
             "Is it alive?",
-            "Operators that answer Prometheus: 1 is right, 2 for moments while one replaces the other. 0: it is down, "
-            "or cannot be reached. Runs go on, but none starts, and none that lost its driver goes on.",
+            "Operators that answer Prometheus: as many as the chart's operator.replicas. 0: none is there, or none can "
+            "be reached. Runs go on, but none starts, and none that lost its driver goes on.",
             panels.NUMBER,
             now(f"sum({_itself('up')}) or vector(0)"),
         ).thresholds(panels.steps(BAD, (1, GOOD))),
+        panels.figure(
+            "Does one lead?",
+            "Operators that hold the Lease and work: 1 is right. 0 for seconds while another one takes over; longer: "
+            "none works.",
+            panels.NUMBER,
+            now(f"{promql.gauge('evalrun_operator_leader', _WHERE, agg='sum')} or vector(0)"),
+        ).thresholds(panels.steps(BAD, (1, GOOD), (2, BAD))),
         panels.name(
             "Which version is it?",
             "The version of the operator that answers; two for moments of an upgrade.",
@@ -74,12 +78,6 @@ def _figures() -> Panels:
             now(watch),
         ).thresholds(panels.steps(GOOD, (120, WARNING), (300, BAD))),
         panels.figure(
-            "When was all listed?",
-            "Time since everything was last listed successfully: that repairs what watches missed, once a minute.",
-            units.Seconds,
-            now(resync),
-        ).thresholds(panels.steps(GOOD, (180, WARNING), (600, BAD))),
-        panels.figure(
             "Does its queue move?",
             "Time for which runs have been due and no reconcile has ended. 0 is right; minutes of it: it is stuck.",
             units.Seconds,
@@ -95,13 +93,21 @@ def _watching() -> Panels:
             "Time since it was last shown that the watch of each kind delivers all that there is.",
             units.Seconds,
             query(promql.gauge("evalrun_operator_watch_age_seconds", _WHERE, "kind"), "{{kind}}"),
-        ).fill_opacity(0),
+        )
+        .fill_opacity(0)
+        .span(8),
         panels.lines(
             "How long ago did it list everything?",
             "Time since everything was last listed successfully. A saw of a minute's teeth is right.",
             units.Seconds,
             query(promql.gauge("evalrun_operator_resync_age_seconds", _WHERE), "since the last listing"),
-        ),
+        ).span(8),
+        panels.counts(
+            "Which namespaces refuse it?",
+            "Namespaces that it is to watch and that are gone, or in which it has no rights: their runs stand still, "
+            "and no others. /readyz of the operator names them.",
+            query(promql.gauge("evalrun_operator_namespaces_refused", _WHERE), "refused"),
+        ).span(8),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evalrun_operator.state.children import Children
-from evalrun_operator.state.explanations import Source, Waiting
+from evalrun_operator.state.explanations import ExplanationSource, Waiting
 
 
 def waiting(seen: Children) -> Iterator[Waiting]:
@@ -14,12 +14,12 @@ def waiting(seen: Children) -> Iterator[Waiting]:
         if job.deleting or job.complete or job.failing:
             continue
         if job.suspended:
-            yield Waiting(job.uid, Source.WORKLOAD)
+            yield Waiting(job.uid, ExplanationSource.WORKLOAD)
             continue
         active = [pod for pod in seen.of(job) if pod.active]
         if len(active) < job.wanted:
-            yield Waiting(job.uid, Source.JOB_EVENTS)
+            yield Waiting(job.uid, ExplanationSource.JOB_EVENTS)
         # The oldest stands for all: pods of one Job differ in nothing but their index.
         prepared = next((pod for pod in active if pod.prepared), None)
         if prepared is not None:
-            yield Waiting(prepared.uid, Source.POD_EVENTS)
+            yield Waiting(prepared.uid, ExplanationSource.POD_EVENTS)

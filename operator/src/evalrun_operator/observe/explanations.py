@@ -17,7 +17,7 @@ from typing import Any
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import ApiError, Forbidden, NotFound
 from evalrun_operator.kube.objects import EVENTS, WORKLOADS
-from evalrun_operator.state.explanations import MULTIKUEUE, Explanation, Source, Waiting
+from evalrun_operator.state.explanations import MULTIKUEUE, Explanation, ExplanationSource, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 LABEL_JOB = "kueue.x-k8s.io/job-uid"
 """Kueue's label of a Workload: uid of its Job."""
 _FIELDS = {
-    Source.JOB_EVENTS: "involvedObject.uid={},reason=FailedCreate",
-    Source.POD_EVENTS: "involvedObject.uid={},type=Warning",
+    ExplanationSource.JOB_EVENTS: "involvedObject.uid={},reason=FailedCreate",
+    ExplanationSource.POD_EVENTS: "involvedObject.uid={},type=Warning",
 }
 
 
@@ -46,7 +46,7 @@ _FIELDS = {
 class _Asked:
     since: datetime
     """Time since when the object has been known to wait."""
-    source: Source
+    source: ExplanationSource
     last: datetime | None = None
     answer: Explanation | None = None
 
@@ -58,7 +58,7 @@ class Explanations:
     client: Client
     now: Callable[[], datetime]
     _asked: dict[Hashable, dict[str, _Asked]] = field(default_factory=dict)
-    _closed: dict[Source, datetime] = field(default_factory=dict)
+    _closed: dict[ExplanationSource, datetime] = field(default_factory=dict)
     """Time until which a source is not asked."""
     _next: datetime = LONG_AGO
     """Time before which no question is asked."""
@@ -96,7 +96,7 @@ class Explanations:
 
     async def _ask(self, namespace: str, uid: str, asked: _Asked) -> None:
         try:
-            if asked.source is Source.WORKLOAD:
+            if asked.source is ExplanationSource.WORKLOAD:
                 asked.answer = await self._workload(namespace, uid)
             else:
                 fields = _FIELDS[asked.source].format(uid)

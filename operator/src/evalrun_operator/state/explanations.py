@@ -10,7 +10,7 @@ MULTIKUEUE = "MultiKueue"
 """Reason of an explanation: another cluster runs the Job."""
 
 
-class Source(StrEnum):
+class ExplanationSource(StrEnum):
     """Where a cluster says why something waits."""
 
     JOB_EVENTS = "events of the Job"
@@ -26,7 +26,7 @@ class Waiting:
     """An object that waits."""
 
     uid: str
-    source: Source
+    source: ExplanationSource
 
 
 @dataclass(frozen=True, slots=True)

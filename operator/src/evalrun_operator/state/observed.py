@@ -118,8 +118,8 @@ class Missing:
     field: str
     """Field of the spec, such as spec.output.storage.credentialsSecretRef."""
     reason: Reason
-    """NotFound, SecretNotAllowed, NotAllowed or InvalidSpec; Forbidden or Retrying where it is not known whether it can be
-    used.
+    """NotFound, SecretNotAllowed, NotAllowed or InvalidSpec; Forbidden or Retrying where it is not known whether it can
+    be used.
     """
     message: str
     """What is wrong, what is expected, what to do."""
