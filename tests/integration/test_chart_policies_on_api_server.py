@@ -125,7 +125,7 @@ HOSTILE = [
     ("driver", f"{POD}.containers.0.securityContext", {"privileged": True}),
     ("replica", f"{POD}.containers.0.securityContext", {}),
     ("replica", f"{POD}.securityContext", {"runAsUser": 0}),
-    ("Secret", "type", "kubernetes.io/service-account-token"),
+    ("Secret", "type", "example.com/other"),
     ("Secret", "stringData", {"token": "x", "more": "y"}),
     ("Secret", "metadata.labels", {"evalrun.dev/use": "storage"}),
     ("Service", "spec", {"type": "LoadBalancer", "ports": [{"port": 80}]}),
@@ -165,7 +165,7 @@ def pod(name: str, **metadata: Any) -> Object:
 
 def test_c19_of_pods_only_the_jobs_finalizer_may_be_removed(operator: Client, server: Cluster) -> None:
     server.api.create(pod("mine"))
-    server.api.create(pod("foreign", labels={"app": "other"}, finalizers=[]))
+    server.api.create(pod("foreign", labels={"app": "other"}, finalizers=[], ownerReferences=[]))
     image = {"spec": {"containers": [{"name": "driver", "image": "evil"}]}}
     for change in (
         image,

@@ -295,8 +295,9 @@ def test_the_columns_are_readable(server: Cluster) -> None:
         "gate": "Passed",
         "replicas": "8/8",
     }
-    status = {"phase": "Running", "attempt": 1, "display": {**display, "eta": "12m"}}
+    status = {"phase": "Running", "attempt": 1, "display": {**display, "eta": "12m", "reason": "PodsRefused"}}
     server.api.patch("evalruns", "columns", {"status": status}, subresource="status")
     header, line = server.kubectl("get", "evr", "columns").splitlines()
-    assert header.split() == ["NAME", "PHASE", "MODEL", "PROGRESS", "SCORE", "GATE", "REPLICAS", "ETA", "AGE"]
+    assert header.split() == ["NAME", "PHASE", "MODEL", "PROGRESS", "SCORE", "GATE", "REPLICAS", "ETA", "AGE", "REASON"]
     assert line.split()[:8] == ["columns", "Running", *display.values(), "12m"]
+    assert line.split()[-1] == "PodsRefused"

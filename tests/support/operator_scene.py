@@ -30,7 +30,7 @@ RUNNING = RunProgress(phase=Phase.RUNNING, counts=Counts(planned=20, ok=7), plan
 def with_evalruns(cluster: Cluster) -> Cluster:
     """Return the cluster once it serves EvalRuns."""
     # As users install it: kubectl reads YAML 1.1, where some words are no strings.
-    cluster.kubectl("apply", "--server-side", "--filename", str(CRD))
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(CRD))
 
     def established() -> bool:
         status = cluster.api.get("customresourcedefinitions", "evalruns.evalrun.dev").get("status") or {}
