@@ -1,4 +1,4 @@
-"""What the attempt after the first needs, and what becomes of a run while that cannot be read."""
+"""What an attempt needs, and what becomes of a run while that cannot be read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pytest
 
 from evalrun_api import Counts, EvalRunStatus, Phase, RunProgress, RunResult
 from evalrun_operator.kube.errors import ApiError, TooManyRequests, Unavailable
-from evalrun_operator.kube.objects import CLAIMS, CONFIG_MAPS, EVALRUNS, SECRETS, Change, Create, Delete, Kind
+from evalrun_operator.kube.objects import CLAIMS, CONFIG_MAPS, EVALRUNS, NODES, SECRETS, Change, Create, Delete, Kind
 from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.plan import ReconcilePlan, plan
 from evalrun_operator.settings import OperatorSettings
+from evalrun_operator.state.observed import Observed
 from support.evalruns import NOON, Builder, make_run
 from support.fake_api import FakeApi
 from support.operator_backend_cases import backend, job, pod
@@ -79,6 +80,24 @@ def test_earlier_runs_that_are_deleted_in_mid_run_keep_no_attempt_from_being_mad
 def test_without_the_first_input_a_deleted_run_is_waited_for() -> None:
     decided, _ = look(begun(naming_runs()), [FAILED], FakeApi())
     assert decided.status.phase is Phase.PENDING
+
+
+@pytest.mark.parametrize("error", UNREAD, ids=str)
+def test_c02_a_new_run_says_what_cannot_be_read_and_is_soon_looked_at_again(error: ApiError) -> None:
+    run = make_run().with_spec(output={"uri": "s3://evals/", "storage": STORE})
+    decided, changes = look(run, [], FakeApi().failing("metadata", SECRETS, error))
+    (accepted,) = (one for one in decided.status.conditions if one.type == "Accepted")
+    assert (decided.status.phase, accepted.status) == (Phase.PENDING, "Unknown") and error.message in accepted.message
+    assert changes == () and decided.requeue_after == 1.0
+    assert plan(Observed(run.with_status(decided.status).build()), SETTINGS, LATE).status.phase is Phase.STARTING
+
+
+@pytest.mark.parametrize("error", UNREAD, ids=str)
+def test_a_node_that_cannot_be_read_keeps_no_run_from_being_judged(error: ApiError) -> None:
+    stuck = pod(job("replica"), deleted="2026-01-01T12:10:00Z", index=1)
+    late = begun(make_run().with_policy(activeDeadlineSeconds=60))
+    decided, _ = look(late, [job("driver"), job("replica"), stuck], FakeApi().failing("get", NODES, error))
+    assert decided.status.phase is Phase.FAILED
 
 
 NAMED: dict[Kind, tuple[str, dict[str, Any]]] = {

@@ -109,6 +109,11 @@ def test_a_driver_whose_node_has_not_reported_yet_changes_nothing() -> None:
     assert (status.runner_image, status.runner_image_id) == (TAGGED, None)
 
 
+def test_an_image_that_fits_no_status_is_not_recorded() -> None:
+    decided = plan(observed(begun(), image_id="x" * 2000), SETTINGS, NOON)
+    assert decided.status.runner_image_id is None and decided.status.runner_image == SETTINGS.image.reference
+
+
 def test_the_image_is_read_of_the_drivers_container_alone() -> None:
     seen: dict[str, Any] = pod(job())
     for container in seen["status"]["containerStatuses"]:

@@ -111,7 +111,7 @@ class Reason(StrEnum):
     RUNNING = "Running"
     """Items are being answered."""
     RETRYING = "Retrying"
-    """An attempt failed; the next one continues from what is committed."""
+    """An attempt failed, or what it needs could not be read; it is tried again, from what is committed."""
     AGGREGATING = "Aggregating"
     """Scores are being computed from the committed parts."""
     SUSPENDED_BY_USER = "SuspendedByUser"

@@ -200,6 +200,10 @@ class Observer:
                 )
             self._nodes_forbidden_at = self.now()
             return False
+        except ApiError as error:
+            # Nothing is known of the node, and its pods are looked at again; the rest of the run is judged meanwhile.
+            logger.warning("node %s could not be read: %s", name, error)
+            return False
         self._nodes_forbidden_at = None
         conditions = (node.get("status") or {}).get("conditions") or []
         return not any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
@@ -222,22 +226,24 @@ class Observer:
         if driver is None and replicas is not None and replicas.queued:
             # Its driver is made again when the queue admits its replicas: until then nothing is needed.
             return None
-        namespace = ObservedRun.of(run).namespace
+        try:
+            return await self._look_up(observed, unrecorded=driver is not None and not driver.phase.ended)
+        except ApiError as error:
+            # People read why nothing moves, and the run's replicas are freed, however long this takes.
+            message = f"what the next attempt needs could not be read, so the run waits and asks again: {error}"
+            return References((Missing("spec", Reason.RETRYING, message),))
+
+    async def _look_up(self, observed: Observed, *, unrecorded: bool) -> References:
+        run, namespace = observed.run, ObservedRun.of(observed.run).namespace
         # What another version of the operator, or other settings, accepted is not judged again.
         if observed.last_attempt == 0:
             problems = self.backend.problems(run)
             return References(problems) if problems else await look_up(self.client, namespace, run.spec)
-        resolved = {one.name: RunLocation(uri=one.uri) for one in status.resolved_runs}
-        unrecorded = driver is not None and not driver.phase.ended
-        try:
-            first = await self._first_config(run)
-            # The input of the first attempt has the addresses of earlier runs, whatever became of them since.
-            runs_too = unrecorded or first.first_config is None
-            found = await look_up(self.client, namespace, run.spec, resolved, runs_too=runs_too)
-        except ApiError as error:
-            # The run's replicas are freed and its deadline counts, however long this takes.
-            message = f"what the next attempt needs could not be read, so the run waits and asks again: {error}"
-            return References((Missing("spec", Reason.RETRYING, message),))
+        resolved = {one.name: RunLocation(uri=one.uri) for one in (run.status or EvalRunStatus()).resolved_runs}
+        first = await self._first_config(run)
+        # The input of the first attempt has the addresses of earlier runs, whatever became of them since.
+        runs_too = unrecorded or first.first_config is None
+        found = await look_up(self.client, namespace, run.spec, resolved, runs_too=runs_too)
         return replace(found, problems=(*found.problems, *first.problems), first_config=first.first_config)
 
     async def _first_config(self, run: EvalRun) -> References:

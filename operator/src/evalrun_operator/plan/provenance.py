@@ -14,6 +14,8 @@ from evalrun_operator.state.observed import Attempt, Observed
 
 _DIGEST = re.compile(r"(?P<repository>[^@]+)@(?P<digest>sha256:[0-9a-f]{64})")
 _DOCKER_HUB = "docker.io"
+MAX_IMAGE = 1024
+"""Characters of an image in a status; no longer one is reported by a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def runner_image(observed: Observed, status: EvalRunStatus, configured: str, att
     if status.runner_image_id is not None or reference is None:
         return RunnerImage(reference, status.runner_image_id)
     driver = observed.attempts.get(observed.last_attempt, Attempt()).driver
-    reported = (driver.image_id or None) if driver is not None else None
+    reported = (driver.image_id or None) if driver is not None and len(driver.image_id) <= MAX_IMAGE else None
     return RunnerImage(reference if reported is None else pinned(reference, reported), reported)
 
 

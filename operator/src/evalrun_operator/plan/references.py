@@ -14,6 +14,8 @@ from evalrun_operator.state.observed import Missing
 
 SHORTEST_LOOK, LONGEST_LOOK = 10.0, 60.0
 """Seconds between two looks, as no watch reports these objects. The longer a run waits, the rarer they are."""
+FAILED_LOOK = 1.0
+"""Seconds after a look that failed, at first: most failures last for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def reference_wait(situation: Situation, problems: tuple[Missing, ...]) -> Refer
     if missing and situation.number == 0:
         given = 0.0 if first.reason is Reason.INVALID_SPEC else situation.settings.reference_grace_seconds
         left = given - waited
-    look_after = min(left, LONGEST_LOOK, max(SHORTEST_LOOK, waited / 10))
+    shortest = FAILED_LOOK if first.reason is Reason.RETRYING else SHORTEST_LOOK
+    look_after = min(left, LONGEST_LOOK, max(shortest, waited / 10))
     return ReferenceWait(accepted, over=left <= 0, look_after=look_after)
 
 
