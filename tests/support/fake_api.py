@@ -14,7 +14,7 @@ from evalrun_operator.kube.objects import JOBS, PODS, Change, Kind, Manifest
 from evalrun_operator.state.backend import Objects
 from evalrun_operator.state.children import Job, Pod
 from evalrun_operator.state.explanations import Waiting
-from evalrun_operator.state.observed import Attempt, Missing, ObservedDriver
+from evalrun_operator.state.observed import Attempt, Missing, ObservedDriver, References
 
 Object = dict[str, Any]
 
@@ -112,7 +112,7 @@ class FakeBackend:
     def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
         return parse(kind, manifest)
 
-    def problems(self, run: EvalRun) -> tuple[Missing, ...]:
+    def problems(self, run: EvalRun, references: References | None = None) -> tuple[Missing, ...]:
         return ()
 
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:

@@ -198,6 +198,7 @@ def pod(of: Mapping[str, Any], phase: str = "Running", **changes: Any) -> dict[s
     metadata: dict[str, Any] = {
         "name": name,
         "uid": changes.get("uid", f"uid-of-{name}"),
+        "resourceVersion": changes.get("version", "7"),
         "creationTimestamp": changes.get("created", "2026-01-01T12:00:00Z"),
         "labels": of["metadata"]["labels"],
         "annotations": {

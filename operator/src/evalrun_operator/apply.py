@@ -165,7 +165,8 @@ async def _patch(client: Client, run: ObservedRun, change: Patch) -> None:
     try:
         await client.patch(change.kind, run.namespace, change.name, change.uid, change.body)
         logger.info("%s: patched %s %s", run, change.kind.kind, change.name)
-    except NotFound:
+    except (NotFound, Conflict):
+        # It is deleted, another one of its name, or newer than what was read: then its event brings the run back.
         return
     except (Invalid, Forbidden) as error:
         raise ChildRefused(change.kind.kind, change.name, error) from error

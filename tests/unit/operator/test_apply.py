@@ -139,6 +139,13 @@ def test_deleting_a_deleted_object_succeeds(error: NotFound | Conflict) -> None:
     assert do(api, Delete(JOBS, "driver", "u-1")) == ["status Running at 7", "event Running"]
 
 
+@pytest.mark.parametrize("error", [NotFound("x", "gone"), Conflict("x", "another uid, or another version")])
+def test_object_that_changed_meanwhile_is_not_patched_and_holds_nothing_up(error: NotFound | Conflict) -> None:
+    api = FakeApi().failing("patch", PODS, error)
+    changes = (Patch(PODS, "gone", "u-1", {"metadata": {"resourceVersion": "1"}}), Create(JOBS, manifest("driver")))
+    assert do(api, *changes) == ["create Job driver", "status Running at 7", "event Running"]
+
+
 def test_event_names_its_run_and_is_not_repeated() -> None:
     api = FakeApi()
     do(api)

@@ -158,7 +158,7 @@ def test_stuck_pod_on_a_lost_node_is_released_and_deleted() -> None:
     stuck = pod(of, deleted=ago(61), finalizers=["mine", FINALIZER])
     name, uid = stuck["metadata"]["name"], stuck["metadata"]["uid"]
     assert backend().repairs(objects(of, stuck, lost=frozenset({"node-1"})), NOW) == (
-        Patch(PODS, name, uid, {"metadata": {"finalizers": ["mine"]}}),
+        Patch(PODS, name, uid, {"metadata": {"resourceVersion": "7", "finalizers": ["mine"]}}),
         Delete(PODS, name, uid, grace_seconds=0),
     )
 
@@ -207,7 +207,16 @@ def test_disruption_does_not_delay_the_replacement(component: str, how: dict[str
     (patch,) = backend().repairs(objects(of, ended), NOW)
     assert isinstance(patch, Patch)
     assert patch.name == ended["metadata"]["name"]
-    assert patch.body == {"metadata": {"finalizers": ["mine"]}}
+    assert patch.body == {"metadata": {"resourceVersion": "7", "finalizers": ["mine"]}}
+
+
+@pytest.mark.parametrize("how", [{"deleted": ago(-50)}, {"deleted": ago(61)}], ids=["terminating", "on a lost node"])
+def test_c13_finalizers_change_only_in_the_version_that_was_read(how: dict[str, Any]) -> None:
+    of = job()
+    there = objects(of, pod(of, version="4711", **how), lost=frozenset({"node-1"}))
+    patch = backend().repairs(there, NOW)[0]
+    assert isinstance(patch, Patch)
+    assert patch.body["metadata"]["resourceVersion"] == "4711"
 
 
 @pytest.mark.parametrize(

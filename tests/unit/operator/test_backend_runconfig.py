@@ -8,18 +8,19 @@ from typing import Any
 import pytest
 import yaml
 
-from evalrun_api import EvalRun, Reason, RunConfig
+from evalrun_api import EvalRun, Reason, RunConfig, RunLocation
 from evalrun_api.reading.parse import parse_file
 from evalrun_api.rules import camel
-from evalrun_operator.backend.checks import spec_problems
+from evalrun_operator.backend.checks import MAX_RUNCONFIG_BYTES, spec_problems
 from evalrun_operator.backend.resources import gpus_per_replica, quantity
 from evalrun_operator.backend.runconfig import runconfig
 from evalrun_operator.names import results_uri
 from evalrun_operator.settings import OperatorSettings
+from evalrun_operator.state.observed import References
 from evalrun_runner.cli.localize import LocalResolver
 from evalrun_runner.cli.scratch import Scratch
 from support.evalruns import make_run
-from support.operator_backend_cases import ADMINISTRATORS, CASES, REFERENCES, STORE, pvc_and_suite, vllm_s3
+from support.operator_backend_cases import ADMINISTRATORS, CASES, REFERENCES, STORE, backend, pvc_and_suite, vllm_s3
 
 
 def config_of(run: EvalRun, settings: OperatorSettings | None = None) -> RunConfig:
@@ -262,6 +263,29 @@ def test_spec_too_large_for_a_config_map_is_rejected() -> None:
     long = [{"task": f"t{number}", "systemInstruction": "x" * 16000} for number in range(60)]
     (problem,) = spec_problems(make_run().with_spec(benchmarks=long).build())
     assert "ConfigMap" in problem.message
+
+
+def _suites_of_long_addresses() -> list[dict[str, Any]]:
+    s3 = {"uri": f"s3://bucket/{'p' * 900}", "storage": {"endpointURL": f"https://s3.example.com/{'q' * 900}"}}
+    return [{"task": f"t{number}", "source": {"s3": s3}} for number in range(420)]
+
+
+def test_c31_what_does_not_fit_into_the_config_map_is_invalid_whatever_the_specs_size() -> None:
+    run = make_run().with_spec(benchmarks=_suites_of_long_addresses()).build()
+    assert len(run.spec.to_json()) < MAX_RUNCONFIG_BYTES < len(config_of(run).to_json())
+    (problem,) = spec_problems(run)
+    assert (problem.field, problem.reason) == ("spec", Reason.INVALID_SPEC)
+    assert f"{len(config_of(run).to_json()):,} bytes" in problem.message
+
+
+def test_c31_addresses_of_named_runs_count_once_they_are_known() -> None:
+    gates = [{"task": "t", "metric": "acc", "baseline": {"runName": "base"}, "maxRegression": 0.01}] * 600
+    run = make_run().with_spec(gates=gates).build()
+    assert spec_problems(run) == ()
+    far = References(runs={"base": RunLocation(uri=f"s3://evals/{'d' * 2000}/")})
+    (problem,) = spec_problems(run, references=far)
+    assert "ConfigMap" in problem.message
+    assert backend().problems(run, far) == (problem,)
 
 
 @pytest.mark.parametrize(

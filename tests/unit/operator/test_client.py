@@ -108,6 +108,22 @@ def test_retry_after_is_read_from_header_or_status() -> None:
         assert caught.value.retry_after == 7.0
 
 
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [("86400", 60.0), ("inf", 60.0), ("60", 60.0), ("-5", 0.0), ("nan", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_c29_no_server_takes_a_run_out_of_work_for_long(asked: str, waited: float | None, status: int) -> None:
+    for server in (
+        Server().will(status, {}, **{"Retry-After": asked}),
+        Server().will(status, {"details": {"retryAfterSeconds": asked}}),
+        Server(answers=[web.Response(status=status, text="<html>maintenance</html>", headers={"Retry-After": asked})]),
+    ):
+        with pytest.raises(errors.ApiError) as caught:
+            talk(server, lambda client: client.get(JOBS, "team", "x"))
+        assert caught.value.retry_after == waited
+
+
 def test_page_of_a_proxy_is_an_error() -> None:
     server = Server(answers=[web.Response(status=502, text="<html>Bad Gateway</html>")])
     with pytest.raises(errors.Unavailable, match="Bad Gateway"):

@@ -31,7 +31,7 @@ from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Objects
 from evalrun_operator.state.children import Job, Pod
 from evalrun_operator.state.explanations import Waiting
-from evalrun_operator.state.observed import Attempt, DriverPhase, Missing, Observed, ObservedDriver
+from evalrun_operator.state.observed import Attempt, DriverPhase, Missing, Observed, ObservedDriver, References
 from support.evalruns import NOON, Builder, make_run
 from support.fake_api import FakeApi
 from support.operator_backend_cases import job, pod
@@ -52,7 +52,7 @@ class OneDriver:
     def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
         return parse(kind, manifest)
 
-    def problems(self, run: EvalRun) -> tuple[Missing, ...]:
+    def problems(self, run: EvalRun, references: References | None = None) -> tuple[Missing, ...]:
         return self.refused
 
     def attempts(self, objects: Objects) -> Mapping[int, Attempt]:

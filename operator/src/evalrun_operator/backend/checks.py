@@ -8,17 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from evalrun_api import EvalRun, EvalRunSpec, Reason, TaintEffect
+from evalrun_api import EvalRun, EvalRunSpec, Reason, RunLocation, TaintEffect
 from evalrun_api.base import OBJECT_NAME
 from evalrun_operator.backend.job_manifests import LABEL_PRIORITY
 from evalrun_operator.backend.limits import limit_problems
 from evalrun_operator.backend.resources import gpus_per_replica, is_gpu, quantity, replica_resources
-from evalrun_operator.names import LABEL_QUEUE
+from evalrun_operator.backend.runconfig import runconfig
+from evalrun_operator.names import LABEL_QUEUE, results_uri
 from evalrun_operator.settings import AcceleratorSettings, OperatorSettings
-from evalrun_operator.state.observed import Missing
+from evalrun_operator.state.observed import Missing, References
 
-MAX_SPEC_BYTES = 900_000
-"""Bytes of a spec: a ConfigMap holds 1 MiB, and the RunConfig is slightly larger than the spec."""
+MAX_RUNCONFIG_BYTES = 950_000
+"""Bytes of a RunConfig. A ConfigMap holds 1 MiB; the rest is left for what a later version of the operator may add to
+the RunConfig of a run that began with this one.
+"""
 
 _NATIVE = {"cpu", "memory", "ephemeral-storage"}
 _WORD = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
@@ -27,8 +30,16 @@ _DOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 _KEY = re.compile(rf"({_DOMAIN}/)?{_WORD}")
 
 
-def spec_problems(run: EvalRun, settings: OperatorSettings | None = None) -> tuple[Missing, ...]:
-    """List everything that is wrong, or above the limits of the settings; each is InvalidSpec."""
+def spec_problems(
+    run: EvalRun, settings: OperatorSettings | None = None, references: References | None = None
+) -> tuple[Missing, ...]:
+    """List everything that is wrong, or above the limits of the settings; each is InvalidSpec.
+
+    Args:
+        run: The run.
+        settings: The operator's settings; None: the defaults.
+        references: What the names in the spec stand for. Without them other runs count as if they lay beside this one.
+    """
     settings = settings or OperatorSettings()
     accelerators = settings.accelerators
     found = (
@@ -36,7 +47,7 @@ def spec_problems(run: EvalRun, settings: OperatorSettings | None = None) -> tup
         *_gpus(run.spec, accelerators),
         *_resources(run.spec, accelerators),
         *_places(run.spec),
-        *_size(run),
+        *_size(run, settings, references),
         *limit_problems(run.spec, settings),
     )
     return tuple(Missing(field, Reason.INVALID_SPEC, message) for field, message in found)
@@ -109,14 +120,23 @@ def _places(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
             yield f"{field}.tolerationSeconds", "needs effect: NoExecute, because no other taint evicts pods"
 
 
-def _size(run: EvalRun) -> Iterator[tuple[str, str]]:
-    size = len(run.spec.to_json().encode())
-    if size > MAX_SPEC_BYTES:
+def _size(run: EvalRun, settings: OperatorSettings, references: References | None) -> Iterator[tuple[str, str]]:
+    """Check the RunConfig itself, not the spec: it repeats the stores of every suite and of every run named."""
+    named = references or References(runs=dict.fromkeys(_named_runs(run.spec), RunLocation(uri=results_uri(run))))
+    size = len(runconfig(run, run.spec.policy.max_attempts, settings, named).to_json().encode())
+    if size > MAX_RUNCONFIG_BYTES:
         yield (
             "spec",
-            f"has {size:,} bytes, expected at most {MAX_SPEC_BYTES:,}, which fit into the ConfigMap of its pods; "
-            "hint: put fewer benchmarks into a run, or shorten systemInstruction",
+            f"makes a RunConfig of {size:,} bytes, expected at most {MAX_RUNCONFIG_BYTES:,}, which fit into the "
+            "ConfigMap of its pods; hint: put fewer benchmarks or gates into a run, or shorten addresses and "
+            "systemInstruction",
         )
+
+
+def _named_runs(spec: EvalRunSpec) -> Iterator[str]:
+    for run in (spec.resume_from, *(gate.baseline for gate in spec.gates)):
+        if run is not None and run.run_name is not None:
+            yield run.run_name
 
 
 def _is_key(key: str) -> bool:

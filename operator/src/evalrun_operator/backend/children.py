@@ -80,6 +80,7 @@ def _pod(manifest: Manifest) -> Pod | None:
     return Pod(
         name=name,
         uid=uid,
+        version=read.text(metadata, "resourceVersion"),
         job=intern(job),
         created=read.moment(metadata, "creationTimestamp") or _LONG_AGO,
         deleting_at=read.moment(metadata, "deletionTimestamp"),

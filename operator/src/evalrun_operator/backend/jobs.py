@@ -63,9 +63,9 @@ class JobsBackend:
         """Jobs, and the pods that they create."""
         return (JOBS, PODS)
 
-    def problems(self, run: EvalRun) -> tuple[Missing, ...]:
+    def problems(self, run: EvalRun, references: References | None = None) -> tuple[Missing, ...]:
         """List what the cluster would reject of children made from this spec."""
-        return spec_problems(run, self.settings)
+        return spec_problems(run, self.settings, references)
 
     def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
         """Parse a Job or a pod; see ``Backend.parse``."""

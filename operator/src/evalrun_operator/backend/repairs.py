@@ -59,6 +59,10 @@ def _delays_its_replacement(pod: Pod, job: Job) -> bool:
 
 
 def _uncounted(pod: Pod) -> Change:
-    """Remove the Job's finalizer."""
+    """Remove the Job's finalizer, from exactly the version that was read.
+
+    The patch replaces the whole list: on a version with a finalizer that another controller added meanwhile it would
+    remove that one, too.
+    """
     others = [each for each in pod.finalizers if each != TRACKING_FINALIZER]
-    return Patch(PODS, pod.name, pod.uid, {"metadata": {"finalizers": others}})
+    return Patch(PODS, pod.name, pod.uid, {"metadata": {"resourceVersion": pod.version, "finalizers": others}})

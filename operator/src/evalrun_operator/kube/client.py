@@ -27,6 +27,10 @@ SOME = 100
 """Objects of a list that is not read to its end."""
 METADATA_PAGE = 500
 """Objects per page of a list of metadata."""
+LONGEST_RETRY_AFTER = 60.0
+"""Seconds that a server may ask to wait, at most: whatever answers in the API server's place (a proxy with a page about
+its maintenance) must not take a run out of work for a day.
+"""
 
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -270,10 +274,15 @@ def _error(what: str, status: int, headers: Mapping[str, str], data: bytes) -> e
 
 
 def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
-    """Read the seconds to wait: the API server sends whole ones in the header and in the Status."""
+    """Read the seconds to wait: the API server sends whole ones in the header and in the Status.
+
+    Returns:
+        At most LONGEST_RETRY_AFTER; None if nothing readable was said, such as a date.
+    """
     details = answer.get("details")
     given = headers.get("Retry-After") or (details.get("retryAfterSeconds") if isinstance(details, dict) else None)
     try:
-        return None if given is None else max(0.0, float(given))
+        seconds = float(given) if given is not None else math.nan
     except (TypeError, ValueError):
         return None
+    return None if math.isnan(seconds) else min(LONGEST_RETRY_AFTER, max(0.0, seconds))

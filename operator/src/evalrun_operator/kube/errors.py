@@ -35,7 +35,7 @@ class ApiError(OperatorError):
             what: The call, as in ``create /api/v1/namespaces/default/pods``.
             message: The message of the server.
             status: The HTTP status; 0 without an answer.
-            retry_after: Seconds of its Retry-After header.
+            retry_after: Seconds of its Retry-After header, which the client bounds.
         """
         super().__init__(what, message)
         self.what = what

@@ -47,7 +47,10 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Merge patch of an object; one that is deleted, or another one of the same name, is left alone."""
+    """Merge patch of an object.
+
+    One that is deleted, another one of the same name, and one of another version than the patch's, are left alone.
+    """
 
     kind: Kind
     name: str

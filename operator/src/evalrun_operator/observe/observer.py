@@ -238,7 +238,12 @@ class Observer:
         # What another version of the operator, or other settings, accepted is not judged again.
         if observed.last_attempt == 0:
             problems = self.backend.problems(run)
-            return References(problems) if problems else await look_up(self.client, namespace, run.spec)
+            if problems:
+                return References(problems)
+            found = await look_up(self.client, namespace, run.spec)
+            # With the addresses of other runs the RunConfig has its whole size.
+            known = not found.problems and bool(found.runs)
+            return replace(found, problems=self.backend.problems(run, found)) if known else found
         resolved = {one.name: RunLocation(uri=one.uri) for one in (run.status or EvalRunStatus()).resolved_runs}
         first = await self._first_config(run)
         # The input of the first attempt has the addresses of earlier runs, whatever became of them since.

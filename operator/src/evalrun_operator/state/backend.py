@@ -37,8 +37,13 @@ class Backend(Protocol):
     def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
         """Parse an object of such a kind, whose body is dropped then; None for one that is not the run's."""
 
-    def problems(self, run: EvalRun) -> tuple[Missing, ...]:
-        """Return what the cluster would reject of children made from this spec; each is InvalidSpec."""
+    def problems(self, run: EvalRun, references: References | None = None) -> tuple[Missing, ...]:
+        """Return what the cluster would reject of children made from this spec; each is InvalidSpec.
+
+        Args:
+            run: The run.
+            references: What the names in the spec stand for, where they are known already.
+        """
 
     def waiting(self, objects: Objects) -> tuple[Waiting, ...]:
         """List the children that wait, of which the cluster may say why."""

@@ -96,6 +96,8 @@ class Pod:
 
     name: str
     uid: str
+    version: str
+    """Its resourceVersion."""
     job: str
     """Uid of its Job."""
     created: datetime
