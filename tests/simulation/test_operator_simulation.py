@@ -121,10 +121,10 @@ class TakesTheNewImage(JobsBackend):
 class ForgetsTheOwner(ModelClient):
     """Mutant: ConfigMaps are created without an owner, so that they stay."""
 
-    async def create(self, kind: Kind, namespace: str, manifest: Any) -> dict[str, Any]:
+    async def create(self, kind: Kind, namespace: str, manifest: Any, *, dry_run: bool = False) -> dict[str, Any]:
         if kind.kind == "ConfigMap":
             manifest = {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": []}}
-        return await super().create(kind, namespace, manifest)
+        return await super().create(kind, namespace, manifest, dry_run=dry_run)
 
 
 def never_suspends(observed: Observed, settings: OperatorSettings, now: datetime) -> ReconcilePlan:

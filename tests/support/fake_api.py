@@ -60,11 +60,13 @@ class FakeApi:
         self.read.append(f"some {kind.api_version} {kind.kind} {namespace} {labels}{fields}")
         return self.some.get(labels or fields, [])[:limit]
 
-    async def create(self, kind: Kind, namespace: str, manifest: Mapping[str, Any]) -> Object:
+    async def create(self, kind: Kind, namespace: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         self._maybe_fail("create", kind)
         name = manifest["metadata"]["name"]
         if (kind.kind, name) in self.objects:
             raise AlreadyExists(f"create {kind.kind}", "already exists", status=409)
+        if dry_run:
+            return dict(manifest)
         if kind.kind == "Event":
             self.events.append(dict(manifest))
             self.log.append(f"event {manifest['reason']}")
@@ -85,7 +87,9 @@ class FakeApi:
         self.log.append(f"patch {kind.kind} {name}")
         return dict(body)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, uid: str | None, grace_seconds: int | None = None
+    ) -> None:
         self._maybe_fail("delete", kind)
         self.log.append(f"delete {kind.kind} {name} {uid} {grace_seconds}")
 
@@ -111,6 +115,9 @@ class FakeBackend:
 
     def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
         return parse(kind, manifest)
+
+    def companions(self, run: EvalRun, attempt: int) -> tuple[tuple[Kind, Manifest], ...]:
+        return ()
 
     def problems(self, run: EvalRun, references: References | None = None) -> tuple[Missing, ...]:
         return ()

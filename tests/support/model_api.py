@@ -169,9 +169,18 @@ class ModelApiServer:
                 raise Refused(404, "NotFound", "the server could not find the requested resource")
             if verb == "list":
                 return self._list(plural, namespace, dict(query), as_metadata=as_metadata)
+            if ("dryRun", "All") in query:
+                return self._dry_run(plural, namespace, body)
             return self._one(verb, Ref(plural, namespace, name), body, as_metadata=as_metadata, is_status=is_status)
         except Refused as refused:
             return refused.answer()
+
+    def _dry_run(self, plural: str, namespace: str, body: Mapping[str, Any] | None) -> Answer:
+        assert body is not None
+        name = body["metadata"]["name"]
+        if Ref(plural, namespace, name) in self.objects:
+            raise Refused(409, "AlreadyExists", f'{plural} "{name}" already exists')
+        return 201, {}, json.dumps(body).encode()
 
     def _one(
         self, verb: str, ref: Ref, body: Mapping[str, Any] | None, *, as_metadata: bool, is_status: bool

@@ -24,7 +24,14 @@ from evalrun_api.spec.spec import EvalRunSpec, OutputSpec
 from evalrun_api.spec.storage import AddressingStyle, Checksums, ConfigMapKeyRef, SecretRef, Storage
 from evalrun_api.status.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
 from evalrun_api.status.outcomes import Counts, Failure, GateResult, RunWarning, Score, Verdict, Work
-from evalrun_api.status.status import DisplayColumns, EvalRunStatus, Progress, ReplicaStatus, ResolvedRun
+from evalrun_api.status.status import (
+    DisplayColumns,
+    Disruptions,
+    EvalRunStatus,
+    Progress,
+    ReplicaStatus,
+    ResolvedRun,
+)
 from evalrun_api.wire.runconfig import ModelLocation, RunConfig, RunLocation, StorageAccess, SuiteLocation
 from evalrun_api.wire.runprogress import Head, RunProgress
 from evalrun_api.wire.runresult import RunResult
@@ -42,6 +49,7 @@ __all__ = [
     "ConfigMapSource",
     "Counts",
     "DisplayColumns",
+    "Disruptions",
     "EngineArgs",
     "EngineSpec",
     "EvalRun",

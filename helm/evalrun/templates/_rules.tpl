@@ -14,13 +14,13 @@
   verbs: [get, list, watch, patch, delete] # those of Jobs that are stuck on lost nodes; never create
 - apiGroups: [""]
   resources: [configmaps, services]
-  verbs: [get, create]
+  verbs: [get, create, delete] # delete: those of a finished run, and of an earlier attempt
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, create]
+  verbs: [get, create, delete]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create] # the token of a run's Ray
+  verbs: [create, delete] # the token of a run's Ray
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get]

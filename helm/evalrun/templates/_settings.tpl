@@ -68,6 +68,9 @@ accelerators: {{ toJson .Values.runner.accelerators }}
 allowCode: {{ .Values.runner.allowCode }}
 referenceGraceSeconds: {{ .Values.operator.referenceGraceSeconds }}
 queuedDriverSeconds: {{ .Values.operator.queuedDriverSeconds }}
+{{- if not (kindIs "invalid" .Values.operator.ttlSecondsAfterFinished) }}
+ttlSecondsAfterFinished: {{ int .Values.operator.ttlSecondsAfterFinished }}
+{{- end }}
 progressSeconds: {{ .Values.operator.progressSeconds }}
 resyncSeconds: {{ .Values.operator.resyncSeconds }}
 workers: {{ int .Values.operator.workers }}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from evalrun_api import EvalRun
+from evalrun_api.base import KIND
 from evalrun_api.wire.pods import LABEL_RUN
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import (
@@ -37,7 +38,9 @@ from evalrun_operator.kube.objects import (
     Event,
     Kind,
     Manifest,
+    Owner,
     Patch,
+    controller_of,
 )
 from evalrun_operator.names import FIELD_MANAGER, ObservedRun, run_labels, stem
 from evalrun_operator.plan import ReconcilePlan, with_refusals
@@ -134,7 +137,10 @@ async def _create(client: Client, run: ObservedRun, change: Create, tell: Tell) 
 
 
 async def _expect_ours(client: Client, run: ObservedRun, change: Create, name: str, error: AlreadyExists) -> None:
-    """Identify an existing child: the run's own, one that is being deleted, or one of another owner."""
+    """Identify an existing child by its owner: the run's own, one that is being deleted, or a stranger.
+
+    Anybody can set labels, and an object without an owner is collected by nobody.
+    """
     try:
         metadata = (await client.get_metadata(change.kind, run.namespace, name))["metadata"]
     except NotFound:
@@ -144,21 +150,40 @@ async def _expect_ours(client: Client, run: ObservedRun, change: Create, name: s
             # The operator may create Secrets in every namespace and read them in few: its own has a unique name.
             return
         raise
-    labels = metadata.get("labels") or {}
-    stranger = labels.get(LABEL_RUN) != run.uid
-    if stranger and run_labels(labels.get(LABEL_RUN, "")).items() <= labels.items():
-        message = (
-            "it belongs to an earlier run of this name and will be garbage-collected; retrying until it is deleted"
-        )
+    owner = controller_of(metadata)
+    if owner is not None and owner.kind == KIND and owner.uid == run.uid:
+        if metadata.get("deletionTimestamp"):
+            raise Conflict(
+                error.what, "it is being deleted; retrying until it is deleted", status=error.status
+            ) from error
+        return
+    message = _whose(run, change, name, metadata, owner)
+    if owner is not None and owner.kind == KIND and owner.name == run.name:
         raise Conflict(error.what, message, status=error.status) from error
-    if stranger:
-        message = (
-            f"another {change.kind.kind} {name} exists that does not belong to this run; hint: delete it, or give the "
-            "run another name"
+    raise ChildRefused(change.kind.kind, name, AlreadyExists(error.what, message, status=error.status)) from error
+
+
+def _whose(run: ObservedRun, change: Create, name: str, metadata: Mapping[str, Any], owner: Owner | None) -> str:
+    """Explain whose an object is that has the name of a child: labels say what it was, its owner what becomes of it."""
+    what = f"{change.kind.kind} {name}"
+    delete = f"kubectl delete {change.kind.kind.lower()} {name} -n {run.namespace}"
+    labels = metadata.get("labels") or {}
+    if owner is not None and owner.kind == KIND and owner.name == run.name:
+        return (
+            f"{what} belongs to an earlier EvalRun of this name (uid {owner.uid}) and will be garbage-collected; "
+            "retrying until it is deleted"
         )
-        raise ChildRefused(change.kind.kind, name, AlreadyExists(error.what, message, status=error.status)) from error
-    if metadata.get("deletionTimestamp"):
-        raise Conflict(error.what, "it is being deleted; retrying until it is deleted", status=error.status) from error
+    if owner is not None:
+        return (
+            f"{what} belongs to {owner.kind} {owner.name}, not to this run; hint: give the run another name, or delete "
+            f"the {owner.kind}"
+        )
+    if run_labels(labels.get(LABEL_RUN, "")).items() <= labels.items():
+        return (
+            f"{what} was left by an earlier EvalRun (uid {labels[LABEL_RUN]}) that was deleted without it or restored "
+            f"without its owner, so that nobody will collect it; hint: {delete}"
+        )
+    return f"another {what} exists that does not belong to this run; hint: delete it, or give the run another name"
 
 
 async def _patch(client: Client, run: ObservedRun, change: Patch) -> None:
@@ -173,14 +198,19 @@ async def _patch(client: Client, run: ObservedRun, change: Patch) -> None:
 
 
 async def _delete(client: Client, run: ObservedRun, change: Delete) -> None:
-    """Delete with the uid as a precondition: a deleted object, or another one of the same name, counts as done."""
+    """Delete with the uid as a precondition: a deleted object, or another one of the same name, counts as done.
+
+    Without a uid it is what a run leaves, and does no harm: it is deleted with the run where the operator may not.
+    """
     try:
         await client.delete(change.kind, run.namespace, change.name, change.uid, change.grace_seconds)
         logger.info("%s: deleted %s %s", run, change.kind.kind, change.name)
     except (NotFound, Conflict):
         return
     except (Invalid, Forbidden) as error:
-        raise ChildRefused(change.kind.kind, change.name, error) from error
+        if change.uid is not None:
+            raise ChildRefused(change.kind.kind, change.name, error) from error
+        logger.warning("%s: %s stays until the EvalRun is deleted: %s", run, change.name, error)
 
 
 async def _write_status(client: Client, run: EvalRun, plan: ReconcilePlan) -> None:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evalrun_api import Resources, Toleration
-from evalrun_api.base import HTTP_URL
+from evalrun_api.base import HTTP_URL, INT32_MAX
 from evalrun_api.rules import camel
 from evalrun_api.wire.pods import RESERVED_DIRS, RESERVED_VARIABLES, VOLUME_NAME
 
@@ -251,6 +251,8 @@ class OperatorSettings(_Settings):
     """Seconds for which a driver waits for a queue to admit its replicas before it leaves until then, so that queued
     runs hold no pods.
     """
+    ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, le=INT32_MAX)] = None
+    """Seconds after its end when an EvalRun is deleted whose policy does not say it; absent: never."""
     progress_seconds: Annotated[float, Field(gt=0)] = 2.0
     """Interval at which a running driver is asked for its progress, in seconds."""
     resync_seconds: Annotated[float, Field(gt=0)] = 60.0

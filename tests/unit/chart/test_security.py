@@ -28,9 +28,9 @@ OPERATOR: set[Right] = {
         ("evalrun.dev", "evalruns/status", "get patch"),
         ("batch", "jobs", "get list watch create patch delete"),
         ("", "pods", "get list watch patch delete"),
-        ("", "configmaps services", "get create"),
-        ("networking.k8s.io", "networkpolicies", "get create"),
-        ("", "secrets", "create"),
+        ("", "configmaps services", "get create delete"),
+        ("networking.k8s.io", "networkpolicies", "get create delete"),
+        ("", "secrets", "create delete"),
         ("", "persistentvolumeclaims", "get"),
         ("", "events", "list create"),
         ("kueue.x-k8s.io", "workloads", "list"),
@@ -103,8 +103,8 @@ def test_secrets_are_never_readable_cluster_wide(objects: Objects) -> None:
     for namespace, what in bound(objects):
         verbs = {verb for _, resource, verb in what if resource == "secrets"}
         if namespace is None:
-            assert verbs <= {"create"}
-        assert not verbs & {"list", "watch", "update", "patch", "delete"}
+            assert verbs <= {"create", "delete"}
+        assert not verbs & {"list", "watch", "update", "patch"}
 
 
 def test_cluster_role_has_exactly_these_permissions() -> None:

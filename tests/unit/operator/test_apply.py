@@ -77,8 +77,11 @@ def test_expired_run_is_deleted_without_a_status() -> None:
     assert do(FakeApi(), plan=ReconcilePlan(None, RUNNING, delete_run=True)) == [f"delete EvalRun x {UID} None"]
 
 
-def child(kind: Kind, uid: str, **metadata: Any) -> FakeApi:
-    return FakeApi().having(kind, "driver", metadata={"labels": names.run_labels(uid), **metadata})
+def child(kind: Kind, uid: str, *, owner: str | None = "x", **metadata: Any) -> FakeApi:
+    """Return an API server with a child of the EvalRun of this uid; ``owner`` is its name, None for an orphan."""
+    references = [{"kind": "EvalRun", "name": owner, "uid": uid, "controller": True}] if owner else []
+    whole = {"labels": names.run_labels(uid), "ownerReferences": references, **metadata}
+    return FakeApi().having(kind, "driver", metadata=whole)
 
 
 def test_existing_child_is_left_alone() -> None:
@@ -91,8 +94,29 @@ def test_terminating_child_is_awaited() -> None:
 
 
 def test_child_of_an_earlier_run_of_the_same_name_is_awaited() -> None:
-    with pytest.raises(Conflict, match="earlier run"):
+    with pytest.raises(Conflict, match=r"earlier EvalRun of this name .uid another. and will be garbage-collected"):
         do(child(JOBS, "another"), Create(JOBS, manifest("driver")))
+
+
+@pytest.mark.parametrize("uid", ["the-old-uid", UID], ids=["of an earlier run", "restored with the labels of this one"])
+def test_c07_orphans_are_told_apart_by_their_owners_and_named(uid: str) -> None:
+    for _ in range(3):
+        with pytest.raises(ChildRefused) as refused:
+            do(child(JOBS, uid, owner=None), Create(JOBS, manifest("driver")))
+        message = str(refused.value)
+        assert f"Job driver was left by an earlier EvalRun (uid {uid})" in message
+        assert "hint: kubectl delete job driver -n team" in message
+
+
+def test_c07_children_of_another_run_are_no_orphans() -> None:
+    with pytest.raises(ChildRefused, match=r"Job driver belongs to EvalRun y, not to this run"):
+        do(child(JOBS, "another", owner="y"), Create(JOBS, manifest("driver")))
+
+
+def test_c07_labels_do_not_make_a_foreign_object_a_child() -> None:
+    foreign = [{"kind": "CronJob", "name": "nightly", "uid": UID, "controller": True}]
+    with pytest.raises(ChildRefused, match="belongs to CronJob nightly"):
+        do(child(JOBS, UID, ownerReferences=foreign), Create(JOBS, manifest("driver")))
 
 
 def test_foreign_object_with_a_childs_name_is_refused() -> None:
@@ -144,6 +168,11 @@ def test_object_that_changed_meanwhile_is_not_patched_and_holds_nothing_up(error
     api = FakeApi().failing("patch", PODS, error)
     changes = (Patch(PODS, "gone", "u-1", {"metadata": {"resourceVersion": "1"}}), Create(JOBS, manifest("driver")))
     assert do(api, *changes) == ["create Job driver", "status Running at 7", "event Running"]
+
+
+def test_what_a_run_leaves_stays_until_its_end_where_the_operator_may_not_delete_it() -> None:
+    api = FakeApi().failing("delete", SECRETS, Forbidden("delete", "may not", status=403))
+    assert do(api, Delete(SECRETS, "x-0f3c9a52-ray", None)) == ["status Running at 7", "event Running"]
 
 
 def test_event_names_its_run_and_is_not_repeated() -> None:

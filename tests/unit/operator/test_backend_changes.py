@@ -195,7 +195,7 @@ def test_stuck_pods_of_a_deleted_job_are_released_too() -> None:
     "how",
     [
         {"phase": "Failed", "true": ["DisruptionTarget"], "exit_code": 137},
-        {"phase": "Failed", "exit_code": 143},
+        {"phase": "Failed", "true": ["DisruptionTarget"], "exit_code": 143},
         {"phase": "Failed", "true": ["DisruptionTarget"]},
         {"phase": "Running", "deleted": ago(-50)},
     ],
@@ -223,11 +223,12 @@ def test_c13_finalizers_change_only_in_the_version_that_was_read(how: dict[str, 
     "changed",
     [
         {"exit_code": 1},
-        {"exit_code": 143, "finalizers": []},
-        {"exit_code": 143, "index": 7},
+        {"exit_code": 143},
+        {"exit_code": 143, "true": ["DisruptionTarget"], "finalizers": []},
+        {"exit_code": 143, "true": ["DisruptionTarget"], "index": 7},
         {"phase": "Succeeded", "exit_code": 0, "deleted": ago(-50)},
     ],
-    ids=["it crashed", "done already", "not needed any more", "it has done its work"],
+    ids=["it crashed", "its liveness probe failed", "done already", "not needed any more", "it has done its work"],
 )
 def test_other_pods_are_left_to_kubernetes_counting(changed: dict[str, Any]) -> None:
     of = job("replica")
@@ -239,5 +240,67 @@ def test_other_pods_are_left_to_kubernetes_counting(changed: dict[str, Any]) -> 
 )
 def test_job_without_new_pods_needs_no_repair(changed: dict[str, Any]) -> None:
     of = job("replica", **changed)
-    ended = pod(of, "Failed", exit_code=143)
+    ended = pod(of, "Failed", exit_code=143, true=["DisruptionTarget"])
     assert backend().repairs(objects(of, ended), NOW) == ()
+
+
+@pytest.mark.parametrize("component", ["driver", "replica"])
+def test_c09_pods_that_are_evicted_again_and_again_are_replaced_with_growing_delays(component: str) -> None:
+    of = job(component)
+    evicted = [pod(of, "Failed", name=f"p{number}", exit_code=137, true=["DisruptionTarget"]) for number in range(4)]
+    assert len(backend().repairs(objects(of, *evicted[:3]), NOW)) == 3
+    assert backend().repairs(objects(of, *evicted), NOW) == ()
+    other = pod(of, "Failed", name="other", index=1, exit_code=137, true=["DisruptionTarget"])
+    assert len(backend().repairs(objects(of, *evicted, other), NOW)) == (1 if component == "replica" else 0)
+
+
+# Its deadline -----------------------------------------------------------------------------------------------------
+
+
+def test_c10_a_raised_deadline_reaches_the_drivers_job() -> None:
+    there = job(spec={"activeDeadlineSeconds": 3600})
+    name, uid = there["metadata"]["name"], there["metadata"]["uid"]
+
+    def patched(left: int | None, spent: int, of: dict[str, Any] = there) -> object:
+        desired = DesiredState(1, Desired.UNCHANGED, seconds_left=left, seconds_spent=spent)
+        bodies = [change.body["spec"]["activeDeadlineSeconds"] for change in changes(desired, objects(of))]  # type: ignore[union-attr]
+        return bodies[0] if bodies else "not"
+
+    assert patched(33000, 3000) == 36000, "raised"
+    assert patched(1000, 3000) == 4000, "raised a little"
+    assert patched(600, 3000) == "not", "as it was"
+    assert patched(10, 1990) == 2000, "lowered"
+    assert patched(None, 3000) is None, "removed"
+    assert patched(3600, 0, job()) == 3600, "set for the first time"
+    desired = DesiredState(1, Desired.UNCHANGED, seconds_left=33000, seconds_spent=3000)
+    assert changes(desired, objects(there)) == (Patch(JOBS, name, uid, {"spec": {"activeDeadlineSeconds": 36000}}),)
+
+
+def test_c10_a_job_gets_what_was_left_when_it_was_made() -> None:
+    made = backend().changes(
+        RUN, DesiredState(2, Desired.RUNNING, seconds_left=600, seconds_spent=3000), Objects(), None
+    )
+    driver = made[-1]
+    assert isinstance(driver, Create)
+    later = job(attempt=2, spec=dict(driver.manifest["spec"]))
+    later["metadata"]["annotations"] = driver.manifest["metadata"]["annotations"]
+    assert changes(DesiredState(2, seconds_left=100, seconds_spent=3500), objects(later)) == ()
+    (patch,) = changes(DesiredState(2, seconds_left=3700, seconds_spent=3500), objects(later))
+    assert isinstance(patch, Patch)
+    assert patch.body == {"spec": {"activeDeadlineSeconds": 4200}}
+
+
+@pytest.mark.parametrize(
+    "ended", [{"deleting": True}, {"conditions": [("Failed", "x")]}, {"conditions": [("Complete", "x")]}]
+)
+def test_deadline_of_an_ended_driver_stays(ended: dict[str, Any]) -> None:
+    there = job(spec={"activeDeadlineSeconds": 3600}, **ended)
+    assert changes(DesiredState(1, seconds_left=9000, seconds_spent=0), objects(there)) == ()
+
+
+def test_upgrade_leaves_the_deadline_of_a_later_attempt_that_does_not_say_what_was_left() -> None:
+    there = objects(job(attempt=2, spec={"activeDeadlineSeconds": 600}))
+    assert changes(DesiredState(2, seconds_left=300, seconds_spent=3300), there) == ()
+    (patch,) = changes(DesiredState(2, seconds_left=9000, seconds_spent=3300), there)
+    assert isinstance(patch, Patch)
+    assert patch.body == {"spec": {"activeDeadlineSeconds": 12300}}

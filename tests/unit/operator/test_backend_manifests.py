@@ -211,7 +211,7 @@ def test_driver_job_has_one_try_and_ignores_disruptions() -> None:
     assert [(rule["action"], rule.get("onExitCodes", {}).get("values")) for rule in rules] == [
         ("FailJob", [2, 3]),
         ("Ignore", None),
-        ("Ignore", [75, 143]),
+        ("Ignore", [75]),
     ]
 
 

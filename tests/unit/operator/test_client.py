@@ -212,6 +212,21 @@ def test_patch_and_deletion_have_a_uid_precondition() -> None:
     }
 
 
+def test_object_with_a_runs_uid_in_its_name_is_deleted_by_its_name() -> None:
+    server = Server().will(200)
+    talk(server, lambda client: client.delete(SECRETS, "team", "x-0f3c9a52-ray", None))
+    (asked,) = server.asked
+    assert asked["body"] == {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+
+
+def test_dry_run_asks_whether_an_object_could_be_created() -> None:
+    server = Server().will(409, {"reason": "AlreadyExists"})
+    with pytest.raises(errors.AlreadyExists):
+        talk(server, lambda client: client.create(SECRETS, "team", {"metadata": {"name": "x"}}, dry_run=True))
+    (asked,) = server.asked
+    assert asked["query"] == {"fieldManager": "evalrun-operator", "dryRun": "All"}
+
+
 def test_calls_are_counted_by_verb_kind_and_status() -> None:
     server = Server().will(201).will(200).will(404)
 

@@ -146,7 +146,7 @@ ENDS: dict[str, tuple[Builder, dict[str, Any], Health]] = {
 @pytest.mark.parametrize("name", ENDS)
 def test_c04_observed_generation_follows_after_the_end(name: str) -> None:
     run, observed, expected = ENDS[name]
-    ended = status_of(run, **observed)
+    ended = status_of(run, **observed).model_copy(update={"cleaned_up": True})
     # Somebody sets a time to live, as the documentation invites them to.
     edited = run.with_policy(ttlSecondsAfterFinished=86400).with_status(ended).build()
     edited = edited.model_copy(update={"metadata": edited.metadata.model_copy(update={"generation": 2})})

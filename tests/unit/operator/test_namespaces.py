@@ -375,9 +375,9 @@ class TwoTenants(FakeApi):
         self.called(kind, namespace, name)
         return await super().get_metadata(kind, namespace, name)
 
-    async def create(self, kind: Kind, namespace: str, manifest: Any) -> dict[str, Any]:
+    async def create(self, kind: Kind, namespace: str, manifest: Any, *, dry_run: bool = False) -> dict[str, Any]:
         self.called(kind, namespace, manifest["metadata"]["name"])
-        return await super().create(kind, namespace, manifest)
+        return await super().create(kind, namespace, manifest, dry_run=dry_run)
 
     async def apply_status(self, kind: Kind, namespace: str, name: str, uid: str, body: Any) -> dict[str, Any]:
         self.called(kind, namespace, name)

@@ -52,6 +52,9 @@ class OneDriver:
     def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
         return parse(kind, manifest)
 
+    def companions(self, run: EvalRun, attempt: int) -> tuple[tuple[Kind, Manifest], ...]:
+        return ()
+
     def problems(self, run: EvalRun, references: References | None = None) -> tuple[Missing, ...]:
         return self.refused
 

@@ -235,7 +235,7 @@ def test_finished_run_is_never_started_again() -> None:
     ):
         decided = decide(make_run().with_status(finished), attempts=attempts, references=References())
         assert decided.desired is None or Desired.RUNNING not in {decided.desired.driver, decided.desired.replicas}
-        assert decided.status == finished
+        assert decided.status.model_copy(update={"cleaned_up": None}) == finished
 
 
 def test_remaining_replicas_are_deleted_after_a_while() -> None:
@@ -330,9 +330,10 @@ def test_unrecoverable_failure_ends_the_run(driver: ObservedDriver, phase: Phase
     assert accepted is (FALSE if phase is Phase.INVALID else TRUE)
 
 
-@pytest.mark.parametrize("code", [75, 143])
-def test_stopped_or_superseded_attempts_are_not_charged(code: int) -> None:
-    decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.FAILED, None, code))
+@pytest.mark.parametrize(("code", "disrupted"), [(75, False), (143, True), (137, True), (None, True)])
+def test_disrupted_or_superseded_attempts_are_not_charged(code: int | None, disrupted: bool) -> None:
+    ended = ObservedDriver(DriverPhase.FAILED, None, code, disrupted=disrupted)
+    decided = after(started(make_run()), driver=ended)
     assert decided.desired is not None and decided.desired.attempt == 2
     assert decided.status.charged_attempts == 0
 

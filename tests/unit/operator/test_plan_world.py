@@ -107,9 +107,16 @@ class _Cluster:
 class World(RuleBasedStateMachine):
     """An operator that may die after any write, a cluster, a user."""
 
-    @initialize(most=st.integers(1, 4), queued=st.booleans(), verdict=st.sampled_from([None, *Verdict]))
-    def begin(self, most: int, queued: bool, verdict: Verdict | None) -> None:
+    @initialize(
+        most=st.integers(1, 4),
+        budget=st.integers(0, 4),
+        queued=st.booleans(),
+        verdict=st.sampled_from([None, *Verdict]),
+    )
+    def begin(self, most: int, budget: int, queued: bool, verdict: Verdict | None) -> None:
         self.most = most
+        self.budget = budget
+        """Disruptions that the run may have; no item is ever finished in between."""
         self.queued = queued
         self.result = JUDGED[verdict]
         self.generation = 1
@@ -142,7 +149,8 @@ class World(RuleBasedStateMachine):
         return Observed(run, attempts, progress, References(first_config={} if last else None), invalid)
 
     def _run(self) -> Builder:
-        run = make_run().with_policy(maxAttempts=self.most, suspend=self.suspend).with_status(self.status)
+        policy = {"maxAttempts": self.most, "maxDisruptions": self.budget, "suspend": self.suspend}
+        run = make_run().with_policy(**policy).with_status(self.status)
         if self.seconds_to_live is not None:
             run.with_policy(ttlSecondsAfterFinished=self.seconds_to_live)
         return run.in_queue("gpu") if self.queued else run
@@ -199,7 +207,7 @@ class World(RuleBasedStateMachine):
             "good, unheard": ObservedDriver(DriverPhase.SUCCEEDED),
             "bad": ObservedDriver(DriverPhase.FAILED, LOST, 1, ended_at=self.now),
             "killed": ObservedDriver(DriverPhase.FAILED, None, 137, ended_at=self.now),
-            "stopped": ObservedDriver(DriverPhase.FAILED, None, 143, ended_at=self.now),
+            "stopped": ObservedDriver(DriverPhase.FAILED, None, 143, disrupted=True, ended_at=self.now),
         }
         self._driver(number, drivers[end])
         self.charges += end in {"bad", "killed"}
@@ -281,7 +289,8 @@ class World(RuleBasedStateMachine):
         assert self.status is not None and self.status.phase in {Phase.SUCCEEDED, Phase.FAILED}
         assert self.status.charged_attempts is not None
         if self.status.phase is Phase.FAILED:
-            assert self.status.charged_attempts == self.most
+            disruptions = self.status.disruptions.count if self.status.disruptions else 0
+            assert self.status.charged_attempts == self.most or disruptions > self.budget
         assert not self._live()
         assert not any(one.replicas and not one.replicas.ended for one in self.cluster.attempts.values())
 

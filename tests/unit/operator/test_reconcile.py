@@ -26,7 +26,10 @@ from support.operator_backend_cases import pod
 
 SETTINGS = OperatorSettings()
 READY = ObservedDriver(DriverPhase.READY, address="10.0.0.5")
-DRIVER = Create(JOBS, {"metadata": {"name": "x-a1-driver", "labels": run_labels(make_run().uid)}})
+OWNER = {"kind": "EvalRun", "name": "x", "uid": make_run().uid, "controller": True}
+DRIVER = Create(
+    JOBS, {"metadata": {"name": "x-a1-driver", "labels": run_labels(make_run().uid), "ownerReferences": [OWNER]}}
+)
 
 
 @dataclass
@@ -116,8 +119,10 @@ def test_progress_alone_is_written_every_five_seconds() -> None:
 class LivingApi(FakeApi):
     """A fake API server that returns what it creates with uid and version, and counts its calls."""
 
-    async def create(self, kind: Kind, namespace: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        made = await super().create(kind, namespace, manifest)
+    async def create(
+        self, kind: Kind, namespace: str, manifest: Mapping[str, Any], *, dry_run: bool = False
+    ) -> dict[str, Any]:
+        made = await super().create(kind, namespace, manifest, dry_run=dry_run)
         made["metadata"] = {**made["metadata"], "uid": f"u-{made['metadata']['name']}", "resourceVersion": "10"}
         self.objects[kind.kind, made["metadata"]["name"]] = made
         return made

@@ -308,4 +308,4 @@ class OneReadyDriver(JobsBackend):
     """A backend that observes one ready driver."""
 
     def attempts(self, objects: object) -> dict[int, Attempt]:
-        return {1: Attempt(ObservedDriver(DriverPhase.READY))}
+        return {1: Attempt(ObservedDriver(DriverPhase.READY), created_at=NOON)}

@@ -30,7 +30,15 @@ PLURAL = "evalruns"
 MUTABLE: dict[type[BaseModel], frozenset[str]] = {
     EvalRunSpec: frozenset({"replicas", "policy"}),
     Replicas: frozenset({"count", "minCount"}),
-    Policy: frozenset({"suspend", "ttlSecondsAfterFinished", "activeDeadlineSeconds"}),
+    Policy: frozenset(
+        {
+            "suspend",
+            "ttlSecondsAfterFinished",
+            "activeDeadlineSeconds",
+            "startDeadlineSeconds",
+            "maxDisruptions",
+        }
+    ),
 }
 """Fields of a spec that may change while the run exists; ``replicas`` and ``policy`` guard their own fields."""
 

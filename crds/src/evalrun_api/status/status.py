@@ -51,6 +51,17 @@ class ResolvedRun(Reported):
     """Folder of its results when the first attempt began."""
 
 
+class Disruptions(Reported):
+    """Ends of the driver that are not charged, in a row: without a finished item in between."""
+
+    count: Number = 0
+    """How many; counted against policy.maxDisruptions."""
+    last_at: datetime
+    """Time of the last one; the wait before the next attempt counts from it."""
+    done: Number = 0
+    """Items that were finished by then: the next one after them begins the count again."""
+
+
 class DisplayColumns(Reported):
     """Strings for the columns of ``kubectl get``."""
 
@@ -98,6 +109,16 @@ class EvalRunStatus(Reported):
     """Time since when the run has been running without a suspension; absent: it is not running."""
     charged_attempts: Number | None = None
     """Attempts that count against policy.maxAttempts."""
+    disruptions: Disruptions | None = None
+    """Disruptions that count against policy.maxDisruptions; absent: none since an item was finished."""
+    driver_pod: Annotated[str | None, Field(max_length=253)] = None
+    """Uid of the driver's pod in this attempt: another one means that it was disrupted."""
+    starting_since: datetime | None = None
+    """Time since when the attempt has been starting without waiting in a queue, for policy.startDeadlineSeconds;
+    absent: it answers items, or waits.
+    """
+    cleaned_up: bool | None = None
+    """True: what only pods of the finished run read is deleted (Secret, ConfigMaps, Services, NetworkPolicy)."""
     progress: Progress | None = None
     """Progress and speed of the run."""
     work: Work | None = None

@@ -14,6 +14,7 @@ from evalrun_api.run import EvalRun
 from evalrun_api.spec.benchmark import Benchmark, SuiteSource
 from evalrun_api.spec.gates import RunReference
 from evalrun_api.spec.model import ModelSpec
+from evalrun_api.spec.spec import EvalRunSpec
 from evalrun_api.spec.storage import ConfigMapKeyRef, SecretRef, Storage
 from evalrun_api.wire.runconfig import ModelLocation, RunConfig, RunLocation, StorageAccess, SuiteLocation
 
@@ -78,7 +79,7 @@ def resolve(run: EvalRun, resolver: Resolver) -> RunConfig:
         namespace=placement.namespace,
         uid=placement.uid,
         attempt=placement.attempt,
-        spec=spec,
+        spec=_without_what_only_operators_read(spec),
         results=RunLocation(uri=placement.results_uri, storage=storage),
         model=ModelLocation(
             name=model.resolved_name,
@@ -97,6 +98,12 @@ def resolve(run: EvalRun, resolver: Resolver) -> RunConfig:
         gpus_per_replica=placement.gpus_per_replica,
         allow_code=placement.allow_code,
     )
+
+
+def _without_what_only_operators_read(spec: EvalRunSpec) -> EvalRunSpec:
+    """Leave out younger fields that no runner reads: a run keeps its image, which may be older than the operator."""
+    policy = spec.policy.model_copy(update={"max_disruptions": None, "start_deadline_seconds": None})
+    return spec.model_copy(update={"policy": policy})
 
 
 def resolve_storage(storage: Storage | None, resolver: Resolver, field: str) -> StorageAccess:

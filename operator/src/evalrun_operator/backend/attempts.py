@@ -17,6 +17,8 @@ DETAIL_CHARACTERS = 600
 """Characters of the end of a log that is shown to people."""
 
 Explanations = Mapping[str, Explanation]
+_WANTING = {"CreateContainerConfigError"}
+"""Reasons for waiting of a container whose Secret or ConfigMap is missing."""
 
 
 def attempts(seen: Children, explanations: Explanations) -> dict[int, Attempt]:
@@ -26,17 +28,19 @@ def attempts(seen: Children, explanations: Explanations) -> dict[int, Attempt]:
         seen: The children.
         explanations: What the cluster says about those that wait, by uid.
     """
-    return {
-        number: Attempt(
-            driver=next(
-                (_driver(job, seen.of(job), explanations) for job in _jobs(seen, number, Component.DRIVER)), None
-            ),
-            replicas=next(
-                (_replicas(job, seen.of(job), explanations) for job in _jobs(seen, number, Component.REPLICA)), None
-            ),
-        )
-        for number in sorted({job.attempt for job in seen.jobs})
-    }
+    return {number: _attempt(seen, number, explanations) for number in sorted({job.attempt for job in seen.jobs})}
+
+
+def _attempt(seen: Children, number: int, explanations: Explanations) -> Attempt:
+    driver = next(iter(_jobs(seen, number, Component.DRIVER)), None)
+    replicas = next(iter(_jobs(seen, number, Component.REPLICA)), None)
+    pods = [pod for job in (driver, replicas) if job for pod in seen.of(job)]
+    return Attempt(
+        driver=_driver(driver, seen.of(driver), explanations) if driver else None,
+        replicas=_replicas(replicas, seen.of(replicas), explanations) if replicas else None,
+        created_at=driver.created if driver else None,
+        pod_waits=any(pod.active and pod.waiting[0] in _WANTING for pod in pods),
+    )
 
 
 def _jobs(seen: Children, attempt: int, component: Component) -> Iterable[Job]:
@@ -66,6 +70,8 @@ def _driver(job: Job, pods: Sequence[Pod], explanations: Explanations) -> Observ
         admission=admission(job, explanations),
         image_id=next((pod.image_id for pod in pods if pod.image_id), ""),
         address=(present.address or None) if present and present.running else None,
+        pod=pods[-1].uid if pods and not phase.ended else None,
+        disrupted=phase is DriverPhase.FAILED and last is not None and (last.disrupted or last.deleting_at is not None),
         ended_at=(job.ended_at or (end.at if end else None)) if phase.ended else None,
     )
 

@@ -122,7 +122,7 @@ def _places(spec: EvalRunSpec) -> Iterator[tuple[str, str]]:
 
 def _size(run: EvalRun, settings: OperatorSettings, references: References | None) -> Iterator[tuple[str, str]]:
     """Check the RunConfig itself, not the spec: it repeats the stores of every suite and of every run named."""
-    named = references or References(runs=dict.fromkeys(_named_runs(run.spec), RunLocation(uri=results_uri(run))))
+    named = references or References(runs=dict.fromkeys(named_runs(run.spec), RunLocation(uri=results_uri(run))))
     size = len(runconfig(run, run.spec.policy.max_attempts, settings, named).to_json().encode())
     if size > MAX_RUNCONFIG_BYTES:
         yield (
@@ -133,10 +133,10 @@ def _size(run: EvalRun, settings: OperatorSettings, references: References | Non
         )
 
 
-def _named_runs(spec: EvalRunSpec) -> Iterator[str]:
-    for run in (spec.resume_from, *(gate.baseline for gate in spec.gates)):
-        if run is not None and run.run_name is not None:
-            yield run.run_name
+def named_runs(spec: EvalRunSpec) -> frozenset[str]:
+    """Return the names of the runs to compare with and to resume from."""
+    references = (spec.resume_from, *(gate.baseline for gate in spec.gates))
+    return frozenset(run.run_name for run in references if run is not None and run.run_name is not None)
 
 
 def _is_key(key: str) -> bool:

@@ -15,6 +15,8 @@ from evalrun_operator.state.children import Job, Pod, Terminated, TrueCondition
 
 TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
 """Finalizer that keeps a pod until its Job has counted it."""
+ANNOTATION_SPENT = "evalrun.dev/seconds-spent"
+"""Annotation of a driver's Job: what was used up of policy.activeDeadlineSeconds when it was made; absent: nothing."""
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """Annotation with the index of a pod of an Indexed Job."""
 
@@ -50,9 +52,12 @@ def _job(manifest: Manifest) -> Job | None:
         uid=uid,
         attempt=attempt,
         component=Component(component),
+        created=read.moment(metadata, "creationTimestamp"),
         deleting=bool(metadata.get("deletionTimestamp")),
         suspended=read.flag(spec, "suspend"),
         queue=read.text(labels, LABEL_QUEUE),
+        deadline=read.integer(spec, "activeDeadlineSeconds"),
+        spent=read.count(read.text(metadata, "annotations", ANNOTATION_SPENT)),
         parallelism=1 if parallelism is None else parallelism,
         completions=1 if completions is None else completions,
         closed=_indexes(read.text(status, "completedIndexes"), completions or 0),

@@ -6,6 +6,7 @@ from typing import Any
 
 from evalrun_api import EvalRun
 from evalrun_api.wire.pods import Component, ExitCode
+from evalrun_operator.backend.children import ANNOTATION_SPENT
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.pods import pod_template
 from evalrun_operator.kube.objects import Manifest
@@ -32,16 +33,20 @@ _IGNORE_DISRUPTIONS = {
 }
 
 
-def driver_job(run: EvalRun, identity: Identity, settings: OperatorSettings, seconds_left: int | None) -> Manifest:
+def driver_job(
+    run: EvalRun, identity: Identity, settings: OperatorSettings, seconds_left: int | None, seconds_spent: int = 0
+) -> Manifest:
     """Build the Job of Ray's head and the driver, in one pod without a GPU.
 
-    One failure fails the attempt; disruptions do not count.
+    One failure fails the attempt; disruptions do not count. Exit code 143 does, unless the pod was to leave: a kubelet
+    stops a driver with it that does not answer its liveness probe.
 
     Args:
         run: The run.
         identity: The attempt.
         settings: The operator's settings, with the image of the run.
         seconds_left: Seconds after which Kubernetes ends the Job, whether the operator runs or not; None for no limit.
+        seconds_spent: Seconds of the run's limit that are used up.
     """
     spec: dict[str, Any] = {
         "completions": 1,
@@ -52,14 +57,15 @@ def driver_job(run: EvalRun, identity: Identity, settings: OperatorSettings, sec
             "rules": [
                 _on_exit(Component.DRIVER, "FailJob", ExitCode.INVALID, ExitCode.FINAL),
                 _IGNORE_DISRUPTIONS,
-                _on_exit(Component.DRIVER, "Ignore", ExitCode.SUPERSEDED, ExitCode.STOPPED),
+                _on_exit(Component.DRIVER, "Ignore", ExitCode.SUPERSEDED),
             ]
         },
         "template": pod_template(run, identity, settings, Component.DRIVER),
     }
     if seconds_left is not None:
         spec["activeDeadlineSeconds"] = max(1, seconds_left)
-    return _job(identity, Component.DRIVER, spec)
+    spent = {ANNOTATION_SPENT: str(seconds_spent)} if seconds_spent or identity.attempt > 1 else {}
+    return _job(identity, Component.DRIVER, spec, annotations=spent)
 
 
 def replicas_job(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from evalrun_api import EvalRun
 from evalrun_api.wire.pods import Component
 from evalrun_operator.backend import manifests
 from evalrun_operator.backend.attempts import attempts
-from evalrun_operator.backend.checks import spec_problems
+from evalrun_operator.backend.checks import named_runs, spec_problems
 from evalrun_operator.backend.children import parse
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.job_manifests import driver_job, replicas_job
@@ -34,6 +34,7 @@ from evalrun_operator.kube.objects import (
     Manifest,
     Patch,
 )
+from evalrun_operator.names import run_labels
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Objects
 from evalrun_operator.state.children import Children, Job, Pod
@@ -92,6 +93,7 @@ class JobsBackend:
             *_cleared(existing, desired.attempt),
             *self._driver(run, desired, existing, references),
             *self._replicas(run, desired, existing),
+            *self._others(run, desired, objects, references),
         )
 
     def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
@@ -111,18 +113,56 @@ class JobsBackend:
         there = _find(seen, desired.attempt, Component.DRIVER)
         if desired.driver is Desired.ABSENT:
             yield from _delete(there)
+        elif there is not None:
+            yield from _in_time(there, desired)
         if desired.driver is not Desired.RUNNING or there is not None:
             return
         identity = Identity.of(run, desired.attempt)
+        everything = {kind for kind, _ in self.companions(run, desired.attempt)}
+        yield from self._created(run, desired, references, everything)
+        if desired.attempt > 1:
+            yield from _deleted_of_attempt(Identity.of(run, desired.attempt - 1), keep_first_config=True)
         settings = self._settings_with(desired.image)
-        config = _input(run, desired.attempt, settings, references)
-        yield Create(SECRETS, manifests.token_secret(identity, self.token()))
-        yield Create(CONFIG_MAPS, manifests.config_map(identity, config))
-        yield Create(SERVICES, manifests.service(identity))
-        if self.settings.network_policy.enabled:
-            yield Create(NETWORK_POLICIES, manifests.network_policy(identity, self.settings.network_policy))
         # Last: where the Job exists, everything it needs exists, whenever the operator was killed.
-        yield Create(JOBS, driver_job(run, identity, settings, desired.seconds_left))
+        yield Create(JOBS, driver_job(run, identity, settings, desired.seconds_left, desired.seconds_spent))
+
+    def companions(self, run: EvalRun, attempt: int) -> tuple[tuple[Kind, Manifest], ...]:
+        """Name what only the pods of an attempt read."""
+        identity = Identity.of(run, attempt)
+        policy = ((NETWORK_POLICIES, identity.network_policy),) if self.settings.network_policy.enabled else ()
+        of_attempt = ((CONFIG_MAPS, identity.config_map), (SERVICES, identity.service))
+        named = ((SECRETS, identity.token_secret), *of_attempt, *policy)
+        return tuple((kind, identity.metadata(name, run_labels(identity.uid))) for kind, name in named)
+
+    def _others(
+        self, run: EvalRun, desired: DesiredState, objects: Objects, references: References | None
+    ) -> Iterator[Change]:
+        """Make again what is missing of a living attempt, and delete what a finished run leaves."""
+        if desired.others is Desired.ABSENT:
+            for attempt in range(1, desired.attempt):
+                yield from _deleted_of_attempt(Identity.of(run, attempt))
+            companions = self.companions(run, desired.attempt)
+            yield from (Delete(kind, metadata["name"], None) for kind, metadata in companions)
+        there = _find(objects.children, desired.attempt, Component.DRIVER)
+        if there is not None and not there.over and desired.driver is not Desired.ABSENT:
+            known = references is not None and references.runs.keys() >= named_runs(run.spec)
+            kinds = objects.missing if known else objects.missing - {CONFIG_MAPS}
+            yield from self._created(run, desired, references, kinds)
+
+    def _created(
+        self, run: EvalRun, desired: DesiredState, references: References | None, kinds: Collection[Kind]
+    ) -> Iterator[Change]:
+        """Create what only the pods of an attempt read, of these kinds."""
+        identity = Identity.of(run, desired.attempt)
+        if SECRETS in kinds:
+            yield Create(SECRETS, manifests.token_secret(identity, self.token()))
+        if CONFIG_MAPS in kinds:
+            config = _input(run, desired.attempt, self._settings_with(desired.image), references)
+            yield Create(CONFIG_MAPS, manifests.config_map(identity, config))
+        if SERVICES in kinds:
+            yield Create(SERVICES, manifests.service(identity))
+        if NETWORK_POLICIES in kinds:
+            yield Create(NETWORK_POLICIES, manifests.network_policy(identity, self.settings.network_policy))
 
     def _replicas(self, run: EvalRun, desired: DesiredState, seen: Children) -> Iterator[Change]:
         there = _find(seen, desired.attempt, Component.REPLICA)
@@ -165,6 +205,23 @@ def _resize(job: Job, count: int) -> Iterator[Change]:
         yield Patch(JOBS, job.name, job.uid, {"spec": {"parallelism": size, "completions": size}})
 
 
+def _in_time(job: Job, desired: DesiredState) -> Iterator[Change]:
+    """Give a driver's Job the deadline that the run has now: Kubernetes would end it by the one that it had before.
+
+    The Job counts from its own start, by the clock of the cluster, so it gets what the run had left then.
+    """
+    if job.over:
+        return
+    left, wanted = desired.seconds_left, None
+    if left is not None:
+        wanted = max(1, left + desired.seconds_spent - (job.spent or 0))
+        if job.spent is None and job.attempt > 1 and job.deadline is not None and job.deadline >= left:
+            # Made by a version that did not say what was left then. Its limit is not known to be too short.
+            return
+    if job.deadline != wanted:
+        yield Patch(JOBS, job.name, job.uid, {"spec": {"activeDeadlineSeconds": wanted}})
+
+
 def _find(seen: Children, attempt: int, component: Component) -> Job | None:
     return next((job for job in seen.jobs if job.attempt == attempt and job.component is component), None)
 
@@ -175,6 +232,13 @@ def _cleared(seen: Children, attempt: int) -> Iterator[Change]:
         ended_driver = job.component is Component.DRIVER and (job.complete or job.failed)
         if job.attempt < attempt and not ended_driver:
             yield from _delete(job)
+
+
+def _deleted_of_attempt(identity: Identity, *, keep_first_config: bool = False) -> Iterator[Change]:
+    """Delete what only the pods of one attempt read; later attempts are made from the RunConfig of the first."""
+    if not keep_first_config or identity.attempt > 1:
+        yield Delete(CONFIG_MAPS, identity.config_map, None)
+    yield Delete(SERVICES, identity.service, None)
 
 
 def _delete(job: Job | None) -> Iterator[Change]:

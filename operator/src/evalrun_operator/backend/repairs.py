@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from evalrun_api.wire.pods import ExitCode
 from evalrun_operator.backend.children import TRACKING_FINALIZER
 from evalrun_operator.kube.objects import PODS, Change, Delete, Patch
 from evalrun_operator.state.children import Children, Job, Pod
 
 LOST_AFTER = timedelta(seconds=60)
 """Time past its grace period after which a pod on an unresponsive node is given up."""
+QUICK_REPLACEMENTS = 3
+"""Disrupted pods of one replica, or of the driver, that are replaced without a delay. With more of them there, as where
+a kubelet evicts each one for its disk, the Job's own delay grows between them.
+"""
 
 
 def repairs(seen: Children, lost_nodes: frozenset[str], now: datetime) -> Iterator[Change]:
@@ -22,7 +26,10 @@ def repairs(seen: Children, lost_nodes: frozenset[str], now: datetime) -> Iterat
                 yield from _give_up(pod)
     for job in seen.jobs:
         if not (job.deleting or job.suspended or job.complete or job.failing):
+            disruptions = Counter(pod.index for pod in seen.of(job) if pod.disrupted and pod.deleting_at is None)
             for pod in seen.of(job):
+                if disruptions[pod.index] > QUICK_REPLACEMENTS:
+                    continue
                 if _delays_its_replacement(pod, job) and not _is_lost(pod, lost_nodes, now):
                     yield _uncounted(pod)
 
@@ -43,7 +50,7 @@ def _give_up(pod: Pod) -> Iterator[Change]:
 
 
 def _delays_its_replacement(pod: Pod, job: Job) -> bool:
-    """Check whether a pod was disrupted and its Job would delay the replacement for that.
+    """Check whether a pod was told to leave and its Job would delay the replacement for that.
 
     The Job controller doubles a delay of 10 s with each consecutive end and counts disruptions, too: its
     podFailurePolicy only keeps them from failing the Job. It does not wait for what it never counts: measured on 1.34,
@@ -54,8 +61,7 @@ def _delays_its_replacement(pod: Pod, job: Job) -> bool:
         return False
     if pod.index is not None and pod.index >= job.completions:
         return False  # the Job itself is removing it
-    stopped = pod.terminated is not None and pod.terminated.exit_code == ExitCode.STOPPED
-    return pod.deleting_at is not None or (pod.phase == "Failed" and (pod.disrupted or stopped))
+    return pod.deleting_at is not None or (pod.phase == "Failed" and pod.disrupted)
 
 
 def _uncounted(pod: Pod) -> Change:

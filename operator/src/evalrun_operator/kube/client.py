@@ -114,9 +114,13 @@ class Client:
         answer = await self._call(_Request("list", kind, path_of(kind, namespace), query=chosen))
         return list(answer.get("items") or [])
 
-    async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Body:
-        """Create an object. Raises ``AlreadyExists`` if the name is taken."""
-        query = [("fieldManager", FIELD_MANAGER)]
+    async def create(self, kind: Kind, namespace: str, manifest: Manifest, *, dry_run: bool = False) -> Body:
+        """Create an object, or with ``dry_run`` only ask whether it could be created.
+
+        Raises:
+            AlreadyExists: The name is taken.
+        """
+        query = [("fieldManager", FIELD_MANAGER), *([("dryRun", "All")] if dry_run else [])]
         return await self._call(_Request("create", kind, path_of(kind, namespace), query=query, body=manifest))
 
     async def apply_status(self, kind: Kind, namespace: str, name: str, uid: str, body: Manifest) -> Body:
@@ -145,14 +149,13 @@ class Client:
         path = path_of(kind, namespace, name)
         return await self._call(_Request("patch", kind, path, query=query, body=whole, content=_MERGE_PATCH))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> None:
-        """Delete exactly this object. Raises ``Conflict`` if another object has its name."""
-        options: Body = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "preconditions": {"uid": uid},
-            "propagationPolicy": "Background",
-        }
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, uid: str | None, grace_seconds: int | None = None
+    ) -> None:
+        """Delete exactly this object. Raises ``Conflict`` if another object has its name; without a uid none is."""
+        options: Body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         await self._call(_Request("delete", kind, path_of(kind, namespace, name), body=options))

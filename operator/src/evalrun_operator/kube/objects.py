@@ -38,6 +38,23 @@ WORKLOADS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """The controller of an object: with it the object is garbage-collected."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+def controller_of(metadata: Mapping[str, Any]) -> Owner | None:
+    """Return the controller that the metadata of an object name, if there is one."""
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return Owner(owner.get("kind", ""), owner.get("name", ""), owner.get("uid", ""))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
     """Creation of an object; an object that already has the name is left as it is."""
 
@@ -64,7 +81,8 @@ class Delete:
 
     kind: Kind
     name: str
-    uid: str
+    uid: str | None
+    """None: of the object of this name, which has the uid of its run in it; nobody else's can have it."""
     grace_seconds: int | None = None
     """0: at once, without waiting for its node; None: its own grace period."""
 

@@ -16,8 +16,9 @@ from evalrun_api.wire.pods import CONFIG_KEY, LABEL_RUN
 from evalrun_operator import names
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import ApiError, Forbidden, NotFound
-from evalrun_operator.kube.objects import CONFIG_MAPS, EVALRUNS, NODES, Kind, Manifest
+from evalrun_operator.kube.objects import CONFIG_MAPS, EVALRUNS, NODES, SECRETS, Kind, Manifest
 from evalrun_operator.names import ObservedRun
+from evalrun_operator.observe.companions import Companions
 from evalrun_operator.observe.explanations import Explanations
 from evalrun_operator.observe.known import Heard, KnownChildren, Versioned
 from evalrun_operator.observe.lookups import look_up
@@ -70,9 +71,11 @@ class Observer:
     _reading: dict[Key, list[Heard]] = field(default_factory=dict)
     """What was heard of the children of a run while they are read."""
     _explanations: Explanations = field(init=False)
+    _companions: Companions = field(init=False)
 
     def __post_init__(self) -> None:
         self._explanations = Explanations(self.client, self.now)
+        self._companions = Companions(self.client, self.backend, self.now)
 
     def forget(self, key: Key) -> None:
         """Forget the children of a run: they are read again, also by a read that is in progress."""
@@ -128,14 +131,27 @@ class Observer:
         if not body or body["metadata"].get("deletionTimestamp"):
             self.forget(key)
             self._explanations.forget(key)
+            self._companions.forget(key)
             return None
         run, invalid = parse_run(body)
         objects = await self._children(key, run)
         objects = replace(objects, explanations=await self._explained(key, run, objects))
         observed = Observed(run, self.backend.attempts(objects), invalid=invalid)
-        attempt = observed.attempts.get(observed.last_attempt, Attempt())
-        progress, references = await asyncio.gather(self._progress(attempt.driver), self._references(observed, attempt))
-        return replace(observed, progress=progress, references=references), objects
+        present = observed.attempts.get(observed.last_attempt, Attempt())
+        missing = await self._missing(key, observed, present)
+        progress, references = await asyncio.gather(
+            self._progress(present.driver), self._references(observed, present, missing)
+        )
+        observed = replace(observed, progress=progress, references=references, token_lost=SECRETS in missing)
+        return observed, replace(objects, missing=missing)
+
+    async def _missing(self, key: Key, observed: Observed, present: Attempt) -> frozenset[Kind]:
+        """Check what the pods of a living attempt read; that of another version's run is left alone."""
+        lives = present.driver is not None and present.driver.phase.lives and not _is_finished(observed.run)
+        if not lives or observed.unusable is not None:
+            self._companions.forget(key)
+            return frozenset()
+        return await self._companions.missing(key, observed.run, observed.last_attempt, present)
 
     async def _children(self, key: Key, run: EvalRun) -> Objects:
         known = self._known.get(key)
@@ -213,13 +229,14 @@ class Observer:
             return None
         return await self.ask_progress(driver.address)
 
-    async def _references(self, observed: Observed, attempt: Attempt) -> References | None:
-        """Look up the references only where an attempt may have to be created, or was created and not recorded."""
+    async def _references(self, observed: Observed, attempt: Attempt, missing: frozenset[Kind]) -> References | None:
+        """Look up the references only where an attempt or its ConfigMap may have to be created, or is not recorded."""
         run = observed.run
         if observed.unusable is not None or _is_finished(run) or run.spec.policy.suspend:
             return None
         status, driver, replicas = run.status or EvalRunStatus(), attempt.driver, attempt.replicas
-        if driver is not None and not driver.phase.ended and (status.attempt is not None or not names_runs(run.spec)):
+        lives = driver is not None and not driver.phase.ended and CONFIG_MAPS not in missing
+        if lives and (status.attempt is not None or not names_runs(run.spec)):
             return None
         if driver is not None and driver.done:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evalrun_api import EvalRunStatus, Phase, RunResult
+from evalrun_api import Disruptions, EvalRunStatus, Phase, RunResult
 from evalrun_operator.kube.objects import Event
 from evalrun_operator.plan.findings import Findings
 from evalrun_operator.state.desired import DesiredState
@@ -26,6 +26,8 @@ class Decision:
     """Replicas that answer requests."""
     result: RunResult | None = None
     """The result of the run, if a driver reported it."""
+    disruptions: Disruptions | None = None
+    """The count with one more disruption, where this decision adds one."""
     requeue_after: float = 60.0
 
 

@@ -38,6 +38,13 @@ class AttemptEnding:
 FIRST_WAIT, LONGEST_WAIT = 10.0, 300.0
 """Seconds: after the second failure, and at most."""
 
+_KILLED = 137
+"""Exit code of a container that got SIGKILL, as at the end of its grace period."""
+_STOPPED = (
+    "the driver was stopped (exit code 143), and nobody deleted, drained or preempted its pod: so a kubelet stops a "
+    "driver that has not answered its liveness probe for 3 minutes; hint: its log says what it was doing"
+)
+
 
 def ending_of(driver: ObservedDriver, *, deadline_over: bool) -> AttemptEnding:
     """Judge a driver that ended.
@@ -50,14 +57,16 @@ def ending_of(driver: ObservedDriver, *, deadline_over: bool) -> AttemptEnding:
         return _of_success(driver)
     if driver.reason is Reason.DEADLINE_EXCEEDED:
         # The Job enforces the deadline that was set when it was created.
-        return AttemptEnding(
-            AttemptOutcome.FINAL if deadline_over else AttemptOutcome.AGAIN,
-            Reason.DEADLINE_EXCEEDED,
-            "policy.activeDeadlineSeconds has passed; what is committed stays",
-        )
+        if not deadline_over:
+            message = "its Job had a shorter policy.activeDeadlineSeconds than the run has now"
+            return AttemptEnding(AttemptOutcome.AGAIN, Reason.DEADLINE_EXCEEDED, message)
+        message = "policy.activeDeadlineSeconds has passed; what is committed stays"
+        return AttemptEnding(AttemptOutcome.FINAL, Reason.DEADLINE_EXCEEDED, message)
     reason, message = _why(driver)
-    if driver.exit_code in {ExitCode.STOPPED, ExitCode.SUPERSEDED}:
+    if driver.exit_code == ExitCode.SUPERSEDED or _is_disrupted(driver):
         return AttemptEnding(AttemptOutcome.AGAIN, reason, message)
+    if driver.exit_code == ExitCode.STOPPED:
+        return AttemptEnding(AttemptOutcome.RETRY, Reason.DRIVER_FAILED, _STOPPED)
     if driver.exit_code == ExitCode.INVALID or (driver.result is not None and driver.result.phase is Phase.INVALID):
         return AttemptEnding(AttemptOutcome.INVALID, reason, message)
     if driver.exit_code == ExitCode.FINAL:
@@ -75,9 +84,14 @@ def judged(result: RunResult | None, spec: EvalRunSpec) -> RunResult:
     return result.model_copy(update={"verdict": Verdict.INCONCLUSIVE}) if undecided else result
 
 
-def wait_before(charged: int) -> float:
-    """Return the seconds between a failed attempt and the next: 0 after the first failure, then doubling."""
-    return backoff(charged - 1, FIRST_WAIT, LONGEST_WAIT)
+def wait_before(ends: int) -> float:
+    """Return the seconds between the end of an attempt and the next: 0 after the first end, then doubling."""
+    return backoff(ends - 1, FIRST_WAIT, LONGEST_WAIT)
+
+
+def _is_disrupted(driver: ObservedDriver) -> bool:
+    """Check that a driver ended because its pod was told to leave; one that ended by itself before that counts."""
+    return driver.disrupted and driver.reason is None and driver.exit_code in {None, ExitCode.STOPPED, _KILLED}
 
 
 def _of_success(driver: ObservedDriver) -> AttemptEnding:

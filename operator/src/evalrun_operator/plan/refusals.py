@@ -40,7 +40,10 @@ def with_refusals(
     if decided.desired is not None and decided.desired.driver is Desired.RUNNING and not created:
         status = _without_the_attempt(status, before)
         told = events(before, status)
-    if status.phase is not None and not status.phase.finished:
+    if status.phase is not None and status.phase.finished:
+        # What could not be deleted is not gone: it is tried again.
+        status = status.model_copy(update={"cleaned_up": before.cleaned_up})
+    elif status.phase is not None:
         waits = not created and status.phase in _WAITING
         said = tuple(_said(one, words, waits=waits) for one in status.conditions)
         status = status.model_copy(update={"conditions": said})
@@ -50,9 +53,9 @@ def with_refusals(
 
 def _without_the_attempt(status: EvalRunStatus, before: EvalRunStatus) -> EvalRunStatus:
     """Take back what the status says about an attempt that could not be created."""
-    attempts = ("attempt", "charged_attempts", "runner_image", "resolved_runs")
+    attempts = ("attempt", "charged_attempts", "driver_pod", "runner_image", "resolved_runs")
     # Time that a run spends waiting for its first pod is not time that it runs.
-    kept = (*attempts, "started_at", "active_since", "active_seconds", "results_uri")
+    kept = (*attempts, "started_at", "active_since", "active_seconds", "starting_since", "results_uri")
     return status.model_copy(update={"phase": Phase.PENDING} | {field: getattr(before, field) for field in kept})
 
 

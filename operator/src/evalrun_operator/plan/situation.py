@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from evalrun_api import EvalRunStatus
+from evalrun_api import Disruptions, EvalRunStatus
 from evalrun_operator.names import LABEL_QUEUE
+from evalrun_operator.plan.budgets import COUNTED, disruptions_so_far
 from evalrun_operator.plan.ending import AttemptOutcome, ending_of
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.desired import Desired, DesiredState
@@ -26,6 +27,8 @@ class Situation:
     """Charged attempts before the present one."""
     spent: float
     """Seconds of running so far."""
+    disruptions: Disruptions | None = None
+    """Disruptions of the driver since the last finished item."""
     status: EvalRunStatus = field(default_factory=EvalRunStatus)
 
     @property
@@ -44,6 +47,12 @@ class Situation:
         return self.deadline is not None and self.spent >= self.deadline
 
     @property
+    def too_often_disrupted(self) -> bool:
+        """Whether the run has used up its disruptions."""
+        most = self.observed.run.spec.policy.resolved_max_disruptions
+        return self.disruptions is not None and self.disruptions.count > most
+
+    @property
     def queue(self) -> str | None:
         """The queue that the replicas' Job carries; before there is one, that which it will probably carry."""
         if self.attempt.replicas is not None:
@@ -60,8 +69,9 @@ class Situation:
     def desired(self, driver: Desired, replicas: Desired, number: int | None = None) -> DesiredState:
         """Build the desired state of the present attempt, or of attempt ``number``."""
         # Under a queue a driver may wait forever: a limit on its Job would cost its replicas their place in the queue.
+        spent = int(self.spent)
         unlimited = self.deadline is None or self.queue is not None or self.queued
-        left = None if self.deadline is None or unlimited else max(1, int(self.deadline - self.spent))
+        left = None if self.deadline is None or unlimited else max(1, self.deadline - spent)
         return DesiredState(
             self.number if number is None else number,
             driver,
@@ -69,6 +79,7 @@ class Situation:
             count=self.observed.run.spec.replicas.count,
             seconds_left=left,
             queue=self.queue,
+            seconds_spent=spent,
         )
 
 
@@ -84,9 +95,18 @@ def situation_of(observed: Observed, settings: OperatorSettings, status: EvalRun
         spent=(status.active_seconds or 0) + max(0.0, since),
         status=status,
     )
-    charged = situation.charged
+    charged = uncharged = 0
     for number in range(status.attempt or 1, situation.number):
         driver = observed.attempts.get(number, Attempt()).driver
+        ending = None
         if driver is not None and driver.phase.ended:
-            charged += ending_of(driver, deadline_over=situation.deadline_over).verdict is AttemptOutcome.RETRY
-    return replace(situation, charged=charged)
+            ending = ending_of(driver, deadline_over=situation.deadline_over)
+        if ending is not None and ending.verdict is AttemptOutcome.RETRY:
+            charged += 1
+        elif status.phase not in COUNTED:
+            uncharged += 1
+    return replace(
+        situation,
+        charged=situation.charged + charged,
+        disruptions=disruptions_so_far(observed, uncharged, now),
+    )

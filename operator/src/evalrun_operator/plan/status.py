@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from evalrun_api import Counts, EvalRunStatus, Progress, ReplicaStatus, ResolvedRun, RunProgress, RunResult, Work
+from evalrun_api import Counts, EvalRunStatus, Phase, Progress, ReplicaStatus, ResolvedRun, RunProgress, RunResult, Work
 from evalrun_api.status.status import MAX_RESOLVED_RUNS, MAX_SCORES
 from evalrun_operator.names import results_uri
+from evalrun_operator.plan.budgets import starting_since
 from evalrun_operator.plan.decision import Decision
 from evalrun_operator.plan.display import display
 from evalrun_operator.plan.findings import conditions
 from evalrun_operator.plan.provenance import RunnerImage
-from evalrun_operator.state.observed import Observed
+from evalrun_operator.state.observed import Attempt, DriverPhase, Observed
 
 MAX_GATES = 100
 """Gates in a status."""
@@ -38,6 +39,9 @@ def new_status(
         active_seconds=before.active_seconds if running else int(spent),
         active_since=(since or now) if running else None,
         charged_attempts=decision.charged,
+        disruptions=decision.disruptions,
+        driver_pod=_driver_pod(before, observed, decision),
+        starting_since=None if finished else starting_since(before, decision, now),
         progress=_progress(before, progress, result),
         work=_work(before, progress, result),
         replicas=ReplicaStatus(desired=0 if finished else observed.count, ready=decision.ready),
@@ -71,6 +75,14 @@ def still_observed(status: EvalRunStatus, generation: int | None) -> EvalRunStat
     """
     seen = tuple(one.model_copy(update={"observed_generation": generation}) for one in status.conditions)
     return status.model_copy(update={"observed_generation": generation, "conditions": seen})
+
+
+def _driver_pod(before: EvalRunStatus, observed: Observed, decision: Decision) -> str | None:
+    """Return the pod to compare the next one with: none of a driver that leaves, or whose pods a queue takes away."""
+    driver = observed.attempts.get(decision.attempt, Attempt()).driver
+    if driver is None or driver.phase is DriverPhase.LEAVING or decision.phase is Phase.QUEUED:
+        return None
+    return driver.pod or (before.driver_pod if decision.attempt == before.attempt else None)
 
 
 def _progress(before: EvalRunStatus, progress: RunProgress | None, result: RunResult | None) -> Progress | None:

@@ -25,6 +25,8 @@ class Objects:
     """Names of nodes that are not ready, among those that the run's pods are bound to."""
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     """What the cluster says about those that wait, by uid."""
+    missing: frozenset[Kind] = frozenset()
+    """Kinds of what only pods read that the present attempt lacks, as far as it was checked."""
 
 
 class Backend(Protocol):
@@ -36,6 +38,9 @@ class Backend(Protocol):
 
     def parse(self, kind: Kind, manifest: Manifest) -> Job | Pod | None:
         """Parse an object of such a kind, whose body is dropped then; None for one that is not the run's."""
+
+    def companions(self, run: EvalRun, attempt: int) -> tuple[tuple[Kind, Manifest], ...]:
+        """Name what only the pods of an attempt read, which is neither listed nor watched: kinds and metadata."""
 
     def problems(self, run: EvalRun, references: References | None = None) -> tuple[Missing, ...]:
         """Return what the cluster would reject of children made from this spec; each is InvalidSpec.

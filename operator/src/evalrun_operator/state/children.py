@@ -30,10 +30,15 @@ class Job:
     uid: str
     attempt: int
     component: Component
+    created: datetime | None
     deleting: bool
     suspended: bool
     queue: str
     """Kueue queue; '' without one."""
+    deadline: int | None
+    """activeDeadlineSeconds."""
+    spent: int | None
+    """Seconds of the run's deadline that were used up when it was made; None where it does not say."""
     parallelism: int
     completions: int
     closed: int
@@ -52,6 +57,11 @@ class Job:
     def ending(self) -> bool:
         """Whether it is being deleted, or a condition says something about its end."""
         return self.deleting or bool(self.conditions)
+
+    @property
+    def over(self) -> bool:
+        """Whether no pod of it is needed any more."""
+        return bool(self.deleting or self.complete or self.failing)
 
     @property
     def wanted(self) -> int:
@@ -96,8 +106,8 @@ class Pod:
 
     name: str
     uid: str
-    version: str
-    """Its resourceVersion."""
+    version: str = field(compare=False)
+    """Its resourceVersion, which tells nothing by itself."""
     job: str
     """Uid of its Job."""
     created: datetime

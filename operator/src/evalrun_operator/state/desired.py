@@ -29,9 +29,13 @@ class DesiredState:
     replicas: Desired = Desired.UNCHANGED
     image: str | None = None
     """Image of new pods; None: that of the settings."""
+    others: Desired = Desired.UNCHANGED
+    """What only pods read. What a living attempt lacks is made again; ABSENT: that of all attempts is deleted."""
     count: int = 0
     """Number of replicas, where ``replicas`` is RUNNING."""
     queue: str | None = None
     """Queue that admits the replicas, so that their driver may come after them; None without one."""
     seconds_left: int | None = None
     """Rest of policy.activeDeadlineSeconds: a limit that holds while the operator is down."""
+    seconds_spent: int = 0
+    """What of policy.activeDeadlineSeconds is used up."""

@@ -32,6 +32,11 @@ class DriverPhase(StrEnum):
         """Whether it does nothing more."""
         return self in {DriverPhase.SUCCEEDED, DriverPhase.FAILED}
 
+    @property
+    def lives(self) -> bool:
+        """Whether it works, or will."""
+        return not self.ended and self is not DriverPhase.LEAVING
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -70,6 +75,10 @@ class ObservedDriver:
     """The image that it runs, as its node reports it; '' while that is not known."""
     address: str | None = None
     """IP address of its pod, while it answers."""
+    pod: str | None = None
+    """Uid of its newest pod, while it has not ended."""
+    disrupted: bool = False
+    """Whether its pod was told to leave: deleted, drained, preempted, evicted, or lost with its node."""
     ended_at: datetime | None = None
     """Time of its end."""
 
@@ -109,6 +118,10 @@ class Attempt:
 
     driver: ObservedDriver | None = None
     replicas: ObservedReplicas | None = None
+    created_at: datetime | None = None
+    """Creation time of its driver."""
+    pod_waits: bool = False
+    """Whether a pod of it cannot start for want of something that it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,8 @@ class Observed:
     """None where they are not needed: an attempt is in progress, or the run is finished."""
     invalid: SpecProblem | None = None
     """Why the spec cannot be used as it is; ``run.spec`` then holds only what could be read. None if it can."""
+    token_lost: bool = False
+    """Whether a pod of the present attempt waits for the run's Secret, which is gone: a new one has another token."""
 
     @property
     def last_attempt(self) -> int:
