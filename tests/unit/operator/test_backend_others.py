@@ -49,7 +49,11 @@ def made(run: EvalRun, desired: DesiredState, there: Objects, references: Refere
 # Made again -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("missing", [*({kind} for kind in NAMES), EVERYTHING, set()], ids=str)
+@pytest.mark.parametrize(
+    "missing",
+    [*({kind} for kind in NAMES), EVERYTHING, set()],
+    ids=lambda kinds: ", ".join(sorted(kind.kind for kind in kinds)) or "nothing",
+)
 @pytest.mark.parametrize("ready", [False, True])
 def test_c08_what_a_living_attempt_lacks_is_made_again(missing: set[Kind], ready: bool) -> None:
     there = replace(objects(job(), job("replica"), pod(job())), missing=frozenset(missing))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from evalrun_api import EvalRunStatus, Phase, RunProgress
 from evalrun_operator.kube.errors import Forbidden
@@ -69,6 +71,27 @@ def test_c08_a_secret_is_checked_without_the_right_to_read_it() -> None:
     assert scene.api.log == [], "nothing is written by a check"
     scene.api.having(SECRETS, "nightly-0f3c9a52-ray")
     assert SECRETS not in scene.check(40, WAITING)
+
+
+def test_the_check_asks_for_what_the_charts_own_policies_permit() -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    class Api(FakeApi):
+        async def create(
+            self, kind: Kind, namespace: str, manifest: Mapping[str, Any], *, dry_run: bool = False
+        ) -> dict[str, Any]:
+            asked.append(manifest)
+            return await super().create(kind, namespace, manifest, dry_run=dry_run)
+
+    scene = Scene()
+    api = Api().failing("metadata", SECRETS, Forbidden("get", "may not", status=403))
+    scene.companions = Companions(api, backend(), lambda: scene.now)  # type: ignore[arg-type]
+    assert SECRETS in scene.check(20, WAITING)
+    (secret,) = asked
+    assert secret["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "evalrun-operator"
+    (owner,) = secret["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["controller"]) == ("EvalRun", True)
+    assert "data" not in secret
 
 
 def test_what_a_policy_keeps_back_counts_as_there() -> None:

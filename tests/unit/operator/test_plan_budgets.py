@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from evalrun_api import Counts, Disruptions, EvalRunStatus, Phase, Progress, Reason, RunProgress, RunResult
-from evalrun_operator.plan import ReconcilePlan, plan
+from evalrun_operator.kube.errors import ChildRefused, Forbidden
+from evalrun_operator.plan import ReconcilePlan, plan, with_refusals
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.desired import Desired
 from evalrun_operator.state.observed import (
+    Admission,
     Attempt,
     DriverPhase,
     Observed,
@@ -203,6 +205,90 @@ def test_a_status_without_disruptions_is_read_as_none() -> None:
     run = make_run().with_status(EvalRunStatus(phase=Phase.RUNNING, attempt=1, active_since=NOON))
     decided = decide(run, 60, {1: Attempt(READY)}, done=3)
     assert (decided.status.disruptions, decided.status.driver_pod) == (None, "p1")
+
+
+# Queues -----------------------------------------------------------------------------------------------------------
+
+QUEUE = Admission("gpu-eval", since=NOON)
+QUEUED = ObservedReplicas(3, queued=True, admission=QUEUE)
+ADMITTED = ObservedReplicas(3, active=3, admission=Admission("gpu-eval"))
+LEAVING = ObservedDriver(DriverPhase.LEAVING, pod="p1")
+
+
+def in_queue(**policy: Any) -> Builder:
+    """Return a run whose driver was told to leave until its replicas are admitted."""
+    run = make_run().in_queue("gpu-eval").with_policy(**policy)
+    decide(run, 0, {})
+    decide(run, 10, {1: Attempt(READY)})
+    decided = decide(run, 70, {1: Attempt(READY, QUEUED)})
+    assert decided.desired is not None and decided.desired.driver is Desired.ABSENT
+    return run
+
+
+@pytest.mark.parametrize("admitted_at", ["once", "while the driver leaves", "after hours"])
+def test_a_driver_that_leaves_for_a_queue_is_not_disrupted_and_has_all_its_time_to_start(admitted_at: str) -> None:
+    run = in_queue(maxDisruptions=0, startDeadlineSeconds=600)
+    if admitted_at != "once":
+        decide(run, 72, {1: Attempt(LEAVING, ADMITTED if admitted_at == "while the driver leaves" else QUEUED)})
+    if admitted_at == "after hours":
+        assert decide(run, 80, {1: Attempt(None, QUEUED)}).status.phase is Phase.QUEUED
+    back = decide(run, 9000, {1: Attempt(None, ADMITTED)})
+    assert back.desired is not None
+    assert (back.desired.attempt, back.desired.driver) == (1, Desired.RUNNING)
+    again = {1: Attempt(ObservedDriver(DriverPhase.STARTING, pod="p2"), ADMITTED)}
+    assert decide(run, 9599, again).status.phase is Phase.STARTING
+    assert run.status is not None and (run.status.attempt, run.status.disruptions) == (1, None)
+    assert reason(decide(run, 9600, again)) == "StartDeadlineExceeded"
+
+
+def test_a_driver_deleted_beside_admitted_replicas_is_disrupted_and_they_stay() -> None:
+    run = in_queue(maxDisruptions=1)
+    decide(run, 80, {1: Attempt(None, ADMITTED)})
+    decide(run, 90, {1: Attempt(ObservedDriver(DriverPhase.READY, pod="p2"), ADMITTED)}, done=0)
+    first = decide(run, 100, {1: Attempt(None, ADMITTED)})
+    assert first.desired is not None
+    assert (first.desired.attempt, first.desired.driver, first.desired.replicas) == (
+        1,
+        Desired.RUNNING,
+        Desired.UNCHANGED,
+    )
+    assert first.status.disruptions is not None and first.status.disruptions.count == 1
+    seen = {1: Attempt(ObservedDriver(DriverPhase.READY, pod="p3"), ADMITTED)}
+    counted = decide(run, 110, seen, done=0).status.disruptions
+    assert counted is not None and counted.count == 1, "once"
+    assert reason(decide(run, 200, {1: Attempt(None, ADMITTED)})) == "DisruptionsExhausted"
+
+
+def test_pods_that_a_queue_takes_from_a_driver_are_no_disruptions() -> None:
+    run = begun(maxDisruptions=0)
+    decide(run, 10, {1: Attempt(READY)})
+    for number in range(2, 5):
+        decide(run, 10 * number, {1: Attempt(ObservedDriver(DriverPhase.WAITING, queued=True, admission=QUEUE))})
+        there = {1: Attempt(ObservedDriver(DriverPhase.STARTING, pod=f"p{number}"))}
+        assert decide(run, 10 * number + 5, there).status.phase is Phase.STARTING
+
+
+def test_a_run_resumed_while_its_driver_still_leaves_is_not_disrupted() -> None:
+    run = begun(maxDisruptions=0)
+    decide(run, 10, {1: Attempt(READY)})
+    run.with_policy(suspend=True, maxDisruptions=0)
+    decide(run, 20, {1: Attempt(READY)})
+    run.with_policy(suspend=False, maxDisruptions=0)
+    decide(run, 30, {1: Attempt(LEAVING)})
+    resumed = decide(run, 40, DELETED)
+    assert resumed.desired is not None and resumed.desired.attempt == 2
+    assert resumed.status.disruptions is None
+
+
+def test_a_disruption_is_counted_once_when_the_next_attempt_is_refused() -> None:
+    run = begun(maxDisruptions=5)
+    for second in range(3):
+        decided = decide(run, 60 + second, DELETED)
+        refused = ChildRefused("Job", "x", Forbidden("create", "quota", status=403))
+        told = with_refusals(decided, run.build(), [refused], created=False).status
+        run.with_status(told.model_copy(update={"attempt": 1}))
+        assert told.phase is Phase.PENDING
+        assert told.disruptions is not None and told.disruptions.count == 1
 
 
 # The start --------------------------------------------------------------------------------------------------------
