@@ -29,14 +29,14 @@ class Fate(StrEnum):
     OUT_OF_MEMORY = "out of memory"
     """137, OOMKilled."""
     STOPS = "stops"
-    """143, though nobody asked the pod to stop."""
+    """143, though nobody asked the pod to stop: its liveness probe failed."""
     SUPERSEDED = "superseded"
     """75, as if another driver had taken over."""
     MUMBLES = "mumbles"
     """It succeeds, and its result message is garbled."""
 
 
-CHARGED = {Fate.FAILED, Fate.DIES, Fate.OUT_OF_MEMORY, Fate.MUMBLES}
+CHARGED = {Fate.FAILED, Fate.DIES, Fate.OUT_OF_MEMORY, Fate.STOPS, Fate.MUMBLES}
 
 
 @dataclass
@@ -145,6 +145,7 @@ class DriverProcess(Process):
                 self.ledger.ends += 1
                 self._exit(137, "OOMKilled", "")
             case Fate.STOPS:
+                self.ledger.ends += 1
                 self._exit(ExitCode.STOPPED, "Error", "")
             case _:
                 self._fail(ExitCode.SUPERSEDED, Phase.FAILED, Reason.SUPERSEDED, "a later driver took over")

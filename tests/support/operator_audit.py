@@ -190,6 +190,9 @@ class Audit:
         if reason == "AttemptsExhausted":
             if status["chargedAttempts"] < policy.get("maxAttempts", 3):
                 self.broken(f"cause: {status['chargedAttempts']} attempts were charged")
+        elif reason == "DisruptionsExhausted":
+            if status["disruptions"]["count"] <= policy.get("maxDisruptions", 20):
+                self.broken(f"cause: {status['disruptions']} is within the budget")
         elif reason == "DeadlineExceeded":
             if "activeDeadlineSeconds" not in policy:
                 self.broken("cause: a deadline that nobody set")

@@ -190,9 +190,12 @@ async def _patch(client: Client, run: ObservedRun, change: Patch) -> None:
     try:
         await client.patch(change.kind, run.namespace, change.name, change.uid, change.body)
         logger.info("%s: patched %s %s", run, change.kind.kind, change.name)
-    except (NotFound, Conflict):
-        # It is deleted, another one of its name, or newer than what was read: then its event brings the run back.
+    except NotFound:
         return
+    except Conflict:
+        if "resourceVersion" not in change.body.get("metadata", {}):
+            raise
+        # It is newer than what was read, or another one of its name: its event brings the run back.
     except (Invalid, Forbidden) as error:
         raise ChildRefused(change.kind.kind, change.name, error) from error
 

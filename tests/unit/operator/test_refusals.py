@@ -154,7 +154,7 @@ def test_c23_progress_is_written_while_a_resize_is_refused(error: ApiError) -> N
 @pytest.mark.parametrize("verb", ["patch", "delete"])
 @pytest.mark.parametrize("error", refusals(), ids=str)
 def test_c23_suspension_and_deadline_are_acted_upon_whatever_is_refused(error: ApiError, verb: str) -> None:
-    gone = verb == "delete" and isinstance(error, Conflict)  # another object has the name by now
+    gone = isinstance(error, Conflict)  # another object has the name by now, or the pod is newer than what was read
     suspended = Scene(started(make_run().with_replicas(3).suspended(), active_since=NOON)).ready()
     late = Scene(started(make_run().with_policy(activeDeadlineSeconds=60), active_since=NOON)).ready()
     for scene, phase in ((suspended, "Suspended"), (late, "Failed")):
@@ -184,7 +184,7 @@ def test_c23_the_end_is_written_whatever_is_refused(error: ApiError) -> None:
     status = scene.look()
     assert status["phase"] == "Succeeded" and status["progress"]["ok"] == 9
     assert said(status, "Complete")[:2] == ("True", "Succeeded")
-    assert scene.raised is not None
+    assert (scene.raised is None) == isinstance(error, Conflict), "a newer pod brings the run back"
 
 
 def test_server_that_does_not_answer_is_not_asked_for_the_rest() -> None:

@@ -75,8 +75,8 @@ class ObservedDriver:
     """The image that it runs, as its node reports it; '' while that is not known."""
     address: str | None = None
     """IP address of its pod, while it answers."""
-    pod: str | None = None
-    """Uid of its newest pod, while it has not ended."""
+    pod: str | None = field(default=None, compare=False)
+    """Uid of its newest pod, while it has not ended. A new one is no news: what became of the one before it is."""
     disrupted: bool = False
     """Whether its pod was told to leave: deleted, drained, preempted, evicted, or lost with its node."""
     ended_at: datetime | None = None
