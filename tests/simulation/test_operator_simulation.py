@@ -114,12 +114,12 @@ class RepairsNothing(JobsBackend):
 class TakesTheNewImage(JobsBackend):
     """Mutant: an upgraded operator gives later attempts its own image."""
 
-    def _settings_of(self, run: EvalRun) -> OperatorSettings:
+    def _settings_with(self, image: str | None) -> OperatorSettings:
         return self.settings
 
 
 class ForgetsTheOwner(ModelClient):
-    """Mutant: ConfigMaps are created without an owner, so that they stay."""
+    """Mutant: ConfigMaps are created without an owner, so that they stay, and are nobody's to the next operator."""
 
     async def create(self, kind: Kind, namespace: str, manifest: Any, *, dry_run: bool = False) -> dict[str, Any]:
         if kind.kind == "ConfigMap":
@@ -153,7 +153,7 @@ CLASSES: tuple[tuple[Classes, str], ...] = (
     (Classes(backend=ClearsNothing), ""),
     (Classes(backend=RepairsNothing), ""),
     (Classes(backend=TakesTheNewImage), "image"),
-    (Classes(client=ForgetsTheOwner), "deleted"),
+    (Classes(client=ForgetsTheOwner), ""),
 )
 PLANS = ((never_suspends, "suspend"), (charges_everything, "charges"), (starts_again, "status"))
 
