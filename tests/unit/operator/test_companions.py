@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from evalrun_api import EvalRunStatus, Phase, RunProgress
-from evalrun_operator.kube.errors import Forbidden
+from evalrun_operator.kube.errors import Forbidden, Unavailable
 from evalrun_operator.kube.objects import CONFIG_MAPS, NETWORK_POLICIES, SECRETS, SERVICES, Kind
 from evalrun_operator.metrics.runs import ObservedRuns
 from evalrun_operator.observe.companions import Companions
@@ -71,6 +71,12 @@ def test_c08_a_secret_is_checked_without_the_right_to_read_it() -> None:
     assert scene.api.log == [], "nothing is written by a check"
     scene.api.having(SECRETS, "nightly-0f3c9a52-ray")
     assert SECRETS not in scene.check(40, WAITING)
+
+
+def test_what_the_api_server_does_not_tell_counts_as_there() -> None:
+    scene = Scene()
+    scene.api.failing("metadata", SERVICES, Unavailable("get", "etcdserver: request timed out", status=500))
+    assert scene.check(300) == {CONFIG_MAPS, NETWORK_POLICIES}
 
 
 def test_the_check_asks_for_what_the_charts_own_policies_permit() -> None:

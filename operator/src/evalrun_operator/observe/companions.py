@@ -8,17 +8,20 @@ need the right to list every Secret and ConfigMap of the cluster.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from evalrun_api import EvalRun
 from evalrun_operator.kube.client import Client
-from evalrun_operator.kube.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from evalrun_operator.kube.errors import ApiError, Forbidden, NotFound
 from evalrun_operator.kube.objects import SECRETS, Kind, Manifest
 from evalrun_operator.names import ObservedRun
 from evalrun_operator.state.backend import Backend
 from evalrun_operator.state.observed import Attempt
+
+logger = logging.getLogger(__name__)
 
 CHECK_INTERVAL = timedelta(minutes=5)
 """Time between two checks of what an attempt needs, and from its start to the first."""
@@ -43,10 +46,8 @@ class Companions:
     async def missing(self, key: Hashable, run: EvalRun, number: int, attempt: Attempt) -> frozenset[Kind]:
         """Return what is missing of a living attempt, if a check is due; the Secret only if a pod waits for it.
 
-        Its token is in the environment of every pod that runs: another one is only made where it must be.
-
-        Raises:
-            ApiError: The API server did not answer.
+        Its token is in the environment of every pod that runs: another one is only made where it must be. What the API
+        server does not tell counts as there until the next check.
         """
         now = self.now()
         checked, last = self._checked_at.get(key, (0, None))
@@ -72,6 +73,8 @@ class Companions:
         except Forbidden:
             # The operator may create Secrets in every namespace and read them in few.
             return await self._is_taken(kind, namespace, metadata)
+        except ApiError as error:
+            logger.warning("%s %s could not be checked: %s", kind.kind, metadata["name"], error)
         return True
 
     async def _is_taken(self, kind: Kind, namespace: str, metadata: Manifest) -> bool:
@@ -82,7 +85,7 @@ class Companions:
         manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
         try:
             await self.client.create(kind, namespace, manifest, dry_run=True)
-        except (AlreadyExists, Forbidden, Invalid):
+        except ApiError:
             # It exists, or a quota or a policy keeps the answer back.
             return True
         return False
