@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections import Counter
@@ -63,6 +64,19 @@ def test_a_seed_replays_the_same_world() -> None:
     first, second = World(7).play(), World(7).play()
     assert (first.time.now(), first.audit.seen) == (second.time.now(), second.audit.seen)
     assert [one.connection.requests for one in first.operators] == [one.connection.requests for one in second.operators]
+
+
+class Copies(ModelClient):
+    """A client whose answers are copies: what an operator changed in them would reach nobody else."""
+
+    def _parse(self, data: bytes) -> Any:
+        return copy.deepcopy(super()._parse(data))
+
+
+def test_no_operator_changes_what_the_model_api_server_lends_it() -> None:
+    for seed in range(10):
+        lent, copied = World(seed).play(), World(seed, Classes(client=Copies)).play()
+        assert (lent.time.now(), lent.audit.seen) == (copied.time.now(), copied.audit.seen)
 
 
 def test_the_seeds_reach_every_kind_of_fault() -> None:
@@ -166,6 +180,13 @@ def first_failure(classes: Classes | None = None) -> str:
         except InvariantBroken as broken:
             return str(broken)
     raise AssertionError(f"none of {MUTANT_SEEDS} seeds fails")
+
+
+def test_every_mutant_takes_the_place_of_a_method() -> None:
+    for mutant in (RemembersForEver, ClearsNothing, RepairsNothing, TakesTheNewImage, ForgetsTheOwner):
+        methods = [name for name, value in vars(mutant).items() if callable(value)]
+        assert methods
+        assert all(hasattr(mutant.__base__, name) for name in methods), mutant
 
 
 @pytest.mark.parametrize(("classes", "says"), CLASSES)

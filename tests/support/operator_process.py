@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -31,7 +30,7 @@ from evalrun_operator.settings import ElectionSettings, OperatorSettings
 from evalrun_operator.watch.deliveries import Deliveries
 from evalrun_operator.watch.events import EventHandler
 from evalrun_operator.watch.resync import Resync
-from support.model_api import Answer, ModelApiServer, Object, Ref, Refused
+from support.model_api import Answer, Body, ModelApiServer, Object, Ref, Refused
 from support.model_cluster import Time
 
 
@@ -52,7 +51,8 @@ class Faults:
     """Seconds of virtual time at which all of this ends."""
 
 
-ELECTION = ElectionSettings(namespace="system", lease_seconds=15, renew_seconds=10, retry_seconds=3)
+ELECTION = ElectionSettings(namespace="system", lease_seconds=30, renew_seconds=20, retry_seconds=10)
+"""Slower than by default, for fewer requests; those that are slow, or late, still outlive a Lease."""
 FAULTS = ("lost", "unheard", "slow", "401", "403", "409", "422", "429", "500")
 _REASONS = {
     401: "Unauthorized", 403: "Forbidden", 409: "Conflict", 422: "Invalid", 429: "TooManyRequests", 500: "InternalError"
@@ -91,9 +91,12 @@ class ModelClient(Client):
             super().__init__(None, may_write=may_write)
         self._connection = connection
 
-    async def _send(self, request: Any, seconds: float) -> tuple[int, Mapping[str, str], bytes]:
-        async with asyncio.timeout(seconds):
-            return await self._connection.request(request)
+    async def _send(self, request: Any, seconds: float) -> Answer:
+        return await self._connection.request(request, seconds)
+
+    def _parse(self, data: bytes) -> Any:
+        assert isinstance(data, Body)
+        return data.value
 
 
 @dataclass
@@ -110,14 +113,17 @@ class Connection:
     """Called just before a write takes effect, except one of the Lease."""
     requests: int = 0
 
-    async def request(self, request: Any) -> Answer:
-        """Carry out a request of the client, or not."""
+    async def request(self, request: Any, seconds: float) -> Answer:
+        """Carry out a request of the client, or not, within these seconds."""
         self.requests += 1
         fault = self._fault(f"{request.verb} {request.path.split('/')[-1 if request.verb == 'create' else -2]}")
         # Where nothing is disturbed any more, what happens at once need not be played in every order.
-        await asyncio.sleep(0 if self.time.now() >= self.faults.over_at else self.rng.uniform(0.001, 0.03))
+        delay = 0 if self.time.now() >= self.faults.over_at else self.rng.uniform(0.001, 0.03)
         if fault == "slow":
-            await asyncio.sleep(self.rng.uniform(1, 25))
+            delay += self.rng.uniform(1, 25)
+        await asyncio.sleep(min(delay, seconds))
+        if delay > seconds:
+            raise TimeoutError
         if fault == "crash":
             await self._crash()
         if fault == "lost":
@@ -266,7 +272,7 @@ class OperatorProcess:
         calm = self.time.now() >= self.faults.over_at
         if kind is None or (not calm and self.time.rng.random() < self.faults.lost_events):
             return
-        event = {"type": what or None, "object": copy.deepcopy(one)}
+        event = {"type": what or None, "object": dict(one)}
         # Those of one object come in their order, those of several in any.
         delay = self.time.rng.uniform(0.01, 0.2 if calm else self.faults.slow_events)
         uid = one["metadata"]["uid"]

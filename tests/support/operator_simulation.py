@@ -306,6 +306,17 @@ class World:
         if run is not None:
             self.server.update(self._run, spec={"policy": {**run["spec"]["policy"], "suspend": suspend}})
 
+    @property
+    def _is_suspended(self) -> bool:
+        run = self.server.objects.get(self._run)
+        return run is not None and run["spec"]["policy"].get("suspend", False) is True
+
+    def _resume(self) -> None:
+        """Suspend nothing any more, also not in a run that is applied later."""
+        spec = self.scenario.spec
+        self.scenario.spec = {**spec, "policy": {**spec["policy"], "suspend": False}}
+        self.suspend(suspend=False)
+
     def delete(self) -> None:
         """Delete the run, and apply it again."""
         self.server.delete(self._run)
@@ -327,10 +338,10 @@ class World:
             self.server.delete(ref)
 
     def cut(self) -> None:
-        """Cut a node off, for seconds or for long."""
+        """Cut a node off: for seconds, for long, or until long after the run should have gone on without it."""
         node = self.rng.choice(NODES)
         self.cluster.cut_off(node)
-        self.time.after(*self.rng.choice(((10, 30), (200, 600))), self.cluster.reconnect, node)
+        self.time.after(*self.rng.choice(((10, 30), (200, 600), (1500, 1600))), self.cluster.reconnect, node)
 
     def fill(self) -> None:
         """Leave no room for replicas, for a while."""
@@ -358,11 +369,15 @@ class World:
         return found[:1]
 
     def _calm(self) -> None:
-        """Whatever was wrong is over: from now on everything must come to its end."""
+        """Whatever was wrong is over: from now on everything must come to its end.
+
+        One node may stay away, and a run may stay suspended long enough that the operator must have acted upon it.
+        """
         self.say("— calm")
-        for node in list(self.cluster.cut):
+        for node in sorted(self.cluster.cut)[1:]:
             self.time.after(0, 300, self.cluster.reconnect, node)
-        self.suspend(suspend=False)
+        resumed = self.rng.choice((0.0, 200.0, 400.0)) if self._is_suspended else 0.0
+        self.time.after(resumed, resumed + 1, self._resume)
 
     # The end ------------------------------------------------------------------------------------------------------
 

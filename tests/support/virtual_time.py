@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
+import heapq
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-class _Selector(selectors.SelectSelector):
-    """Nobody waits here: whoever would, moves the clock."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise AssertionError("everything waits and no timer is set: this would hang for ever")
-        self.now += max(0.0, timeout)
-        # Only another thread could have written to the loop, and only while nothing is due.
-        return super().select(0) if timeout > 0 else []
-
-
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Starts at time 0. For code that waits for timers and other tasks, not for sockets."""
+    """Starts at time 0. For code that waits for timers and other tasks, not for sockets or threads."""
 
-    def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+    _now = 0.0
 
     def time(self) -> float:
-        return self._virtual.now
+        return self._now
+
+    def _run_once(self) -> None:
+        """Run what is ready, else what is due next: the base class's turn, without a selector that could wait."""
+        ready, scheduled = self._ready, self._scheduled
+        while scheduled and (scheduled[0].cancelled() or scheduled[0].when() <= self._now or not ready):
+            timer = heapq.heappop(scheduled)
+            timer._scheduled = False  # type: ignore[attr-defined]  # its cancellation is not counted any more
+            if timer.cancelled():
+                self._timer_cancelled_count -= 1
+                continue
+            self._now = max(self._now, timer.when())
+            ready.append(timer)
+        if not ready:
+            raise AssertionError("everything waits and no timer is set: this would hang for ever")
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -6,6 +6,7 @@ import difflib
 import json
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -154,7 +155,14 @@ def aliases(model: type[Model]) -> list[str]:
 
 def field_of(model: type[Model], alias: str) -> FieldInfo | None:
     """Return the field of a model with this YAML name, else None."""
-    return next((field for name, field in model.model_fields.items() if (field.alias or name) == alias), None)
+    name = _names(model).get(alias)
+    return None if name is None else model.model_fields[name]
+
+
+@cache
+def _names(model: type[Model]) -> Mapping[str, str]:
+    """Map YAML names to attributes. Not to fields: descriptions are added to these later, in copies."""
+    return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
 def model_in(annotation: object) -> type[Model] | None:

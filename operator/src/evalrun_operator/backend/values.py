@@ -14,13 +14,13 @@ from typing import Any
 def mapping(value: object, *path: str) -> Mapping[str, Any]:
     """Return the mapping at a path, else an empty one."""
     found = _at(value, path)
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def mappings(value: object, *path: str) -> Sequence[Mapping[str, Any]]:
     """Return the mappings in the list at a path."""
     found = _at(value, path)
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list | tuple) else []
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list | tuple) else []
 
 
 def texts(value: object, *path: str) -> Sequence[str]:
@@ -66,5 +66,5 @@ def moment(value: object, *path: str) -> datetime | None:
 
 def _at(value: object, path: Sequence[str]) -> object:
     for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = value.get(name) if isinstance(value, dict) else None
     return value

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -191,7 +192,7 @@ class Client:
         if status >= 300:
             raise _error(what, status, headers, data)
         try:
-            answer = json.loads(data)
+            answer = self._parse(data)
         except ValueError as error:
             raise errors.Unavailable(what, "the answer is not JSON", status=status) from error
         if not isinstance(answer, dict):
@@ -222,6 +223,10 @@ class Client:
         data: bytes = await response.read()
         return response.status, response.headers, data
 
+    def _parse(self, data: bytes) -> Any:
+        """Parse the JSON of an answer. Raises ``ValueError``."""
+        return json.loads(data)
+
     def _seconds_for(self, request: _Request) -> float:
         """Return the timeout of a call; 0 for a write that may not begin."""
         return min(self._request_seconds, math.inf if request.verb in _READS else self._may_write())
@@ -244,6 +249,7 @@ def path_of(kind: Kind, namespace: str | None, name: str | None = None) -> str:
     return f"{prefix}/{kind.api_version}{within}/{kind.plural}" + (f"/{_segment(name)}" if name else "")
 
 
+@lru_cache(maxsize=10_000)
 def _segment(text: str) -> str:
     if text in (".", ".."):
         raise errors.Invalid("path", f"{text!r} is not the name of a Kubernetes object")

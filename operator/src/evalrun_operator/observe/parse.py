@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,6 +30,8 @@ from evalrun_operator.state.observed import SpecProblem
 
 _META = ("name", "namespace", "uid", "labels", "annotations", "resourceVersion", "generation", "creationTimestamp")
 _ARGUMENTS = ("engine", "vllm", "args")
+LONG = 10_000
+"""Characters of a spec above which it is parsed each time: what is kept must stay small."""
 _PATH = "spec.engine.vllm.args."
 
 
@@ -41,16 +44,26 @@ def parse_run(body: Mapping[str, Any]) -> tuple[EvalRun, SpecProblem | None]:
     Raises:
         UnreadableStatus: A newer operator wrote what this one does not know. Acting without it could start a run again.
     """
-    metadata = {key: value for key, value in body["metadata"].items() if key in _META}
+    metadata = {key: value for key, value in body["metadata"].items() if key in _META and value is not None}
     name = f"{metadata['namespace']}/{metadata['name']}"
     status = _status(name, body.get("status"))
+    text = json.dumps({key: value for key, value in body.items() if key not in {"metadata", "status"}})
+    spec, problem = (_judged if len(text) <= LONG else _judge)(text)
+    return EvalRun(metadata=_metadata(metadata), spec=spec, status=status), problem
+
+
+def _judge(text: str) -> tuple[EvalRunSpec, SpecProblem | None]:
+    """Parse what users write of a run."""
+    body = json.loads(text)
     try:
-        run = parse_evalrun({**body, "metadata": metadata, "status": None}, "spec")
-        problems = tuple(cluster_problems(run))
+        run = parse_evalrun({**body, "metadata": {"name": "run"}}, "spec")
     except InvalidInput as error:
-        run = EvalRun(metadata=_metadata(metadata), spec=_readable(body.get("spec")))
-        problems = error.problems
-    return run.model_copy(update={"status": status}), _problem(problems)
+        return _readable(body.get("spec")), _problem(error.problems)
+    return run.spec, _problem(cluster_problems(run))
+
+
+_judged = lru_cache(maxsize=256)(_judge)
+"""Keeps what was parsed lately: a run is looked at every few seconds and edited seldom, and runs resemble each other."""
 
 
 def _problem(problems: Sequence[Problem]) -> SpecProblem | None:
