@@ -1,8 +1,8 @@
 """A model of the API server in memory: objects, versions, preconditions, deletion. It has no faults of its own.
 
 Operators reach it through ``call``, in the terms of HTTP; controllers of the model cluster use the methods directly.
-Answers are not serialized, which would take a third of the time: what is written goes through JSON, and parts of objects
-are replaced, never changed, so that the copy of an object's surface stays as it was.
+Answers are not serialized, which would take a third of the time. What is written goes through JSON, and the parts of
+objects are replaced, never changed: the copy of an object's surface stays as it was.
 """
 
 from __future__ import annotations

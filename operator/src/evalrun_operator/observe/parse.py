@@ -63,7 +63,7 @@ def _judge(text: str) -> tuple[EvalRunSpec, SpecProblem | None]:
 
 
 _judged = lru_cache(maxsize=256)(_judge)
-"""Keeps what was parsed lately: a run is looked at every few seconds and edited seldom, and runs resemble each other."""
+"""Keeps what was parsed lately: a run is read again and again and edited seldom, and runs resemble each other."""
 
 
 def _problem(problems: Sequence[Problem]) -> SpecProblem | None:
