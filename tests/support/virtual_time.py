@@ -26,9 +26,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         ready, scheduled = self._ready, self._scheduled
         while scheduled and (scheduled[0].cancelled() or scheduled[0].when() <= self._now or not ready):
             timer = heapq.heappop(scheduled)
-            timer._scheduled = False  # type: ignore[attr-defined]  # its cancellation is not counted any more
             if timer.cancelled():
-                self._timer_cancelled_count -= 1
                 continue
             self._now = max(self._now, timer.when())
             ready.append(timer)
