@@ -193,7 +193,7 @@ class ModelApiServer:
         name = body["metadata"]["name"]
         if Ref(plural, namespace, name) in self.objects:
             raise Refused(409, "AlreadyExists", f'{plural} "{name}" already exists')
-        return 201, {}, json.dumps(body).encode()
+        return 201, {}, Body.of(json.loads(json.dumps(body)))
 
     def _one(
         self, verb: str, ref: Ref, body: Mapping[str, Any] | None, *, as_metadata: bool, is_status: bool

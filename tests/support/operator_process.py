@@ -159,7 +159,7 @@ class Connection:
         return ""
 
     def _refuse(self, status: int) -> Answer:
-        headers = {"Retry-After": str(self.rng.choice((1, 3, 10, 60)))} if status == 429 else {}
+        headers = {"Retry-After": str(self.rng.choice((1, 3, 10, 600)))} if status == 429 else {}
         return Refused(status, _REASONS[status], "as the simulation wants it", headers).answer()
 
 
