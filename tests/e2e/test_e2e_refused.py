@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evalrun_api.wire.pods import Component
+from evalrun_api.wire.pods import LABEL_USE, USE_STORAGE, Component
 from support.e2e import NAMESPACE, SYSTEM, Object, Platform, Run
 from support.refusing_webhook import refusing_pods
 
@@ -114,7 +114,7 @@ def test_a_webhook_refuses_the_driver_in_the_words_of_openshifts_scc(platform: P
     address = platform.cluster.state.addresses.machine
     with refusing_pods(platform.cluster.api, NAMESPACE, address, tmp_path):
         run = platform.run("against-scc")
-        words = ("unable to validate against any security context constraint", "restricted-v2")
+        words = ("unable to validate against any security context", "restricted-v2")
         speaks_of_a_pod_that_is_replaced(run, *words)
         delete(run)
 
@@ -173,7 +173,7 @@ def test_a_volume_that_cannot_be_mounted_speaks(platform: Platform) -> None:
         {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "nothing", "namespace": NAMESPACE},
+            "metadata": {"name": "nothing", "namespace": NAMESPACE, "labels": {LABEL_USE: USE_STORAGE}},
             "spec": {**claim, "resources": {"requests": {"storage": "1Gi"}}},
         }
     )

@@ -197,9 +197,9 @@ def test_c19_with_the_operators_token_nobody_makes_a_pod_of_his_own(platform: Pl
     for body in (job, token):
         with pytest.raises(ApiError, match="writes only what an EvalRun owns"):
             stolen.api.create(body, "default")
-    (dns, *_) = platform.cluster.api.list("pods", "kube-system")
+    (other, *_) = platform.cluster.api.list("pods", SYSTEM)
     with pytest.raises(ApiError, match="touches only pods of runs"):
-        stolen.api.patch("pods", dns["metadata"]["name"], {"metadata": {"labels": {"a": "b"}}}, "kube-system")
+        stolen.api.patch("pods", other["metadata"]["name"], {"metadata": {"labels": {"a": "b"}}}, SYSTEM)
 
 
 def test_rays_ports_are_closed_to_other_pods(platform: Platform, undisturbed: Run) -> None:

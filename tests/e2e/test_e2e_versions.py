@@ -23,16 +23,17 @@ ANOTHER_VERSION = ("Unknown", "AnotherVersion")
 def newer_definition(platform: Platform) -> Iterator[None]:
     """Serve the definition of a newer version inside the block: it has a field, with a default, in every spec."""
 
-    def change(operation: str, value: str) -> None:
-        patch = f'[{{"op": "{operation}", "path": "{NEW_FIELD}"{value}}}]'
-        platform.cluster.kubectl("patch", CRD, DEFINITION, "--type=json", "-p", patch)
-
+    there = platform.cluster.api.get(CRD, DEFINITION)
+    kept = {name: there["metadata"].get(name, {}) for name in ("name", "labels", "annotations")}
+    before = {"apiVersion": there["apiVersion"], "kind": there["kind"], "metadata": kept, "spec": there["spec"]}
     field = '{"type": "integer", "default": 5, "description": "How urgent it is."}'
-    change("add", f', "value": {field}')
+    patch = f'[{{"op": "add", "path": "{NEW_FIELD}", "value": {field}}}]'
+    platform.cluster.kubectl("patch", CRD, DEFINITION, "--type=json", "-p", patch)
     try:
         yield
     finally:
-        change("remove", "")
+        # By the owner's name: with the fields of another one Helm's next upgrade would be refused.
+        platform.cluster.api.apply(before, manager="helm")
 
 
 def replace_operator(platform: Platform) -> None:
