@@ -144,6 +144,7 @@ def test_c11_results_are_never_lost_for_words_that_do_not_fit(words: dict[str, A
     status = written(ended(started(make_run()), json.dumps(GOOD | words)))
     assert status.phase is Phase.SUCCEEDED and status.progress is not None and status.progress.ok == 10
     assert status.results_uri is not None and status.results_uri.startswith("s3://evals/")
+    assert not any("None" in one.message for one in status.conditions)
     if "scores" in words:
         assert all(score.n == 10 for score in status.scores)
 

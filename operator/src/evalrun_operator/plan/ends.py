@@ -51,6 +51,6 @@ def with_admission(situation: Situation, findings: Findings) -> dict[ConditionTy
     admission = admitted(situation)
     complete = findings[ConditionType.COMPLETE].status is ConditionStatus.TRUE
     if complete and admission.status is not ConditionStatus.TRUE:
-        done = f"the run has its results; it waits for nothing in queue {situation.queue}"
+        done = "the run has its results, and waits for no queue"
         admission = find.true(Reason.ADMITTED, done)
     return dict(findings) | {ConditionType.ADMITTED: admission}

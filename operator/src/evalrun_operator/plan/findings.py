@@ -72,7 +72,9 @@ def succeeded(result: RunResult) -> dict[ConditionType, Finding]:
     """Return the findings of a run that has its results; Stalled unless every gate passed, which holds a promotion."""
     gate = gate_finding(result)
     counts = result.counts
-    message = f"{counts.ok:,} of {counts.planned:,} items are scored; the results are in {result.results_uri}"
+    message = f"{counts.ok:,} of {counts.planned:,} items are scored"
+    if result.results_uri is not None:
+        message += f"; the results are in {result.results_uri}"
     if result.engine == "mock":
         message = f"MADE-UP ANSWERS of the mock engine, these scores say nothing about a model. {message}"
     passed = gate.status is ConditionStatus.TRUE
