@@ -22,9 +22,14 @@ from support.live_cases import CONTEXT, DIFFERENCES, ENGINES, HEADLINE, SHORT, h
 from support.parity import SEED
 from support.suites import Suite, benchmark_data
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).parents[2]
+FLAGS = set(Path("/proc/cpuinfo").read_text().split())
+"""Words about the processor, its instructions among them."""
+BFLOAT16 = bool(FLAGS & {"avx512_bf16", "amx_bf16", "bf16"})
+"""Whether the processor computes in bfloat16; one that emulates it takes fourteen times as long (measured)."""
+in_bfloat16 = pytest.mark.skipif(not BFLOAT16, reason="this processor has no instructions for bfloat16")
 Report = dict[str, Any]
 PER_TOKEN = 1e-4
 """Log-probabilities in float32: how far two batchings may be apart, a token. Measured: 3.4e-5 (docs/parity.md)."""
@@ -51,7 +56,7 @@ def models() -> Path:
 def live(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Callable[[str], Report]:
     """The reports of one process that went through all engines."""
     out = tmp_path_factory.mktemp("live")
-    names = ["headline", *ENGINES]
+    names = ["headline", *(name for name, engine in ENGINES.items() if BFLOAT16 or engine.dtype != "bfloat16")]
     command = [sys.executable, "-m", "support.live", str(out), str(benchmark_data()), str(models), *names]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "HF_DATASETS_CACHE": str(out / "cache")}
     log = out / "log"
@@ -94,6 +99,7 @@ def close(name: str, theirs: Any, ours: Any) -> bool:
     return any(metric in name for metric in OF_LOG_PROBABILITIES) and ours == pytest.approx(theirs, rel=RELATIVE)
 
 
+@in_bfloat16
 @pytest.mark.parametrize(("engine", "case", "way"), exact("bfloat16-alone"))
 def test_one_request_at_a_time_gives_the_same_bits(
     engine: str, case: str, way: str, live: Callable[[str], Report]
@@ -106,6 +112,7 @@ def test_one_request_at_a_time_gives_the_same_bits(
     assert found["results"]["differing"] == {}
 
 
+@in_bfloat16
 @pytest.mark.parametrize("way", ["reference", "fast"])
 def test_differences_in_bfloat16_are_no_larger_than_lm_evals_own(way: str, live: Callable[[str], Report]) -> None:
     cases = live("bfloat16")["cases"]

@@ -118,13 +118,6 @@ class ClearsNothing(JobsBackend):
         return tuple(one for one in changes if not isinstance(one, Delete))
 
 
-class RepairsNothing(JobsBackend):
-    """Mutant: pods on lost nodes are waited for."""
-
-    def repairs(self, objects: Objects, now: datetime) -> tuple[Change, ...]:
-        return ()
-
-
 class TakesTheNewImage(JobsBackend):
     """Mutant: an upgraded operator gives later attempts its own image."""
 
@@ -165,7 +158,6 @@ def starts_again(observed: Observed, settings: OperatorSettings, now: datetime) 
 CLASSES: tuple[tuple[Classes, str], ...] = (
     (Classes(observer=RemembersForEver), ""),
     (Classes(backend=ClearsNothing), ""),
-    (Classes(backend=RepairsNothing), ""),
     (Classes(backend=TakesTheNewImage), "image"),
     (Classes(client=ForgetsTheOwner), ""),
 )
@@ -183,7 +175,7 @@ def first_failure(classes: Classes | None = None) -> str:
 
 
 def test_every_mutant_takes_the_place_of_a_method() -> None:
-    for mutant in (RemembersForEver, ClearsNothing, RepairsNothing, TakesTheNewImage, ForgetsTheOwner):
+    for mutant in (RemembersForEver, ClearsNothing, TakesTheNewImage, ForgetsTheOwner):
         methods = [name for name, value in vars(mutant).items() if callable(value)]
         assert methods
         assert all(hasattr(mutant.__base__, name) for name in methods), mutant
