@@ -37,7 +37,7 @@ def shares(devices: tuple[str, ...], count: int, each: int) -> list[tuple[str, .
     if count * each > len(devices):
         raise InputError(
             f"spec.replicas.count {count} with {each} GPUs each (spec.engine.vllm: tensorParallelSize * "
-            f"args.pipeline_parallel_size) needs {count * each}, this machine has {len(devices)}; set fewer "
+            f"args.pipeline_parallel_size) needs {count * each} GPUs, this machine has {len(devices)}; set fewer "
             "replicas, or smaller sizes"
         )
     return [devices[number * each : (number + 1) * each] for number in range(count)]

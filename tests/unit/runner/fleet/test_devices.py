@@ -33,5 +33,5 @@ def test_replicas_without_gpus_share_the_machine() -> None:
 
 
 def test_too_few_gpus_are_the_inputs_fault() -> None:
-    with pytest.raises(InputError, match=r"replicas.count 2 with 4 GPUs each .* needs 8, this machine has 4"):
+    with pytest.raises(InputError, match=r"replicas.count 2 with 4 GPUs each .* needs 8 GPUs, this machine has 4"):
         shares(("0", "1", "2", "3"), 2, 4)
