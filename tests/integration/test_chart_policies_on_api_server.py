@@ -46,8 +46,8 @@ def server(control_plane: Cluster) -> Iterator[Cluster]:
     # A policy acts some moments after it was written.
     cluster.wait_for(lambda: _refusal(cluster, replicas(count=9)) is not None, 60, "the policies to act")
     yield cluster
-    for one in of_kind(made, *reversed(POLICIES)):
-        cluster.api.delete(one["kind"], one["metadata"]["name"])
+    for one in reversed(made):
+        cluster.api.delete(one["kind"], one["metadata"]["name"], one["metadata"].get("namespace", "default"))
 
 
 @pytest.fixture(scope="module")
