@@ -5,24 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from cluster.cluster import Cluster
 from evalrun_api import Phase
 from evalrun_api.wire.pods import Component
-from support.operator_scene import Scene, with_evalruns
+from support.operator_scene import Scene
 from support.operators import OperatorProcess
 
 LEASE = "evalrun-operator"
-
-
-@pytest.fixture
-def scene(control_plane: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Scene:
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:50].strip("-")
-    with_evalruns(control_plane).create_namespace(name)
-    return Scene(control_plane, name, tmp_path)
 
 
 @pytest.fixture

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
 
 from cluster.cluster import Cluster
 from evalrun_api import Phase
 from evalrun_api.wire.pods import Component
-from support.operator_scene import RUNNING, SUCCEEDED, Scene, with_evalruns
+from support.operator_scene import RUNNING, SUCCEEDED, Scene
 from support.playing_kubelet import PlayingDriver
 from support.tcp_proxy import TcpProxy
-
-
-@pytest.fixture
-def scene(control_plane: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Scene:
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:50].strip("-")
-    with_evalruns(control_plane).create_namespace(name)
-    return Scene(control_plane, name, tmp_path)
 
 
 @pytest.mark.slow

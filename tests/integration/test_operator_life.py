@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from cluster.cluster import Cluster
 from evalrun_api import Counts, Failure, Phase, Reason, RunResult
 from evalrun_api.wire.pods import Component, ExitCode
 from support.kstatus import Health, kstatus
-from support.operator_scene import RUNNING, SUCCEEDED, Scene, condition, with_evalruns
+from support.operator_scene import RUNNING, SUCCEEDED, Scene, condition
 from support.operators import OperatorProcess
 from support.playing_kubelet import PlayingDriver
-
-
-@pytest.fixture
-def scene(control_plane: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Scene:
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:50].strip("-")
-    with_evalruns(control_plane).create_namespace(name)
-    return Scene(control_plane, name, tmp_path)
 
 
 @pytest.fixture

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import urllib.request
-from pathlib import Path
 
-import pytest
-
-from cluster.cluster import Cluster
 from evalrun_api import Phase
 from evalrun_api.wire.pods import Component
 from support.expositions import Told, told
-from support.operator_scene import RUNNING, SUCCEEDED, Scene, with_evalruns
+from support.operator_scene import RUNNING, SUCCEEDED, Scene
 from support.operators import OperatorProcess
 from support.playing_kubelet import PlayingDriver
-
-
-@pytest.fixture
-def scene(control_plane: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Scene:
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:50].strip("-")
-    with_evalruns(control_plane).create_namespace(name)
-    return Scene(control_plane, name, tmp_path)
 
 
 def scrape(operator: OperatorProcess) -> Told:

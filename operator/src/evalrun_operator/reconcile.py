@@ -71,7 +71,7 @@ class Reconciler:
             changes = self.backend.repairs(objects, now)
             if decided.desired is not None:
                 changes += self.backend.changes(observed.run, decided.desired, objects, observed.references)
-            if _is_finished(decided.status):
+            if decided.status.finished:
                 self._written.pop(key, None)
                 self.observer.settle(key)
             elif decided.status != (before := observed.run.status):
@@ -121,7 +121,7 @@ class Reconciler:
         Runs with a live driver do not wait for those without one, nor those of one namespace for those of another.
         """
         working = status is not None and status.phase in _WITH_DRIVER
-        idle = status is not None and not working and not _is_finished(status)
+        idle = status is not None and not working and not status.finished
         for pace, member in ((self._working, working), (self._idle, idle)):
             if not member:
                 pace.leave(key.namespace, key)
@@ -129,7 +129,3 @@ class Reconciler:
             pace.join(key.namespace, key)
             wanted = max(wanted, pace.interval(key.namespace, self.settings.progress_seconds))
         return wanted
-
-
-def _is_finished(status: EvalRunStatus) -> bool:
-    return status.phase is not None and status.phase.finished

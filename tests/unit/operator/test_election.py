@@ -97,11 +97,16 @@ async def until(condition: Callable[[], bool], seconds: float) -> float:
     return loop.time() - began
 
 
+async def leader_and_standby(server: ModelApiServer, hours_off: float = 0.0) -> tuple[Candidate, Candidate]:
+    """Let a candidate lead, and another one stand by, whose wall clock may be wrong."""
+    first = Candidate("first", server)
+    await until(lambda: first.may_write, 1)
+    return first, Candidate("second", server, hours_off=hours_off)
+
+
 def test_one_leads_and_the_other_stands_by() -> None:
     async def scene(server: ModelApiServer) -> None:
-        first = Candidate("first", server)
-        await until(lambda: first.may_write, 1)
-        second = Candidate("second", server)
+        first, second = await leader_and_standby(server)
         await asyncio.sleep(600)
         assert (first.may_write, second.may_write) == (True, False)
         assert second.election.heard, "it could take over"
@@ -112,9 +117,7 @@ def test_one_leads_and_the_other_stands_by() -> None:
 
 def test_a_dead_leader_is_replaced_within_seconds() -> None:
     async def scene(server: ModelApiServer) -> None:
-        first = Candidate("first", server)
-        await until(lambda: first.may_write, 1)
-        second = Candidate("second", server)
+        first, second = await leader_and_standby(server)
         await asyncio.sleep(60)
         await first.die()
         assert await until(lambda: second.may_write, TAKE_OVER_S) > 10
@@ -144,9 +147,7 @@ def test_a_leader_that_is_cut_off_stops_before_another_one_begins() -> None:
 
 def test_releasing_hands_over_at_once() -> None:
     async def scene(server: ModelApiServer) -> None:
-        first = Candidate("first", server)
-        await until(lambda: first.may_write, 1)
-        second = Candidate("second", server)
+        first, second = await leader_and_standby(server)
         await asyncio.sleep(60)
         await first.die()
         assert first.may_write, "it ends its work first"
@@ -159,9 +160,7 @@ def test_releasing_hands_over_at_once() -> None:
 
 def test_releasing_takes_the_lease_from_nobody() -> None:
     async def scene(server: ModelApiServer) -> None:
-        first = Candidate("first", server)
-        await until(lambda: first.may_write, 1)
-        second = Candidate("second", server)
+        first, second = await leader_and_standby(server)
         first.cut_off()
         await until(lambda: second.may_write, 30)
         first.faults.share = 0.0
@@ -174,9 +173,7 @@ def test_releasing_takes_the_lease_from_nobody() -> None:
 @pytest.mark.parametrize("hours", [-48.0, 48.0])
 def test_clocks_are_not_compared(hours: float) -> None:
     async def scene(server: ModelApiServer) -> None:
-        first = Candidate("first", server)
-        await until(lambda: first.may_write, 1)
-        second = Candidate("second", server, hours_off=hours)
+        first, second = await leader_and_standby(server, hours_off=hours)
         await asyncio.sleep(300)
         assert (first.may_write, second.may_write) == (True, False)
 

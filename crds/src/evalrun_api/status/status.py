@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from evalrun_api.base import Reported
-from evalrun_api.status.conditions import Condition, Phase
+from evalrun_api.status.conditions import Condition, ConditionType, Phase
 from evalrun_api.status.outcomes import Counts, GateResult, Number, Score, Work
 
 MAX_URI = 2048
@@ -150,3 +150,12 @@ class EvalRunStatus(Reported):
     """Conditions with their reasons."""
     display: DisplayColumns | None = None
     """Strings for the columns of ``kubectl get``."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.phase is not None and self.phase.finished
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """Return a condition, if it is recorded."""
+        return next((one for one in self.conditions if one.type == kind), None)

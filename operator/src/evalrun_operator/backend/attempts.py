@@ -136,7 +136,7 @@ def _replicas(job: Job, pods: Sequence[Pod], explanations: Explanations) -> Obse
     refused = refusal(job, pods, explanations)
     common = next((problem for problem, _ in problems.most_common(1)), None)
     return ObservedReplicas(
-        count=max(0, job.parallelism - job.closed),
+        count=job.count,
         active=len(active),
         running=sum(pod.phase == "Running" and pod.ready for pod in active),
         ended=bool(job.complete or job.failing),
@@ -158,7 +158,7 @@ def _replicas_detail(
     elif job.failed_indexes:
         details.append(f"replicas that failed too often are not replaced: {job.failed_indexes}")
     for problem, times in problems.most_common(1):
-        details.append(f"{times} of {max(0, job.parallelism - job.closed)} cannot start: {problem.text}")
+        details.append(f"{times} of {job.count} cannot start: {problem.text}")
     waited_for = {pod.index for pod in pods} - {pod.index for pod in active}
     failed = [pod for pod in pods if pod.phase == "Failed" and pod.index in waited_for]
     if failed and not problems and not refused:

@@ -15,6 +15,7 @@ from evalrun_operator.backend.limits import limit_problems
 from evalrun_operator.backend.resources import gpus_per_replica, is_gpu, quantity, replica_resources
 from evalrun_operator.backend.runconfig import runconfig
 from evalrun_operator.names import LABEL_QUEUE, results_uri
+from evalrun_operator.observe.references import named_runs
 from evalrun_operator.settings import AcceleratorSettings, OperatorSettings
 from evalrun_operator.state.observed import Missing, References
 
@@ -131,12 +132,6 @@ def _size(run: EvalRun, settings: OperatorSettings, references: References | Non
             "ConfigMap of its pods; hint: put fewer benchmarks or gates into a run, or shorten addresses and "
             "systemInstruction",
         )
-
-
-def named_runs(spec: EvalRunSpec) -> frozenset[str]:
-    """Return the names of the runs to compare with and to resume from."""
-    references = (spec.resume_from, *(gate.baseline for gate in spec.gates))
-    return frozenset(run.run_name for run in references if run is not None and run.run_name is not None)
 
 
 def _is_key(key: str) -> bool:

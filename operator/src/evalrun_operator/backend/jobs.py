@@ -12,7 +12,7 @@ from evalrun_api import EvalRun
 from evalrun_api.wire.pods import Component
 from evalrun_operator.backend import manifests
 from evalrun_operator.backend.attempts import attempts
-from evalrun_operator.backend.checks import named_runs, spec_problems
+from evalrun_operator.backend.checks import spec_problems
 from evalrun_operator.backend.children import parse
 from evalrun_operator.backend.identity import Identity
 from evalrun_operator.backend.job_manifests import driver_job, replicas_job
@@ -35,6 +35,7 @@ from evalrun_operator.kube.objects import (
     Patch,
 )
 from evalrun_operator.names import run_labels
+from evalrun_operator.observe.references import named_runs
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.backend import Objects
 from evalrun_operator.state.children import Children, Job, Pod
@@ -179,8 +180,7 @@ class JobsBackend:
             # It runs nothing any more, and a Job cannot be restarted.
             yield from _delete(there)
         elif not there.queue and not there.deleting:
-            present = there.parallelism - there.closed
-            yield from _resize(there, allowed_replicas(run.spec, self.settings, desired.count, present))
+            yield from _resize(there, allowed_replicas(run.spec, self.settings, desired.count, there.count))
 
 
 def _input(run: EvalRun, attempt: int, settings: OperatorSettings, references: References | None) -> str:

@@ -22,7 +22,7 @@ _IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImage
 _VOLUME = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
 """Reasons of events of pods without their volumes."""
 # The names of refused pods are random: with them the words would differ at each try.
-_PREFIX = re.compile(r'(\(combined from similar events\): )?(Error creating: )?(pods "[^"]*" is forbidden: )?')
+_PREFIX = re.compile(r'^(\(combined from similar events\): )?(Error creating: )?(pods "[^"]*" is forbidden: )?')
 _SKEW = timedelta(seconds=5)
 
 
@@ -75,11 +75,5 @@ def admission(job: Job, explanations: Mapping[str, Explanation]) -> Admission:
 
 def words(text: str) -> str:
     """Return the cluster's words without what differs from try to try, as one line."""
-    text = " ".join(text.split())
-    text = text[_match_end(text) :]
+    text = _PREFIX.sub("", " ".join(text.split()), count=1)
     return text if len(text) <= WORDS_CHARACTERS else f"{text[:WORDS_CHARACTERS]}…"
-
-
-def _match_end(text: str) -> int:
-    found = _PREFIX.match(text)
-    return 0 if found is None else found.end()

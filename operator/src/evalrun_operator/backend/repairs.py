@@ -25,7 +25,7 @@ def repairs(seen: Children, lost_nodes: frozenset[str], now: datetime) -> Iterat
             if _is_lost(pod, lost_nodes, now):
                 yield from _give_up(pod)
     for job in seen.jobs:
-        if not (job.deleting or job.suspended or job.complete or job.failing):
+        if not (job.over or job.suspended):
             disruptions = Counter(pod.index for pod in seen.of(job) if pod.disrupted and pod.deleting_at is None)
             for pod in seen.of(job):
                 if disruptions[pod.index] > QUICK_REPLACEMENTS:

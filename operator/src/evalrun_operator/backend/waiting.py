@@ -11,7 +11,7 @@ from evalrun_operator.state.explanations import ExplanationSource, Waiting
 def waiting(seen: Children) -> Iterator[Waiting]:
     """List what waits: of each Job its missing pods, or else its queue, and one of the pods that are being prepared."""
     for job in seen.jobs:
-        if job.deleting or job.complete or job.failing:
+        if job.over:
             continue
         if job.suspended:
             yield Waiting(job.uid, ExplanationSource.WORKLOAD)

@@ -268,14 +268,8 @@ _BY_STATUS: Mapping[int, type[errors.ApiError]] = {
 
 
 def _error(what: str, status: int, headers: Mapping[str, str], data: bytes) -> errors.ApiError:
-    """Make the error of an answer. API servers explain it in a Status object; proxies in between may not."""
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        answer = {}
-    if not isinstance(answer, dict):
-        answer = {}
-    message = str(answer.get("message") or data[:300].decode(errors="replace") or "no message")
+    """Make the error of an answer."""
+    answer, message = errors.explained(data)
     kind = _BY_STATUS.get(status, errors.Unavailable if status >= 500 else errors.ApiError)
     if status == 409 and answer.get("reason") == "AlreadyExists":
         kind = errors.AlreadyExists

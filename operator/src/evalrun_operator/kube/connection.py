@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import kopf
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from evalrun_operator.kube.errors import NoCluster
+from evalrun_operator.kube.errors import NoCluster, explained
 
 _OF_NAMESPACE = re.compile(r"/namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)$")
 CONNECTIONS = 64
@@ -72,7 +71,7 @@ async def login(found: Configuration, heard: Heard) -> kopf.AiohttpSession:
         response = await handler(request)
         place = _OF_NAMESPACE.search(request.url.path)
         if response.status == 401 or (place is not None and response.status in {403, 404}):
-            words = await _words(response)
+            _, words = explained(await response.read())
             if place is not None and response.status != 401:
                 heard(place["namespace"], place["plural"], words)
             raise NotNow(f"{request.method} {request.url.path} ({response.status}): {words}")
@@ -83,13 +82,3 @@ async def login(found: Configuration, heard: Heard) -> kopf.AiohttpSession:
     connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
     session = aiohttp.ClientSession(connector=connector, middlewares=(patiently,))
     return kopf.AiohttpSession(server=found.host, aiohttp_session=session)
-
-
-async def _words(response: aiohttp.ClientResponse) -> str:
-    """Return why a call was refused: API servers say it in a Status object, proxies in between may not."""
-    text = await response.text(errors="replace")
-    try:
-        message = json.loads(text).get("message")
-    except (ValueError, AttributeError):
-        message = None
-    return str(message or text[:300] or "no message")

@@ -17,6 +17,10 @@ NoCluster                    no API server, or no EvalRuns in it: the operator d
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 
 class OperatorError(Exception):
     """An error that is expected now and then; the work is retried later."""
@@ -101,3 +105,18 @@ class UnreadableStatus(OperatorError):
 
 class NoCluster(Exception):
     """No API server, or one without EvalRuns: the operator does not start."""
+
+
+def explained(data: bytes) -> tuple[Mapping[str, Any], str]:
+    """Read why a call was refused: API servers say it in a Status object, proxies in between may not.
+
+    Returns:
+        The Status, {} without one; and the words of whoever answered.
+    """
+    try:
+        status = json.loads(data)
+    except ValueError:
+        status = {}
+    if not isinstance(status, dict):
+        status = {}
+    return status, str(status.get("message") or data[:300].decode(errors="replace") or "no message")

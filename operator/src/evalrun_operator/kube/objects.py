@@ -41,6 +41,7 @@ WORKLOADS = (
 class Owner:
     """The controller of an object: with it the object is garbage-collected."""
 
+    api_version: str
     kind: str
     name: str
     uid: str
@@ -49,8 +50,9 @@ class Owner:
 def controller_of(metadata: Mapping[str, Any]) -> Owner | None:
     """Return the controller that the metadata of an object name, if there is one."""
     for owner in metadata.get("ownerReferences") or ():
-        if owner.get("controller"):
-            return Owner(owner.get("kind", ""), owner.get("name", ""), owner.get("uid", ""))
+        if owner.get("controller") is True:
+            named = ("apiVersion", "kind", "name", "uid")
+            return Owner(*(owner.get(part, "") for part in named))
     return None
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Self
 
 from evalrun_api.wire.pods import LABEL_RUN
 from evalrun_operator.kube.objects import Manifest
+from evalrun_operator.state.backend import Backend, Objects
 from evalrun_operator.state.children import Children, Job, Pod
+from evalrun_operator.state.observed import Attempt
 
 Versioned = tuple[Job | Pod, str]
 """A child and its resource version."""
@@ -43,19 +45,27 @@ class KnownChildren:
     writes. So a version counts only if it is newer than the known one.
     """
 
-    __slots__ = ("_by_uid", "final", "uid")
+    __slots__ = ("_attempts", "_by_uid", "final", "uid")
 
     def __init__(self, uid: str | None, children: Iterable[Versioned]) -> None:
         self.uid = uid
         """Uid of the run."""
         self.final = False
         """Whether the run has ended: no decision depends on its children any more."""
+        self._attempts: Mapping[int, Attempt] | None = None
+        """Their summary; None after a change."""
         self._by_uid = {child.uid: (child, version) for child, version in children}
 
     @property
     def children(self) -> Children:
         """The children as they are known now."""
         return Children.of_objects(child for child, _ in self._by_uid.values())
+
+    def attempts(self, backend: Backend) -> Mapping[int, Attempt]:
+        """Summarize them, once for each change: what is after one change is before the next."""
+        if self._attempts is None:
+            self._attempts = backend.attempts(Objects(self.children))
+        return self._attempts
 
     @property
     def needs_care(self) -> bool:
@@ -79,9 +89,13 @@ class KnownChildren:
         if known is not None and int(version) <= int(known[1]):
             return False
         if heard.child is None:
-            return self._by_uid.pop(heard.uid, None) is not None
-        self._by_uid[heard.uid] = (heard.child, version)
-        return known is None or known[0] != heard.child
+            changed = self._by_uid.pop(heard.uid, None) is not None
+        else:
+            self._by_uid[heard.uid] = (heard.child, version)
+            changed = known is None or known[0] != heard.child
+        if changed:
+            self._attempts = None
+        return changed
 
 
 def _is_comparable(version: str) -> bool:

@@ -23,7 +23,7 @@ from evalrun_operator.observe.explanations import Explanations
 from evalrun_operator.observe.known import Heard, KnownChildren, Versioned
 from evalrun_operator.observe.lookups import look_up
 from evalrun_operator.observe.parse import parse_run
-from evalrun_operator.observe.references import names_runs
+from evalrun_operator.observe.references import named_runs
 from evalrun_operator.state.backend import Backend, Objects
 from evalrun_operator.state.explanations import Explanation
 from evalrun_operator.state.observed import Attempt, DriverPhase, Missing, Observed, ObservedDriver, References
@@ -102,14 +102,14 @@ class Observer:
         if not known.can_learn(heard):
             self.forget(key)
             return True
-        before = None if len(known) > MANY else self.backend.attempts(Objects(known.children))
+        before = None if len(known) > MANY else known.attempts(self.backend)
         if not known.learn(heard):
             return False
         if heard.is_end and not known.final:
             # A Job's end may be heard before that of its pod, whose last words decide: one moment is read of all.
             self.forget(key)
             return True
-        return before is None or known.needs_care or self.backend.attempts(Objects(known.children)) != before
+        return before is None or known.needs_care or known.attempts(self.backend) != before
 
     async def observe(self, key: Key) -> tuple[Observed, Objects] | None:
         """Read one run and everything about it.
@@ -137,7 +137,7 @@ class Observer:
         objects = await self._children(key, run)
         objects = replace(objects, explanations=await self._explained(key, run, objects))
         observed = Observed(run, self.backend.attempts(objects), invalid=invalid)
-        present = observed.attempts.get(observed.last_attempt, Attempt())
+        present = observed.present
         missing = await self._missing(key, observed, present)
         progress, references = await asyncio.gather(
             self._progress(present.driver), self._references(observed, present, missing)
@@ -236,7 +236,7 @@ class Observer:
             return None
         status, driver, replicas = run.status or EvalRunStatus(), attempt.driver, attempt.replicas
         lives = driver is not None and not driver.phase.ended and CONFIG_MAPS not in missing
-        if lives and (status.attempt is not None or not names_runs(run.spec)):
+        if lives and (status.attempt is not None or not named_runs(run.spec)):
             return None
         if driver is not None and driver.done:
             return None
@@ -293,4 +293,4 @@ def _is_of(body: Manifest, key: Key) -> bool:
 
 
 def _is_finished(run: EvalRun) -> bool:
-    return run.status is not None and run.status.phase is not None and run.status.phase.finished
+    return run.status is not None and run.status.finished

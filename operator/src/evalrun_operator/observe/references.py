@@ -36,9 +36,9 @@ def claim_of(uri: str) -> tuple[str, str]:
     return claim, path
 
 
-def names_runs(spec: EvalRunSpec) -> bool:
-    """Tell whether the spec names earlier runs, whose results an attempt takes with it."""
-    return any(reference.kind is ReferenceKind.RUN for reference in _references(spec))
+def named_runs(spec: EvalRunSpec) -> frozenset[str]:
+    """Return the names of the earlier runs whose results an attempt takes with it: to compare with, to resume from."""
+    return frozenset(reference.name for reference in _references(spec) if reference.kind is ReferenceKind.RUN)
 
 
 def references(spec: EvalRunSpec) -> tuple[Reference, ...]:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from evalrun_api import Disruptions, EvalRunStatus, Phase
 from evalrun_operator.plan.decision import Decision
 from evalrun_operator.plan.ending import wait_before
-from evalrun_operator.state.observed import Attempt, Observed, ObservedDriver
+from evalrun_operator.state.observed import Observed, ObservedDriver
 
 COUNTED = frozenset({Phase.SUSPENDED, Phase.PENDING})
 """Phases in which the end of the driver is no disruption, or was counted before the next attempt could be created."""
@@ -33,7 +33,7 @@ def disruptions_so_far(observed: Observed, uncharged: int, now: datetime) -> Dis
         The count; None if there was none.
     """
     status = observed.run.status or EvalRunStatus()
-    driver = observed.attempts.get(observed.last_attempt, Attempt()).driver
+    driver = observed.present.driver
     before, done = status.disruptions, _finished_items(observed, status, driver)
     if before is not None and done > before.done:
         before = None
@@ -52,7 +52,7 @@ def disrupted(before: Disruptions | None, times: int, done: int, now: datetime) 
 
 def next_disruption(observed: Observed, before: Disruptions | None, now: datetime) -> Disruptions:
     """Count the end of the present attempt as a disruption."""
-    driver = observed.attempts.get(observed.last_attempt, Attempt()).driver
+    driver = observed.present.driver
     done = _finished_items(observed, observed.run.status or EvalRunStatus(), driver)
     counted = disrupted(before, 1, done, now)
     assert counted is not None

@@ -58,7 +58,7 @@ def eta_text(eta: datetime | None, now: datetime) -> str | None:
 
 def reason_text(status: EvalRunStatus) -> str | None:
     """Format why a run is not further as ``PodsRefused: exceeded quota: gpus, …``; None where the phase says it."""
-    complete = next((one for one in status.conditions if one.type == ConditionType.COMPLETE), None)
+    complete = status.condition(ConditionType.COMPLETE)
     if complete is None or complete.reason in _PLAIN:
         return None
     text = " ".join(f"{complete.reason}: {complete.message}".split()).rstrip(": ")

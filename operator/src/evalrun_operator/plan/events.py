@@ -31,7 +31,8 @@ def events(before: EvalRunStatus, after: EvalRunStatus) -> tuple[Event, ...]:
     ]
     if after.attempt and after.attempt != before.attempt:
         retry = after.attempt > 1
-        message = next((one.message for one in after.conditions if one.type == ConditionType.COMPLETE), "")
+        complete = after.condition(ConditionType.COMPLETE)
+        message = "" if complete is None else complete.message
         reported.insert(0, Event("AttemptStarted", f"attempt {after.attempt}: {message}", warning=retry))
     return tuple(reported)
 

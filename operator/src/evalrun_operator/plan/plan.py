@@ -45,7 +45,7 @@ def plan(observed: Observed, settings: OperatorSettings, now: datetime) -> Recon
     """Decide about a run."""
     status = observed.run.status or EvalRunStatus()
     situation = situation_of(observed, settings, status, now)
-    if status.phase is not None and status.phase.finished:
+    if status.finished:
         return _after_the_end(situation)
     decision = versions.with_acceptance(observed, _in_time(situation, _decide(situation)))
     if decision.phase is not Phase.SUSPENDED and decision.disruptions is None:

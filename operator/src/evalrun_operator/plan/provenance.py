@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from evalrun_api import EvalRunStatus
-from evalrun_operator.state.observed import Attempt, Observed
+from evalrun_operator.state.observed import Observed
 
 _DIGEST = re.compile(r"(?P<repository>[^@]+)@(?P<digest>sha256:[0-9a-f]{64})")
 _DOCKER_HUB = "docker.io"
@@ -40,7 +40,7 @@ def runner_image(observed: Observed, status: EvalRunStatus, configured: str, att
     reference = status.runner_image or (configured if attempt else None)
     if status.runner_image_id is not None or reference is None:
         return RunnerImage(reference, status.runner_image_id)
-    driver = observed.attempts.get(observed.last_attempt, Attempt()).driver
+    driver = observed.present.driver
     reported = (driver.image_id or None) if driver is not None and len(driver.image_id) <= MAX_IMAGE else None
     return RunnerImage(reference if reported is None else pinned(reference, reported), reported)
 

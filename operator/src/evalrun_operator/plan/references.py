@@ -53,7 +53,7 @@ def reference_wait(situation: Situation, problems: tuple[Missing, ...]) -> Refer
 
 def _seconds_of(situation: Situation, accepted: Finding) -> float:
     """Return for how many seconds the condition Accepted has had this status."""
-    recorded = next((one for one in situation.status.conditions if one.type == ConditionType.ACCEPTED), None)
+    recorded = situation.status.condition(ConditionType.ACCEPTED)
     if recorded is None or recorded.status is not accepted.status:
         return 0.0
     return max(0.0, (situation.now - recorded.last_transition_time) / timedelta(seconds=1))

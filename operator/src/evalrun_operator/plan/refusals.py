@@ -40,7 +40,7 @@ def with_refusals(
     if decided.desired is not None and decided.desired.driver is Desired.RUNNING and not created:
         status = _without_the_attempt(status, before)
         told = events(before, status)
-    if status.phase is not None and status.phase.finished:
+    if status.finished:
         # What could not be deleted is not gone: it is tried again.
         status = status.model_copy(update={"cleaned_up": before.cleaned_up})
     elif status.phase is not None:

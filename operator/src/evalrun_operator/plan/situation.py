@@ -34,7 +34,7 @@ class Situation:
     @property
     def attempt(self) -> Attempt:
         """The existing children of the present attempt."""
-        return self.observed.attempts.get(self.number, Attempt())
+        return self.observed.attempt(self.number)
 
     @property
     def deadline(self) -> int | None:
@@ -97,7 +97,7 @@ def situation_of(observed: Observed, settings: OperatorSettings, status: EvalRun
     )
     charged = uncharged = 0
     for number in range(status.attempt or 1, situation.number):
-        driver = observed.attempts.get(number, Attempt()).driver
+        driver = observed.attempt(number).driver
         ending = None
         if driver is not None and driver.phase.ended:
             ending = ending_of(driver, deadline_over=situation.deadline_over)

@@ -12,7 +12,7 @@ from evalrun_operator.plan.decision import Decision
 from evalrun_operator.plan.display import display
 from evalrun_operator.plan.findings import conditions
 from evalrun_operator.plan.provenance import RunnerImage
-from evalrun_operator.state.observed import Attempt, DriverPhase, Observed
+from evalrun_operator.state.observed import DriverPhase, Observed
 
 MAX_GATES = 100
 """Gates in a status."""
@@ -79,7 +79,7 @@ def still_observed(status: EvalRunStatus, generation: int | None) -> EvalRunStat
 
 def _driver_pod(before: EvalRunStatus, observed: Observed, decision: Decision) -> str | None:
     """Return the pod to compare the next one with: none of a driver that leaves, or whose pods a queue takes away."""
-    driver = observed.attempts.get(decision.attempt, Attempt()).driver
+    driver = observed.attempt(decision.attempt).driver
     if driver is None or driver.phase is DriverPhase.LEAVING or decision.phase is Phase.QUEUED:
         return None
     return driver.pod or (before.driver_pod if decision.attempt == before.attempt else None)

@@ -69,6 +69,11 @@ class Job:
         return max(0, min(self.parallelism, self.completions - self.closed - self.given_up))
 
     @property
+    def count(self) -> int:
+        """Number of replicas that it stands for: indexes that are completed were replaced by further ones."""
+        return max(0, self.parallelism - self.closed)
+
+    @property
     def suspended_since(self) -> datetime | None:
         """Time at which its controller saw that it is suspended; None before that."""
         seen = self.conditions.get("Suspended")

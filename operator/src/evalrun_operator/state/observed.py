@@ -191,6 +191,15 @@ class Observed:
         recorded = self.run.status.attempt if self.run.status else None
         return max([recorded or 0, *self.attempts])
 
+    def attempt(self, number: int) -> Attempt:
+        """Return the existing children of an attempt."""
+        return self.attempts.get(number, Attempt())
+
+    @property
+    def present(self) -> Attempt:
+        """The existing children of the last attempt."""
+        return self.attempt(self.last_attempt)
+
     @property
     def count(self) -> int:
         """Desired number of replicas: the recorded one where the spec may not be readable."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from evalrun_api.base import is_object_name
 from evalrun_api.wire.pods import LABEL_RUN
-from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS, Kind
+from evalrun_operator.kube.objects import EVALRUNS, JOBS, PODS, Kind, controller_of
 from evalrun_operator.names import run_labels
 from evalrun_operator.observe.observer import Key
 from evalrun_operator.watch.deliveries import Deliveries
@@ -34,18 +34,14 @@ def key_of(kind: Kind, metadata: Mapping[str, Any], jobs: Mapping[str, Key] | No
     """
     if kind is EVALRUNS:
         return _key(metadata, metadata["name"])
-    owner = _controller(metadata)
+    owner = controller_of(metadata)
     if owner is None:
         return None
-    what = (owner.get("apiVersion"), owner.get("kind"))
+    what = (owner.api_version, owner.kind)
     if what == (EVALRUNS.api_version, EVALRUNS.kind):
-        return _key(metadata, owner.get("name"))
-    key = (jobs or {}).get(owner.get("uid", "")) if what == (JOBS.api_version, JOBS.kind) else None
+        return _key(metadata, owner.name)
+    key = (jobs or {}).get(owner.uid) if what == (JOBS.api_version, JOBS.kind) else None
     return key if key is not None and key.namespace == metadata["namespace"] else None
-
-
-def _controller(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return next((one for one in metadata.get("ownerReferences") or () if one.get("controller") is True), None)
 
 
 def _key(metadata: Mapping[str, Any], name: object) -> Key | None:
@@ -80,9 +76,9 @@ class Owners:
             self._jobs[metadata["uid"]] = key
             self._used[0].add(metadata["uid"])
         elif kind is PODS:
-            owner = _controller(metadata)
-            if owner is not None and isinstance(owner.get("uid"), str):
-                (self._awaited if key is None else self._used)[0].add(owner["uid"])
+            owner = controller_of(metadata)
+            if owner is not None and isinstance(owner.uid, str):
+                (self._awaited if key is None else self._used)[0].add(owner.uid)
         return key
 
     def was_awaited(self, job: str) -> bool:
