@@ -147,6 +147,8 @@ class Audit:
         if what == "DELETED":
             record.deleted = True
             record.over_at = now if record.over_at is None else record.over_at
+            # The garbage collector has yet to delete what the run leaves.
+            self.healthy_since = max(self.healthy_since, now)
             return
         suspended = run["spec"].get("policy", {}).get("suspend", False)
         record.suspended_since = (record.suspended_since or now) if suspended else None

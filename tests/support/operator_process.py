@@ -28,7 +28,7 @@ from evalrun_operator.observe.observer import Key, Observer
 from evalrun_operator.reconcile import Reconciler
 from evalrun_operator.settings import ElectionSettings, OperatorSettings
 from evalrun_operator.watch.deliveries import Deliveries
-from evalrun_operator.watch.events import EventHandler
+from evalrun_operator.watch.events import EventHandler, Owners
 from evalrun_operator.watch.resync import Resync
 from support.model_api import Answer, Body, ModelApiServer, Object, Ref, Refused
 from support.model_cluster import Time
@@ -203,8 +203,9 @@ class OperatorProcess:
         self.reconciler = self.classes.reconciler(
             self.client, backend, self.observer, self.settings, self.now, _Nobody(self.settings.metrics)
         )
-        self.resync = Resync(self.client, self._news, deliveries, kinds, (), self.settings.resync_seconds)
-        self.handler = EventHandler(self.queue.add, deliveries, self.observer.learn)
+        owners = Owners()
+        self.resync = Resync(self.client, self._news, deliveries, kinds, (), self.settings.resync_seconds, owners)
+        self.handler = EventHandler(self.queue.add, deliveries, self.observer.learn, owners, missed=self._news)
         self.watched = {kind.plural: kind for kind in kinds}
         self._heard_at: dict[str, float] = {}
         self.tasks: list[asyncio.Task[Any]] = []

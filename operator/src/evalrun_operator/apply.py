@@ -31,6 +31,7 @@ from evalrun_operator.kube.errors import (
 from evalrun_operator.kube.objects import (
     EVALRUNS,
     EVENTS,
+    JOBS,
     SECRETS,
     Change,
     Create,
@@ -95,11 +96,12 @@ async def _apply_changes(
         What was refused, and whether everything exists that was to be created.
     """
     refusals: list[OperatorError] = []
-    created, answers = True, True
+    created, cleared, answers = True, True, True
     for change in changes:
         creates = isinstance(change, Create)
-        # A Job is created last: it needs what was to be created before it.
-        if not answers or (creates and not created):
+        # A Job is created last: it needs what was to be created before it, and no Job of an earlier attempt beside it.
+        ready = created and (cleared or change.kind is not JOBS)
+        if not answers or (creates and not ready):
             created = created and not creates
             continue
         try:
@@ -109,6 +111,7 @@ async def _apply_changes(
                 logger.warning("%s: %s", run, error)
             refusals.append(error)
             created = created and not creates
+            cleared = cleared and not (isinstance(change, Delete) and change.kind is JOBS)
             # Each further call to a server that does not answer, or is too busy, may take its whole timeout.
             answers = not isinstance(error, TooManyRequests | Unavailable) or error.status not in _SILENT
     return refusals, created

@@ -10,7 +10,16 @@ import pytest
 from evalrun_api import EvalRunStatus, Phase
 from evalrun_operator import names
 from evalrun_operator.apply import apply
-from evalrun_operator.kube.errors import ChildRefused, Conflict, Forbidden, Invalid, NotFound
+from evalrun_operator.kube.errors import (
+    ApiError,
+    ChildRefused,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    OperatorError,
+    TooManyRequests,
+)
 from evalrun_operator.kube.objects import (
     CONFIG_MAPS,
     EVALRUNS,
@@ -155,6 +164,19 @@ def test_refused_child_is_reported_and_nothing_is_created_after_it(error: Invali
         "event Running",
         "event ChildRefused",
     ]
+
+
+@pytest.mark.parametrize("error", [Forbidden("delete", "no"), TooManyRequests("delete", "busy")])
+def test_no_attempt_is_created_beside_a_job_that_could_not_be_deleted(error: ApiError) -> None:
+    api = FakeApi().failing("delete", JOBS, error)
+    changes = (
+        Delete(JOBS, "former", "u-1"),
+        Delete(CONFIG_MAPS, "former", None),
+        Create(JOBS, manifest("driver")),
+    )
+    with pytest.raises(OperatorError):
+        do(api, *changes)
+    assert "create Job driver" not in api.log
 
 
 @pytest.mark.parametrize("error", [NotFound("x", "gone"), Conflict("x", "another uid")])

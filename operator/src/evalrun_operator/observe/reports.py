@@ -117,6 +117,8 @@ def _repair(value: object, kind: str, place: Iterable[int | str], bounds: dict[s
         value = value[key]  # type: ignore[index]  # it was looked at above
     if not holders:
         return False
+    if value is _GONE:
+        return True
     holder, key = holders[-1]
     if kind in {"string_too_long", "too_long"}:
         holder[key] = value[: bounds["max_length"]]  # type: ignore[index]  # it is a text or a list
