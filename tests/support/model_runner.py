@@ -99,6 +99,7 @@ class DriverProcess(Process):
         if self.ledger.complete:
             self._succeed()
         elif self.fate is Fate.INVALID:
+            self.ledger.ends += 1
             self.ledger.refused = self.fate
             self._fail(ExitCode.INVALID, Phase.INVALID, Reason.TASK_INVALID, "the task does not exist")
         else:
@@ -133,6 +134,7 @@ class DriverProcess(Process):
     def _meet_fate(self) -> None:
         match self.fate:
             case Fate.FINAL:
+                self.ledger.ends += 1  # an end like others where its pod is gone before anybody reads its words
                 self.ledger.refused = self.fate
                 self._fail(ExitCode.FINAL, Phase.FAILED, Reason.TOO_MANY_FAILED_ITEMS, "too many items failed")
             case Fate.FAILED:
