@@ -50,6 +50,11 @@ class RequestPlan:
         """Calls of all steps, in order."""
         return [call for step in self.steps for call in step.calls]
 
+    @property
+    def prompt_tokens(self) -> int:
+        """Number of prompt tokens of all calls."""
+        return sum(len(call.prompt) for step in self.steps for call in step.calls)
+
     def responses(self, outputs: Sequence[Output], seconds: Sequence[float]) -> tuple[tuple[Response, ...], ...]:
         """Assemble the responses by request and repeat from the outputs and durations (s) of ``calls``, in order."""
         found: dict[tuple[int, int], Response] = {}

@@ -50,6 +50,8 @@ class Intake:
                 work.ready.append(ItemWork(row, item, self._planner.plan(item)))
             except ItemRefused as error:
                 work.settle(row, Outcome(ItemStatus.FAILED, error=str(error)))
+        # The longest first: a long one that begins last leaves the batch nearly empty until it ends.
+        work.ready.sort(key=lambda item: item.plan.prompt_tokens, reverse=True)
         return work
 
     def _carried(self, lease: Lease) -> dict[int, ItemResult]:

@@ -43,7 +43,7 @@ class ChunkWork:
     lease: Lease
     items: Sequence[Item]
     ready: list[ItemWork]
-    """Items that the engine has not received yet, in order."""
+    """Items that the engine has not received yet, in the order in which it gets them."""
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     carried: Mapping[int, ItemResult] = field(default_factory=dict)
     """Results of an earlier run by row, reused without change."""
