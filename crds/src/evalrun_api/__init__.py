@@ -9,21 +9,32 @@ from evalrun_api.spec.benchmark import (
     ClaimSource,
     ConfigMapSource,
     GenerationOverrides,
+    RandomSample,
     S3Source,
     SuiteSource,
     SystemInstructionIn,
 )
 from evalrun_api.spec.engine import EngineSpec, MockEngineSpec, Numerics, VllmEngineSpec
 from evalrun_api.spec.engine_args import EngineArgs
-from evalrun_api.spec.gates import Gate, RunReference
+from evalrun_api.spec.gates import Gate, GateRule, RunReference
 from evalrun_api.spec.meta import ObjectMeta
 from evalrun_api.spec.model import ClaimRef, ModelCache, ModelScheme, ModelSpec
-from evalrun_api.spec.policy import Policy
+from evalrun_api.spec.policy import Policy, StopEarly, StopRule
 from evalrun_api.spec.replicas import Replicas, Resources, TaintEffect, Toleration, TolerationOperator
 from evalrun_api.spec.spec import EvalRunSpec, OutputSpec
 from evalrun_api.spec.storage import AddressingStyle, Checksums, ConfigMapKeyRef, SecretRef, Storage
 from evalrun_api.status.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
-from evalrun_api.status.outcomes import Counts, Failure, GateResult, RunWarning, Score, Verdict, Work
+from evalrun_api.status.outcomes import (
+    Counts,
+    Failure,
+    GateResult,
+    IntervalTarget,
+    RunWarning,
+    Score,
+    ScoreInterval,
+    Verdict,
+    Work,
+)
 from evalrun_api.status.status import (
     DisplayColumns,
     Disruptions,
@@ -58,8 +69,10 @@ __all__ = [
     "Failure",
     "Gate",
     "GateResult",
+    "GateRule",
     "GenerationOverrides",
     "Head",
+    "IntervalTarget",
     "MockEngineSpec",
     "ModelCache",
     "ModelLocation",
@@ -71,6 +84,7 @@ __all__ = [
     "Phase",
     "Policy",
     "Progress",
+    "RandomSample",
     "Reason",
     "ReplicaStatus",
     "Replicas",
@@ -84,7 +98,10 @@ __all__ = [
     "RunWarning",
     "S3Source",
     "Score",
+    "ScoreInterval",
     "SecretRef",
+    "StopEarly",
+    "StopRule",
     "Storage",
     "StorageAccess",
     "SuiteLocation",

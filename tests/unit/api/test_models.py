@@ -20,6 +20,7 @@ from evalrun_api import (
     Failure,
     Gate,
     GateResult,
+    GateRule,
     GenerationOverrides,
     ModelLocation,
     ModelScheme,
@@ -31,6 +32,8 @@ from evalrun_api import (
     RunResult,
     RunWarning,
     Score,
+    StopEarly,
+    StopRule,
     StorageAccess,
     SuiteLocation,
     Verdict,
@@ -110,6 +113,13 @@ def test_unset_fields_have_defaults() -> None:
     assert spec.replicas.resolved_min_count == 1
     assert [benchmark.resolved_name for benchmark in spec.benchmarks] == ["gsm8k", "few"]
     assert not spec.output.samples
+
+
+def test_absent_fields_of_a_gate_mean_an_interval_at_95_percent() -> None:
+    gate = Gate(task="gsm8k", metric="acc", min=0.5)
+    assert (gate.resolved_rule, gate.resolved_confidence) == (GateRule.INTERVAL, 0.95)
+    assert gate.to_dict() == {"task": "gsm8k", "metric": "acc", "min": 0.5}
+    assert StopEarly(rule=StopRule.WIDTH).resolved_width == 0.02
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,14 @@ def test_a_result_that_contradicts_itself_counts_for_the_worst_that_it_says() ->
         assert status.display is not None and status.display.gate == "Failed"
 
 
+def test_an_advisory_gate_decides_nothing() -> None:
+    advisory = GATE | {"verdict": "Failed", "reason": "GateFailed", "advisory": True}
+    for gates, verdict in (([GATE, advisory], "Passed"), ([advisory], None)):
+        found = result_of(json.dumps(GOOD | {"gates": gates} | ({"verdict": verdict} if verdict else {})))
+        assert found is not None
+        assert found.verdict == verdict
+
+
 def test_a_result_without_a_verdict_promotes_no_run_that_has_gates() -> None:
     run = started(make_run().with_spec(gates=[{"task": "gsm8k", "metric": "acc", "min": 0.9}]))
     status = written(ended(run, json.dumps(GOOD)))

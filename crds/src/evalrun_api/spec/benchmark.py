@@ -150,6 +150,19 @@ class SystemInstructionIn(StrEnum):
     FIRST_USER_TURN = "firstUserTurn"
 
 
+class RandomSample(Model):
+    """A random draw of documents of each task: the same ones for the same seed, whatever else the run asks."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (exactly_one("size", "fraction", of="size of the sample"),)
+
+    size: Count | None = None
+    """Number of documents of each task; of a smaller task all."""
+    fraction: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Share of the documents of each task, rounded up."""
+    seed: Annotated[int | None, Field(ge=0, le=2**32 - 1)] = None
+    """Seed of the draw; absent: spec.seed."""
+
+
 class Benchmark(Model):
     """An lm-eval task, group or tag, with its prompts."""
 
@@ -160,7 +173,11 @@ class Benchmark(Model):
     num_fewshot: Annotated[int | None, Field(ge=0, le=1000)] = None
     """Number of examples before each question; absent: the task's own number."""
     limit: Count | None = None
-    """Number of documents of each task, from the first one; absent: all."""
+    """Number of documents of each task, from the first one; absent: all. The first ones may differ from the rest:
+    prefer ``sample`` for a score of the whole task.
+    """
+    sample: RandomSample | None = None
+    """A random sample of each task's documents; absent: all."""
     apply_chat_template: bool = False
     """Whether to format prompts with the model's chat template."""
     system_instruction: Annotated[str | None, Field(max_length=16384)] = None
@@ -179,6 +196,12 @@ class Benchmark(Model):
     """Source of a custom suite; absent: lm-eval's own tasks."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.limit) || !has(self.sample)",
+            message="limit takes the first documents and sample takes random ones: give one of them",
+            holds=lambda benchmark: benchmark.limit is None or benchmark.sample is None,
+            field="sample",
+        ),
         Rule(
             cel="!has(self.fewshotAsMultiturn) || !self.fewshotAsMultiturn || self.applyChatTemplate",
             message="fewshotAsMultiturn needs applyChatTemplate: true, because only a chat template has turns",

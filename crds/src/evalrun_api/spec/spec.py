@@ -12,7 +12,7 @@ from evalrun_api.spec.benchmark import Benchmark
 from evalrun_api.spec.engine import EngineSpec
 from evalrun_api.spec.gates import Gate, RunReference
 from evalrun_api.spec.model import ModelSpec
-from evalrun_api.spec.policy import Policy
+from evalrun_api.spec.policy import Policy, StopRule
 from evalrun_api.spec.replicas import Replicas
 from evalrun_api.spec.storage import Storage
 
@@ -80,5 +80,14 @@ class EvalRunSpec(Model):
             message="names of benchmarks must be unique in a run; hint: set `name` where a task is used twice",
             holds=_names_are_unique,
             field="benchmarks",
+        ),
+        Rule(
+            cel="!has(self.policy) || !has(self.policy.stopEarly) || self.policy.stopEarly.rule != 'gates' || "
+            "(has(self.gates) && size(self.gates) > 0)",
+            message="stopEarly with rule: gates needs gates; hint: give gates, or rule: width",
+            holds=lambda spec: (
+                spec.policy.stop_early is None or spec.policy.stop_early.rule is not StopRule.GATES or bool(spec.gates)
+            ),
+            field="policy",
         ),
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from evalrun_api.base import Reported
-from evalrun_api.spec.gates import Gate, RunReference
+from evalrun_api.spec.gates import Gate, GateRule, RunReference
 from evalrun_api.status.conditions import Reason
 
 MAX_NUMBER = 2**53 - 1
@@ -60,6 +60,32 @@ class RunWarning(Reported):
         return f"{self.about}: {self.message}"
 
 
+class IntervalTarget(StrEnum):
+    """What an interval is about: where the score would lie if something were drawn again."""
+
+    ITEMS = "items"
+    """Other items like these."""
+    RERUN = "rerun"
+    """The same items, answered again."""
+    CLUSTERS = "clusters"
+    """Other clusters of items like these, such as other passages with their questions."""
+
+
+class ScoreInterval(Reported):
+    """A confidence interval of a score: how far the score may lie from the one that more items would give."""
+
+    low: float
+    """Lower end."""
+    high: float
+    """Upper end."""
+    confidence: float
+    """Share of such intervals that hold the true score, 0.95."""
+    method: Annotated[str, Field(max_length=64)]
+    """How it was computed: ``wilson``."""
+    target: IntervalTarget = IntervalTarget.ITEMS
+    """What it is about."""
+
+
 class Score(Reported):
     """One score of one task, as lm-eval reports it."""
 
@@ -72,7 +98,9 @@ class Score(Reported):
     value: float | None = None
     """Value of the score; absent where it is not defined."""
     stderr: float | None = None
-    """Standard error; absent where it is not defined."""
+    """Standard error by lm-eval; absent where it is not defined."""
+    interval: ScoreInterval | None = None
+    """Confidence interval; absent where there is none."""
     n: Number = 0
     """Number of items in the score."""
     lower_is_better: bool | None = None
@@ -88,7 +116,7 @@ class Verdict(StrEnum):
 
     @classmethod
     def overall(cls, verdicts: Iterable[Verdict]) -> Verdict | None:
-        """Combine the verdicts of all gates: failed before inconclusive before passed; None without gates."""
+        """Combine verdicts of gates that count: failed before inconclusive before passed; None without any."""
         found = set(verdicts)
         return next((verdict for verdict in (cls.FAILED, cls.INCONCLUSIVE, cls.PASSED) if verdict in found), None)
 
@@ -112,6 +140,16 @@ class GateResult(Reported):
     """The gate's baseline."""
     max_regression: float | None = None
     """The gate's maximum loss against the baseline."""
+    max_relative_regression: float | None = None
+    """The gate's maximum loss as a part of the baseline's score."""
+    lower_is_better: bool | None = None
+    """True where a rise against the baseline is the loss; absent otherwise."""
+    advisory: bool | None = None
+    """True where the verdict is reported and decides nothing; absent otherwise."""
+    rule: GateRule | None = None
+    """``interval`` or ``point``; absent where an earlier version judged, which knew only the point."""
+    confidence: float | None = None
+    """Confidence of the bounds; absent where the bare score was judged."""
     verdict: Verdict
     """Passed, Failed or Inconclusive."""
     reason: Reason
@@ -124,8 +162,12 @@ class GateResult(Reported):
     """Number of items in the score; absent where there is none."""
     value: float | None = None
     """What is judged: the score, or with a baseline the score minus the baseline's."""
+    baseline_score: float | None = None
+    """The baseline's score; absent where there is none."""
     interval: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
-    """95% confidence interval of value, lower and upper end; not computed by this version."""
+    """Bounds of value that decided, lower and upper, each with the gate's confidence; absent where there are none."""
+    method: Annotated[str | None, Field(max_length=64)] = None
+    """How the bounds were computed: ``clopper-pearson``, ``tango``."""
 
     @property
     def difference(self) -> float | None:
@@ -163,6 +205,9 @@ class GateResult(Reported):
             max=gate.max,
             baseline=gate.baseline,
             max_regression=gate.max_regression,
+            max_relative_regression=gate.max_relative_regression,
+            advisory=gate.advisory or None,
+            rule=gate.resolved_rule,
             verdict=verdict,
             reason=reason,
             message=message,

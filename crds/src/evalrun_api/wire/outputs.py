@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSc
 from evalrun_api.base import API_VERSION, Model
 from evalrun_api.spec.engine import Numerics
 from evalrun_api.spec.spec import EvalRunSpec
-from evalrun_api.status.outcomes import RunWarning, Verdict
+from evalrun_api.status.outcomes import IntervalTarget, RunWarning, ScoreInterval, Verdict
 
 FORMAT_VERSION = 1
 """Version of the ledger's format (plan, manifest, parts) that this version of EvalRun writes.
@@ -270,6 +270,46 @@ class UnscoredMetric(Document):
     """Why, for people."""
 
 
+class IntervalRecord(Document):
+    """One score with its confidence interval: of a task, of a group, or of one stratum of a task."""
+
+    task: str
+    """Task or group."""
+    metric: str
+    """Metric."""
+    filter: str
+    """Filter."""
+    stratum: str | None = None
+    """``<field>=<value>`` of the items that the score is made of; absent: all items."""
+    value: float
+    """The score."""
+    low: float | None = None
+    """Lower end; null where there is no interval, and then ``note`` says why."""
+    high: float | None = None
+    """Upper end; null where there is no interval."""
+    confidence: float
+    """Share of such intervals that hold the true score, 0.95."""
+    method: str | None = None
+    """How it was computed, such as ``wilson``; null where there is no interval."""
+    target: IntervalTarget
+    """What the interval is about."""
+    n: int
+    """Number of items in the score."""
+    clusters: int | None = None
+    """Number of clusters that the items come from; absent where none are declared."""
+    note: str | None = None
+    """What the reader of the interval should know, or why there is none."""
+
+    @property
+    def interval(self) -> ScoreInterval | None:
+        """The interval as status and tables have it; None where there is none."""
+        if self.low is None or self.high is None or self.method is None:
+            return None
+        return ScoreInterval(
+            low=self.low, high=self.high, confidence=self.confidence, method=self.method, target=self.target
+        )
+
+
 class ScoredBy(Document):
     """What made the scores, and of which items."""
 
@@ -287,6 +327,8 @@ class ScoredBy(Document):
     """Number of documents of each score that is made of fewer than ``sample_len``, by task and ``<metric>,<filter>``;
     absent where there is none.
     """
+    intervals: list[IntervalRecord] | None = None
+    """Confidence interval of every score, and scores of strata; absent where an earlier version made the results."""
     warnings: list[RunWarning] = Field(default_factory=list)
     """What the reader of the scores should know."""
 

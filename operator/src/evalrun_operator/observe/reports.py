@@ -55,7 +55,7 @@ def result_of(text: bytes | str) -> RunResult | None:
 
 def _verdict(result: RunResult, text: bytes | str) -> Verdict | None:
     """Return the worst that a result says of its gates, where it contradicts itself; None only without gates."""
-    said = [gate.verdict for gate in result.gates]
+    said = [gate.verdict for gate in result.gates if not gate.advisory]
     if result.verdict is not None:
         said.append(result.verdict)
     elif _was_judged(text):
@@ -66,7 +66,12 @@ def _verdict(result: RunResult, text: bytes | str) -> Verdict | None:
 def _was_judged(text: bytes | str) -> bool:
     """Tell whether a result has gates, or a verdict in a word that is not known here."""
     value = _parse(text)
-    return isinstance(value, dict) and bool(value.get("verdict") or value.get("gates"))
+    if not isinstance(value, dict):
+        return False
+    gates = value.get("gates")
+    if isinstance(gates, list):
+        gates = [gate for gate in gates if not (isinstance(gate, dict) and gate.get("advisory") is True)]
+    return bool(value.get("verdict") or gates)
 
 
 def _read(model: type[R], text: bytes | str) -> R | None:

@@ -75,12 +75,12 @@ def ending_of(driver: ObservedDriver, *, deadline_over: bool) -> AttemptEnding:
 
 
 def judged(result: RunResult | None, spec: EvalRunSpec) -> RunResult:
-    """Return the result of a run that has one; a missing verdict, which means no gates, is Inconclusive if it has some.
+    """Return the result of a run that has one; without a verdict, though gates count, its verdict is Inconclusive.
 
     Otherwise nothing would hold a promotion.
     """
     assert result is not None, "a run is done when its driver reported so"
-    undecided = result.verdict is None and spec.gates
+    undecided = result.verdict is None and any(not gate.advisory for gate in spec.gates)
     return result.model_copy(update={"verdict": Verdict.INCONCLUSIVE}) if undecided else result
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from evalrun_api.reading.parse import EvalRunFile, cluster_problems, unlabelled
 from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli.files import base_of, parse
+from evalrun_runner.driver.wishes import refuse_unbuilt
 from evalrun_runner.errors import EvalRunError, InputError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def validate(files: Sequence[str], settings: Sequence[str], checks: Checks) -> i
     for file in files:
         try:
             parsed = parse(file, settings)
+            refuse_unbuilt(parsed.evalrun.spec)
             if checks.cluster and (problems := [*cluster_problems(parsed.evalrun), *unlabelled(parsed)]):
                 raise InvalidInput(file, problems)
             if checks.tasks:

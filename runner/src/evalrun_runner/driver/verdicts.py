@@ -25,7 +25,7 @@ def record_verdicts(store: ObjectStore, asked: Sequence[Gate], verdicts: Sequenc
         at=now(),
         asked=[gate.to_dict() for gate in asked],
         gates=[gate.to_dict() for gate in verdicts],
-        verdict=Verdict.overall(gate.verdict for gate in verdicts),
+        verdict=Verdict.overall(gate.verdict for gate in verdicts if not gate.advisory),
     )
     there = _read(store)
     before = [] if there is None else there.judgements
