@@ -9,11 +9,10 @@ from evalrun_api.wire.outputs import Results
 from evalrun_runner.driver.gates import Baseline, lost_items
 from evalrun_runner.driver.scores import keys_of, meant_filter, meant_task, score_of
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreError, listed
-from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.unfinished import why_unfinished
 from evalrun_runner.planning.identity import check_format
 from evalrun_runner.store.access import store_spec
-from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
 
 
@@ -55,13 +54,6 @@ def read_baselines(config: RunConfig) -> list[Baseline]:
     return [read(number, location) for number, location in enumerate(config.baselines)]
 
 
-def why_unfinished(store: ObjectStore) -> str:
-    """Say what an output without ``COMPLETE`` is."""
-    if any(store.exists(key) for key in (layout.PLAN, layout.RUN)):
-        return "holds a run that is not finished (no COMPLETE in it)"
-    return "holds no run (no plan.json in it)" if _holds_anything(store) else "is not there, or is empty"
-
-
 def _check(gate: Gate, location: RunLocation, field: str, config: RunConfig) -> Iterator[RunWarning]:
     results = _read(location, field)
     task = meant_task(gate.task, results.results, config.spec.benchmarks)
@@ -101,7 +93,3 @@ def _read(location: RunLocation, field: str) -> Results:
     except ValueError as error:
         what = f"{field}: {location.uri} is no EvalRun's output: {error}"
         raise InputError(what, reason=Reason.BASELINE_MISSING) from error
-
-
-def _holds_anything(store: ObjectStore) -> bool:
-    return next(iter(store.list("")), None) is not None

@@ -18,7 +18,7 @@ from evalrun_api import (
     Work,
 )
 from evalrun_api.wire.outputs import Results
-from evalrun_runner.driver.baselines import read_baselines, why_unfinished
+from evalrun_runner.driver.baselines import read_baselines
 from evalrun_runner.driver.gates import judge
 from evalrun_runner.driver.record import read_record
 from evalrun_runner.driver.scores import scores_in
@@ -26,6 +26,7 @@ from evalrun_runner.driver.verdicts import last_verdicts
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.unfinished import why_unfinished
 from evalrun_runner.planning.identity import check_format
 from evalrun_runner.records.results import ItemCounts
 from evalrun_runner.store.access import store_spec

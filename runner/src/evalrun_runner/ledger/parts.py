@@ -110,6 +110,49 @@ def decode_part(data: bytes, chunk: Chunk, where: str = "the part") -> Part:
     return Part(chunk, rows, Writer(**file.meta["writer"]))
 
 
+@dataclass(frozen=True, slots=True)
+class OpenPart:
+    """A part whose seal was verified: its columns are read one by one, without its chunk's manifest."""
+
+    task: str
+    number: int
+    """Number of the chunk."""
+    digest: str
+    """Digest of the chunk's items in their order."""
+    file: SealedFile
+
+    @classmethod
+    def open(cls, data: bytes, where: str = "the part") -> OpenPart:
+        """Open a part.
+
+        Raises:
+            LedgerCorrupt: The part is damaged; the message names ``where``.
+        """
+        file = SealedFile(data, _KIND, where)
+        return cls(file.meta["task"], file.meta["chunk"], file.meta["digest"], file)
+
+    @property
+    def size(self) -> int:
+        """Number of items."""
+        return self.file.row_count
+
+    def scores(self) -> list[str | None]:
+        """Return the text of each item's scores, in the codec of ``benchmarks.values``; None for one that has none."""
+        return self.file.columns("scores")[0]
+
+    def hashes(self) -> list[str]:
+        """Return the hash of each item."""
+        return self.file.columns("item_hash")[0]
+
+    def doc_ids(self) -> list[int]:
+        """Return the document's number of each item."""
+        return self.file.columns("doc_id")[0]
+
+    def answers(self) -> list[str | None]:
+        """Return the text of each item's first response; None for one that has none."""
+        return self.file.columns("response")[0]
+
+
 def _check_rows(chunk: Chunk, rows: Sequence[ItemResult], where: str) -> None:
     if len(rows) != chunk.items or chunk_digest(row.item_hash for row in rows) != chunk.digest:
         raise LedgerCorrupt(
