@@ -47,7 +47,14 @@ PHASE_COLORS: Mapping[str, str] = {
     Phase.CANCELLED: "dark-orange",
 }
 VERDICT_COLORS: Mapping[str, str] = dict(zip(VERDICTS, (GOOD, WARNING, BAD), strict=True))
-ITEM_COLORS: Mapping[str, str] = {"ok": GOOD, "failed": WARNING, "quarantined": BAD, "leased": NEUTRAL, "waiting": IDLE}
+ITEM_COLORS: Mapping[str, str] = {
+    "ok": GOOD,
+    "failed": WARNING,
+    "quarantined": BAD,
+    "leased": NEUTRAL,
+    "waiting": IDLE,
+    "skipped": BUSY,
+}
 REPLICA_COLORS: Mapping[str, str] = {"loading": NEUTRAL, "ready": GOOD}
 DEPARTURE_COLORS: Mapping[str, str] = {"crashed": BAD, "hung": WARNING, "lost": BUSY, "drained": IDLE}
 

@@ -226,6 +226,22 @@ def test_mock_answers_are_marked() -> None:
     assert "MADE-UP" in complete.message
 
 
+def test_a_run_that_stopped_early_has_succeeded_and_says_what_it_skipped() -> None:
+    why = "every gate was decided at look 2 of 5"
+    stopped = GOOD.model_copy(update={"counts": Counts(planned=1319, ok=528, skipped=791), "stopped": why})
+    status = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, stopped, 0)).status
+    complete = status.condition(ConditionType.COMPLETE)
+    assert complete is not None and status.progress is not None and status.display is not None
+    assert (status.phase, complete.status, complete.reason) == (
+        Phase.SUCCEEDED,
+        ConditionStatus.TRUE,
+        Reason.STOPPED_EARLY,
+    )
+    assert complete.message.startswith(f"528 of 1,319 items are scored, 791 were skipped: {why}")
+    assert (status.progress.skipped, status.display.progress) == (791, "528/1,319")
+    assert (status.display.reason or "").startswith("StoppedEarly: 528 of 1,319 items")
+
+
 def test_finished_run_is_never_started_again() -> None:
     finished = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0)).status
     for attempts in (

@@ -28,7 +28,8 @@ PLANNING_DONE = _gauge("evalrun_planning_done", "1 if evalrun_items_planned is f
 ITEMS = _gauge(
     "evalrun_items",
     "Planned items by state: ok, failed and quarantined are in the ledger, from any driver; leased are with "
-    "replicas; waiting are unassigned. Their sum is evalrun_items_planned.",
+    "replicas; waiting are unassigned; skipped are not evaluated, because the run stopped early. Their sum is "
+    "evalrun_items_planned.",
     (*RUN, "status"),
 )
 ITEMS_ALLOWED = _gauge(
@@ -48,7 +49,7 @@ ETA = _gauge("evalrun_eta_seconds", "Seconds left until the last item is answere
 CHUNKS = _gauge(
     "evalrun_chunks",
     "Chunks by state: waiting, leased, suspect (waiting to be run alone, as they were in an engine that died), "
-    "committed.",
+    "committed, skipped.",
     (*RUN, "state"),
 )
 CHUNKS_COMMITTED = _counter("evalrun_chunks_committed_total", "Chunks that this driver's replicas committed first.")

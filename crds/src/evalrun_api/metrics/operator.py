@@ -47,7 +47,7 @@ RUN_REPLICAS = _gauge(
 )
 RUN_GPUS = _gauge("evalrun_run_gpus", "GPUs that an unfinished run requests.")
 RUN_ITEMS = _gauge(
-    "evalrun_run_final_items", "Items of a finished run by outcome: ok, failed, quarantined.", (*RUN, "status")
+    "evalrun_run_final_items", "Items of a finished run by outcome: ok, failed, quarantined, skipped.", (*RUN, "status")
 )
 RUNS_NOT_EXPORTED = _gauge(
     "evalrun_operator_runs_not_exported",

@@ -27,7 +27,9 @@ class Phase(StrEnum):
     FINISHING = "Finishing"
     """Every item is finished; scores are being aggregated."""
     SUCCEEDED = "Succeeded"
-    """Every planned item is finished, failures are within the limit, results are written. Gates are conditions."""
+    """Every planned item is finished or, with policy.stopEarly, skipped; failures are within the limit; results are
+    written. Gates are conditions.
+    """
     FAILED = "Failed"
     """The run ended without its results; what is committed stays."""
     INVALID = "Invalid"
@@ -122,6 +124,8 @@ class Reason(StrEnum):
     # success
     SUCCEEDED = "Succeeded"
     """All results are written."""
+    STOPPED_EARLY = "StoppedEarly"
+    """All results are written; policy.stopEarly ended the run before every planned item was evaluated."""
     GATES_PASSED = "GatesPassed"
     """Every gate passed."""
     NO_GATES = "NoGates"

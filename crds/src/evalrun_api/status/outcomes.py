@@ -18,7 +18,7 @@ Number = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 
 
 class Counts(Reported):
-    """Number of items and their outcomes; at the end planned = ok + failed + quarantined."""
+    """Number of items and their outcomes; at the end planned = ok + failed + quarantined + skipped."""
 
     planned: Number = 0
     """Items of the plan."""
@@ -28,6 +28,8 @@ class Counts(Reported):
     """Items that could not be answered: too long, or refused by the engine."""
     quarantined: Number = 0
     """Items that killed the engine twice."""
+    skipped: Number = 0
+    """Items that were not evaluated, because the run stopped early (``policy.stopEarly``)."""
 
     @property
     def done(self) -> int:

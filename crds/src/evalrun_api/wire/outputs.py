@@ -237,6 +237,8 @@ class ItemAccount(Document):
     """Items that could not be answered."""
     quarantined: int
     """Items that killed the engine twice."""
+    skipped: int = 0
+    """Items that were not evaluated, because the run stopped early; absent: 0."""
 
     @property
     def without_score(self) -> int:
@@ -245,7 +247,7 @@ class ItemAccount(Document):
 
 
 class RunAccount(Document):
-    """How the items of the whole run ended: planned = ok + failed + quarantined."""
+    """How the items of the whole run ended: planned = ok + failed + quarantined + skipped."""
 
     planned: int
     """Items of the plan."""
@@ -255,6 +257,8 @@ class RunAccount(Document):
     """Items that could not be answered."""
     quarantined: int
     """Items that killed the engine twice."""
+    skipped: int = 0
+    """Items that were not evaluated, because the run stopped early; absent: 0."""
 
 
 class UnscoredMetric(Document):
@@ -504,6 +508,15 @@ class PlanSizing(Document):
     """Items that a chunk may hold."""
 
 
+class PlanOrder(Document):
+    """Order in which a run that may stop early evaluates its items: by a hash of seed, task and document number."""
+
+    seed: int
+    """spec.seed."""
+    looks: int
+    """spec.policy.stopEarly.looks: no chunk goes beyond a look."""
+
+
 class PlanRecord(Document):
     """``plan.json``: created once, by the first driver of a run, so that no two plans ever share a ledger."""
 
@@ -513,6 +526,8 @@ class PlanRecord(Document):
     """What answers depend on."""
     sizing: PlanSizing
     """How items are cut into chunks."""
+    order: PlanOrder | None = None
+    """Drawn order of the items of each task; absent: the order of the documents."""
     created: str | None = None
     """Moment at which the plan was claimed, UTC, ISO 8601; absent where an EvalRun before this field wrote it."""
     clock: str | None = None

@@ -25,6 +25,8 @@ class RunResult(Reported):
     """``vllm``, or ``mock`` where the answers were made up for a test."""
     counts: Counts = Counts()
     """Outcomes of the items."""
+    stopped: str | None = None
+    """Why the run stopped before every planned item was evaluated, and what that saved; absent: it did not."""
     work: Work | None = Work()
     """Work that attempts and resumption saved and cost; absent where a finished run was only read."""
     verdict: Verdict | None = None

@@ -162,8 +162,9 @@ def _facts() -> Panels:
 def _items() -> timeseries.Panel:
     items = panels.stacked_counts(
         "Is it making progress?",
-        "Items by state: ok, failed and quarantined have ended; leased are with replicas; waiting are with none. The "
-        "green area should grow. Reused: their results were there before this driver started.",
+        "Items by state: ok, failed and quarantined have ended; leased are with replicas; waiting are with none; "
+        "skipped are not evaluated, because the run stopped early. The green area should grow. Reused: their results "
+        "were there before this driver started.",
         query(promql.gauge("evalrun_items", RUN, "status"), "{{status}}"),
         query(promql.gauge("evalrun_items_kept", RUN), "reused"),
     )

@@ -80,7 +80,7 @@ def _samples(run: EvalRun, status: EvalRunStatus, model: str, engine: str) -> It
 
 def _outcome(status: EvalRunStatus, model: str) -> Iterator[_Sample]:
     if status.progress is not None:
-        for name in ("ok", "failed", "quarantined"):
+        for name in ("ok", "failed", "quarantined", "skipped"):
             yield RUN_ITEMS, getattr(status.progress, name), (name,)
     for score in status.scores:
         if score.value is not None:

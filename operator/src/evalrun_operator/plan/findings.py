@@ -73,6 +73,8 @@ def succeeded(result: RunResult) -> dict[ConditionType, Finding]:
     gate = gate_finding(result)
     counts = result.counts
     message = f"{counts.ok:,} of {counts.planned:,} items are scored"
+    if result.stopped is not None:
+        message += f", {counts.skipped:,} were skipped: {result.stopped}"
     if result.results_uri is not None:
         message += f"; the results are in {result.results_uri}"
     if result.engine == "mock":
@@ -80,7 +82,7 @@ def succeeded(result: RunResult) -> dict[ConditionType, Finding]:
     passed = gate.status is ConditionStatus.TRUE
     return going(Reason.SUCCEEDED, message) | {
         ConditionType.REPLICAS_READY: false(Reason.SUCCEEDED, "the replicas have left"),
-        ConditionType.COMPLETE: true(Reason.SUCCEEDED, message),
+        ConditionType.COMPLETE: true(Reason.SUCCEEDED if result.stopped is None else Reason.STOPPED_EARLY, message),
         ConditionType.GATE_PASSED: gate,
         ConditionType.RECONCILING: false(Reason.SUCCEEDED),
         ConditionType.STALLED: false(Reason.SUCCEEDED) if passed else true(gate.reason, gate.message),

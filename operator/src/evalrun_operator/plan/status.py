@@ -105,6 +105,7 @@ def _of(counts: Counts) -> Progress:
         ok=counts.ok,
         failed=counts.failed,
         quarantined=counts.quarantined,
+        skipped=counts.skipped,
         # The plan of a driver that still plans may be behind its answers.
         percent=min(100, 100 * counts.done // counts.planned) if counts.planned else None,
     )

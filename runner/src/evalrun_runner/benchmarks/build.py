@@ -57,6 +57,9 @@ def iter_items(leaf: LeafTask, chat: ChatTemplate | None, remarks: Remarks | Non
     remarks = remarks or Remarks(task, survey=False)
     with remarks.watching():
         for doc_id, doc in documents:
+            # As with lm-eval's ``samples``, a document that is left out draws no few-shot examples either.
+            if not leaf.evaluates(doc_id):
+                continue
             remarks.look(doc_id, doc)
             yield _build_item(leaf, doc_id, doc, chat)
             remarks.built(doc_id, doc)

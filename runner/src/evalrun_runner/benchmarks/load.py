@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,20 @@ class LeafTask:
         """Maximum number of documents, as lm-eval counts it; None for all."""
         return _limit(self.benchmark, self.task)
 
+    @cached_property
+    def sample(self) -> frozenset[int] | None:
+        """Numbers of the documents that were drawn; None for all, or the first ones by ``limit``."""
+        return _sample(self.name, self.benchmark, self.task)
+
+    def evaluates(self, doc_id: int) -> bool:
+        """Return whether a document is evaluated, as far as it is within ``limit``."""
+        return self.sample is None or doc_id in self.sample
+
     @property
     def documents(self) -> int:
         """Number of documents that it evaluates. Runs the task's ``process_docs``, which may be slow."""
+        if self.sample is not None:
+            return len(self.sample)
         total = len(self.task.eval_docs)
         return total if self.limit is None else min(total, self.limit)
 
@@ -299,7 +311,13 @@ def _leaf(name: str, task: Task, made: _Made, seed: int, state: RandomState) -> 
     """Make a leaf; the documents of a user's own task are looked at, and the first that is right decides."""
     if not isinstance(task, TolerantTask):
         return LeafTask(name, made.spec, task, _recipe(name, task, made, seed, 0), state)
-    survey = survey_documents(task, lambda: islice(enumerate(task.eval_docs), _limit(made.spec, task)))
+    drawn = _sample(name, made.spec, task)
+
+    def documents() -> Iterator[tuple[int, Any]]:
+        numbered = islice(enumerate(task.eval_docs), _limit(made.spec, task))
+        return (one for one in numbered if drawn is None or one[0] in drawn)
+
+    survey = survey_documents(task, documents)
     survey = replace(survey, examples=survey_examples(task, survey.findings))
     leave_out_wrong_examples(task, survey)
     state.restore()
@@ -313,6 +331,10 @@ def _limit(spec: BenchmarkSpec, task: Task) -> int | None:
     if spec.limit is None:
         return None
     return math.ceil(len(task.eval_docs) * spec.limit) if spec.limit < 1 else int(spec.limit)
+
+
+def _sample(name: str, spec: BenchmarkSpec, task: Task) -> frozenset[int] | None:
+    return None if spec.sample is None else spec.sample.select(name, len(task.eval_docs))
 
 
 def _recipe(name: str, task: Task, made: _Made, seed: int, first: int) -> TaskRecipe:

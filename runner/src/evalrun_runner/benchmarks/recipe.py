@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalrun_runner.benchmarks import values
+from evalrun_runner.records.draw import SampleDraw
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class BenchmarkSpec:
     """Number of few-shot examples; None keeps the task's own. A task that sets 0 keeps 0 in any case, as in lm-eval."""
     limit: float | None = None
     """Number of documents or, below 1, fraction of them; None for all."""
+    sample: SampleDraw | None = None
+    """Random sample of the documents; None for all, or for the first ones by ``limit``."""
     apply_chat_template: bool = False
     system_instruction: str | None = None
     system_in_first_user_turn: bool = False

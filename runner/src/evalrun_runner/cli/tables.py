@@ -27,9 +27,13 @@ def print_results(result: RunResult) -> None:
     account = (
         f"planned {counts.planned:,} = {counts.ok:,} ok + {counts.failed:,} failed + {counts.quarantined:,} quarantined"
     )
+    if counts.skipped:
+        account += f" + {counts.skipped:,} skipped"
     # What was reused is of interest after a run, and says nothing to whoever only reads its results.
     work = "" if result.work is None else f"; {result.work.kept:,} kept from before, {result.work.redone:,} redone"
     print(account + work)
+    if result.stopped is not None:
+        print(f"stopped early: {result.stopped}")
     for warning in result.warnings:
         print(f"warning: {warning.line}")
     if result.engine == "mock":

@@ -4,7 +4,8 @@ The driver keeps one call outstanding per replica: the replica's answer is a ``R
 ``Order``. A report states how many items the replica wants (its credit), and the dispatcher leases chunks against it:
 
 1. suspects first (``suspects.py``): chunks that were in flight on an engine that died run alone;
-2. then pending chunks, the most expensive first (``queue.py``), up to the replica's fair share of the remaining work;
+2. then pending chunks, the most expensive first, or in a drawn order where the run may stop early (``queue.py``), up
+   to the replica's fair share of the remaining work;
 3. then, on a replica that would idle, a copy of the lease that is expected to end last (``hedge.py``).
 
 Whatever happens to a replica, its chunks return to the dispatcher, and the first commit of a chunk wins. An order
@@ -21,7 +22,7 @@ from evalrun_runner.dispatch import hedge
 from evalrun_runner.dispatch.leases import Holding, LeaseBook
 from evalrun_runner.dispatch.policy import Departure, DispatchPolicy, KillOrder
 from evalrun_runner.dispatch.progress import Inherited, ProgressSnapshot, RunCounters
-from evalrun_runner.dispatch.queue import PendingQueue
+from evalrun_runner.dispatch.queue import DrawnQueue, PendingQueue
 from evalrun_runner.dispatch.replica_registry import ReplicaRegistry
 from evalrun_runner.dispatch.replicas import ReplicaHealth, kill_order
 from evalrun_runner.dispatch.suspects import Quarantine, Suspects
@@ -32,6 +33,7 @@ from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts
 
 _NONE_COMMITTED: Mapping[tuple[str, int], ItemCounts] = {}
+_NO_PLACES: Mapping[tuple[str, int], float] = {}
 
 
 class Dispatcher:
@@ -52,7 +54,7 @@ class Dispatcher:
         self.policy = policy or DispatchPolicy()
         self._on_commit = on_commit
         self._table = ChunkTable()
-        self._queue = PendingQueue(self._table, self.policy)
+        self._queue = DrawnQueue(self._table) if self.policy.drawn_order else PendingQueue(self._table, self.policy)
         self._leases = LeaseBook()
         self._suspects = Suspects(self.policy)
         self._registry = ReplicaRegistry(self.policy.speed_half_life_s)
@@ -63,18 +65,25 @@ class Dispatcher:
         self._inherited = set() if inherited is None else set(inherited.under_way)
         """Chunks that the driver before had under way, and that are not planned yet."""
         self._planning_done = False
+        self._stop: Mapping[str, int] | None = None
+        """Number of first chunks of each task that the run is made of, once it has stopped early."""
         self._fatal: str | None = None
 
     # -- the plan ------------------------------------------------------------------------------------------------
 
     def add_chunks(
-        self, chunks: Iterable[Chunk], committed: Mapping[tuple[str, int], ItemCounts] = _NONE_COMMITTED
+        self,
+        chunks: Iterable[Chunk],
+        committed: Mapping[tuple[str, int], ItemCounts] = _NONE_COMMITTED,
+        places: Mapping[tuple[str, int], float] = _NO_PLACES,
     ) -> None:
         """Add planned chunks in canonical order; may be called while replicas work.
 
         Args:
             chunks: The chunks.
             committed: How the items of already committed chunks ended, by chunk id; these chunks are reused.
+            places: Share of its task's items that are drawn before a chunk, by chunk id; where chunks are leased in the
+                drawn order, one without a place comes first.
 
         Raises:
             RunFailed: A chunk was added before, or its counts do not cover its items.
@@ -83,9 +92,11 @@ class Dispatcher:
             counts = committed.get(chunk.id)
             if chunk.id in self._inherited:
                 self._inherited.discard(chunk.id)
-                self._counters.redone += chunk.items if counts is None else 0
-            if counts is None:
-                self._queue.push(self._table.add(chunk, State.PENDING))
+                self._counters.redone += chunk.items if counts is None and not self._is_skipped(chunk.id) else 0
+            if self._is_skipped(chunk.id):
+                self._table.add(chunk, State.SKIPPED)
+            elif counts is None:
+                self._queue.push(self._table.add(chunk, State.PENDING), places.get(chunk.id, 0.0))
             else:
                 index = self._table.add(chunk, State.KEPT)
                 self._table.settle(index, counts)
@@ -99,6 +110,33 @@ class Dispatcher:
     def planning_done(self) -> None:
         """Note that no more chunks will be added."""
         self._planning_done = True
+
+    def stop_after(self, chunks: Mapping[str, int], now: float) -> None:
+        """Stop early: count the first chunks of each task alone, and skip all others, whatever became of them.
+
+        Leases of skipped chunks end, and their replicas are told to drop them. Chunks that are added later are judged
+        alike. The first call decides.
+
+        Args:
+            chunks: Map from task to its number of chunks that count; of other tasks none does.
+            now: The time.
+        """
+        if self._stop is not None:
+            return
+        self._stop = dict(chunks)
+        for index in range(len(self._table)):
+            if self._is_skipped(self._table.id(index)):
+                self._skip(index, now)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run stopped early."""
+        return self._stop is not None
+
+    def has_ended(self, chunk: tuple[str, int]) -> bool:
+        """Return whether a chunk is committed, by this driver's replicas or before, and counts."""
+        index = self._table.find(chunk)
+        return index is not None and self._table.state(index) in (State.COMMITTED, State.KEPT)
 
     def reopen(self, chunk: Chunk) -> None:
         """Run a chunk again whose part was set aside as corrupt.
@@ -175,6 +213,11 @@ class Dispatcher:
     def finished(self) -> bool:
         """Whether planning is done and every chunk is committed."""
         return self._planning_done and not self._table.any_open
+
+    @property
+    def any_open(self) -> bool:
+        """Whether any planned chunk still has to be run."""
+        return self._table.any_open
 
     @property
     def counts(self) -> ItemCounts:
@@ -302,6 +345,8 @@ class Dispatcher:
         if self._table.state(index) in (State.COMMITTED, State.KEPT):
             self._counters.duplicates += 1
             return
+        if self._table.state(index) is State.SKIPPED:
+            return
         self._table.settle(index, committed.counts)
         answered = self._leases.answered(index)
         for holding in self._leases.of_chunk(index):
@@ -315,6 +360,19 @@ class Dispatcher:
         self._counters.commit(committed, self._table.cost(index), now, answered=answered)
         self._registry.committed(replica, committed.counts.total)
         self._on_commit(replica, committed)
+
+    def _is_skipped(self, chunk: tuple[str, int]) -> bool:
+        return self._stop is not None and chunk[1] >= self._stop.get(chunk[0], 0)
+
+    def _skip(self, index: int, now: float) -> None:
+        state = self._table.state(index)
+        if state in (State.COMMITTED, State.KEPT):
+            self._counters.uncount(self._table.unsettle(index), kept=state is State.KEPT)
+        for holding in self._leases.of_chunk(index):
+            self._registry[holding.replica].cancels.append(holding.id)
+            self._end(holding, now)
+        self._suspects.acquit(index)
+        self._table.move(index, State.SKIPPED)
 
     def _release(self, holding: Holding, now: float) -> bool:
         """Take a lease back undone, and return whether its chunk must wait again because no other replica holds it."""

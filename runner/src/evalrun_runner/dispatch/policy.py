@@ -10,6 +10,9 @@ from enum import StrEnum
 class DispatchPolicy:
     """Every number that the dispatcher's decisions depend on. Times are in seconds."""
 
+    drawn_order: bool = False
+    """Whether chunks are leased in the drawn order of their items, which a look at a part of the run needs, instead of
+    the most expensive ones first."""
     classes_per_doubling: int = 2
     """Number of cost classes per doubling: costs within a factor of 2^(1/this) count as equal."""
     similar_classes: int = 1

@@ -33,7 +33,10 @@ class ProgressSnapshot:
     """Those of them that this driver counted."""
     in_flight: int
     pending: int
+    skipped: int
+    """Items that are not evaluated, or do not count, because the run stopped early."""
     chunks: int
+    skipped_chunks: int
     leased_chunks: int
     pending_chunks: int
     suspect_chunks: int
@@ -112,13 +115,17 @@ class RunCounters:
 
     def undo(self, counts: ItemCounts, *, kept: bool) -> None:
         """Subtract the counts of a part that was set aside, whose items must be done again."""
+        self.uncount(counts, kept=kept)
+        self.redone += counts.total
+
+    def uncount(self, counts: ItemCounts, *, kept: bool) -> None:
+        """Subtract the counts of a part that is no longer a part of the run."""
         self.counts = ItemCounts(
             self.counts.ok - counts.ok,
             self.counts.failed - counts.failed,
             self.counts.quarantined - counts.quarantined,
         )
         self.kept -= counts.total if kept else 0
-        self.redone += counts.total
 
     def processed(self, tokens: int, now: float) -> None:
         """Count tokens that an engine processed."""
@@ -146,7 +153,9 @@ class RunCounters:
             redone_here=self.redone,
             in_flight=table.items_in(State.LEASED),
             pending=table.items_in(State.PENDING, State.SUSPECT),
+            skipped=table.items_in(State.SKIPPED),
             chunks=len(table),
+            skipped_chunks=table.chunks_in(State.SKIPPED),
             leased_chunks=table.chunks_in(State.LEASED),
             pending_chunks=table.chunks_in(State.PENDING),
             suspect_chunks=table.chunks_in(State.SUSPECT),

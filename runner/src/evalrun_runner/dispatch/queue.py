@@ -1,4 +1,6 @@
-"""Order of pending chunks: expensive ones first, but a replica keeps its leaf task while that is nearly as expensive.
+"""Order of pending chunks: expensive ones first, or as they were drawn.
+
+Expensive ones first, but a replica keeps its leaf task while that is nearly as expensive.
 
 The most expensive first (longest processing time, LPT) keeps the tail of the run short; keeping the task uses the
 prefix cache. Chunks are grouped into cost classes, a few per doubling of cost. In the most expensive class, replicas
@@ -7,6 +9,7 @@ that change their task take tasks in turn, so that the replicas spread over the 
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
 from collections import deque
@@ -61,7 +64,7 @@ class PendingQueue:
         self._classes: dict[int, dict[int, _Bucket]] = {}
         """Map from cost class to task to bucket; no class is ever empty."""
 
-    def push(self, index: int) -> None:
+    def push(self, index: int, place: float) -> None:
         """Add a new chunk at the back of its bucket."""
         self._bucket(index).append(index)
 
@@ -117,3 +120,42 @@ class PendingQueue:
 
     def _cost_class(self, index: int) -> int:
         return math.floor(math.log2(max(self._table.cost(index), 1.0)) * self._policy.classes_per_doubling)
+
+
+class DrawnQueue:
+    """Chunks in state PENDING in the order in which their items were drawn, the tasks side by side.
+
+    A look at a part of the run is valid only where that part was chosen by chance: which items end first must not
+    depend on their cost. So nothing but the place counts here, and the tail of the run is somewhat longer.
+    """
+
+    def __init__(self, table: ChunkTable) -> None:
+        self._table = table
+        self._places = array("d")
+        """Place by index."""
+        self._heap: list[tuple[float, int]] = []
+        """Entries (place, index); those that are not pending any more are dropped when they reach the front."""
+
+    def push(self, index: int, place: float) -> None:
+        """Add a new chunk."""
+        self._places.extend([0.0] * (index + 1 - len(self._places)))
+        self._places[index] = place
+        self.push_front(index)
+
+    def push_front(self, index: int) -> None:
+        """Add a returned chunk at its place, which is before most others."""
+        heapq.heappush(self._heap, (self._places[index], index))
+
+    def take(self, index: int) -> None:
+        """Remove the chunk that ``peek`` has just returned."""
+        assert self._heap[0][1] == index, "peek has just returned it"
+        heapq.heappop(self._heap)
+
+    def peek(self, task: int | None) -> int | None:
+        """Return the next chunk, or None if nothing is pending; the replica's task does not matter."""
+        while self._heap:
+            index = self._heap[0][1]
+            if self._table.is_pending(index):
+                return index
+            heapq.heappop(self._heap)
+        return None

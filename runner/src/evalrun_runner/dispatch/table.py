@@ -25,6 +25,8 @@ class State(IntEnum):
     """Committed by this driver's replicas."""
     KEPT = 4
     """Committed before this driver started."""
+    SKIPPED = 5
+    """Not evaluated, or not counted: the run stopped early before it."""
 
 
 OPEN = (State.PENDING, State.SUSPECT, State.LEASED)

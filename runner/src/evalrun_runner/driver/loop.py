@@ -126,13 +126,13 @@ class Loop:
 
     def _add(self, planned: Planned) -> None:
         reporter = self.exchange.reporter
-        self.exchange.dispatcher.add_chunks(planned.chunks, planned.committed)
+        self.exchange.dispatcher.add_chunks(planned.chunks, planned.committed, planned.places)
         reporter.telemetry.kept(planned.scores)
         for note in planned.notes:
             reporter.log(note)
         if planned.set_aside:
             reporter.log(f"{planned.set_aside} damaged parts were set aside under corrupt/; their chunks are redone")
-        if len(planned.committed) < len(planned.chunks):
+        if self.exchange.dispatcher.any_open:
             self.exchange.ensure_fleet()
 
     def _judge(self) -> None:

@@ -95,6 +95,8 @@ def items_of(progress: ProgressSnapshot) -> str:
     """Format how many items have an answer, and how many of these are committed."""
     committed = progress.counts.total
     less = f" ({committed:,} committed)" if committed != progress.answered else ""
+    if progress.skipped:
+        less += f", {progress.skipped:,} skipped"
     if progress.planning_done:
         return f"{progress.answered:,}/{progress.planned:,} items{less}"
     return f"{progress.answered:,} items{less}, {progress.planned:,} planned so far"
@@ -107,7 +109,7 @@ def rates_of(view: View) -> str:
         return ""
     parts = []
     # Before the first answer and after the last one there is no rate: zeros would say that nothing happens.
-    answering = not progress.planning_done or progress.answered < progress.planned
+    answering = not progress.planning_done or progress.answered < progress.planned - progress.skipped
     if answering and progress.items_per_s > 0:
         parts += [f"{_rate(progress.items_per_s)} items/s", f"{progress.tokens_per_s:,.0f} tokens/s"]
     if answering and progress.eta_s is not None:

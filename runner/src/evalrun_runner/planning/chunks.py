@@ -10,17 +10,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from evalrun_runner.records.draw import DrawnOrder
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSizing:
-    """Size of chunks."""
+    """Size of chunks, and the order of the items that they are cut from."""
 
     target_cost: float = 20_000.0
     """Cost at which a chunk ends, in estimated tokens as ``Item.cost``: a few seconds of a replica's work."""
     max_items: int = 64
     """Maximum number of items in a chunk."""
+    order: DrawnOrder | None = None
+    """Drawn order of each task's items, with looks beyond which no chunk goes; None: the order of the documents."""
 
     def __post_init__(self) -> None:
         if not self.target_cost > 0 or self.max_items < 1:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from evalrun_api.wire.outputs import (
     FORMAT_VERSION,
     PlanIdentity,
     PlannedModel,
+    PlanOrder,
     PlanRecord,
     PlanSizing,
     format_version_of,
@@ -27,6 +28,7 @@ from evalrun_runner.ledger.formats import check_readable, check_resumable
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.models.types import ModelSource
 from evalrun_runner.planning.chunks import ChunkSizing
+from evalrun_runner.records.draw import DrawnOrder
 from evalrun_runner.store.base import ObjectStore
 
 
@@ -103,8 +105,11 @@ class Plan:
     def to_json(self) -> bytes:
         """Encode the plan as ``plan.json``."""
         times = {name: value for name in ("created", "clock") if (value := getattr(self, name)) is not None}
-        sizing = PlanSizing(**asdict(self.sizing))
-        return PlanRecord(format_version=self.format_version, identity=self.identity, sizing=sizing, **times).write()
+        sizing = PlanSizing(target_cost=self.sizing.target_cost, max_items=self.sizing.max_items)
+        record = PlanRecord(format_version=self.format_version, identity=self.identity, sizing=sizing, **times)
+        if (order := self.sizing.order) is not None:
+            record = record.model_copy(update={"order": PlanOrder(seed=order.seed, looks=order.looks)})
+        return record.write()
 
 
 def read_plan(store: ObjectStore) -> Plan | None:
@@ -119,7 +124,8 @@ def read_plan(store: ObjectStore) -> Plan | None:
         return None
     try:
         found = PlanRecord.read(data)
-        sizing = ChunkSizing(found.sizing.target_cost, found.sizing.max_items)
+        order = None if found.order is None else DrawnOrder(found.order.seed, found.order.looks)
+        sizing = ChunkSizing(found.sizing.target_cost, found.sizing.max_items, order)
     except ValueError as error:
         raise _damaged(store, error) from error
     identity = found.identity

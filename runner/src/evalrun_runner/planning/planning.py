@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evalrun_api import Reason, RunWarning
 from evalrun_runner.benchmarks.build import iter_items
@@ -43,6 +43,8 @@ class Planned:
     """Notes for people on the manifest."""
     scores: Mapping[str, Tallies] = field(default_factory=dict)
     """Map from task to what the items of the committed chunks add to its running scores."""
+    places: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    """Share of their task's items that are drawn before each chunk, by chunk id; empty without a drawn order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,8 @@ class Planning:
                 ThreadPoolExecutor(READERS, thread_name_prefix="resume") as readers,
             ):
                 for leaf in self._benchmarks.leaves:
-                    for segment in self._segments(leaf):
-                        self._ready.put(self._look_up(segment.chunks, existing, readers))
+                    for segment, places in self._with_places(leaf):
+                        self._ready.put(replace(self._look_up(segment.chunks, existing, readers), places=places))
                         if self._stop.is_set():
                             return
                     self._warn(leaf)
@@ -159,6 +161,20 @@ class Planning:
         if warnings:
             self._ready.put(Planned((), {}, 0, tuple(f"warning: {warning.line}" for warning in warnings)))
 
+    def _with_places(self, leaf: LeafTask) -> Iterator[tuple[PlannedSegment, Mapping[tuple[str, int], float]]]:
+        """Yield the segments of a leaf with their chunks' places, which are known once the whole leaf is planned."""
+        if self._sizing.order is None:
+            yield from ((segment, {}) for segment in self._segments(leaf))
+            return
+        segments = list(self._segments(leaf))
+        total, before = sum(segment.items for segment in segments), 0
+        for segment in segments:
+            places = {}
+            for chunk in segment.chunks:
+                places[chunk.id] = before / total
+                before += chunk.items
+            yield segment, places
+
     def _segments(self, leaf: LeafTask) -> Iterator[PlannedSegment]:
         """Yield the segments of a leaf. A damaged or missing one is planned again, as the spec determines the plan."""
         manifest: Manifest = self._ledger
@@ -167,7 +183,8 @@ class Planning:
             try:
                 remarks = Remarks(leaf.task, survey=leaf.survey is None)
                 items = iter_items(leaf, self._chat, remarks)
-                for segment in plan_task(leaf.name, items, manifest, self._sizing, notes=remarks.notes):
+                planned = plan_task(leaf.name, items, manifest, self._sizing, notes=remarks.notes)
+                for segment in planned:
                     if segment.number == given:
                         given += 1
                         yield segment

@@ -10,6 +10,7 @@ from typing import Protocol
 from evalrun_runner.errors import InputError, LedgerCorrupt
 from evalrun_runner.ledger.manifest import TaskIndex, chunk_digest
 from evalrun_runner.planning.chunks import ChunkSizing, cut_chunks
+from evalrun_runner.planning.drawn import cut_drawn
 from evalrun_runner.records.plan import Chunk, Item, PlanNote
 
 
@@ -68,10 +69,10 @@ def plan_task(
 
     Args:
         task: Name of the leaf task.
-        items: The items in canonical order, used only if the manifest is not complete yet. A partial manifest is built
-            again and must be equal.
+        items: The items in the order of their documents, used only if the manifest is not complete yet. A partial
+            manifest is built again and must be equal.
         manifest: The ledger.
-        sizing: The chunks' size.
+        sizing: The chunks' size and order. A drawn order is known only once every item is built.
         limits: The segments' size.
         notes: Returns, after the last item, what was noted of the task's documents.
 
@@ -82,8 +83,8 @@ def plan_task(
     index = manifest.task_index(task)
     if index is not None:
         return _planned_before(index, manifest)
-    groups = _segments(cut_chunks(items, lambda item: item.cost, sizing), limits)
-    return _plan_anew(task, groups, manifest, notes)
+    chunks = cut_chunks(items, lambda item: item.cost, sizing) if sizing.order is None else cut_drawn(items, sizing)
+    return _plan_anew(task, _segments(chunks, limits), manifest, notes)
 
 
 def _plan_anew(

@@ -153,7 +153,8 @@ def _summary(ending: Ending) -> str:
     )
     return (
         f"{result.phase}, exit code {int(ending.code)}: planned {counts.planned:,}, {counts.ok:,} ok, "
-        f"{counts.failed:,} failed, {counts.quarantined:,} quarantined; {result.results_uri}{why}{scores}"
+        f"{counts.failed:,} failed, {counts.quarantined:,} quarantined, {counts.skipped:,} skipped; "
+        f"{result.results_uri}{why}{scores}"
     )
 
 

@@ -216,7 +216,11 @@ def progress_of(view: View | None, progress: ProgressSnapshot | None) -> RunProg
     return shown.model_copy(
         update={
             "counts": Counts(
-                planned=progress.planned, ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined
+                planned=progress.planned,
+                ok=counts.ok,
+                failed=counts.failed,
+                quarantined=counts.quarantined,
+                skipped=progress.skipped,
             ),
             "planning_done": progress.planning_done,
             "work": Work(kept=progress.kept, redone=progress.redone),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.planning.chunks import ChunkSizing
 from evalrun_runner.planning.planning import Planned, Planning
+from evalrun_runner.records.draw import DrawnOrder, SampleDraw
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, MeanTally, Outcome, Response
 from evalrun_runner.store.memory import MemoryStore
@@ -42,9 +44,11 @@ def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> LoadedBenchmarks:
     return load_benchmarks(specs, seed=1, allow_code=False)
 
 
-def plan(benchmarks: LoadedBenchmarks, store: MemoryStore, most: int = 4) -> list[Planned]:
+def plan(
+    benchmarks: LoadedBenchmarks, store: MemoryStore, most: int = 4, order: DrawnOrder | None = None
+) -> list[Planned]:
     ledger = Ledger(store)
-    planning = Planning(benchmarks, None, ledger, ledger.claim_epoch(), ChunkSizing(1e9, most), None)
+    planning = Planning(benchmarks, None, ledger, ledger.claim_epoch(), ChunkSizing(1e9, most, order), None)
     planning.start()
     found: list[Planned] = []
     deadline = time.monotonic() + 60
@@ -141,3 +145,31 @@ def test_planning_can_be_stopped_while_nothing_is_taken(benchmarks: LoadedBenchm
     planning.start()
     planning.stop()
     assert planning.done or planning.take()
+
+
+def test_a_drawn_plan_says_where_each_chunk_is_in_its_task(benchmarks: LoadedBenchmarks) -> None:
+    store, order = MemoryStore(), DrawnOrder(7, 5)
+    planned = plan(benchmarks, store, order=order)
+    assert [(one.task, one.number, one.items) for one in chunks(planned)] == [
+        *(("one", number, 2) for number in range(5)),
+        *(("two", number, 1) for number in range(5)),
+    ]
+    places = {place: at for one in planned for place, at in one.places.items()}
+    assert [places["one", number] for number in range(5)] == [0.0, 0.2, 0.4, 0.6, 0.8]
+    ledger = Ledger(store)
+    drawn = [item.doc_id for chunk in chunks(planned)[:5] for item in read_items(ledger, chunk)]
+    assert drawn == sorted(range(10), key=lambda doc_id: order.key("one", doc_id))
+    again = plan(benchmarks, store, order=order)
+    assert [(one.chunks, one.places) for one in again] == [(one.chunks, one.places) for one in planned]
+
+
+def test_a_sample_has_the_drawn_documents_in_their_order(benchmarks: LoadedBenchmarks) -> None:
+    draw = SampleDraw(3, size=4)
+    leaves = tuple(replace(leaf, benchmark=replace(leaf.benchmark, sample=draw)) for leaf in benchmarks.leaves)
+    store = MemoryStore()
+    planned = plan(replace(benchmarks, leaves=leaves), store)
+    assert [leaf.documents for leaf in leaves] == [4, 4]
+    ledger = Ledger(store)
+    for task, count in (("one", 10), ("two", 5)):
+        asked = [item.doc_id for chunk in chunks(planned) if chunk.task == task for item in read_items(ledger, chunk)]
+        assert asked == sorted(draw.select(task, count))

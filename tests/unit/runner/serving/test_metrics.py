@@ -196,10 +196,10 @@ def test_a_busy_runs_numbers() -> None:
     assert scene.by(driver.DRIVER_INFO, "attempt") == {"2": 1}
     assert scene.by(driver.DRIVER_PHASE, "phase") == {"Running": 1}
     items = scene.by(driver.ITEMS, "status")
-    assert items == {"ok": 17, "failed": 3, "quarantined": 0, "leased": 30, "waiting": 50}
+    assert items == {"ok": 17, "failed": 3, "quarantined": 0, "leased": 30, "waiting": 50, "skipped": 0}
     assert sum(items.values()) == scene.value(driver.ITEMS_PLANNED) == 100
     assert scene.by(driver.ITEMS_COMMITTED, "status") == {"ok": 17, "failed": 3, "quarantined": 0}
-    assert scene.by(driver.CHUNKS, "state") == {"waiting": 5, "leased": 3, "suspect": 0, "committed": 2}
+    assert scene.by(driver.CHUNKS, "state") == {"waiting": 5, "leased": 3, "suspect": 0, "committed": 2, "skipped": 0}
     assert scene.value(driver.CHUNKS_COMMITTED) == 2
     assert scene.value(driver.CHUNKS_DUPLICATE) == 1
     assert scene.value(driver.ITEMS_REDONE) == 10, "what c held"

@@ -39,7 +39,7 @@ def _documents(leaf: LeafTask) -> Iterator[tuple[int, Mapping[str, Any]]]:
     documents = getattr(leaf.task, "task_docs", None)
     limit = min(MOST_DOCUMENTS, leaf.limit or MOST_DOCUMENTS)
     for number, doc in enumerate(islice(leaf.task.eval_docs if documents is None else documents, limit)):
-        if leaf.survey is None or leaf.survey.fault(number) is None:
+        if leaf.evaluates(number) and (leaf.survey is None or leaf.survey.fault(number) is None):
             yield number, doc
 
 

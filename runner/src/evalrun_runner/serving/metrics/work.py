@@ -24,6 +24,7 @@ def add_progress(families: Families, progress: ProgressSnapshot, *, busy: bool) 
         ("quarantined", progress.counts.quarantined),
         ("leased", progress.in_flight),
         ("waiting", progress.pending),
+        ("skipped", progress.skipped),
     ):
         families.add(driver.ITEMS, items, status)
     families.add(driver.ITEMS_KEPT, progress.kept)
@@ -35,7 +36,8 @@ def add_progress(families: Families, progress: ProgressSnapshot, *, busy: bool) 
         ("waiting", progress.pending_chunks),
         ("leased", progress.leased_chunks),
         ("suspect", progress.suspect_chunks),
-        ("committed", progress.chunks - still_open),
+        ("committed", progress.chunks - still_open - progress.skipped_chunks),
+        ("skipped", progress.skipped_chunks),
     ):
         families.add(driver.CHUNKS, chunks, state)
     families.add(driver.CHUNKS_HEDGED, progress.hedged)
