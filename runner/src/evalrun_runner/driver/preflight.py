@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalrun_api import EvalRunSpec, Numerics, Reason, RunConfig, SystemInstructionIn
+from evalrun_api import Benchmark, EvalRunSpec, Numerics, Reason, RunConfig, SystemInstructionIn
 from evalrun_api.wire.outputs import PlanIdentity
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
@@ -29,6 +29,7 @@ from evalrun_runner.models.cache import default_cache
 from evalrun_runner.models.inspect import inspect_model
 from evalrun_runner.models.types import InspectedModel
 from evalrun_runner.planning.identity import identity_of
+from evalrun_runner.records.draw import SampleDraw
 from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.directory import DirectoryStore
@@ -94,6 +95,13 @@ def run_preflight(config: RunConfig) -> Preflight:
     )
 
 
+def _drawn(benchmark: Benchmark, seed: int) -> SampleDraw | None:
+    sample = benchmark.sample
+    if sample is None:
+        return None
+    return SampleDraw(seed if sample.seed is None else sample.seed, sample.size, sample.fraction)
+
+
 def load_tasks(spec: EvalRunSpec, suites: Mapping[str, Path], *, allow_code: bool) -> LoadedBenchmarks:
     """Load the run's leaf tasks.
 
@@ -116,6 +124,7 @@ def load_tasks(spec: EvalRunSpec, suites: Mapping[str, Path], *, allow_code: boo
                 task=benchmark.task,
                 num_fewshot=benchmark.num_fewshot,
                 limit=benchmark.limit,
+                sample=_drawn(benchmark, spec.seed),
                 apply_chat_template=benchmark.apply_chat_template,
                 system_instruction=benchmark.system_instruction,
                 system_in_first_user_turn=benchmark.system_instruction_in is SystemInstructionIn.FIRST_USER_TURN,

@@ -25,7 +25,6 @@ def refuse_unbuilt(spec: EvalRunSpec) -> None:
     """
     fields = [
         *(["spec.policy.stopEarly"] if spec.policy.stop_early is not None else []),
-        *(f"spec.benchmarks[{i}].sample" for i, one in enumerate(spec.benchmarks) if one.sample is not None),
         *(f"spec.gates[{i}].lowerIsBetter" for i, gate in enumerate(spec.gates) if gate.lower_is_better is not None),
         *(
             f"spec.gates[{i}].maxRelativeRegression"
