@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench import command_line, dispatch_bench, driver_scrape, operator_scale, operator_scrape, startup
+from bench import command_line, comparison, dispatch_bench, driver_scrape, operator_scale, operator_scrape, startup
 from bench.child import Child
 from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.reference_side import AsyncSide, ReferenceSide
@@ -52,10 +52,12 @@ class Size:
     """Number of pairs of windows, one with scrapes and one without."""
     operator_runs: int
     """Number of unfinished runs of an operator."""
+    compared_items: int
+    """Number of items of each of two runs that are compared."""
 
 
-FULL = Size(3, 2, 2, 62.0, 6, {GENERATE: 512}, 64, 200_000, (8, 32, 128), 24, 5000)
-QUICK = Size(1, 1, 2, 1.0, 2, {GENERATE: 64}, 16, 5_000, (8,), 2, 200)
+FULL = Size(3, 2, 2, 62.0, 6, {GENERATE: 512}, 64, 200_000, (8, 32, 128), 24, 5000, 1_000_000)
+QUICK = Size(1, 1, 2, 1.0, 2, {GENERATE: 64}, 16, 5_000, (8,), 2, 200, 10_000)
 
 
 @dataclass(frozen=True)
@@ -278,6 +280,11 @@ def operator_scales(bench: Bench) -> list[Section]:
     return [operator_scale.measure(bench.scratch, bench.size.operator_runs, 1, bench.say)]
 
 
+def comparisons(bench: Bench) -> list[Section]:
+    """Measure comparisons of two large runs."""
+    return [comparison.measure(bench.size.compared_items, bench.scratch / "comparison", bench.say)]
+
+
 def command_lines(bench: Bench) -> list[Section]:
     """Measure what a person waits for at a prompt."""
     return [command_line.measure(bench.say)]
@@ -401,6 +408,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Section]]] = {
     "toy": toy_model,
     "entry": entry_points,
     "command-line": command_lines,
+    "comparison": comparisons,
     "dispatch": dispatch,
     "driver-scrape": driver_scrapes,
     "operator-scrape": operator_scrapes,

@@ -114,6 +114,44 @@ def results(uri: str, json_output: bool) -> int:
     return commands.results(uri, json_output=json_output)
 
 
+COMPARE_EXIT_CODES = """\b
+Exit codes:
+  0    compared, whatever came of it; with --margin: the last run is not worse by more than the margin
+  2    the runs cannot be compared, or were not asked the same
+  3    with --margin: worse by more than the margin
+  4    with --margin: neither is shown
+"""
+
+
+@app.command(no_args_is_help=True, epilog=COMPARE_EXIT_CODES)
+@click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    type=_file,
+    help="Outputs of EvalRun (folder or s3://…), results of lm-eval with samples, or a CSV of items and models.",
+)
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only this task or group; may be repeated.")
+@click.option(
+    "--metric", metavar="NAME", help="Only this metric, or METRIC,FILTER; default: each task's first decides."
+)
+@click.option("--only", multiple=True, metavar="MODEL", help="Only this model of the CSV files; may be repeated.")
+@click.option("--margin", type=float, metavar="LOSS", help="Loss that is accepted, such as 0.01 for one point.")
+@click.option("--confidence", type=float, default=0.95, metavar="SHARE", help="Of intervals and tests; default: 0.95.")
+@click.option("--range", metavar="LOW:HIGH", help="Least and greatest possible score; default: 0:1, if all are in it.")
+@click.option(
+    "--allow-differences", is_flag=True, help="Compare runs that were not asked the same, by their documents."
+)
+@click.option("--items", type=int, default=5, metavar="N", help="Show so many lost and gained items; default: 5.")
+@_json
+def compare(runs: tuple[str, ...], json_output: bool, **options: Any) -> int:
+    """Compare runs item by item: the first is the baseline. Says which is better, by how much, and how sure that is."""
+    from evalrun_runner.cli import comparison
+
+    return comparison.compare(runs, comparison.ComparisonOptions(json=json_output, **options))
+
+
 @app.command()
 @click.argument("pattern", default="", help="Part of a name, or a glob such as 'mmlu_*'; default: all.")
 @click.option(

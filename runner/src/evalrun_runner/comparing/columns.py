@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -20,24 +21,25 @@ _OF_CLASSES = frozenset({"f1", "mcc", "matthews_corrcoef"})
 """Metrics whose values of items are (right class, predicted class), also where classes are texts."""
 
 ItemValues = Mapping[MetricName, object]
+Text = TypeVar("Text", str, bytes)
 
 
-class ScoreColumns:
+class ScoreColumns(Generic[Text]):
     """Columns of one task, item by item.
 
     ``decode`` turns the text of an item's scores into its values; None stands for an item without any.
     """
 
-    def __init__(self, decode: Callable[[str], ItemValues]) -> None:
-        self._decode = decode
-        self._remembered: dict[str | None, int] = {None: 0}
+    def __init__(self, decode: Callable[[Text], ItemValues]) -> None:
+        self._decode: Callable[[Text], ItemValues] = decode
+        self._remembered: dict[Text | None, int] = {None: 0}
         self._distinct = 1
         self._items = array("q")
         self._values: dict[MetricName, array[float]] = {}
         self._classes: dict[MetricName, _Classes] = {}
         self._unusable: dict[MetricName, str] = {}
 
-    def add(self, text: str | None) -> None:
+    def add(self, text: Text | None) -> None:
         """Add an item by the text of its scores."""
         number = self._remembered.get(text)
         if number is None:
@@ -47,14 +49,15 @@ class ScoreColumns:
                 self._remembered[text] = number
         self._items.append(number)
 
-    def add_all(self, texts: Iterable[str | None]) -> None:
+    def add_all(self, texts: Iterable[Text | None]) -> None:
         """Add items by the texts of their scores."""
+        known = self._remembered.get
         for text in texts:
-            self.add(text)
-
-    def add_values(self, values: ItemValues) -> None:
-        """Add an item by its values."""
-        self._items.append(self._new(values))
+            number = known(text)
+            if number is None:
+                self.add(text)
+            else:
+                self._items.append(number)
 
     def finish(self, order: str | None = None) -> ItemScores:
         """Return the columns."""

@@ -21,7 +21,7 @@ import numpy as np
 from evalrun_api.wire.outputs import RunRecord
 from evalrun_runner.benchmarks import values
 from evalrun_runner.comparing.columns import ItemValues, ScoreColumns
-from evalrun_runner.comparing.facts import RunFacts, facts_of
+from evalrun_runner.comparing.facts import RunFacts, RunOrigin, facts_of
 from evalrun_runner.comparing.keys import combined, document_hash, keys_of_hashes, text_hash
 from evalrun_runner.comparing.scored import ItemScores, ItemText, KeyArray, KeyKind, MetricName
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
@@ -69,11 +69,15 @@ class EvalRunOutput:
             record = RunRecord.read(self._store.get(layout.RUN))
         except (ObjectMissing, ValueError):
             # A run without its record is still compared; which benchmark a task belongs to is then not known.
-            return facts_of(self._results, "EvalRun", {})
+            return facts_of(self._results, "EvalRun")
         model = record.model
+        samples = {
+            benchmark.resolved_name: None if benchmark.sample is None else benchmark.sample.to_dict()
+            for benchmark in record.spec.benchmarks
+        }
         benchmark_of = {task: of_task.benchmark for task, of_task in record.tasks.items()}
         identity = model.digest or model.revision or model.listing or ""
-        return facts_of(self._results, "EvalRun", benchmark_of, identity)
+        return facts_of(self._results, "EvalRun", RunOrigin(benchmark_of, samples, identity))
 
     @cached_property
     def tasks(self) -> Sequence[str]:
@@ -87,7 +91,7 @@ class EvalRunOutput:
 
     def scores(self, task: str) -> ItemScores:
         """See ``ScoredRun``."""
-        columns, digest, sizes = ScoreColumns(_decode), hashlib.sha256(), []
+        columns, digest, sizes = ScoreColumns[str](_decode), hashlib.sha256(), []
         for part, texts in self._parts(task, OpenPart.scores):
             digest.update(f"{part.size} {part.digest}\n".encode())
             sizes.append(part.size)

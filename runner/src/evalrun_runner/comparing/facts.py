@@ -80,27 +80,37 @@ class RunFacts:
     """Members of each group."""
 
 
-def facts_of(
-    results: Mapping[str, object], source: str, benchmark_of: Mapping[str, str], identity: str = ""
-) -> RunFacts:
+@dataclass(frozen=True, slots=True)
+class RunOrigin:
+    """What is known of a run beside its results."""
+
+    benchmark_of: Mapping[str, str] = field(default_factory=dict)
+    """Benchmark of each leaf task, by which EvalRun writes values that differ between benchmarks."""
+    samples: Mapping[str, object] = field(default_factory=dict)
+    """How the documents of each benchmark were drawn at random; None: all of them, or the first ones."""
+    model_identity: str = ""
+    """Digest, commit or listing of the model; empty if not known."""
+
+
+def facts_of(results: Mapping[str, object], source: str, origin: RunOrigin | None = None) -> RunFacts:
     """Collect the facts of a results document in lm-eval's layout.
 
     Args:
         results: The document as ``json`` read it.
         source: Who wrote it.
-        benchmark_of: Benchmark of each leaf task, by which EvalRun writes values that differ between benchmarks.
-        identity: Digest, commit or listing of the model.
+        origin: What is known of the run beside its results.
     """
+    origin = origin or RunOrigin()
     configs = _mapping(results.get("configs"))
     better = _mapping(results.get("higher_is_better"))
     tasks = list(configs)
     return RunFacts(
         source=source,
         model=_text(results.get("model_name")) or _text(_mapping(results.get("config")).get("model")),
-        model_identity=identity,
+        model_identity=origin.model_identity,
         harness=_text(results.get("lm_eval_version")),
         engine=_text(_mapping(results.get("evalrun")).get("engine")) or _text(results.get("model_source")),
-        tasks={task: _task_facts(task, results, benchmark_of.get(task, task)) for task in tasks},
+        tasks={task: _task_facts(task, results, origin) for task in tasks},
         lower_is_better=frozenset(
             (task, metric) for task in tasks for metric, higher in _mapping(better.get(task)).items() if higher is False
         ),
@@ -135,8 +145,9 @@ def differences(first: RunFacts, second: RunFacts, tasks: Sequence[str]) -> list
     ]
 
 
-def _task_facts(task: str, results: Mapping[str, object], benchmark: str) -> Mapping[str, str]:
+def _task_facts(task: str, results: Mapping[str, object], origin: RunOrigin) -> Mapping[str, str]:
     facts: dict[str, str] = {}
+    benchmark = origin.benchmark_of.get(task, task)
 
     def add(what: str, holder: Mapping[str, object], key: str) -> None:
         if key in holder:
@@ -150,6 +161,10 @@ def _task_facts(task: str, results: Mapping[str, object], benchmark: str) -> Map
     for key, what in _RUN_FIELDS:
         if key in results:
             add(what, {key: _of_benchmark(results[key], benchmark)}, key)
+    add("random sample", origin.samples, benchmark)
+    account = _mapping(_mapping(_mapping(results.get("evalrun")).get("tasks")).get(task))
+    if account:
+        add("items skipped by early stopping", {"skipped": account.get("skipped")}, "skipped")
     of_task = _mapping(_mapping(results.get("configs")).get(task))
     for key, what in _PROMPT_FIELDS:
         add(what, of_task, key)

@@ -13,7 +13,7 @@ import numpy as np
 
 from evalrun_runner.comparing.scored import KeyArray
 
-_DIGITS = 16
+DIGITS = 16
 """Hexadecimal digits of a key."""
 
 
@@ -23,7 +23,15 @@ def keys_of_hashes(hashes: Iterable[str]) -> KeyArray:
     Raises:
         ValueError: One of them is none.
     """
-    digits = "".join([one[:_DIGITS] for one in hashes])
+    return keys_of_digits("".join([one[:DIGITS] for one in hashes]))
+
+
+def keys_of_digits(digits: str) -> KeyArray:
+    """Return the keys of hexadecimal digits, `DIGITS` for each key.
+
+    Raises:
+        ValueError: One of them is none.
+    """
     return np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64)
 
 

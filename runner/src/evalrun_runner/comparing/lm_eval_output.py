@@ -50,7 +50,7 @@ class LmEvalOutput:
     @cached_property
     def facts(self) -> RunFacts:
         """See ``ScoredRun``."""
-        return facts_of(self._results, "lm-eval", {})
+        return facts_of(self._results, "lm-eval")
 
     @property
     def tasks(self) -> Sequence[str]:

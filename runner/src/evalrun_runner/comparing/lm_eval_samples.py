@@ -12,18 +12,18 @@ import re
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from evalrun_runner.comparing.columns import ItemValues, ScoreColumns
-from evalrun_runner.comparing.keys import combined, document_hash, keys_of_hashes, text_hash
+from evalrun_runner.comparing.keys import DIGITS, combined, document_hash, keys_of_digits, text_hash
 from evalrun_runner.comparing.scored import FloatArray, IntArray, ItemScores, ItemText, KeyArray, KeyKind, MetricName
 from evalrun_runner.errors import InputError
 
 Sample = Mapping[str, object]
 
-_DOCUMENT = re.compile(rb'\{"doc_id": (\d+), ')
+_DOCUMENT = b'{"doc_id": '
 _END = re.compile(
     rb', "filter": "([^"\\]*)", "metrics": \[[^\]]*\], "doc_hash": "([0-9a-f]{64})", '
     rb'"prompt_hash": "([0-9a-f]{64})", "target_hash": "[0-9a-f]{64}", (.*)\}\s*\Z',
@@ -31,6 +31,8 @@ _END = re.compile(
 )
 _FILTER = b', "filter": "'
 """Beginning of the end. It cannot be inside a JSON text, where a quote has a backslash before it."""
+_BLOCK = 1 << 16
+"""Hashes that become keys together."""
 _NOT_METRICS = frozenset(
     {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash"}
     | {"target_hash"}
@@ -48,20 +50,17 @@ class TaskSamples:
         """
         self.doc_ids = array("q")
         self._file = file
-        self._documents: list[str] = []
-        self._prompts: list[str] = []
+        self._documents = _KeyColumn()
+        self._prompts = _KeyColumn()
         self._starts = array("q")
         """Where the first line of each item begins, in bytes."""
-        self._filters: dict[str, _FilterScores] = {}
-        self._places: dict[tuple[int, str], int] | None = None
-        """Items by number and hash; made when a second filter comes."""
+        self._filters: dict[bytes, _FilterScores] = {}
+        self._places: dict[tuple[int, int], int] | None = None
+        """Items by number and document; made when a second filter comes."""
         try:
             self._read()
         except OSError as error:
             raise InputError(f"{file}: cannot be read: {error}") from error
-        self._keys = [keys_of_hashes(self._documents), keys_of_hashes(self._prompts)]
-        self._documents.clear()
-        self._prompts.clear()
 
     def scores(self) -> ItemScores:
         """Return the scores of the items in the order of their first lines."""
@@ -76,8 +75,8 @@ class TaskSamples:
 
     def keys(self, kind: KeyKind) -> KeyArray:
         """Return the keys of the items."""
-        documents, prompts = self._keys
-        return documents if kind is KeyKind.DOCUMENT else combined(documents, prompts)
+        documents = self._documents.finish()
+        return documents if kind is KeyKind.DOCUMENT else combined(documents, self._prompts.finish())
 
     def texts(self, rows: Sequence[int]) -> list[ItemText]:
         """Return a few items for people."""
@@ -89,13 +88,14 @@ class TaskSamples:
             return found
 
     def _read(self) -> None:
-        start = 0
+        start, first = 0, len(_DOCUMENT)
         with self._file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                head, end = _DOCUMENT.match(line), _END.match(line, max(line.rfind(_FILTER), 0))
-                if head is not None and end is not None:
-                    name, document, prompt, values = (one.decode() for one in end.groups())
-                    self._add(start, name, (int(head[1]), document, prompt), values)
+                place = line.rfind(_FILTER)
+                end = _END.match(line, place) if place > 0 and line.startswith(_DOCUMENT) else None
+                if end is not None:
+                    name, document, prompt, values = end.groups()
+                    self._add(start, name, _Line(int(line[first : line.index(b",")]), document, prompt), values)
                 elif line.strip():
                     self._add_whole(start, number, line)
                 start += len(line)
@@ -108,24 +108,55 @@ class TaskSamples:
             prompt = _hash(sample, "prompt_hash") or text_hash(_prompt(sample))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self._file}:{number}: this is no sample of lm-eval's: {error!r}") from error
-        values = json.dumps(_metrics(sample))[1:-1]
-        self._add(start, str(sample.get("filter", "none")), (doc_id, document, prompt), values)
+        name, values = str(sample.get("filter", "none")), json.dumps(_metrics(sample))[1:-1]
+        self._add(start, name.encode(), _Line(doc_id, document.encode(), prompt.encode()), values.encode())
 
-    def _add(self, start: int, name: str, item: tuple[int, str, str], values: str) -> None:
+    def _add(self, start: int, name: bytes, item: _Line, values: bytes) -> None:
         of_filter = self._filters.get(name)
         if of_filter is None:
-            of_filter = self._filters[name] = _FilterScores(name)
+            of_filter = self._filters[name] = _FilterScores(name.decode())
         place = len(self.doc_ids)
         if len(self._filters) > 1:
             if self._places is None:
-                self._places = {key: at for at, key in enumerate(zip(self.doc_ids, self._documents, strict=True))}
-            place = self._places.setdefault((item[0], item[1][:16]), place)
+                known = zip(self.doc_ids, self._documents.finish().tolist(), strict=True)
+                self._places = {key: at for at, key in enumerate(known)}
+            place = self._places.setdefault((item.doc_id, int(item.document[:DIGITS], 16)), place)
         if place == len(self.doc_ids):
-            self.doc_ids.append(item[0])
-            self._documents.append(item[1][:16])
-            self._prompts.append(item[2][:16])
+            self.doc_ids.append(item.doc_id)
+            self._documents.add(item.document)
+            self._prompts.add(item.prompt)
             self._starts.append(start)
         of_filter.add(place, values)
+
+
+class _Line(NamedTuple):
+    """What tells the item of a line: its number, and the hashes of its document and prompt."""
+
+    doc_id: int
+    document: bytes
+    prompt: bytes
+
+
+class _KeyColumn:
+    """Keys of items; hashes become keys in blocks, as a million texts would take a hundred megabytes."""
+
+    def __init__(self) -> None:
+        self._blocks: list[KeyArray] = []
+        self._open: list[bytes] = []
+
+    def add(self, digits: bytes) -> None:
+        self._open.append(digits[:DIGITS])
+        if len(self._open) >= _BLOCK:
+            self._close()
+
+    def finish(self) -> KeyArray:
+        self._close()
+        return np.concatenate(self._blocks) if self._blocks else np.empty(0, np.uint64)
+
+    def _close(self) -> None:
+        if self._open:
+            self._blocks.append(keys_of_digits(b"".join(self._open).decode()))
+            self._open.clear()
 
 
 class _FilterScores:
@@ -136,7 +167,7 @@ class _FilterScores:
         self._places = array("q")
         self._name = name
 
-    def add(self, place: int, values: str) -> None:
+    def add(self, place: int, values: bytes) -> None:
         self._places.append(place)
         self._columns.add(values)
 
@@ -153,8 +184,8 @@ class _FilterScores:
             size=size,
         )
 
-    def _decode(self, text: str) -> ItemValues:
-        found = cast("Mapping[str, object]", json.loads(f"{{{text}}}"))
+    def _decode(self, text: bytes) -> ItemValues:
+        found = cast("Mapping[str, object]", json.loads(b"{" + text + b"}"))
         return {MetricName(metric, self._name): value for metric, value in found.items()}
 
 

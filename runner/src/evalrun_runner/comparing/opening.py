@@ -1,4 +1,4 @@
-"""Finding out who wrote what the user names, and opening it."""
+"""ComparisonFinding out who wrote what the user names, and opening it."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ def open_runs(places: Sequence[str], only: Sequence[str] = ()) -> list[ScoredRun
 
 def labels_of(places: Sequence[str]) -> list[str]:
     """Name each place by its last component, or by as many as it takes to tell them apart."""
-    parts = [
-        [part for part in unquote(urlsplit(place).path or place).split("/") if part] or [place] for place in places
-    ]
+    parts = [_parts(_printable(place)) for place in places]
     for depth in range(1, max(map(len, parts), default=1) + 1):
         labels = ["/".join(part[-depth:]) for part in parts]
         if len(set(labels)) == len(labels):
@@ -94,8 +92,12 @@ def _of_file(path: Path, label: str, only: Sequence[str]) -> list[ScoredRun]:
     if path.suffix.lower() == ".csv":
         table = read_table(path)
         wanted = [model for model in table.models if not only or model in only]
-        return [TableColumn(table, model, model) for model in wanted]
+        return [TableColumn(table, model, _printable(model)) for model in wanted]
     raise InputError(f"{path}: {EXPECTED}")
+
+
+def _printable(name: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in name)
 
 
 def _evalrun(store: ObjectStore, label: str) -> ScoredRun:

@@ -1,0 +1,93 @@
+"""The command ``evalrun compare``: opens the runs, compares them, prints what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evalrun_runner.comparing.comparison import ComparisonRequest, compare_two
+from evalrun_runner.comparing.document import two_runs_document
+from evalrun_runner.comparing.opening import open_runs
+from evalrun_runner.comparing.two import MarginVerdict
+from evalrun_runner.errors import InputError, StoreDenied
+
+MARGIN_BROKEN, MARGIN_UNDECIDED = 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonOptions:
+    """Options of ``evalrun compare``."""
+
+    tasks: tuple[str, ...]
+    metric: str | None
+    only: tuple[str, ...]
+    margin: float | None
+    confidence: float
+    range: str | None
+    allow_differences: bool
+    items: int
+    json: bool
+
+
+def compare(places: Sequence[str], options: ComparisonOptions) -> int:
+    """Compare runs and print the comparison; return the exit code.
+
+    Raises:
+        InputError: They cannot be compared, or an option is wrong.
+    """
+    request = _request(options)
+    try:
+        runs = open_runs(places, options.only)
+        report = compare_two(runs[0], runs[1], request)
+    except StoreDenied as error:
+        raise InputError(str(error), reason=error.reason) from error
+    if options.json:
+        print(json.dumps(two_runs_document(report, request), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        from evalrun_runner.cli.comparison_tables import print_two
+
+        print_two(report, request)
+    margin = report.headline.margin
+    match None if margin is None else margin.verdict:
+        case MarginVerdict.BROKEN:
+            return MARGIN_BROKEN
+        case MarginVerdict.UNDECIDED:
+            return MARGIN_UNDECIDED
+        case _:
+            return 0
+
+
+def _request(options: ComparisonOptions) -> ComparisonRequest:
+    if not 0.5 <= options.confidence < 1:
+        raise InputError(f"--confidence {options.confidence:g}: expected a number from 0.5 to below 1, such as 0.95")
+    bounds = None if options.range is None else _range(options.range)
+    if options.margin is not None:
+        reach = 1.0 if bounds is None else bounds[1] - bounds[0]
+        if options.margin < 0:
+            raise InputError(f"--margin {options.margin:g}: expected a loss that is accepted, 0 or more")
+        if bounds is None and options.margin >= reach:
+            raise InputError(
+                f"--margin {options.margin:g}: expected a difference of scores, such as 0.02 for two points\n"
+                "hint: give --range LOW:HIGH for scores that do not run from 0 to 1"
+            )
+    return ComparisonRequest(
+        tasks=options.tasks,
+        metric=options.metric,
+        confidence=options.confidence,
+        margin=options.margin,
+        bounds=bounds,
+        allow_differences=options.allow_differences,
+        items=max(0, options.items),
+    )
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        bounds = float(low), float(high)
+    except ValueError:
+        bounds = (0.0, 0.0)
+    if not bounds[0] < bounds[1]:
+        raise InputError(f"--range {text}: expected the least and the greatest possible score, such as 1:5")
+    return bounds

@@ -1,0 +1,77 @@
+"""``evalrun compare`` from the outside: its first line, its JSON, its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from evalrun_runner.cli.app import app
+from evalrun_runner.errors import InputError
+from support.compared import write_evalrun
+
+WORSE = [1.0, 0.0] * 30
+BETTER = [1.0, 1.0] * 25 + [1.0, 0.0] * 5
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> list[str]:
+    write_evalrun(tmp_path / "base", {"sums": WORSE}, model="one")
+    write_evalrun(tmp_path / "cand", {"sums": BETTER}, model="two")
+    return [str(tmp_path / "base"), str(tmp_path / "cand")]
+
+
+def compared(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["compare", *arguments], standalone_mode=False)
+
+
+def test_the_first_line_says_what_came_of_it(places: list[str]) -> None:
+    lines = compared(*places).output.splitlines()
+    assert lines[0] == "cand is better than base by 41.7 points (between 30.1 and 54.3)."
+    assert any("gained: sums document 1: exact_match 0 with base, 1 with cand" in line for line in lines)
+    assert any("+0.3006 … +0.5427" in line for line in lines)
+
+
+def test_json_is_one_object_with_the_numbers(places: list[str]) -> None:
+    found = json.loads(compared(*places, "--json", "--items", "2").output)
+    assert found["summary"] == "cand is better than base by 41.7 points (between 30.1 and 54.3)."
+    (score,) = found["scores"]
+    assert score["counts"] == {"bothRight": 30, "baselineOnly": 0, "candidateOnly": 25, "neither": 5}
+    assert (score["finding"], score["n"]) == ("better", 60)
+    assert len(found["changedItems"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("order", "margin", "code"), [((0, 1), None, 0), ((0, 1), "0.05", 0), ((1, 0), "0.05", 3), ((0, 0), "0.01", 4)]
+)
+def test_the_exit_code_answers_the_margin(
+    places: list[str], order: tuple[int, int], margin: str | None, code: int
+) -> None:
+    chosen = [places[place] for place in order]
+    assert compared(*chosen, *([] if margin is None else ["--margin", margin])).return_value == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--margin", "2"], "--margin 2: expected a difference of scores, such as 0.02 for two points"),
+        (["--margin", "-1"], "--margin -1: expected a loss that is accepted"),
+        (["--confidence", "95"], "--confidence 95: expected a number from 0.5 to below 1, such as 0.95"),
+        (["--range", "5"], "--range 5: expected the least and the greatest possible score, such as 1:5"),
+    ],
+)
+def test_options_are_checked(places: list[str], arguments: list[str], message: str) -> None:
+    error = compared(*places, *arguments).exception
+    assert isinstance(error, InputError)
+    assert str(error).startswith(message)
+
+
+def test_text_of_a_model_cannot_write_on_the_terminal(tmp_path: Path, places: list[str]) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("item,[red]a[/red],b\n\x1b[2J[bold]x,1,0\ny,0,1\n")
+    output = compared(str(table)).output
+    assert "\x1b" not in output
+    assert "[red]a[/red]" in output
+    assert "[bold]x" in output
