@@ -61,7 +61,7 @@ class ConditionType(StrEnum):
     STORAGE_DEGRADED = "StorageDegraded"
     """The store refuses or delays writes; the run waits or slows down."""
     GATE_PASSED = "GatePassed"
-    """Every gate passed (True), one failed (False), or the evidence is insufficient (Unknown)."""
+    """Every gate that counts passed (True), one failed (False), or the evidence is insufficient (Unknown)."""
     RECONCILING = "Reconciling"
     """kstatus: the run has no results and may get them; also while it is suspended."""
     STALLED = "Stalled"
@@ -133,9 +133,9 @@ class Reason(StrEnum):
 
     # gates
     GATE_FAILED = "GateFailed"
-    """A score missed its bound."""
+    """A score misses its bound, beyond chance."""
     INCONCLUSIVE = "Inconclusive"
-    """The evidence is insufficient: items have failed or were quarantined, here or in the baseline."""
+    """The evidence is insufficient: too few items to tell, or items without a score, here or in the baseline."""
     BASELINE_MISSING = "BaselineMissing"
     """The run to compare with has no results, or none for this score."""
     SCORE_MISSING = "ScoreMissing"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from lm_eval.api.metrics import mean
 from lm_eval.evaluator_utils import EvalAcc, _collect_groups_bottom_up, _collect_results
 from lm_eval.utils import handle_non_serializable
 
-from evalrun_api.wire.outputs import UnscoredMetric, finite
+from evalrun_api.wire.outputs import IntervalRecord, UnscoredMetric, finite
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.bootstrap import quiet_bootstrap
+from evalrun_runner.benchmarks.declared import declared_fields
 from evalrun_runner.benchmarks.group_scores import score_group
+from evalrun_runner.benchmarks.intervals import Intervals, LeafValues
+from evalrun_runner.benchmarks.item_labels import ItemLabels, item_labels
 from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.benchmarks.task_scores import RawMetrics, TaskScores, score_task
@@ -40,6 +44,8 @@ class Aggregated:
     """Metrics that have no value: null in the results."""
     counted: Mapping[str, Mapping[str, int]]
     """Number of documents of each score that is made of fewer than its task's others, by task and metric,filter."""
+    intervals: tuple[IntervalRecord, ...]
+    """Interval of every score that has a value, and scores of strata."""
     remarks: tuple[tuple[str, str], ...]
     """What people should know of the scores: ``task <name>`` or ``group <name>``, and a sentence."""
 
@@ -68,12 +74,18 @@ def aggregate(
     total.groups = dict(loaded.groups)
     found: dict[str, TaskScores] = {}
     counted = {}
+    intervals = Intervals()
     for leaf in loaded.leaves:
-        raw = _collect(leaf, parts)
+        declared = declared_fields(leaf.task.get_config("metadata"))
+        values_of_leaf = _collect(leaf, parts, with_documents=bool(declared.names))
+        raw = values_of_leaf.raw
         # What lm-eval warns of is among the remarks, for the reader of the scores.
         with quiet_bootstrap(), lm_eval_log():
             scores = score_task(leaf.name, leaf.task, raw, bootstrap_iters, _adopt_expanded_metrics(leaf, raw))
         found[leaf.name] = scores
+        labels = item_labels(declared, leaf.task.eval_docs) if declared.names else ItemLabels()
+        scores.remarks.extend(labels.remarks)
+        intervals.add_leaf(leaf, scores, values_of_leaf, labels)
         items = max(map(len, raw.values()), default=0)
         _add_leaf(total, leaf, scores.entry, items)
         if fewer := {f"{metric},{name}": len(some) for (metric, name), some in raw.items() if len(some) < items}:
@@ -82,6 +94,7 @@ def aggregate(
     for group in _collect_groups_bottom_up(total.groups):
         with lm_eval_log():
             found[group.name] = score_group(group, total.metrics)
+        intervals.add_group(group, found[group.name])
         total.metrics[group.name] = found[group.name].entry
         total.versions[group.name] = group.version
     plain = json.loads(json.dumps(total._to_eval_results(), default=to_plain, ensure_ascii=True))
@@ -89,6 +102,7 @@ def aggregate(
         results=finite(plain),
         unscored=tuple(one for scores in found.values() for one in scores.unscored),
         counted=counted,
+        intervals=tuple(intervals.records),
         remarks=tuple(
             (f"{'group' if name in total.groups else 'task'} {name}", remark)
             for name, scores in found.items()
@@ -114,8 +128,9 @@ def running_metrics(leaf: LeafTask) -> dict[str, str]:
     }
 
 
-def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]]) -> RawMetrics:
+def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]], *, with_documents: bool) -> LeafValues:
     by_filter: dict[str, dict[tuple[str, str], list[Any]]] = {}
+    documents: dict[tuple[str, str], array[int]] = {}
     for result in parts(leaf.name):
         if result.outcome.status is not ItemStatus.OK:
             continue
@@ -125,8 +140,10 @@ def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]]) -> Ra
             raw = by_filter.setdefault(name, defaultdict(list))
             for metric, value in metrics.items():
                 raw[(metric, name)].append(value)
+                if with_documents:
+                    documents.setdefault((metric, name), array("q")).append(result.doc_id)
     # lm-eval processes all documents for one filter, then for the next: keep that order of the metrics.
-    return {key: collected for raw in by_filter.values() for key, collected in raw.items()}
+    return LeafValues({key: collected for raw in by_filter.values() for key, collected in raw.items()}, documents)
 
 
 def _adopt_expanded_metrics(leaf: LeafTask, raw: RawMetrics) -> Mapping[str, str]:

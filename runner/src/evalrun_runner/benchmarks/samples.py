@@ -13,6 +13,7 @@ from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from evalrun_api.wire.outputs import finite
 from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.declared import DeclaredFields, declared_fields, label_of, labels_of
 from evalrun_runner.benchmarks.load import LeafTask
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus
@@ -38,11 +39,12 @@ def sample_file(leaf: LeafTask, rows: Iterable[tuple[Item, ItemResult]]) -> Samp
         leaf: The leaf task.
         rows: The task's items and results in canonical order; gone through once.
     """
+    declared = declared_fields(leaf.task.get_config("metadata"))
     by_filter = [(ensemble.name, io.BytesIO(), io.StringIO()) for ensemble in leaf.task._filters]
     for item, result in rows:
         if result.outcome.status is ItemStatus.OK:
             for name, lines, hashes in by_filter:
-                sample = _sample(leaf, name, item, result)
+                sample = {**_sample(leaf, name, item, result), **_labels(declared, item)}
                 lines.write(_line(sample))
                 hashes.write(sample["doc_hash"] + sample["prompt_hash"] + sample["target_hash"])
     (_, whole, whole_hashes), *others = by_filter
@@ -51,6 +53,18 @@ def sample_file(leaf: LeafTask, rows: Iterable[tuple[Item, ItemResult]]) -> Samp
         whole_hashes.write(hashes.getvalue())
         lines.close()
     return SampleFile(whole.getvalue(), _hash(whole_hashes.getvalue()))
+
+
+def _labels(declared: DeclaredFields, item: Item) -> dict[str, Any]:
+    """Return what an item is labelled with, in a key of EvalRun's own; nothing where the task declares nothing."""
+    if not declared.names:
+        return {}
+    labels = {
+        "cluster": None if declared.cluster is None else label_of(item.doc.get(declared.cluster)),
+        "strata": {name: label_of(item.doc.get(name)) for name in declared.strata},
+        "tags": [] if declared.tags is None else list(labels_of(item.doc.get(declared.tags))),
+    }
+    return {"evalrun": labels}
 
 
 def _line(sample: dict[str, Any]) -> bytes:

@@ -97,16 +97,17 @@ def results(uri: str, *, json_output: bool) -> int:
     """Print a finished run's scores and verdicts; return the exit code. Raises ``InputError`` where there are none."""
     from evalrun_runner.cli.localize import absolute
     from evalrun_runner.cli.tables import print_results
-    from evalrun_runner.driver.results import read_result
+    from evalrun_runner.driver.results import read_result, read_strata
 
+    location = RunLocation(uri=absolute(uri))
     try:
-        result = read_result(RunLocation(uri=absolute(uri)))
+        result = read_result(location)
     except StoreDenied as error:
         raise InputError(str(error), reason=error.reason) from error
     if json_output:
         print(result.to_json(indent=2))
     else:
-        print_results(result)
+        print_results(result, read_strata(location))
     return exit_code(result)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from evalrun_api import RunResult, Score
+from evalrun_api import RunResult, Score, ScoreInterval
+from evalrun_api.wire.outputs import IntervalRecord
 
 _FILE_WIDTH = 160
 """Columns where the output is no terminal: enough for long names."""
@@ -16,11 +18,18 @@ _GATES_WIDTH = 80
 """Columns that a table of gates needs for its numbers and for words of its names and reasons."""
 
 
-def print_results(result: RunResult) -> None:
-    """Print the scores, the gates, the counts of items, and the location of the results."""
+def print_results(result: RunResult, strata: Sequence[IntervalRecord] = ()) -> None:
+    """Print the scores, the gates, the counts of items, and the location of the results.
+
+    Args:
+        result: The result of a run.
+        strata: Scores of strata and tags.
+    """
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH, highlight=False)
     if result.scores:
         console.print(scores_table(result, console))
+    if strata:
+        console.print(strata_table(strata))
     if result.gates:
         console.print(gates_table(result, console))
     counts = result.counts
@@ -46,12 +55,25 @@ def scores_table(result: RunResult, console: Console) -> Table:
     table = Table()
     for heading in ("task", "filter", "metric"):
         table.add_column(heading, overflow="fold")
-    for heading in ("value", "stderr", "n"):
+    for heading in ("value", "95% interval", "stderr", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
     for score in result.scores:
         value, stderr, n = _numbers(score)
-        table.add_row(score.task, score.filter, score.metric, value, stderr, n)
+        table.add_row(score.task, score.filter, score.metric, value, _interval(score.interval), stderr, n)
     return table if _fits(table, console) else _narrow_scores(result)
+
+
+def strata_table(strata: Sequence[IntervalRecord]) -> Table:
+    """Return the scores of strata and tags as a table."""
+    table = Table()
+    for heading in ("task", "metric", "items"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("value", "95% interval", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in strata:
+        name = f"{one.metric},{one.filter}"
+        table.add_row(one.task, name, one.stratum, f"{one.value:.4f}", _interval(one.interval), f"{one.n:,}")
+    return table
 
 
 def gates_table(result: RunResult, console: Console) -> Table:
@@ -73,9 +95,10 @@ def gates_table(result: RunResult, console: Console) -> Table:
             *([] if not compared else ["-" if gate.difference is None else f"{gate.difference:+.4f}"]),
             "-" if gate.n is None else f"{gate.n:,}",
         ]
-        table.add_row(name, gate.verdict.value, *numbers, gate.message)
+        verdict = f"{gate.verdict.value}, advisory" if gate.advisory else gate.verdict.value
+        table.add_row(name, verdict, *numbers, gate.message)
         said = [f"{heading} {number}" for heading, number in zip(headings, numbers, strict=True) if number != "-"]
-        narrow.add_row(name, "\n".join([gate.verdict.value, *said, *([gate.message] if gate.message else [])]))
+        narrow.add_row(name, "\n".join([verdict, *said, *([gate.message] if gate.message else [])]))
     return table if console.width >= _GATES_WIDTH else narrow
 
 
@@ -90,7 +113,8 @@ def _narrow_scores(result: RunResult) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for score in result.scores:
         value, stderr, n = _numbers(score)
-        table.add_row(f"{score.task}\n  {score.metric},{score.filter}", f"{value} {stderr}", n)
+        shown = stderr if score.interval is None else _interval(score.interval)
+        table.add_row(f"{score.task}\n  {score.metric},{score.filter}", f"{value} {shown}", n)
     return table
 
 
@@ -98,3 +122,7 @@ def _numbers(score: Score) -> tuple[str, str, str]:
     value = "-" if score.value is None else f"{score.value:.4f}"
     stderr = "-" if score.stderr is None else f"± {score.stderr:.4f}"
     return value, stderr, f"{score.n:,}"
+
+
+def _interval(interval: ScoreInterval | None) -> str:
+    return "-" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from evalrun_api.reading.parse import EvalRunFile, cluster_problems, unlabelled
 from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli.files import base_of, parse
+from evalrun_runner.driver.limits import check_limits
 from evalrun_runner.driver.wishes import refuse_unbuilt
 from evalrun_runner.errors import EvalRunError, InputError
 
@@ -36,6 +37,9 @@ def validate(files: Sequence[str], settings: Sequence[str], checks: Checks) -> i
         try:
             parsed = parse(file, settings)
             refuse_unbuilt(parsed.evalrun.spec)
+            if not checks.tasks:
+                for warning in check_limits(parsed.evalrun.spec):
+                    print(f"{file}: warning: {warning.line}", file=sys.stderr)
             if checks.cluster and (problems := [*cluster_problems(parsed.evalrun), *unlabelled(parsed)]):
                 raise InvalidInput(file, problems)
             if checks.tasks:

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 from evalrun_api import Gate, Reason, RunConfig, RunLocation, RunWarning
 from evalrun_api.wire.outputs import Results
-from evalrun_runner.driver.gates import Baseline, lost_items
+from evalrun_runner.driver.gate_items import OutputItems
+from evalrun_runner.driver.gates import Baseline, JudgedRun, lost_items
 from evalrun_runner.driver.scores import keys_of, meant_filter, meant_task, score_of
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreError, listed
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.unfinished import why_unfinished
 from evalrun_runner.planning.identity import check_format
 from evalrun_runner.store.access import store_spec
+from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
 
 
@@ -44,18 +46,23 @@ def check_baselines(config: RunConfig) -> tuple[RunWarning, ...]:
 
 def read_baselines(config: RunConfig) -> list[Baseline]:
     """Read what each gate compares with; one that cannot be read any more is the reason why."""
+    opened: dict[RunLocation, Baseline] = {}
 
-    def read(number: int, location: RunLocation | None) -> Baseline:
+    def read(number: int, location: RunLocation) -> Baseline:
         try:
-            return None if location is None else _read(location, f"spec.gates[{number}].baseline")
+            results, store = _open(location, f"spec.gates[{number}].baseline")
         except (InputError, StoreError, LedgerCorrupt) as error:
             return error
+        return JudgedRun(results, OutputItems(store, results))
 
-    return [read(number, location) for number, location in enumerate(config.baselines)]
+    for number, location in enumerate(config.baselines):
+        if location is not None and location not in opened:
+            opened[location] = read(number, location)
+    return [None if location is None else opened[location] for location in config.baselines]
 
 
 def _check(gate: Gate, location: RunLocation, field: str, config: RunConfig) -> Iterator[RunWarning]:
-    results = _read(location, field)
+    results, _ = _open(location, field)
     task = meant_task(gate.task, results.results, config.spec.benchmarks)
     keys = keys_of(results, task)
     filter_name = meant_filter(gate, keys)
@@ -75,8 +82,8 @@ def _check(gate: Gate, location: RunLocation, field: str, config: RunConfig) -> 
         yield RunWarning(about=field, message=message[:1024])
 
 
-def _read(location: RunLocation, field: str) -> Results:
-    """Read the results of a run that a gate compares with.
+def _open(location: RunLocation, field: str) -> tuple[Results, ObjectStore]:
+    """Open the output of a run that a gate compares with, and read its results.
 
     Raises:
         InputError: There are none, or they are not a run's.
@@ -86,7 +93,7 @@ def _read(location: RunLocation, field: str) -> Results:
     store = open_store(store_spec(location))
     try:
         check_format(store)
-        return Results.read(Ledger(store).completed_results())
+        return Results.read(Ledger(store).completed_results()), store
     except ObjectMissing as error:
         what = f"{field}: {location.uri} {why_unfinished(store)}; give the output of a finished run"
         raise InputError(what, reason=Reason.BASELINE_MISSING) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evalrun_api import EvalRunSpec, RunWarning
 from evalrun_runner.benchmarks.chat import ChatTemplate
+from evalrun_runner.benchmarks.checks.declarations import check_declarations
 from evalrun_runner.benchmarks.checks.preview import plain_turns
 from evalrun_runner.benchmarks.checks.summary import check_surveys
 from evalrun_runner.benchmarks.checks.turns import check_turns
@@ -55,6 +56,7 @@ def _check(
 ) -> tuple[RunWarning, ...]:
     scores, may_fail = possible_scores(benchmarks), spec.policy.max_failed_items
     check_gates(spec.gates, spec.benchmarks, scores)
+    check_declarations(benchmarks)
     return (
         *check_wishes(spec.benchmarks, benchmarks),
         *check_surveys(benchmarks.surveys, may_fail),

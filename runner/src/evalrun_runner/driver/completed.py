@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from evalrun_api import Reason, RunConfig, RunResult, Work
@@ -15,7 +16,7 @@ from evalrun_runner.driver.progress import Watcher
 from evalrun_runner.driver.record import read_record
 from evalrun_runner.driver.results import read_results, succeeded
 from evalrun_runner.driver.spool import RowSpool
-from evalrun_runner.driver.verdicts import record_verdicts
+from evalrun_runner.driver.verdicts import kept_verdicts, record_verdicts
 from evalrun_runner.errors import LedgerCorrupt, StoreError, default_reason
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
@@ -41,6 +42,10 @@ def completed_run(setting: Preflight, watcher: Watcher) -> RunResult | None:
     if setting.config.spec.output.samples:
         _write_missing_samples(setting, results, watcher)
     work = Work(kept=results.evalrun.counts.planned)
+    with suppress(LedgerCorrupt):
+        # A finished run keeps its verdicts, also where a later version would judge otherwise.
+        if (kept := kept_verdicts(setting.store, setting.config.spec.gates)) is not None:
+            return succeeded(setting.config, results, work, setting.store, kept)
     return judged(setting.config, results, work, setting.store, watcher.log)
 
 
@@ -48,7 +53,7 @@ def judged(
     config: RunConfig, results: Results, work: Work, store: ObjectStore, log: Callable[[str], None]
 ) -> RunResult:
     """Judge the gates of a complete run and record the verdicts. That these cannot be written ends no run."""
-    result = succeeded(config, results, work)
+    result = succeeded(config, results, work, store)
     try:
         record_verdicts(store, config.spec.gates, result.gates)
     except (StoreError, LedgerCorrupt) as error:

@@ -165,6 +165,7 @@ def make_results(
         **(
             {"counted": {task: dict(fewer) for task, fewer in aggregated.counted.items()}} if aggregated.counted else {}
         ),
+        intervals=list(aggregated.intervals),
         warnings=[*warnings, *_warnings_of(aggregated, warnings)],
     )
     return Results.model_validate({**results, **keys, "evalrun": evalrun}, by_alias=True, by_name=False)

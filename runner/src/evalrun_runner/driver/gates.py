@@ -1,27 +1,64 @@
-"""Gates: a bound on one score. Incomplete evidence never passes."""
+"""Judge gates: what the items of a score prove about its bounds. Incomplete evidence never passes. Pure.
+
+Each criterion of a gate is decided by one-sided confidence bounds (``gate_decisions``), and all gates together: a run
+passes if every one does, and a failure counts only if Holm's procedure over all of them confirms it. With
+``rule: point`` the bare scores are compared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from evalrun_api import Benchmark, Gate, GateResult, Reason, Score, Verdict
+from evalrun_api import Benchmark, Gate, GateResult, GateRule, Reason, Score, Verdict
 from evalrun_api.wire.outputs import Results
+from evalrun_runner.driver import gate_words
+from evalrun_runner.driver.gate_decisions import (
+    OwnEvidence,
+    PairedEvidence,
+    decide_own,
+    decide_paired,
+    decide_points,
+)
+from evalrun_runner.driver.gate_items import ItemReader, ScoreItems, pair_leaf
 from evalrun_runner.driver.scores import filters_with, keys_of, meant_filter, meant_task, score_of
-from evalrun_runner.errors import EvalRunError
+from evalrun_runner.errors import EvalRunError, InputError, LedgerCorrupt, ObjectMissing, StoreError
+from evalrun_runner.statistics.decisions import GateDecision, confirm_failures
 
-Baseline = Results | EvalRunError | None
-"""Results of the run to compare with, or why they cannot be read; None: it has none."""
-
-TOLERANCE, NOTHING = 1e-9, 1e-12
-"""Part of a number by which a score may miss its bound and still count as equal (0.3 is no less than 0.1 + 0.2), and
-what counts as 0."""
 MOST_MESSAGE = 1000
 """Characters of a message."""
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedRun:
+    """A finished run with its items."""
+
+    results: Results
+    items: ItemReader
+
+
+Baseline = JudgedRun | EvalRunError | None
+"""The run to compare with, or why it cannot be read; None: it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A gate with what decided it, before the gates are looked at together."""
+
+    gate: Gate
+    score: Score | None
+    decisions: tuple[GateDecision, ...] = ()
+    result: GateResult | None = None
+    """The verdict where there is no decision to make."""
+    own: OwnEvidence | None = None
+    paired: PairedEvidence | None = None
+    baseline_score: float | None = None
+    lower_is_better: bool = False
+
+
 def judge(
     gates: Sequence[Gate],
-    results: Results,
+    run: JudgedRun,
     baselines: Sequence[Baseline],
     benchmarks: Sequence[Benchmark] = (),
 ) -> tuple[GateResult, ...]:
@@ -29,38 +66,145 @@ def judge(
 
     Args:
         gates: The gates.
-        results: The run's results.
+        run: The run.
         baselines: What each gate compares with, in the gates' order.
         benchmarks: The run's benchmarks, whose names a gate may use.
     """
     padded = [*baselines, *([None] * (len(gates) - len(baselines)))]
-    return tuple(_judge(gate, results, baseline, benchmarks) for gate, baseline in zip(gates, padded, strict=True))
+    judged = [_judge(gate, run, baseline, benchmarks) for gate, baseline in zip(gates, padded, strict=True)]
+    family = confirm_failures([replace(d, advisory=bool(one.gate.advisory)) for one in judged for d in one.decisions])
+    found, place = [], 0
+    for one in judged:
+        decisions = family[place : place + len(one.decisions)]
+        place += len(one.decisions)
+        found.append(one.result or _verdict(one, decisions))
+    return tuple(found)
 
 
 def lost_items(results: Results, score: Score) -> int:
     """Count the items that a score lacks: without a score, in the task or in the tasks of the group that have it."""
     accounts = results.evalrun.tasks
+    return sum(accounts[leaf].without_score for leaf in _concerned(results, score) if leaf in accounts)
+
+
+def _concerned(results: Results, score: Score) -> list[str]:
+    """Return the leaf tasks that a score is made of, or would be if any of their items had a score."""
     key = f"{score.metric},{score.filter}"
     leaves = _leaves(results.group_subtasks, score.task)
     # A task none of whose items is scored has no metrics at all.
-    concerned = [leaf for leaf in leaves if not (there := keys_of(results, leaf)) or key in there]
-    return sum(accounts[leaf].without_score for leaf in concerned if leaf in accounts)
+    return [leaf for leaf in leaves if not (there := keys_of(results, leaf)) or key in there]
 
 
-def _judge(gate: Gate, results: Results, baseline: Baseline, benchmarks: Sequence[Benchmark]) -> GateResult:
+def _judge(gate: Gate, run: JudgedRun, baseline: Baseline, benchmarks: Sequence[Benchmark]) -> _Judged:
+    results = run.results
     task = meant_task(gate.task, results.results, benchmarks)
     filter_name = meant_filter(gate, keys_of(results, task))
     score = None if filter_name is None else score_of(results, task, gate.metric, filter_name)
     if score is None or score.value is None:
-        message = _why_missing(gate, task, results, score)
-        return _inconclusive(gate, Reason.SCORE_MISSING, message, score)
-    lost = lost_items(results, score)
-    if lost:
-        message = f"{lost} items of {task} have no score: failed or quarantined"
-        return _inconclusive(gate, Reason.INCONCLUSIVE, message, score)
+        return _undecided(gate, Reason.SCORE_MISSING, _why_missing(gate, task, results, score), score)
+    earlier: Score | None = None
     if gate.baseline is not None:
-        return _against_baseline(gate, score, score.value, baseline)
-    return _within_bounds(gate, score, score.value)
+        if not isinstance(baseline, JudgedRun):
+            why = "is not there, or is not finished" if baseline is None else f"cannot be read: {baseline}"
+            return _undecided(gate, Reason.BASELINE_MISSING, f"the baseline {why}", score)
+        earlier = score_of(baseline.results, score.task, score.metric, score.filter)
+        if earlier is None or earlier.value is None:
+            there = ", ".join(sorted(keys_of(baseline.results, score.task))) or f"no score of {score.task}"
+            message = f"the baseline has no score {score.metric},{score.filter} of {score.task}; it has: {there}"
+            return _undecided(gate, Reason.BASELINE_MISSING, message, score)
+    lower = _lower_is_better(gate, score, earlier)
+    if gate.resolved_rule is GateRule.POINT:
+        return _by_points(gate, run, score, baseline, earlier, lower_is_better=lower)
+    try:
+        return _by_items(gate, run, score, baseline, lower_is_better=lower)
+    except (InputError, LedgerCorrupt, ObjectMissing, StoreError) as error:
+        # The scores stand, and a part that has been damaged since then is no reason to lose them.
+        return _undecided(gate, Reason.INCONCLUSIVE, f"the items cannot be read: {error}", score)
+
+
+def _lower_is_better(gate: Gate, score: Score, earlier: Score | None) -> bool:
+    if gate.lower_is_better is not None:
+        return gate.lower_is_better
+    return bool(score.lower_is_better or (earlier is not None and earlier.lower_is_better))
+
+
+def _by_points(
+    gate: Gate, run: JudgedRun, score: Score, baseline: Baseline, earlier: Score | None, *, lower_is_better: bool
+) -> _Judged:
+    if lost := lost_items(run.results, score):
+        return _undecided(gate, Reason.INCONCLUSIVE, gate_words.lost(lost, score.task), score)
+    if isinstance(baseline, JudgedRun) and earlier is not None and (lost := lost_items(baseline.results, earlier)):
+        return _undecided(gate, Reason.INCONCLUSIVE, gate_words.lost(lost, score.task, "the baseline"), score)
+    assert score.value is not None
+    before = None if earlier is None else earlier.value
+    decisions = decide_points(gate, score.value, before, lower_is_better=lower_is_better)
+    return _Judged(gate, score, decisions, baseline_score=before, lower_is_better=lower_is_better)
+
+
+def _by_items(gate: Gate, run: JudgedRun, score: Score, baseline: Baseline, *, lower_is_better: bool) -> _Judged:
+    items = _items(run, score)
+    if items is None or (items.weighting is None and not items.missing):
+        return _undecided(gate, Reason.INCONCLUSIVE, gate_words.no_mean(score), score)
+    own = decide_own(gate, items) if gate.min is not None or gate.max is not None else None
+    paired: PairedEvidence | None = None
+    if isinstance(baseline, JudgedRun):
+        pairs = []
+        for leaf in items.leaves:
+            there = baseline.items.leaf(leaf.task, score.metric, score.filter)
+            if there is None:
+                message = f"the baseline has no items of {leaf.task} to compare with item by item"
+                return _undecided(gate, Reason.BASELINE_MISSING, message, score)
+            pairs.append(pair_leaf(leaf, there))
+        if lonely := sum(pair.only_here for pair in pairs):
+            total = sum(len(leaf.values) for leaf in items.leaves)
+            return _undecided(gate, Reason.INCONCLUSIVE, gate_words.lonely(lonely, total, score.task), score)
+        assert items.weighting is not None
+        paired = decide_paired(gate, pairs, items.weighting, lower_is_better=lower_is_better)
+    decisions = (*(own.decisions if own else ()), *(paired.decisions if paired else ()))
+    before = None if paired is None else paired.baseline_score
+    return _Judged(
+        gate, score, decisions, own=own, paired=paired, baseline_score=before, lower_is_better=lower_is_better
+    )
+
+
+def _items(run: JudgedRun, score: Score) -> ScoreItems | None:
+    assert score.value is not None
+    found = [run.items.leaf(leaf, score.metric, score.filter) for leaf in _concerned(run.results, score)]
+    leaves = tuple(leaf for leaf in found if leaf is not None)
+    return ScoreItems(score.value, leaves) if leaves and len(leaves) == len(found) else None
+
+
+def _verdict(one: _Judged, decisions: Sequence[GateDecision]) -> GateResult:
+    gate, score = one.gate, one.score
+    assert score is not None
+    verdict = Verdict.overall(decision.verdict for decision in decisions)
+    assert verdict is not None, "a gate has at least one criterion"
+    reason = {Verdict.PASSED: Reason.GATES_PASSED, Verdict.FAILED: Reason.GATE_FAILED}.get(verdict, Reason.INCONCLUSIVE)
+    unconfirmed = sum(a.verdict is not b.verdict for a, b in zip(one.decisions, decisions, strict=True))
+    difference = None
+    if one.baseline_score is not None and score.value is not None:
+        difference = one.paired.difference if one.paired is not None else score.value - one.baseline_score
+    message = gate_words.message(gate, score, decisions, one.own, one.paired, one.baseline_score)
+    if unconfirmed:
+        message += gate_words.UNCONFIRMED
+    result = GateResult.of(gate, verdict, reason, message=message[:MOST_MESSAGE], judged=score, value=difference)
+    by_items = one.own is not None or one.paired is not None
+    limits = one.paired.limits if one.paired else (decisions[0].low, decisions[0].high) if one.own else None
+    evidence = one.paired or one.own
+    return result.model_copy(
+        update={
+            "baseline_score": one.baseline_score,
+            "lower_is_better": True if one.lower_is_better and gate.baseline is not None else None,
+            "confidence": gate.resolved_confidence if by_items else None,
+            "interval": None if limits is None else gate_words.finite_pair(limits),
+            "method": None if evidence is None else evidence.method,
+        }
+    )
+
+
+def _undecided(gate: Gate, reason: Reason, message: str, score: Score | None) -> _Judged:
+    result = GateResult.of(gate, Verdict.INCONCLUSIVE, reason, message=message[:MOST_MESSAGE], judged=score)
+    return _Judged(gate, score, result=result)
 
 
 def _why_missing(gate: Gate, task: str, results: Results, score: Score | None) -> str:
@@ -81,70 +225,8 @@ def _why_missing(gate: Gate, task: str, results: Results, score: Score | None) -
     return f"there is no score {wanted} of {task}; there is: {', '.join(sorted(there)) or f'no score of {task}'}"
 
 
-def _within_bounds(gate: Gate, score: Score, value: float, difference: float | None = None) -> GateResult:
-    message = None
-    if gate.min is not None and _is_above(gate.min, value):
-        message = f"{_digits(value, gate.min)} is below the least allowed, {gate.min:g}"
-    if gate.max is not None and _is_above(value, gate.max):
-        message = f"{_digits(value, gate.max)} is above the greatest allowed, {gate.max:g}"
-    if message is not None:
-        return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, judged=score, value=difference)
-    return GateResult.of(gate, Verdict.PASSED, Reason.GATES_PASSED, judged=score, value=difference)
-
-
-def _against_baseline(gate: Gate, score: Score, value: float, baseline: Baseline) -> GateResult:
-    if isinstance(baseline, EvalRunError):
-        return _inconclusive(gate, Reason.BASELINE_MISSING, f"the baseline cannot be read: {baseline}", score)
-    if baseline is None or gate.max_regression is None:
-        return _inconclusive(gate, Reason.BASELINE_MISSING, "the baseline is not there, or is not finished", score)
-    earlier = score_of(baseline, score.task, score.metric, score.filter)
-    if earlier is None or earlier.value is None:
-        there = ", ".join(sorted(keys_of(baseline, score.task))) or f"no score of {score.task}"
-        message = f"the baseline has no score {score.metric},{score.filter} of {score.task}; it has: {there}"
-        return _inconclusive(gate, Reason.BASELINE_MISSING, message, score)
-    difference = value - earlier.value
-    if lost := lost_items(baseline, earlier):
-        message = f"{lost} items of {score.task} have no score in the baseline: failed or quarantined"
-        return _inconclusive(gate, Reason.INCONCLUSIVE, message, score, difference)
-    sign = -1 if earlier.lower_is_better else 1
-    allowed = 0.0 - sign * gate.max_regression
-    message = f"{value:.4f} against {earlier.value:.4f} ({_change(difference)}, allowed {allowed:+g})"
-    if _is_above(-sign * difference, gate.max_regression, scale=max(abs(value), abs(earlier.value))):
-        return GateResult.of(gate, Verdict.FAILED, Reason.GATE_FAILED, message=message, judged=score, value=difference)
-    bounds = _within_bounds(gate, score, value, difference)
-    return bounds if bounds.verdict is not Verdict.PASSED else bounds.model_copy(update={"message": message})
-
-
-def _inconclusive(
-    gate: Gate, reason: Reason, message: str, score: Score | None, difference: float | None = None
-) -> GateResult:
-    short = message[:MOST_MESSAGE]
-    return GateResult.of(gate, Verdict.INCONCLUSIVE, reason, message=short, judged=score, value=difference)
-
-
-def _is_above(value: float, bound: float, scale: float = 0.0) -> bool:
-    """Return whether a value is above a bound by more than the tolerance.
-
-    Args:
-        value: The value.
-        bound: The bound.
-        scale: Size of the numbers that the value is the difference of, whose rounding it carries.
-    """
-    return value - bound > max(NOTHING, TOLERANCE * max(abs(value), abs(bound), scale))
-
-
-def _digits(value: float, bound: float) -> str:
-    """Format a value with as many digits as it takes to see on which side of the bound it is."""
-    short = f"{value:.6g}"
-    return repr(value) if float(short) == float(f"{bound:.6g}") else short
-
-
-def _change(difference: float) -> str:
-    return f"{difference:+.4f}" if abs(difference) >= 0.00005 or not difference else f"{difference:+.1g}"
-
-
-def _leaves(subtasks: Mapping[str, Sequence[str]], task: str) -> set[str]:
+def _leaves(subtasks: Mapping[str, Sequence[str]], task: str) -> list[str]:
     # lm-eval has listed tasks outside of groups, too, with no subtasks.
     if not subtasks.get(task):
-        return {task}
-    return {leaf for child in subtasks[task] for leaf in _leaves(subtasks, child)}
+        return [task]
+    return list(dict.fromkeys(leaf for child in subtasks[task] for leaf in _leaves(subtasks, child)))

@@ -9,6 +9,7 @@ from evalrun_runner.benchmarks.checks.preview import TaskPreview, plain_turns, p
 from evalrun_runner.benchmarks.suites.fetch import fetch_suites
 from evalrun_runner.driver.baselines import check_baselines
 from evalrun_runner.driver.checks import check_benchmarks, check_without_model
+from evalrun_runner.driver.gate_sizes import check_sizes
 from evalrun_runner.driver.opening import open_run
 from evalrun_runner.driver.preflight import Preflight, chat_template, load_tasks, run_preflight
 from evalrun_runner.driver.progress import View, Watcher
@@ -37,7 +38,8 @@ def preview_run(
         benchmarks = load_tasks(config.spec, setting.suites, allow_code=config.allow_code)
         chat = chat_template(setting, now() if plan is None else plan.clock)
         warnings = check_benchmarks(setting, benchmarks, chat)
-    for warning in (*warnings, *check_baselines(config)):
+    sizes = check_sizes(config.spec.gates, config.spec.benchmarks, benchmarks)
+    for warning in (*warnings, *check_baselines(config), *sizes):
         watcher.log(f"warning: {warning.line}")
     return preview_tasks(benchmarks, chat)
 
@@ -58,6 +60,6 @@ def preview_spec(
     """
     folders = fetch_suites(suites, default_cache() / "suites")
     benchmarks = load_tasks(spec, folders, allow_code=allow_code)
-    for warning in check_without_model(spec, benchmarks):
+    for warning in (*check_without_model(spec, benchmarks), *check_sizes(spec.gates, spec.benchmarks, benchmarks)):
         warn(warning)
     return preview_tasks(benchmarks, plain_turns)

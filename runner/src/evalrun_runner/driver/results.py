@@ -17,9 +17,10 @@ from evalrun_api import (
     Verdict,
     Work,
 )
-from evalrun_api.wire.outputs import Results
+from evalrun_api.wire.outputs import IntervalRecord, Results
 from evalrun_runner.driver.baselines import read_baselines
-from evalrun_runner.driver.gates import judge
+from evalrun_runner.driver.gate_items import OutputItems
+from evalrun_runner.driver.gates import JudgedRun, judge
 from evalrun_runner.driver.record import read_record
 from evalrun_runner.driver.scores import scores_in
 from evalrun_runner.driver.verdicts import last_verdicts
@@ -34,13 +35,28 @@ from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.open import open_store
 
 
-def succeeded(config: RunConfig, results: Results, work: Work) -> RunResult:
-    """Make the result of a run that is complete, its gates judged against their baselines.
+def succeeded(
+    config: RunConfig,
+    results: Results,
+    work: Work,
+    store: ObjectStore,
+    verdicts: Sequence[GateResult] | None = None,
+) -> RunResult:
+    """Make the result of a run that is complete.
 
-    A run that is complete stays so: a gate whose baseline can no longer be read says why.
+    A run that is complete stays so: a gate whose items or baseline can no longer be read says why.
+
+    Args:
+        config: The run.
+        results: Its results.
+        work: What attempts and resumption saved and cost.
+        store: Its output, from which gates read its items.
+        verdicts: Verdicts that stand already; None: the gates are judged.
     """
     spec = config.spec
-    verdicts = judge(spec.gates, results, read_baselines(config), spec.benchmarks)
+    if verdicts is None:
+        run = JudgedRun(results, OutputItems(store, results))
+        verdicts = judge(spec.gates, run, read_baselines(config), spec.benchmarks)
     return _result(results, verdicts, work, config.results.uri)
 
 
@@ -77,17 +93,28 @@ def read_result(location: RunLocation) -> RunResult:
         raise LedgerCorrupt(f"{location.uri} has COMPLETE but no run.json; the folder was changed by another hand")
     verdicts = last_verdicts(store)
     if verdicts is None:
-        verdicts = _judged_now(record.spec, results)
+        verdicts = _judged_now(record.spec, JudgedRun(results, OutputItems(store, results)))
     return _result(results, verdicts, None, location.uri)
 
 
-def _judged_now(spec: EvalRunSpec, results: Results) -> tuple[GateResult, ...]:
+def read_strata(location: RunLocation) -> tuple[IntervalRecord, ...]:
+    """Read the scores of strata and tags of a finished run.
+
+    Raises:
+        InputError: The run is not finished.
+        LedgerCorrupt: Its results are damaged.
+    """
+    results = read_results(open_store(store_spec(location)))
+    return tuple(one for one in results.evalrun.intervals or () if one.stratum is not None)
+
+
+def _judged_now(spec: EvalRunSpec, run: JudgedRun) -> tuple[GateResult, ...]:
     """Judge the gates of a run whose verdicts were not recorded, as far as that takes no other run."""
     message = "not judged: no verdict was recorded; the same `evalrun run` again compares with the baseline"
     return tuple(
         GateResult.of(gate, Verdict.INCONCLUSIVE, Reason.BASELINE_MISSING, message=message)
         if gate.baseline is not None
-        else judge([gate], results, [], spec.benchmarks)[0]
+        else judge([gate], run, [], spec.benchmarks)[0]
         for gate in spec.gates
     )
 

@@ -12,6 +12,7 @@ from evalrun_runner.driver.assembly import Adapters, DriverOptions, DriverParts,
 from evalrun_runner.driver.baselines import check_baselines
 from evalrun_runner.driver.checks import check_benchmarks
 from evalrun_runner.driver.completed import completed_run, judged
+from evalrun_runner.driver.gate_sizes import check_sizes
 from evalrun_runner.driver.opening import open_run
 from evalrun_runner.driver.preflight import Preflight, chat_template, load_tasks
 from evalrun_runner.driver.progress import View, Watcher
@@ -64,7 +65,7 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
     if not options.in_cluster:
         warnings = (*check_settings_of_cluster(config.spec), *warnings)
     # What may keep a gate from being judged is no warning of the scores, which depend on no gate.
-    for warning in check_baselines(config):
+    for warning in (*check_baselines(config), *check_sizes(config.spec.gates, config.spec.benchmarks, benchmarks)):
         watcher.log(f"warning: {warning.line}")
     with default_reason(Reason.PLAN_MISMATCH):
         earlier = _earlier_run(setting, options)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from evalrun_api import Benchmark, Gate, Score
+from evalrun_api import Benchmark, Gate, Score, ScoreInterval
 from evalrun_api.wire.outputs import Results
 
 UNFILTERED = "none"
@@ -15,15 +15,19 @@ UNFILTERED = "none"
 
 def scores_in(results: Results) -> tuple[Score, ...]:
     """List every score, tasks in the order of the results; one without a finite value has none."""
+    intervals = _intervals(results)
     return tuple(
-        _score(results, task, key) for task, entry in results.results.items() for key in entry if _is_score(key)
+        _score(results, task, key, intervals)
+        for task, entry in results.results.items()
+        for key in entry
+        if _is_score(key)
     )
 
 
 def score_of(results: Results, task: str, metric: str, filter_name: str) -> Score | None:
     """Find one score; None if it is not there. It may be there without a value."""
     key = f"{metric},{filter_name}"
-    return _score(results, task, key) if key in results.results.get(task, {}) else None
+    return _score(results, task, key, _intervals(results)) if key in results.results.get(task, {}) else None
 
 
 def keys_of(results: Results, task: str) -> list[str]:
@@ -68,7 +72,7 @@ def _is_score(key: str) -> bool:
     return bool(comma) and not metric.endswith("_stderr")
 
 
-def _score(results: Results, task: str, key: str) -> Score:
+def _score(results: Results, task: str, key: str, intervals: Mapping[tuple[str, str], ScoreInterval | None]) -> Score:
     entry = results.results[task]
     metric, _, filter_name = key.partition(",")
     return Score(
@@ -78,8 +82,18 @@ def _score(results: Results, task: str, key: str) -> Score:
         value=_number(entry[key]),
         stderr=_number(entry.get(f"{metric}_stderr,{filter_name}")),
         n=_items(results, task, key, entry),
+        interval=intervals.get((task, key)),
         lower_is_better=True if results.higher_is_better.get(task, {}).get(metric) is False else None,
     )
+
+
+def _intervals(results: Results) -> Mapping[tuple[str, str], ScoreInterval | None]:
+    """Return the interval of each score of all items, by task and ``metric,filter``."""
+    return {
+        (one.task, f"{one.metric},{one.filter}"): one.interval
+        for one in results.evalrun.intervals or ()
+        if one.stratum is None
+    }
 
 
 def _clipped(name: str, most: int) -> str:

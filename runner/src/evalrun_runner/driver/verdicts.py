@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evalrun_api import Gate, GateResult, Verdict
+from evalrun_api import Gate, GateResult, Reason, Verdict
 from evalrun_api.wire.outputs import GatesRecord, Judgement
 from evalrun_runner.driver.record import now
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing
@@ -33,6 +33,30 @@ def record_verdicts(store: ObjectStore, asked: Sequence[Gate], verdicts: Sequenc
         return
     record = (there or GatesRecord(judgements=[])).model_copy(update={"judgements": [*before, judgement]})
     store.put(layout.GATES, record.write())
+
+
+def kept_verdicts(store: ObjectStore, asked: Sequence[Gate]) -> tuple[GateResult, ...] | None:
+    """Read the verdicts of a finished run on the same gates.
+
+    Args:
+        store: The run's output.
+        asked: The gates.
+
+    Returns:
+        None where other gates were asked, or where one was not judged because its baseline could not be read.
+
+    Raises:
+        LedgerCorrupt: ``gates.json`` is damaged.
+    """
+    record = _read(store)
+    if record is None or not record.judgements:
+        return None
+    if record.judgements[-1].asked != [gate.to_dict() for gate in asked]:
+        return None
+    verdicts = last_verdicts(store)
+    if verdicts is None or any(gate.reason is Reason.BASELINE_MISSING for gate in verdicts):
+        return None
+    return verdicts
 
 
 def last_verdicts(store: ObjectStore) -> tuple[GateResult, ...] | None:

@@ -190,7 +190,8 @@ GOLDEN = Path(__file__).parents[1] / "ledger" / "golden" / "format-1"
 
 def test_a_finished_run_of_the_first_format_is_read_back() -> None:
     result = written.read_result(RunLocation(uri=GOLDEN.as_uri()))
-    assert (result.phase, result.engine, result.verdict) == (Phase.SUCCEEDED, "mock", Verdict.PASSED)
+    # Its verdict was not recorded: 2 of 4 items prove no more than 0.098, and its gate asks for 0.1.
+    assert (result.phase, result.engine, result.verdict) == (Phase.SUCCEEDED, "mock", Verdict.INCONCLUSIVE)
     assert result.counts == CountsResult(planned=9, ok=9)
     assert [(score.task, score.metric, score.value, score.n) for score in result.scores] == [
         ("sums", "exact_match", 0.0, 5),

@@ -1,185 +1,407 @@
-"""Gates: a bound on one score; incomplete evidence never passes."""
+"""Gates: what the items of a score prove about its bounds; incomplete evidence never passes."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evalrun_api import Benchmark, Gate, GateResult, Reason, Verdict
-from evalrun_api.wire.outputs import Results
-from evalrun_runner.driver.gates import Baseline, judge
+from evalrun_runner.driver.gate_items import LeafItems, number_clusters
+from evalrun_runner.driver.gates import Baseline, JudgedRun, judge
 from evalrun_runner.errors import OtherFormat
 from support.outputs import make_results
 
 PASSED, FAILED, INCONCLUSIVE = Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE
+NONE = math.nan
+"""An item without a score."""
+AGAINST: dict[str, Any] = {"baseline": {"uri": "s3://bucket/x/"}, "maxRegression": 0.05}
+
+Items = Mapping[str, Sequence[float]]
 
 
-def results(value: Any = 0.5, *, failed: int = 0, quarantined: int = 0, lower: bool = False) -> Results:
-    """A results.json with the task ``t`` and the group ``g`` of ``t`` and ``u``."""
-    return make_results(
+@dataclass(frozen=True)
+class FakeItems:
+    """Items of a run by ``task,metric,filter``."""
+
+    values: Items
+    first: int = 0
+    """Number of the first document: runs have those items in common whose numbers are equal."""
+    clusters: Sequence[str] | None = None
+
+    def leaf(self, task: str, metric: str, filter_name: str) -> LeafItems | None:
+        values = self.values.get(f"{task},{metric},{filter_name}")
+        if values is None:
+            return None
+        keys = np.arange(self.first, self.first + len(values), dtype=np.uint64)
+        clusters = None if self.clusters is None else number_clusters(self.clusters)
+        return LeafItems(task, np.array(values, dtype=np.float64), lambda: keys, None, clusters)
+
+
+def right(ok: int, of: int, missing: int = 0) -> list[float]:
+    """Items of which so many are right, the first ones, and so many have no score, the last ones."""
+    return [1.0] * ok + [0.0] * (of - ok - missing) + [NONE] * missing
+
+
+def run(
+    values: Sequence[float] | None = None,
+    *,
+    score: object = None,
+    lower: bool = False,
+    by_tasks: bool = False,
+    first: int = 0,
+    clusters: Sequence[str] | None = None,
+    other: Sequence[float] = (1.0, 1.0, 0.0, 1.0),
+) -> JudgedRun:
+    """A run with the task ``t``, and the group ``g`` of ``t`` and ``u``."""
+    of_t = right(5, 10) if values is None else list(values)
+    mean = float(np.nanmean(of_t)) if score is None else score
+    tasks = [float(np.nanmean(of_t)), float(np.nanmean(other))]
+    sizes = [1, 1] if by_tasks else [np.count_nonzero(~np.isnan(of_t)), len(other)]
+    missing = int(np.isnan(of_t).sum())
+    results = make_results(
         {
             "results": {
-                "t": {"alias": "t", "acc,none": value, "acc_stderr,none": 0.1, "sample_len": 10},
-                "u": {"acc,none": 0.9},
-                "g": {"acc,none": 0.7},
+                "t": {"alias": "t", "acc,none": mean, "acc_stderr,none": 0.1, "sample_len": len(of_t) - missing},
+                "u": {"acc,none": tasks[1], "sample_len": len(other)},
+                "g": {"acc,none": float(np.average(tasks, weights=sizes)), "sample_len": len(of_t) + len(other)},
             },
             "group_subtasks": {"g": ["h"], "h": ["t", "u"], "t": [], "u": []},
             "higher_is_better": {"t": {"acc": not lower}},
-            "evalrun": {
-                "tasks": {"t": {"ok": 10 - failed, "failed": failed, "quarantined": quarantined}, "u": {"ok": 10}},
-            },
+            "evalrun": {"tasks": {"t": {"ok": len(of_t) - missing, "failed": missing}, "u": {"ok": len(other)}}},
         }
     )
+    return JudgedRun(results, FakeItems({"t,acc,none": of_t, "u,acc,none": list(other)}, first, clusters))
 
 
-def verdict(gate: dict[str, Any], now: Results, baseline: Baseline = None) -> GateResult:
+def verdict(gate: dict[str, Any], now: JudgedRun, baseline: Baseline = None) -> GateResult:
     made = Gate.model_validate({"task": "t", "metric": "acc", **gate})
     (result,) = judge([made], now, [baseline])
     return result
 
 
-AGAINST: dict[str, Any] = {"baseline": {"uri": "s3://bucket/x/"}, "maxRegression": 0.05}
+class TestBounds:
+    """``min`` and ``max``, decided by Clopper and Pearson's one-sided bounds (Biometrika 26 (1934) 404)."""
+
+    @pytest.mark.parametrize(
+        ("ok", "expected", "bound"),
+        [(49, PASSED, 0.90860), (48, INCONCLUSIVE, 0.87939), (38, FAILED, 0.85528)],
+    )
+    def test_minimum_of_fifty_items(self, ok: int, expected: Verdict, bound: float) -> None:
+        result = verdict({"min": 0.9}, run(right(ok, 50)))
+        assert result.verdict is expected
+        assert result.interval is not None
+        low, high = result.interval
+        assert (high if expected is FAILED else low) == pytest.approx(bound, abs=5e-6)
+        assert (result.method, result.confidence, result.value, result.n) == ("clopper-pearson", 0.95, ok / 50, 50)
+
+    @pytest.mark.parametrize(("wrong", "expected"), [(49, FAILED), (12, FAILED), (2, INCONCLUSIVE), (1, PASSED)])
+    def test_maximum_is_the_mirror_of_a_minimum(self, wrong: int, expected: Verdict) -> None:
+        assert verdict({"max": 0.1}, run(right(wrong, 50))).verdict is expected
+
+    def test_both_bounds_must_hold(self) -> None:
+        gate = {"min": 0.4, "max": 0.6}
+        assert verdict(gate, run(right(500, 1000))).verdict is PASSED
+        assert verdict(gate, run(right(300, 1000))).verdict is FAILED
+        assert verdict(gate, run(right(5, 10))).verdict is INCONCLUSIVE
+
+    def test_scores_between_0_and_1_have_bounds_too(self) -> None:
+        result = verdict({"min": 0.5}, run([0.7, 0.8] * 50))
+        assert (result.verdict, result.method) == (PASSED, "plus-four-t")
+
+    def test_higher_confidence_proves_less(self) -> None:
+        assert verdict({"min": 0.9, "confidence": 0.5}, run(right(46, 50))).verdict is PASSED
+        assert verdict({"min": 0.9, "confidence": 0.999}, run(right(49, 50))).verdict is INCONCLUSIVE
+
+    def test_declared_clusters_count_and_not_their_items(self) -> None:
+        values = [float(place // 10 != 0) for place in range(100)]
+        alone = verdict({"min": 0.8}, run(values))
+        together = verdict({"min": 0.8}, run(values, clusters=[str(place // 10) for place in range(100)]))
+        assert (alone.verdict, together.verdict) == (PASSED, INCONCLUSIVE)
+        assert together.method == "clopper-pearson-clustered"
+
+    def test_point_rule_judges_the_bare_score(self) -> None:
+        gate = {"min": 0.9, "rule": "point"}
+        result = verdict(gate, run(right(48, 50)))
+        assert (result.verdict, result.interval, result.confidence) == (PASSED, None, None)
+        assert verdict(gate, run(right(44, 50))).verdict is FAILED
+
+    @pytest.mark.parametrize(
+        ("gate", "value", "expected"),
+        [
+            ({"min": 0.1 + 0.2}, 0.3, PASSED),
+            ({"max": 0.3}, 0.1 + 0.2, PASSED),
+            ({"min": 1e6}, 1e6 - 1e-4, PASSED),
+            ({"min": 0.3}, 0.3 - 1e-6, FAILED),
+            ({"min": 0}, -1e-6, FAILED),
+        ],
+    )
+    def test_bare_scores_are_compared_whatever_the_rounding_of_floats(
+        self, gate: dict[str, Any], value: float, expected: Verdict
+    ) -> None:
+        assert verdict({**gate, "rule": "point"}, run([value], score=value)).verdict is expected
+
+    def test_score_just_below_its_bound_is_shown_with_all_its_digits(self) -> None:
+        found = verdict({"min": 0.3, "rule": "point"}, run([0.29999999], score=0.29999999))
+        assert found.message.startswith("0.29999999, min 0.3")
+
+    @given(st.integers(1, 200), st.data(), st.floats(0, 1))
+    def test_a_better_score_never_has_a_worse_verdict(self, n: int, data: st.DataObject, bound: float) -> None:
+        ok = data.draw(st.integers(0, n - 1))
+        order = [FAILED, INCONCLUSIVE, PASSED]
+        found = [order.index(verdict({"min": bound}, run(right(one, n))).verdict) for one in (ok, ok + 1)]
+        assert found == sorted(found)
 
 
-@pytest.mark.parametrize(
-    ("gate", "value", "expected"),
-    [
-        ({"min": 0.5}, 0.5, PASSED),
-        ({"min": 0.5}, 0.4999, FAILED),
-        ({"max": 0.5}, 0.5, PASSED),
-        ({"max": 0.5}, 0.5001, FAILED),
-        ({"min": 0.4, "max": 0.6}, 0.5, PASSED),
-        ({"min": 0.4, "max": 0.6}, 0.3, FAILED),
-        ({"min": 0.4, "max": 0.6}, 0.7, FAILED),
-        ({"min": 0}, 0, PASSED),
-        ({"min": 0.1}, float("nan"), INCONCLUSIVE),
-        ({"min": 0.1}, "N/A", INCONCLUSIVE),
-        ({"min": 0.1}, None, INCONCLUSIVE),
-        ({"min": 0.1, "filter": "strict"}, 0.5, INCONCLUSIVE),
-        ({"min": 0.1, "metric": "f1"}, 0.5, INCONCLUSIVE),
-        ({"min": 0.1, "task": "nobody"}, 0.5, INCONCLUSIVE),
-    ],
-)
-def test_bounds(gate: dict[str, Any], value: object, expected: Verdict) -> None:
-    assert verdict(gate, results(value)).verdict is expected
+class TestBaselines:
+    """Regressions, decided item by item: Tango's test (Statistics in Medicine 17 (1998) 891) with its guard."""
 
+    @staticmethod
+    def pair(both: int, lost: int, gained: int, neither: int) -> tuple[JudgedRun, JudgedRun]:
+        now = [1.0] * both + [0.0] * lost + [1.0] * gained + [0.0] * neither
+        before = [1.0] * both + [1.0] * lost + [0.0] * gained + [0.0] * neither
+        return run(now), run(before)
 
-@pytest.mark.parametrize(
-    ("before", "value", "lower", "expected"),
-    [
-        (0.50, 0.46, False, PASSED),
-        (0.50, 0.44, False, FAILED),
-        (0.50, 0.90, False, PASSED),
-        (0.50, 0.54, True, PASSED),
-        (0.50, 0.56, True, FAILED),
-        (0.50, 0.10, True, PASSED),
-        (float("nan"), 0.5, False, INCONCLUSIVE),
-        (None, 0.5, False, INCONCLUSIVE),
-        (0.50, float("nan"), False, INCONCLUSIVE),
-    ],
-)
-def test_against_a_baseline(before: object, value: float, lower: bool, expected: Verdict) -> None:
-    result = verdict(AGAINST, results(value, lower=lower), results(before, lower=lower))
-    assert result.verdict is expected
-    if isinstance(before, float) and expected is not INCONCLUSIVE:
-        assert result.score == value
-        assert result.value == result.difference == pytest.approx(value - before)
+    @pytest.mark.parametrize(
+        ("items", "margin", "expected"),
+        [(10, 0.01, INCONCLUSIVE), (300, 0.02, PASSED), (300, 0.005, INCONCLUSIVE), (1000, 0.0, INCONCLUSIVE)],
+    )
+    def test_no_changed_item(self, items: int, margin: float, expected: Verdict) -> None:
+        now, before = self.pair(items, 0, 0, 0)
+        result = verdict({**AGAINST, "maxRegression": margin}, now, before)
+        z_squared = 1.6448536269514722**2
+        assert result.verdict is expected
+        assert result.interval is not None
+        assert result.interval[0] == pytest.approx(-z_squared / (items + z_squared))
 
+    def test_clear_gain_passes_and_clear_loss_fails(self) -> None:
+        now, before = self.pair(400, 4, 40, 56)
+        gained = verdict({**AGAINST, "maxRegression": 0.01}, now, before)
+        assert (gained.verdict, gained.method) == (PASSED, "tango")
+        assert gained.interval is not None
+        assert gained.interval[0] == pytest.approx(0.05226, abs=5e-6)
+        assert gained.value == gained.difference == pytest.approx(0.072)
+        assert gained.baseline_score == pytest.approx(0.808)
+        assert verdict({**AGAINST, "maxRegression": 0.01}, before, now).verdict is FAILED
 
-def test_a_baseline_and_a_bound_must_both_hold() -> None:
-    gate = {**AGAINST, "min": 0.6}
-    assert verdict(gate, results(0.5), results(0.5)).verdict is FAILED
-    assert verdict(gate, results(0.6), results(0.6)).verdict is PASSED
-    assert verdict(gate, results(0.6), results(0.8)).verdict is FAILED
+    def test_rise_is_the_loss_where_less_is_better(self) -> None:
+        now, before = self.pair(400, 4, 40, 56)
+        for margin, expected in ((0.1, PASSED), (0.01, FAILED)):
+            result = verdict({**AGAINST, "maxRegression": margin, "lowerIsBetter": True}, now, before)
+            assert (result.verdict, result.lower_is_better) == (expected, True)
 
+    def test_lm_evals_direction_is_the_default_and_the_gates_own_comes_before(self) -> None:
+        now, before = run(right(300, 400), lower=True), run(right(200, 400), lower=True)
+        assert verdict(AGAINST, now, before).verdict is FAILED
+        assert verdict({**AGAINST, "lowerIsBetter": False}, now, before).verdict is PASSED
 
-@pytest.mark.parametrize("lost", [{"failed": 1}, {"quarantined": 2}])
-def test_lost_items_here_or_in_the_baseline_make_a_gate_inconclusive(lost: dict[str, Any]) -> None:
-    for gate in ({"min": 0.1}, {"max": 0.1}, AGAINST):
-        result = verdict(gate, results(0.5, **lost), results(0.5))
+    def test_relative_loss_is_judged_by_the_interval(self) -> None:
+        now, before = self.pair(880, 20, 20, 80)
+        gate = {"baseline": AGAINST["baseline"]}
+        assert verdict({**gate, "maxRelativeRegression": 0.05}, now, before).verdict is PASSED
+        assert verdict({**gate, "maxRelativeRegression": 0.001}, now, before).verdict is INCONCLUSIVE
+        lost, same = self.pair(600, 300, 0, 100)
+        assert verdict({**gate, "maxRelativeRegression": 0.05}, lost, same).verdict is FAILED
+
+    def test_absolute_and_relative_margin_must_both_hold(self) -> None:
+        now, before = self.pair(88, 12, 0, 900)
+        gate = {"baseline": AGAINST["baseline"], "maxRegression": 0.03}
+        assert verdict(gate, now, before).verdict is PASSED
+        assert verdict({**gate, "maxRelativeRegression": 0.001}, now, before).verdict is FAILED
+
+    def test_a_baseline_and_a_bound_must_both_hold(self) -> None:
+        now, before = self.pair(600, 0, 0, 400)
+        assert verdict({**AGAINST, "min": 0.55}, now, before).verdict is PASSED
+        assert verdict({**AGAINST, "min": 0.65}, now, before).verdict is FAILED
+
+    def test_baseline_of_more_items_is_compared_on_the_common_ones(self) -> None:
+        now, before = run(right(90, 100), first=50), run([1.0] * 50 + right(90, 100) + [0.0] * 50)
+        assert verdict({**AGAINST, "maxRegression": 0.1}, now, before).verdict is PASSED
+
+    def test_items_that_the_baseline_lacks_are_counted_and_named(self) -> None:
+        result = verdict(AGAINST, run(right(90, 100), first=50), run(right(90, 100)))
         assert (result.verdict, result.reason) == (INCONCLUSIVE, Reason.INCONCLUSIVE)
-        assert f"{sum(lost.values())} items of t have no score" in result.message
-    result = verdict(AGAINST, results(0.5), results(0.5, **lost))
+        assert result.message.startswith("50 of 100 items of t are not in the baseline")
+
+    def test_scores_that_are_not_0_or_1_are_compared_too(self) -> None:
+        now, before = run([0.4, 0.6] * 200), run([0.5, 0.6] * 200)
+        assert verdict({**AGAINST, "maxRegression": 0.1}, now, before).verdict is PASSED
+        assert verdict({**AGAINST, "maxRegression": 0.01}, now, before).verdict is FAILED
+
+    @pytest.mark.parametrize(
+        ("before", "value", "allowed", "expected"),
+        [
+            (0.9, 0.8, 0.1, PASSED),
+            (0.3, 0.1 + 0.2, 0.0, PASSED),
+            (0.1 + 0.2, 0.3, 0.0, PASSED),
+            (0.9, 0.8, 0.0999, FAILED),
+        ],
+    )
+    def test_bare_losses_are_compared_whatever_the_rounding_of_floats(
+        self, before: float, value: float, allowed: float, expected: Verdict
+    ) -> None:
+        gate = {"baseline": AGAINST["baseline"], "maxRegression": allowed, "rule": "point"}
+        result = verdict(gate, run([value], score=value), run([before], score=before))
+        assert result.verdict is expected
+        assert result.difference == pytest.approx(value - before)
+
+    def test_baseline_that_cannot_be_read_says_why(self) -> None:
+        found = verdict(AGAINST, run(), OtherFormat("s3://bucket/x/plan.json is of format version 2"))
+        assert (found.verdict, found.reason) == (INCONCLUSIVE, Reason.BASELINE_MISSING)
+        assert found.message == "the baseline cannot be read: s3://bucket/x/plan.json is of format version 2"
+        assert verdict(AGAINST, run(), None).reason is Reason.BASELINE_MISSING
+
+
+class TestMissing:
+    """Items without a score keep a gate undecided; what the extreme completions would give is said."""
+
+    def test_both_completions_are_said(self) -> None:
+        result = verdict({"min": 0.8}, run(right(95, 100, missing=5)))
+        assert (result.verdict, result.reason) == (INCONCLUSIVE, Reason.INCONCLUSIVE)
+        assert "5 items of t have no score: failed or quarantined" in result.message
+        assert "Passed if all of them counted against the run, Passed if all counted for it" in result.message
+        wide = verdict({"min": 0.8}, run(right(85, 100, missing=15)))
+        assert "Inconclusive if all of them counted against the run, Passed if all counted for it" in wide.message
+
+    def test_missing_items_here_or_in_the_baseline(self) -> None:
+        whole, partial = run(right(300, 400)), run(right(300, 400, missing=1))
+        for now, before in ((whole, partial), (partial, whole)):
+            result = verdict(AGAINST, now, before)
+            assert result.verdict is INCONCLUSIVE
+            assert "1 items of t have no score in here or in the baseline" in result.message
+            assert "Passed if all of them counted against the run" in result.message
+
+    def test_point_rule_does_not_pass_over_them(self) -> None:
+        for gate in ({"min": 0.1}, {"max": 0.1}):
+            result = verdict({**gate, "rule": "point"}, run(right(5, 10, missing=2)))
+            assert (result.verdict, result.message) == (
+                INCONCLUSIVE,
+                "2 items of t have no score: failed or quarantined",
+            )
+
+    def test_a_group_lacks_the_items_that_its_tasks_lack(self) -> None:
+        lacking = run(right(8, 10, missing=1))
+        assert verdict({"task": "g", "min": 0.1}, lacking).verdict is INCONCLUSIVE
+        assert verdict({"task": "u", "min": 0.1}, lacking).verdict is PASSED
+
+
+class TestGroups:
+    """Groups over fixed leaf tasks, whose items or tasks count alike."""
+
+    @pytest.mark.parametrize("by_tasks", [False, True])
+    def test_bounds_of_a_group(self, by_tasks: bool) -> None:
+        now = run(right(450, 500), other=right(80, 100), by_tasks=by_tasks)
+        score = 0.85 if by_tasks else 530 / 600
+        result = verdict({"task": "g", "min": score - 0.05}, now)
+        assert (result.verdict, result.method) == (PASSED, "clopper-pearson-stratified")
+        assert result.value == pytest.approx(score)
+        assert verdict({"task": "g", "min": score + 0.05}, now).verdict is FAILED
+
+    @pytest.mark.parametrize("by_tasks", [False, True])
+    def test_regression_of_a_group(self, by_tasks: bool) -> None:
+        before = run(right(450, 500), other=right(80, 100), by_tasks=by_tasks)
+        now = run(right(350, 500), other=right(60, 100), by_tasks=by_tasks)
+        assert verdict({**AGAINST, "task": "g"}, now, before).verdict is FAILED
+        same = verdict({**AGAINST, "task": "g"}, before, before)
+        assert same.verdict is PASSED
+        assert same.difference == 0
+
+
+class TestFamily:
+    """All gates together: any failure must be confirmed by Holm's procedure, passes need no correction."""
+
+    def test_failure_that_may_be_chance_among_many_gates_is_inconclusive(self) -> None:
+        barely = run(right(40, 50))
+        gates = [Gate(task="t", metric="acc", min=0.9)]
+        (alone,) = judge(gates, barely, [])
+        among = judge(gates * 5, barely, [])
+        assert alone.verdict is FAILED
+        assert {one.verdict for one in among} == {INCONCLUSIVE}
+        assert "alone the gate would fail" in among[0].message
+        assert {one.verdict for one in judge(gates * 5, run(right(10, 50)), [])} == {FAILED}
+
+    def test_advisory_gates_are_judged_and_not_in_the_family(self) -> None:
+        barely = run(right(40, 50))
+        gate = Gate(task="t", metric="acc", min=0.9)
+        advisory = gate.model_copy(update={"advisory": True})
+        found = judge([gate, *[advisory] * 4], barely, [])
+        assert [one.verdict for one in found] == [FAILED] * 5
+        assert [one.advisory for one in found] == [None, True, True, True, True]
+
+    def test_gates_keep_their_order_and_baselines_their_gate(self) -> None:
+        gates = [
+            Gate.model_validate({"task": task, "metric": "acc", **rest})
+            for task, rest in [("u", {"min": 1}), ("t", AGAINST)]
+        ]
+        now = run(right(300, 400), other=[0.0] * 20)
+        assert [one.verdict for one in judge(gates, now, [None, now])] == [FAILED, PASSED]
+        assert [one.verdict for one in judge(gates, now, [])] == [FAILED, INCONCLUSIVE]
+
+
+class TestWords:
+    """Messages for people who know no statistics."""
+
+    def test_verdicts_say_the_score_what_is_proven_and_the_bound(self) -> None:
+        assert verdict({"min": 0.9}, run(right(49, 50))).message == (
+            "0.9800: at least 0.9086 with 95% confidence, min 0.9 (50 items)"
+        )
+        assert verdict({"min": 0.9}, run(right(38, 50))).message == (
+            "0.7600: at most 0.8553 with 95% confidence, min 0.9 (50 items)"
+        )
+        assert verdict({"min": 0.9}, run(right(48, 50))).message == (
+            "0.9600: between 0.8794 and 0.9928 with 95% confidence each, min 0.9 (50 items)"
+        )
+
+    def test_regressions_say_both_scores_and_the_changed_items(self) -> None:
+        now, before = TestBaselines.pair(400, 4, 40, 56)
+        assert verdict({**AGAINST, "maxRegression": 0.01}, now, before).message == (
+            "0.8800 against 0.8080 (+0.0720): at least +0.0523 with 95% confidence, allowed -0.01 "
+            "(500 items, 4 lost, 40 gained)"
+        )
+
+    def test_gate_that_could_not_pass_says_how_many_items_it_needs(self) -> None:
+        same = run(right(150, 200))
+        message = verdict({**AGAINST, "maxRegression": 0.01}, same, same).message
+        assert message.endswith(
+            "it cannot pass: maxRegression: 0.01 needs at least 299 items (fewer only if the model became better), "
+            "and there are 200"
+        )
+        assert verdict({"min": 0.99}, run(right(20, 20))).message.endswith(
+            "it cannot pass: min: 0.99 needs at least 299 items, and there are 20"
+        )
+
+    def test_reasons_name_the_alternatives(self) -> None:
+        missing = verdict({"metric": "f1", "min": 0.1}, run())
+        assert (missing.reason, missing.message) == (
+            Reason.SCORE_MISSING,
+            "there is no score f1 of t; there is: acc,none",
+        )
+        assert verdict({"task": "nobody", "min": 0}, run()).message.endswith("there is: no score of nobody")
+
+
+@pytest.mark.parametrize("score", ["N/A", float("nan")])
+def test_scores_that_are_no_number_are_undecided(score: object) -> None:
+    assert verdict({"min": 0.1}, run(score=score)).reason is Reason.SCORE_MISSING
+    assert verdict(AGAINST, run(), run(score=score)).reason is Reason.BASELINE_MISSING
+
+
+def test_score_that_is_no_mean_of_its_items_needs_the_point_rule() -> None:
+    made_otherwise = run(right(5, 10), score=0.8)
+    result = verdict({"min": 0.1}, made_otherwise)
     assert (result.verdict, result.reason) == (INCONCLUSIVE, Reason.INCONCLUSIVE)
-    assert "in the baseline" in result.message
+    assert "set rule: point" in result.message
+    assert verdict({"min": 0.1, "rule": "point"}, made_otherwise).verdict is PASSED
 
 
-def test_a_group_lacks_the_items_that_its_tasks_lack() -> None:
-    assert verdict({"task": "g", "min": 0.7}, results()).verdict is PASSED
-    assert verdict({"task": "g", "min": 0.7}, results(failed=1)).verdict is INCONCLUSIVE
-    assert verdict({"task": "u", "min": 0.7}, results(failed=1)).verdict is PASSED
-
-
-def test_reasons_name_the_alternatives() -> None:
-    missing = verdict({"metric": "f1", "min": 0.1}, results())
-    assert (missing.reason, missing.message) == (
-        Reason.SCORE_MISSING,
-        "there is no score f1 of t; there is: acc,none",
-    )
-    assert verdict({"task": "nobody", "min": 0}, results()).message.endswith("there is: no score of nobody")
-    below = verdict({"min": 0.75}, results(0.5))
-    assert (below.reason, below.message, below.value) == (
-        Reason.GATE_FAILED,
-        "0.5 is below the least allowed, 0.75",
-        0.5,
-    )
-    worse = verdict(AGAINST, results(0.4), results(0.5))
-    assert worse.message == "0.4000 against 0.5000 (-0.1000, allowed -0.05)"
-    lower = verdict(AGAINST, results(0.4, lower=True), results(0.5, lower=True))
-    assert lower.message == "0.4000 against 0.5000 (-0.1000, allowed +0.05)"
-    assert verdict(AGAINST, results(0.4), None).reason is Reason.BASELINE_MISSING
-
-
-def test_gates_keep_their_order_and_baselines_their_gate() -> None:
-    gates = [
-        Gate.model_validate({"task": task, "metric": "acc", **rest})
-        for task, rest in [("u", {"min": 1}), ("t", AGAINST)]
-    ]
-    verdicts = [one.verdict for one in judge(gates, results(0.5), [None, results(0.5)])]
-    assert verdicts == [FAILED, PASSED]
-    assert [one.verdict for one in judge(gates, results(0.5), [])] == [FAILED, INCONCLUSIVE]
-
-
-def test_baseline_that_cannot_be_read_says_why() -> None:
-    found = verdict(AGAINST, results(0.5), OtherFormat("s3://bucket/x/plan.json is of format version 2"))
-    assert (found.verdict, found.reason) == (INCONCLUSIVE, Reason.BASELINE_MISSING)
-    assert found.message == "the baseline cannot be read: s3://bucket/x/plan.json is of format version 2"
-
-
-@pytest.mark.parametrize(
-    ("gate", "value", "expected"),
-    [
-        ({"min": 0.1 + 0.2}, 0.3, PASSED),
-        ({"max": 0.3}, 0.1 + 0.2, PASSED),
-        ({"min": 1e6}, 1e6 - 1e-4, PASSED),
-        ({"min": 0.3}, 0.3 - 1e-6, FAILED),
-        ({"min": 0}, -1e-6, FAILED),
-    ],
-)
-def test_bounds_are_inclusive_whatever_the_rounding_of_floats(
-    gate: dict[str, Any], value: float, expected: Verdict
-) -> None:
-    assert verdict(gate, results(value)).verdict is expected
-
-
-@pytest.mark.parametrize(
-    ("before", "value", "allowed", "expected"),
-    [(0.9, 0.8, 0.1, PASSED), (0.3, 0.1 + 0.2, 0.0, PASSED), (0.1 + 0.2, 0.3, 0.0, PASSED), (0.9, 0.8, 0.0999, FAILED)],
-)
-def test_losses_are_compared_whatever_the_rounding_of_floats(
-    before: float, value: float, allowed: float, expected: Verdict
-) -> None:
-    gate = {"baseline": {"uri": "s3://bucket/x/"}, "maxRegression": allowed}
-    assert verdict(gate, results(value), results(before)).verdict is expected
-
-
-def test_score_just_below_its_bound_is_shown_with_all_its_digits() -> None:
-    assert verdict({"min": 0.3}, results(0.29999999)).message == "0.29999999 is below the least allowed, 0.3"
-
-
-def filtered(*filters: str) -> Results:
-    return make_results({"results": {"t": {f"acc,{name}": 0.5 for name in filters}}})
+def filtered(*filters: str) -> JudgedRun:
+    results = make_results({"results": {"t": {f"acc,{name}": 0.75 for name in filters}}})
+    return JudgedRun(results, FakeItems({f"t,acc,{name}": right(75, 100) for name in filters}))
 
 
 def test_gate_without_a_filter_takes_the_only_one_or_the_unfiltered_answers() -> None:
@@ -194,17 +416,17 @@ def test_gate_without_a_filter_takes_the_only_one_or_the_unfiltered_answers() ->
 
 def test_name_of_a_benchmark_stands_for_its_task_or_group() -> None:
     nightly = Benchmark(task="t", name="nightly")
-    gate = Gate.model_validate({"task": "nightly", "metric": "acc", "min": 0.5})
-    (result,) = judge([gate], results(), [], [nightly])
+    gate = Gate.model_validate({"task": "nightly", "metric": "acc", "min": 0.1})
+    (result,) = judge([gate], run(), [], [nightly])
     assert (result.verdict, result.task, result.stands_for, result.n) == (PASSED, "nightly", "t", 10)
-    (unknown,) = judge([gate], results(), [], [])
+    (unknown,) = judge([gate], run(), [], [])
     assert (unknown.verdict, unknown.stands_for) == (INCONCLUSIVE, None)
 
 
 def test_score_that_could_not_be_computed_says_why() -> None:
     lacking = {"task": "t", "metric": "f1", "filter": "none", "reason": "f1_score raised ValueError: multiclass"}
     now = make_results({"results": {"t": {"f1,none": None}}, "evalrun": {"unscored": [lacking]}})
-    result = verdict({"metric": "f1", "min": 0.1}, now)
+    result = verdict({"metric": "f1", "min": 0.1}, JudgedRun(now, FakeItems({})))
     assert (result.verdict, result.reason, result.score) == (INCONCLUSIVE, Reason.SCORE_MISSING, None)
     assert result.message == "f1,none of t has no value: f1_score raised ValueError: multiclass"
 
@@ -217,12 +439,13 @@ def test_items_lost_in_tasks_that_a_groups_score_is_not_made_of_do_not_matter() 
             "evalrun": {"tasks": {"t": {"ok": 10}, "u": {"ok": 9, "failed": 1}}},
         }
     )
-    assert verdict({"task": "g", "min": 0.1}, now).verdict is PASSED
-    assert verdict({"task": "g", "metric": "f1", "min": 0.1}, now).verdict is INCONCLUSIVE
+    judged = JudgedRun(now, FakeItems({"t,acc,none": right(5, 10), "u,f1,none": [0.5] * 9 + [NONE]}))
+    assert verdict({"task": "g", "min": 0.1}, judged).verdict is PASSED
+    assert verdict({"task": "g", "metric": "f1", "min": 0.1}, judged).verdict is INCONCLUSIVE
 
 
 def test_n_of_a_group_is_that_of_the_metric() -> None:
     entry = {"acc,none": 0.5, "f1,none": 0.5, "sample_len": 100, "sample_count": {"acc,none": 60, "f1,none": 40}}
-    now = make_results({"results": {"g": entry}})
-    assert verdict({"task": "g", "min": 0.1}, now).n == 60
-    assert verdict({"task": "g", "metric": "f1", "min": 0.1}, now).n == 40
+    now = JudgedRun(make_results({"results": {"g": entry}}), FakeItems({}))
+    assert verdict({"task": "g", "min": 0.1, "rule": "point"}, now).n == 60
+    assert verdict({"task": "g", "metric": "f1", "min": 0.1, "rule": "point"}, now).n == 40

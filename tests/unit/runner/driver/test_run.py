@@ -245,7 +245,7 @@ class TestAfterCompletion:
     def test_its_verdicts_are_read_back_with_no_word_of_resuming(self, done: RunConfig) -> None:
         result = self.look(done)
         assert (result.verdict, result.work) == (Verdict.PASSED, None)
-        assert [gate.message for gate in result.gates] == [""]
+        assert [gate.method for gate in result.gates] == ["clopper-pearson"]
 
     def test_gates_that_are_asked_later_are_kept_with_those_before(self, done: RunConfig, tmp_path: Path) -> None:
         later = with_spec(done, gates=[{**self.GATE, "min": 2.0, "max": 3.0}])

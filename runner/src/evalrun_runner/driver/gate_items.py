@@ -1,0 +1,164 @@
+"""Items that a gate's score is made of, and their pairs in a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalrun_api.wire.outputs import Results
+from evalrun_runner.benchmarks.declared import declared_fields, label_of
+from evalrun_runner.comparing.evalrun_output import EvalRunOutput
+from evalrun_runner.comparing.pairing import pair
+from evalrun_runner.comparing.scored import FloatArray, IntArray, ItemScores, KeyArray, KeyKind, MetricName
+from evalrun_runner.errors import InputError, LedgerCorrupt
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.store.base import ObjectStore
+
+CLOSE = 1e-6
+"""Difference by which the mean of the items' values may miss a score that is their mean: sums are rounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeafItems:
+    """Values of the items of one leaf task for one metric after one filter."""
+
+    task: str
+    """Leaf task."""
+    values: FloatArray
+    """Value of each item, shape (items,); nan where an item has none: it failed."""
+    keys: Callable[[], KeyArray]
+    """Read the key of each item by its hash, shape (items,)."""
+    order: str | None = None
+    """Digest of the items in their order: two runs with the same one have the same items. None: not known."""
+    clusters: IntArray | None = None
+    """Number of each item's declared cluster, shape (items,); None: none are declared."""
+
+
+class ItemReader(Protocol):
+    """Items of a finished run. May raise ``LedgerCorrupt`` and the errors of the store."""
+
+    def leaf(self, task: str, metric: str, filter_name: str) -> LeafItems | None:
+        """Read the items of a leaf task; None if the metric has no numbers for them."""
+
+
+class OutputItems:
+    """Items of a finished run, read from its output; see ``ItemReader``."""
+
+    def __init__(self, store: ObjectStore, results: Results) -> None:
+        """Prepare to read; nothing is read before it is asked for.
+
+        Args:
+            store: The run's output.
+            results: Its results, whose configurations declare the clusters.
+        """
+        self._store = store
+        self._results = results
+        self._scores: dict[str, ItemScores] = {}
+
+    @cached_property
+    def _run(self) -> EvalRunOutput:
+        return EvalRunOutput(self._store, self._store.uri)
+
+    def leaf(self, task: str, metric: str, filter_name: str) -> LeafItems | None:
+        """See ``ItemReader``."""
+        if task not in self._run.tasks:
+            return None
+        if task not in self._scores:
+            self._scores[task] = self._run.scores(task)
+        scores = self._scores[task]
+        values = scores.values.get(MetricName(metric, filter_name))
+        if values is None:
+            return None
+        return LeafItems(
+            task, values, lambda: self._run.keys(task, KeyKind.ITEM), scores.order, self._clusters(task, len(values))
+        )
+
+    def _clusters(self, task: str, items: int) -> IntArray | None:
+        config = self._results.configs.get(task)
+        metadata = config.get("metadata") if isinstance(config, Mapping) else None
+        try:
+            field = declared_fields(metadata).cluster
+        except InputError:  # a later version may declare more
+            field = None
+        if field is None:
+            return None
+        labels = [label_of(document.get(field)) for document in self._documents(task)]
+        if len(labels) != items:
+            raise LedgerCorrupt(f"task {task}: {len(labels)} documents are planned, and {items} items have an end")
+        return number_clusters(labels)
+
+    def _documents(self, task: str) -> Iterator[Mapping[str, object]]:
+        ledger = Ledger(self._store)
+        index = ledger.task_index(task)
+        for number in range(0 if index is None else index.segments):
+            segment = ledger.open_segment(task, number)
+            for chunk in ledger.read_chunks(task, number):
+                yield from (item.doc for item in segment.items(chunk))
+
+
+def number_clusters(labels: Sequence[str | None]) -> NDArray[np.int64]:
+    """Return the number of each item's cluster; an item without a label is a cluster of its own."""
+    numbers: dict[object, int] = {}
+    keys: Iterator[object] = (place if label is None else label for place, label in enumerate(labels))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+class Weighting(StrEnum):
+    """What counts alike in the mean of a group; in that of a single task the items."""
+
+    ITEMS = "items"
+    TASKS = "tasks"
+
+
+@dataclass(frozen=True)
+class ScoreItems:
+    """Items of a score: of one leaf task, or of the leaf tasks of a group."""
+
+    value: float
+    """The score."""
+    leaves: tuple[LeafItems, ...]
+    """Leaf tasks that have it."""
+
+    @property
+    def missing(self) -> int:
+        """Number of items without a value."""
+        return sum(int(np.isnan(leaf.values).sum()) for leaf in self.leaves)
+
+    @cached_property
+    def weighting(self) -> Weighting | None:
+        """What the score is the mean of; None if it is no mean of its items' values. The score itself tells it."""
+        present = [leaf.values[~np.isnan(leaf.values)] for leaf in self.leaves]
+        if not present or not all(len(values) for values in present):
+            return None
+        scale = CLOSE * max(1.0, abs(self.value))
+        if abs(float(np.concatenate(present).mean()) - self.value) <= scale:
+            return Weighting.ITEMS
+        if abs(float(np.mean([values.mean() for values in present])) - self.value) <= scale:
+            return Weighting.TASKS
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class PairedLeaf:
+    """Values of the items that two runs have in common, in one order."""
+
+    candidate: FloatArray
+    baseline: FloatArray
+    only_here: int
+    """Items of the candidate that the baseline does not have."""
+    clusters: IntArray | None
+
+
+def pair_leaf(own: LeafItems, earlier: LeafItems) -> PairedLeaf:
+    """Pair the items of a leaf task by their hashes: the same document, prompt and generation arguments."""
+    if own.order is not None and own.order == earlier.order:
+        return PairedLeaf(own.values, earlier.values, 0, own.clusters)
+    places = pair(own.keys(), earlier.keys())
+    clusters = None if own.clusters is None else own.clusters[places.first]
+    return PairedLeaf(own.values[places.first], earlier.values[places.second], len(places.only_first), clusters)
