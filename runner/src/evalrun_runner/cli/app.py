@@ -152,6 +152,25 @@ def compare(runs: tuple[str, ...], json_output: bool, **options: Any) -> int:
     return comparison.compare(runs, comparison.ComparisonOptions(json=json_output, **options))
 
 
+@app.command(no_args_is_help=True)
+@click.option("--items", type=int, metavar="N", help="Number of items: what can they find?")
+@click.option("--difference", type=float, metavar="D", help="Difference to find, such as 0.02: how many items?")
+@click.option("--margin", type=float, metavar="LOSS", help="Loss that a gate allows (maxRegression): can it pass?")
+@click.option("--min", "minimum", type=float, metavar="SCORE", help="Bound of a gate (min): can it pass?")
+@click.option("--score", type=float, metavar="SCORE", help="About what the models score; default: 0.8.")
+@click.option("--discordant", type=float, metavar="SHARE", help="Items that change between the models; default: usual.")
+@click.option("--noise", type=float, default=0.0, metavar="SHARE", help="Items that flip between runs of one model.")
+@click.option("--repeats", type=int, default=1, metavar="K", help="Answers of each item in each run; default: 1.")
+@click.option("--confidence", type=float, default=0.95, metavar="SHARE", help="Of tests and gates; default: 0.95.")
+@click.option("--chance", type=float, default=0.8, metavar="SHARE", help="Of finding or passing; default: 0.8.")
+@_json
+def power(json_output: bool, **options: Any) -> int:
+    """Say how many items find a difference, what so many items can find, and whether a gate can pass at all."""
+    from evalrun_runner.cli import power as command
+
+    return command.power(command.PowerOptions(json=json_output, **options))
+
+
 @app.command()
 @click.argument("pattern", default="", help="Part of a name, or a glob such as 'mmlu_*'; default: all.")
 @click.option(

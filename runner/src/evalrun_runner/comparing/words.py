@@ -76,7 +76,12 @@ def amount(value: float, score: ScoreComparison) -> str:
     """Return an amount with its unit: percentage points, or the score's own."""
     if not score.is_share:
         return f"{value:.4g}"
-    text = _points(value)
+    return percentage_points(value)
+
+
+def percentage_points(share: float) -> str:
+    """Return a difference of shares in percentage points: `2 points` for 0.02."""
+    text = _points(share)
     return f"{text} point" if text == "1" else f"{text} points"
 
 

@@ -169,7 +169,7 @@ def test_what_was_meant_is_said(capsys: pytest.CaptureFixture[str], monkeypatch:
         assert meant.replace("'", "") in err.replace("'", ""), words
 
 
-COMMANDS = [[], ["run"], ["validate"], ["results"], ["compare"], ["tasks"], ["model"], ["model", "fetch"]]
+COMMANDS = [[], ["run"], ["validate"], ["results"], ["compare"], ["power"], ["tasks"], ["model"], ["model", "fetch"]]
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
