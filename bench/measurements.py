@@ -10,7 +10,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench import command_line, comparison, dispatch_bench, driver_scrape, operator_scale, operator_scrape, startup
+from bench import (
+    bootstrap_speed,
+    command_line,
+    comparison,
+    dispatch_bench,
+    driver_scrape,
+    operator_scale,
+    operator_scrape,
+    startup,
+)
 from bench.child import Child
 from bench.pairs import Goal, Spread, in_rounds, percentile
 from bench.reference_side import AsyncSide, ReferenceSide
@@ -275,6 +284,11 @@ def operator_scrapes(bench: Bench) -> list[Section]:
     return [operator_scrape.measure(bench.scratch, bench.size.launches, bench.say)]
 
 
+def bootstraps(bench: Bench) -> list[Section]:
+    """Compare the BCa intervals with scipy's bootstrap."""
+    return [bootstrap_speed.section(resamples=2_000 if bench.size is QUICK else 100_000, say=bench.say)]
+
+
 def operator_scales(bench: Bench) -> list[Section]:
     """Measure an operator with very many runs."""
     return [operator_scale.measure(bench.scratch, bench.size.operator_runs, 1, bench.say)]
@@ -413,4 +427,5 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Section]]] = {
     "driver-scrape": driver_scrapes,
     "operator-scrape": operator_scrapes,
     "operator-scale": operator_scales,
+    "statistics": bootstraps,
 }

@@ -44,6 +44,11 @@ def cluster_codes(clusters: Clusters) -> IntArray:
     Args:
         clusters: cluster of every item; None: the item is a cluster of its own.
     """
+    if isinstance(clusters, np.ndarray) and clusters.dtype.kind in "iu":
+        _, first, places = np.unique(clusters, return_index=True, return_inverse=True)
+        order = np.empty(len(first), dtype=np.int64)
+        order[np.argsort(first)] = np.arange(len(first))
+        return np.asarray(order[places], dtype=np.int64)
     codes: dict[Hashable, int] = {}
     # An item without a cluster has a key that no other item can have.
     keys = ((key,) if key is not None else (None, place) for place, key in enumerate(clusters))

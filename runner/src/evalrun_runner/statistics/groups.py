@@ -19,7 +19,7 @@ import numpy as np
 from evalrun_runner.statistics.arrays import FloatArray, Numbers, to_range, vector
 from evalrun_runner.statistics.clusters import Clusters, clustered_mean, effective_bounds
 from evalrun_runner.statistics.interval import CONFIDENCE, Interval, Method, NoInterval
-from evalrun_runner.statistics.means import bounded, no_spread, t_quantile
+from evalrun_runner.statistics.means import LEAST_CONFIDENCE, bounded, no_spread, t_quantile
 from evalrun_runner.statistics.proportions import score_bounds
 
 MANY_DEGREES = 1e12
@@ -88,7 +88,7 @@ def group_bounds(leaves: Sequence[Leaf], confidence: float = CONFIDENCE) -> tupl
     if isinstance(found, str):
         return bounds if bounds is not None else (-math.inf, math.inf)
     if bounds is None:
-        half = t_quantile(max(2 * confidence - 1, 1e-9), found.degrees) * math.sqrt(found.variance)
+        half = t_quantile(max(2 * confidence - 1, LEAST_CONFIDENCE), found.degrees) * math.sqrt(found.variance)
         return found.mean - half, found.mean + half
     size = found.smooth * (1 - found.smooth) / found.variance
     low, high = effective_bounds(found.mean, size, found.degrees, confidence)

@@ -23,6 +23,8 @@ from evalrun_runner.statistics.proportions import normal_quantile
 
 PSEUDO_ITEMS_AT_95 = 2.0
 """Pseudo-items at each end of the range for a two-sided 95% interval."""
+LEAST_CONFIDENCE = 1e-9
+"""Confidence of the two-sided interval whose bounds are a gate's at confidence 0.5: the score itself."""
 LEAST_PSEUDO_ITEMS = 0.01
 """Pseudo-items at confidences near 0, where a gate looks at the score itself."""
 
@@ -76,6 +78,28 @@ def plus_four(values: Numbers, bounds: tuple[float, float], confidence: float = 
     half = t_quantile(confidence, size - 1) * math.sqrt(spread / (size - 1) / size)
     low, high = max(0.0, min(middle - half, mean)), min(1.0, max(middle + half, mean))
     return Interval(to_range(low, bounds), to_range(high, bounds), confidence, Method.PLUS_FOUR)
+
+
+def bounded_mean_bounds(
+    values: Numbers, bounds: tuple[float, float], confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return the one-sided bounds of the mean of bounded scores, for a gate.
+
+    Each is the more cautious one of the plus-four and of the plain t interval. Pseudo-items pull both bounds inwards:
+    where scores gather at 0, the plus-four lower bound alone is above the true mean in up to 9% instead of 5%. The
+    plain t interval is wrong on the other side there.
+
+    Args:
+        values: shape (n,), inside the bounds; with n = 0 the answer is the bounds of the scores.
+        bounds: least and greatest possible score.
+        confidence: one-sided, of each bound alone, from 0.5 up to below 1.
+    """
+    # A one-sided bound is a bound of the two-sided interval whose error is twice as great.
+    two_sided = max(2 * confidence - 1, LEAST_CONFIDENCE)
+    cautious, plain = plus_four(values, bounds, two_sided), student_t(values, two_sided)
+    if isinstance(plain, NoInterval):
+        return cautious.low, cautious.high
+    return max(bounds[0], min(cautious.low, plain.low)), min(bounds[1], max(cautious.high, plain.high))
 
 
 def student_t(values: Numbers, confidence: float = CONFIDENCE) -> Interval | NoInterval:

@@ -25,7 +25,7 @@ from evalrun_runner.statistics.clusters import (
     satterthwaite_degrees,
 )
 from evalrun_runner.statistics.interval import CONFIDENCE, Interval, Method, NoInterval, Target
-from evalrun_runner.statistics.means import t_quantile
+from evalrun_runner.statistics.means import LEAST_CONFIDENCE, t_quantile
 from evalrun_runner.statistics.proportions import score_bounds
 
 
@@ -108,7 +108,7 @@ def ratio_bounds(data: RatioData, confidence: float = CONFIDENCE) -> tuple[float
         return effective_bounds(found.ratio, size, found.degrees, confidence)
     if found.variance == 0:
         return -math.inf, math.inf
-    half = t_quantile(max(2 * confidence - 1, 1e-9), found.degrees) * math.sqrt(found.variance)
+    half = t_quantile(max(2 * confidence - 1, LEAST_CONFIDENCE), found.degrees) * math.sqrt(found.variance)
     return found.ratio - half, found.ratio + half
 
 

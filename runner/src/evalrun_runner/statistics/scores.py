@@ -3,7 +3,7 @@
 | data | shown | bound for a gate |
 |---|---|---|
 | 0 and 1 | Wilson | Clopper and Pearson, one-sided |
-| bounded scores, repeats of an item as their mean | plus-four t | the same, one-sided |
+| bounded scores, repeats of an item as their mean | plus-four t | the wider of plus-four and plain t, one-sided |
 | either in declared clusters | Wilson on the effective size | Clopper and Pearson on the effective size |
 | unbounded values | Student's t (in clusters with CR2) | the same, one-sided |
 
@@ -31,7 +31,14 @@ from evalrun_runner.statistics.clusters import (
     clustered_wilson,
 )
 from evalrun_runner.statistics.interval import CONFIDENCE, Interval, NoInterval
-from evalrun_runner.statistics.means import bounded, plus_four, skewness_ratio, student_t
+from evalrun_runner.statistics.means import (
+    LEAST_CONFIDENCE,
+    bounded,
+    bounded_mean_bounds,
+    plus_four,
+    skewness_ratio,
+    student_t,
+)
 from evalrun_runner.statistics.proportions import lower_bound, upper_bound, wilson
 from evalrun_runner.statistics.repeats import rerun_interval
 from evalrun_runner.statistics.resampling import bca_mean
@@ -40,8 +47,6 @@ UNIT = (0.0, 1.0)
 """Bounds of accuracies, exact matches, F1 and other shares."""
 SKEWED = 0.1
 """Skewness of a mean from which the t interval of unbounded values leans to one side, and BCa is told beside."""
-LEAST_CONFIDENCE = 1e-9
-"""Confidence of the two-sided interval whose bounds are a gate's at confidence 0.5: the score itself."""
 
 
 class ScoreKind(StrEnum):
@@ -146,7 +151,8 @@ def gate_bounds(data: ScoreData, confidence: float = CONFIDENCE) -> tuple[float,
         right, n = _right(data.values, data.bounds), len(data.values)
         low, high = lower_bound(right, n, confidence), upper_bound(right, n, confidence)
         return to_range(low, data.bounds), to_range(high, data.bounds)
-    # A one-sided bound is a bound of the two-sided interval whose error is twice as great.
+    if data.bounds is not None:
+        return bounded_mean_bounds(data.values, data.bounds, confidence)
     found = score_interval(data, max(2 * confidence - 1, LEAST_CONFIDENCE))
     return (found.low, found.high) if isinstance(found, Interval) else nothing
 

@@ -1,0 +1,19 @@
+"""Order of the page's tables. A table is a function of the number of simulated data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from bench.statistics import exact_shares, simulated_clusters, simulated_gates, simulated_means
+from bench.statistics.page import CoverageTable
+
+TABLES: Mapping[str, Callable[[int], CoverageTable]] = {
+    "shares": exact_shares.shares,
+    "means": simulated_means.means,
+    "repeats": simulated_means.repeats,
+    "labels": simulated_means.labels,
+    "ratios": simulated_means.ratios,
+    "groups": simulated_means.groups,
+    "clusters": simulated_clusters.clusters,
+    "gate-bounds": simulated_gates.gates,
+}
