@@ -32,6 +32,7 @@ from evalrun_api import (
     RunResult,
     RunWarning,
     Score,
+    ScoreInterval,
     StopEarly,
     StopRule,
     StorageAccess,
@@ -226,6 +227,19 @@ def test_scores_are_dropped_before_gates_and_passed_gates_before_others() -> Non
     assert many.verdict is Verdict.FAILED
     assert [gate.task for gate in many.gates[:3]] == ["task_100", "task_101", "task_0"]
     assert len(many.gates) < len(gates)
+
+
+def test_gates_keep_their_interval_and_verdict_in_the_termination_message() -> None:
+    interval = ScoreInterval(low=0.70710678, high=0.75123456, confidence=0.95, method="wilson-clustered")
+    whole = result(tuple(verdict(number) for number in range(4)), scores=8)
+    whole = whole.model_copy(
+        update={"scores": tuple(score.model_copy(update={"interval": interval}) for score in whole.scores)}
+    )
+    read = RunResult.from_json(whole.fit())
+    assert [gate.interval for gate in read.gates] == [(0.5, 0.75)] * 4
+    assert read.verdict is Verdict.PASSED
+    assert read.scores
+    assert {score.interval for score in read.scores} == {interval}
 
 
 def test_warnings_take_only_the_room_that_gates_and_scores_leave() -> None:

@@ -164,6 +164,7 @@ def test_finished_run_has_items_and_scores_but_no_replicas() -> None:
         "ok": 17,
         "failed": 2,
         "quarantined": 1,
+        "skipped": 0,
     }
     # better, filter, final, metric, model, run, run_namespace, task
     gsm8k = ("higher", "strict", "true", "exact_match", "tiny", "nightly", "team", "gsm8k")

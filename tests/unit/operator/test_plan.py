@@ -219,6 +219,30 @@ def test_gates_are_conditions(verdict: Verdict, status: ConditionStatus, stalled
     assert decided.status.display and decided.status.display.gate == verdict.value
 
 
+def test_gate_that_decided_speaks_in_condition_and_event_and_an_advisory_one_does_not() -> None:
+    said = {
+        Verdict.PASSED: ("every gate passed; 0.98: at least 0.91", False),
+        Verdict.FAILED: ("0.98: at least 0.91", True),
+        Verdict.INCONCLUSIVE: ("0.98: at least 0.91", True),
+    }
+    for verdict, (message, warning) in said.items():
+        result = gate(verdict, "0.98: at least 0.91")
+        advisory = result.gates[0].model_copy(update={"advisory": True, "message": "only reported"})
+        result = result.model_copy(update={"gates": (advisory, *result.gates)})
+        decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, result, 0))
+        found = decided.status.condition(ConditionType.GATE_PASSED)
+        assert found is not None
+        assert found.message == message
+        assert [(event.message, event.warning) for event in decided.events if event.reason == found.reason] == [
+            (message, warning)
+        ]
+
+
+def test_run_without_gates_reports_no_event_of_them() -> None:
+    decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, GOOD, 0))
+    assert not [event for event in decided.events if event.reason in {"NoGates", "GatesPassed", "Inconclusive"}]
+
+
 def test_mock_answers_are_marked() -> None:
     mock = GOOD.model_copy(update={"engine": "mock"})
     decided = after(started(make_run()), driver=ObservedDriver(DriverPhase.SUCCEEDED, mock, 0))

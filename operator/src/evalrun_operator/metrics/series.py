@@ -93,10 +93,12 @@ def _outcome(status: EvalRunStatus, model: str) -> Iterator[_Sample]:
 
 
 def _gates(gates: tuple[GateResult, ...], model: str) -> Iterator[_Sample]:
-    """Yield the worst verdict and the strictest bound of gates with the same labels."""
+    """Yield the worst verdict and the strictest bound of gates with the same labels; advisory gates alert nobody."""
     verdicts: dict[Labels, list[Verdict]] = {}
     bounds: dict[Labels, list[float]] = {}
     for gate in gates:
+        if gate.advisory:
+            continue
         task = gate.stands_for or gate.task
         labels = (model, label_value(task), label_value(gate.metric), label_value(gate.filter))
         for kind, bound in (("min", gate.min), ("max", gate.max)):

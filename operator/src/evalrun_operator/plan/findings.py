@@ -116,13 +116,15 @@ _NO_VERDICT = (
 
 def gate_finding(result: RunResult) -> Finding:
     """Return the finding of all gates together."""
-    worst = next((gate for gate in result.gates if gate.verdict is result.verdict), None)
-    message = "" if worst is None else worst.message
+    deciding = next((gate for gate in result.gates if gate.verdict is result.verdict and not gate.advisory), None)
+    message = "" if deciding is None else deciding.message
     match result.verdict:
         case None:
-            return true(Reason.NO_GATES, "the run has no gates")
+            return true(
+                Reason.NO_GATES, "the run has no gates" if not result.gates else "no gate counts: all are advisory"
+            )
         case Verdict.PASSED:
-            return true(Reason.GATES_PASSED, "every gate passed")
+            return true(Reason.GATES_PASSED, f"every gate passed; {message}" if message else "every gate passed")
         case Verdict.FAILED:
             return false(Reason.GATE_FAILED, message)
         case Verdict.INCONCLUSIVE:

@@ -125,4 +125,4 @@ def _numbers(score: Score) -> tuple[str, str, str]:
 
 
 def _interval(interval: ScoreInterval | None) -> str:
-    return "-" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
+    return "-" if interval is None else f"[{interval.low:.4f}, {interval.high:.4f}]"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from evalrun_api import GateResult, Phase, Reason, RunReference, RunResult, Score, Verdict
+from evalrun_api import GateResult, Phase, Reason, RunReference, RunResult, Score, ScoreInterval, Verdict
 from evalrun_runner.cli.display import Display
 from evalrun_runner.cli.tables import gates_table, scores_table
 from evalrun_runner.driver.progress import StatusLines, View, line_of
@@ -102,7 +102,15 @@ def test_lines_come_every_ten_seconds_while_items_are_answered() -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_number_of_a_score_is_cut(width: int) -> None:
     scores = tuple(
-        Score(task=task, metric="exact_match", filter="flexible-extract", value=0.2375, stderr=0.0479, n=14042)
+        Score(
+            task=task,
+            metric="exact_match",
+            filter="flexible-extract",
+            value=0.2375,
+            stderr=0.0479,
+            interval=ScoreInterval(low=0.1576, high=0.3414, confidence=0.95, method="wilson"),
+            n=14042,
+        )
         for task in ("word_sums", "everyday_choice_with_a_name_that_is_longer_than_any_screen_is_wide")
     )
     console = Console(file=io.StringIO(), width=width)
@@ -110,7 +118,7 @@ def test_no_number_of_a_score_is_cut(width: int) -> None:
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert "…" not in shown
-    for number in ("0.2375", "± 0.0479", "14,042"):
+    for number in ("0.2375", "[0.1576, 0.3414]", "14,042"):
         assert shown.count(number) == 2
     assert max(map(len, shown.splitlines())) <= width
     letters = re.sub(r"[^a-z_]", "", shown)
