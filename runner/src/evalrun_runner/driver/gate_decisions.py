@@ -10,12 +10,12 @@ baseline: right), and if all were right, is decided beside.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from evalrun_api import Gate
+from evalrun_api import Gate, Verdict
 from evalrun_runner.comparing.scored import FloatArray, IntArray
 from evalrun_runner.driver.gate_items import LeafItems, PairedLeaf, ScoreItems, Weighting
 from evalrun_runner.statistics.decisions import (
@@ -93,6 +93,8 @@ def decide_own(gate: Gate, items: ScoreItems) -> OwnEvidence:
         if completions:
             low, high = (decide(items.value, one, bound, gate.resolved_confidence) for one in completions)
             decision = with_missing(decision, *((low, high) if worst_first else (high, low)))
+        elif missing:
+            decision = _undecided(decision)
         decisions.append(decision)
     binary = unit and all(_is_binary(one) for one in values)
     clustered = any(leaf.clusters is not None for leaf in items.leaves)
@@ -139,6 +141,8 @@ def decide_paired(
                 strict=True,
             )
         )
+    elif absent.any():
+        decisions = tuple(map(_undecided, decisions))
     chosen = compare(observed)
     candidate, baseline = observed.arrays
     return PairedEvidence(
@@ -197,6 +201,11 @@ def _bounds_of(items: ScoreItems, *, unit: bool, fill: float | None) -> OneSided
     by_size = items.weighting is not Weighting.TASKS
     parts = [Leaf(values, len(values) if by_size else 1.0, bounds, clusters) for values, clusters in filled]
     return partial(group_bounds, parts)
+
+
+def _undecided(decision: GateDecision) -> GateDecision:
+    """Return the decision where items lack a score that could be anything, so that no completion is the worst."""
+    return replace(decision, verdict=Verdict.INCONCLUSIVE, p_fail=None)
 
 
 def _kept(leaf: LeafItems, there: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> IntArray | None:

@@ -75,9 +75,14 @@ class OutputItems:
         values = scores.values.get(MetricName(metric, filter_name))
         if values is None:
             return None
-        return LeafItems(
-            task, values, lambda: self._run.keys(task, KeyKind.ITEM), scores.order, self._clusters(task, len(values))
-        )
+        clusters = self._clusters(task, len(values))
+        account = self._results.evalrun.tasks.get(task)
+        there = ~np.isnan(values)
+        if account is not None and not account.without_score and not there.all():
+            # Every item has an end, so that those without a value are no loss: the metric is not made of them.
+            of_metric = None if clusters is None else clusters[there]
+            return LeafItems(task, values[there], lambda: self._run.keys(task, KeyKind.ITEM)[there], None, of_metric)
+        return LeafItems(task, values, lambda: self._run.keys(task, KeyKind.ITEM), scores.order, clusters)
 
     def _clusters(self, task: str, items: int) -> IntArray | None:
         config = self._results.configs.get(task)

@@ -36,7 +36,7 @@ def message(
 
 def lost(count: int, task: str, where: str = "") -> str:
     """Say that items have no score."""
-    return f"{count} items of {task} have no score{f' in {where}' if where else ''}: failed or quarantined"
+    return f"{count} items of {task} have no score{f' {where}' if where else ''}: failed or quarantined"
 
 
 def lonely(count: int, total: int, task: str) -> str:

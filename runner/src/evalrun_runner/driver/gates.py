@@ -134,7 +134,7 @@ def _by_points(
     if lost := lost_items(run.results, score):
         return _undecided(gate, Reason.INCONCLUSIVE, gate_words.lost(lost, score.task), score)
     if isinstance(baseline, JudgedRun) and earlier is not None and (lost := lost_items(baseline.results, earlier)):
-        return _undecided(gate, Reason.INCONCLUSIVE, gate_words.lost(lost, score.task, "the baseline"), score)
+        return _undecided(gate, Reason.INCONCLUSIVE, gate_words.lost(lost, score.task, "in the baseline"), score)
     assert score.value is not None
     before = None if earlier is None else earlier.value
     decisions = decide_points(gate, score.value, before, lower_is_better=lower_is_better)
@@ -143,8 +143,10 @@ def _by_points(
 
 def _by_items(gate: Gate, run: JudgedRun, score: Score, baseline: Baseline, *, lower_is_better: bool) -> _Judged:
     items = _items(run, score)
-    if items is None or (items.weighting is None and not items.missing):
-        return _undecided(gate, Reason.INCONCLUSIVE, gate_words.no_mean(score), score)
+    if items is None or items.weighting is None:
+        missing = 0 if items is None else items.missing
+        message = gate_words.lost(missing, score.task) if missing else gate_words.no_mean(score)
+        return _undecided(gate, Reason.INCONCLUSIVE, message, score)
     own = decide_own(gate, items) if gate.min is not None or gate.max is not None else None
     paired: PairedEvidence | None = None
     if isinstance(baseline, JudgedRun):
@@ -158,7 +160,6 @@ def _by_items(gate: Gate, run: JudgedRun, score: Score, baseline: Baseline, *, l
         if lonely := sum(pair.only_here for pair in pairs):
             total = sum(len(leaf.values) for leaf in items.leaves)
             return _undecided(gate, Reason.INCONCLUSIVE, gate_words.lonely(lonely, total, score.task), score)
-        assert items.weighting is not None
         paired = decide_paired(gate, pairs, items.weighting, lower_is_better=lower_is_better)
     decisions = (*(own.decisions if own else ()), *(paired.decisions if paired else ()))
     before = None if paired is None else paired.baseline_score

@@ -274,8 +274,21 @@ class TestMissing:
         for now, before in ((whole, partial), (partial, whole)):
             result = verdict(AGAINST, now, before)
             assert result.verdict is INCONCLUSIVE
-            assert "1 items of t have no score in here or in the baseline" in result.message
+            assert "1 items of t have no score here or in the baseline" in result.message
             assert "Passed if all of them counted against the run" in result.message
+
+    def test_values_without_bounds_have_no_extreme_completion(self) -> None:
+        values = [5.0, 6.0, 7.0] * 30
+        assert verdict({"min": 1.0}, run(values)).verdict is PASSED
+        assert verdict({"min": 1.0}, run([*values, NONE])).verdict is INCONCLUSIVE
+        assert verdict(AGAINST, run([*values, NONE]), run([*values, 5.0])).verdict is INCONCLUSIVE
+
+    def test_a_task_without_any_score_leaves_its_group_undecided(self) -> None:
+        whole = run(right(300, 400))
+        lacking = JudgedRun(whole.results, FakeItems({"t,acc,none": right(300, 400), "u,acc,none": [NONE] * 4}))
+        for gate in ({"min": 0.1}, AGAINST):
+            result = verdict({**gate, "task": "g"}, lacking, whole)
+            assert (result.verdict, "4 items of g have no score" in result.message) == (INCONCLUSIVE, True)
 
     def test_point_rule_does_not_pass_over_them(self) -> None:
         for gate in ({"min": 0.1}, {"max": 0.1}):
