@@ -171,6 +171,21 @@ def power(json_output: bool, **options: Any) -> int:
     return command.power(command.PowerOptions(json=json_output, **options))
 
 
+@app.command(no_args_is_help=True)
+@click.argument("uri", type=_file, help="A run's output: a folder or s3://bucket/prefix/.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write report.html and report.md there; default: beside the results.",
+)
+def report(uri: str, output: Path | None) -> None:
+    """Make the report of a finished run anew: one HTML page, and Markdown for a pull request."""
+    from evalrun_runner.cli.report import report
+
+    report(uri, output)
+
+
 @app.command()
 @click.argument("pattern", default="", help="Part of a name, or a glob such as 'mmlu_*'; default: all.")
 @click.option(

@@ -25,6 +25,7 @@ from evalrun_runner.driver.record import (
     sizing,
     write_record,
 )
+from evalrun_runner.driver.reporting import write_report
 from evalrun_runner.driver.results import too_many_failed
 from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.driver.wishes import check_settings_of_cluster
@@ -84,7 +85,12 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         return result
     options.host.preflight_passed()
     with RowSpool(samples=config.spec.output.samples) as spool:
-        return _Run(driver, options, watcher, spool).go()
+        result = _Run(driver, options, watcher, spool).go()
+    # Last, as run.json says by now how the run ended.
+    if result.phase is Phase.SUCCEEDED:
+        watcher.show(View(Phase.FINISHING, "making the report"))
+        write_report(setting.store, result, watcher.log)
+    return result
 
 
 def _earlier_run(setting: Preflight, options: DriverOptions) -> EarlierRun | None:
