@@ -33,7 +33,7 @@ GATE = Metric(
     "evalrun_gate",
     MetricType.GAUGE,
     "1 for the verdict of a gate of a finished run: Passed, Failed or Inconclusive. `gate` is min, max or baseline; of "
-    "several equal ones the worst counts.",
+    "several equal ones the worst counts, and an advisory one has none.",
     (*_SCORE, "gate", "verdict"),
     Source.OPERATOR,
 )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evalrun_api.detectable import least_items, least_items_for_bound
+from evalrun_api.detectable import least_items, least_items_for_bound, least_items_to_pass
 from evalrun_runner.comparing.sample_sizes import (
     ChangedShare,
     chance_to_pass,
@@ -122,7 +122,13 @@ def _of_margin(options: PowerOptions, margin: float, changed: ChangedShare) -> I
             yield PowerAnswer(
                 "chanceToPass", passes, f"An equally good candidate then passes it in {100 * passes:.0f} of 100 runs."
             )
-    needed = max(least, items_to_pass(margin, changed, options.confidence, options.chance))
+    unchanged = least_items_to_pass(margin, options.confidence) or least
+    if unchanged > least:
+        what = (
+            f"If no item changes at all, it passes from {unchanged:,} items on: beside that bound it has an exact one."
+        )
+        yield PowerAnswer("itemsIfUnchanged", unchanged, what)
+    needed = max(unchanged, items_to_pass(margin, changed, options.confidence, options.chance))
     yield PowerAnswer(
         "itemsToPass",
         needed,

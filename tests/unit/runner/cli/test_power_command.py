@@ -33,6 +33,11 @@ def test_a_gate_that_can_never_pass_is_named(margin: str, least: int) -> None:
     assert "can never pass" not in asked("--items", str(least), "--margin", margin).output
 
 
+def test_the_exact_bound_of_gates_is_told_beside_tangos() -> None:
+    assert "If no item changes at all, it passes from 299 items on" in asked("--margin", "0.01").output
+    assert "If no item changes at all" not in asked("--margin", "0.01", "--confidence", "0.999").output
+
+
 def test_a_minimum_has_its_least_items() -> None:
     assert (
         "A gate with min: 0.9 can never pass with 28 items: it takes 29"
