@@ -78,9 +78,10 @@ e2e-all: cluster-tools images ## Test that story, every other fault, the wheels,
 
 include tests/cluster/cluster.mk
 
-bench: install ## Measure the benchmarks side by side and write docs/benchmarks.md
+bench: install ## Measure the benchmarks and the intervals, and write docs/benchmarks.md and docs/statistics.md
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/python -m bench --model $(MODEL) --write docs/benchmarks.md
+	$(BIN)/python -m bench.statistics --write docs/statistics.md
 
 bench-before: install ## Measure this tree and the commit REV side by side; options: ROUNDS=3, ONLY="toy dispatch", QUICK=1
 	@[[ -n "$(REV)" ]] || { echo "which commit? make bench-before REV=main" >&2; exit 2; }
