@@ -116,7 +116,7 @@ def results(uri: str, json_output: bool) -> int:
 
 COMPARE_EXIT_CODES = """\b
 Exit codes:
-  0    compared, whatever came of it; with --margin: the last run is not worse by more than the margin
+  0    compared, whatever came of it; with --margin: the second run is not worse by more than the margin
   2    the runs cannot be compared, or were not asked the same
   3    with --margin: worse by more than the margin
   4    with --margin: neither is shown
@@ -144,6 +144,12 @@ Exit codes:
     "--allow-differences", is_flag=True, help="Compare runs that were not asked the same, by their documents."
 )
 @click.option("--items", type=int, default=5, metavar="N", help="Show so many lost and gained items; default: 5.")
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the ranks of three runs or more into an SVG file.",
+)
 @_json
 def compare(runs: tuple[str, ...], json_output: bool, **options: Any) -> int:
     """Compare runs item by item: the first is the baseline. Says which is better, by how much, and how sure that is."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from evalrun_runner.comparing.comparison import ComparisonRequest, compare_two
 from evalrun_runner.comparing.document import two_runs_document
+from evalrun_runner.comparing.figure import ranking_svg
 from evalrun_runner.comparing.opening import open_runs
+from evalrun_runner.comparing.ranking import compare_many
+from evalrun_runner.comparing.ranking_document import ranking_document
+from evalrun_runner.comparing.scored import ScoredRun
 from evalrun_runner.comparing.two import MarginVerdict
 from evalrun_runner.errors import InputError, StoreDenied
 
@@ -27,6 +32,7 @@ class ComparisonOptions:
     range: str | None
     allow_differences: bool
     items: int
+    figure: Path | None
     json: bool
 
 
@@ -37,11 +43,17 @@ def compare(places: Sequence[str], options: ComparisonOptions) -> int:
         InputError: They cannot be compared, or an option is wrong.
     """
     request = _request(options)
+    if options.figure is not None and options.figure.suffix.lower() != ".svg":
+        raise InputError(f"--figure {options.figure}: expected the name of an SVG file, such as ranks.svg")
     try:
         runs = open_runs(places, options.only)
+        if len(runs) > 2:
+            return _ranked(runs, request, options)
         report = compare_two(runs[0], runs[1], request)
     except StoreDenied as error:
         raise InputError(str(error), reason=error.reason) from error
+    if options.figure is not None:
+        raise InputError("--figure draws the ranks of three runs or more, and here are two")
     if options.json:
         print(json.dumps(two_runs_document(report, request), indent=2, ensure_ascii=False, allow_nan=False))
     else:
@@ -56,6 +68,24 @@ def compare(places: Sequence[str], options: ComparisonOptions) -> int:
             return MARGIN_UNDECIDED
         case _:
             return 0
+
+
+def _ranked(runs: Sequence[ScoredRun], request: ComparisonRequest, options: ComparisonOptions) -> int:
+    if request.margin is not None:
+        raise InputError("--margin compares two runs, and here are more\nhint: give the baseline and the candidate")
+    report = compare_many(runs, request)
+    if options.json:
+        print(json.dumps(ranking_document(report, request), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        from evalrun_runner.cli.ranking_tables import print_many
+
+        print_many(report, request)
+    if options.figure is not None:
+        try:
+            options.figure.write_text(ranking_svg(report), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--figure {options.figure}: {error.strerror}") from error
+    return 0
 
 
 def _request(options: ComparisonOptions) -> ComparisonRequest:

@@ -148,7 +148,7 @@ def shown(text: str, most: int = _TEXT_SHOWN) -> str:
 def _method(score: ScoreComparison, request: ComparisonRequest) -> Iterator[str]:
     share = f"{100 * request.confidence:g}%"
     yield f"how: {share} intervals of the difference on the items that both have, by {_interval_name(score)};"
-    test = "McNemar's exact test" if score.kind is ScoreKind.BINARY else "the t test of the differences"
+    test = "McNemar's exact test" if score.kind is ScoreKind.BINARY else "the sign-flip test"
     middle = "" if score.mid_p is None else f", mid-p {score.mid_p:.3g}"
     yield f"     better and worse by {test} (p {score.p:.3g}{middle})"
 

@@ -14,6 +14,7 @@ from evalrun_runner.comparing.scored import FloatArray, ItemText, MetricName, Sc
 from evalrun_runner.comparing.two import ComparisonFinding, ScoreComparison, ScoreQuestion, compare_scores
 from evalrun_runner.errors import InputError, listed
 from evalrun_runner.statistics.interval import Interval
+from evalrun_runner.statistics.multiplicity import holm
 from evalrun_runner.statistics.proportions import wilson
 
 ALL_TASKS = "all tasks"
@@ -110,6 +111,7 @@ def compare_two(baseline: ScoredRun, candidate: ScoredRun, request: ComparisonRe
             first.setdefault(one.task, (metric, ours, theirs))
     if not scores:
         raise InputError(_no_scores(matched, request))
+    scores = _adjusted(scores, request.confidence)
     decided = [score for score in scores if score.metric == first[score.task][0]]
     headline = _together(decided, first, request) if len(decided) > 1 else decided[0]
     return TwoRunReport(
@@ -164,6 +166,17 @@ def _together(
     theirs = np.concatenate([first[score.task][2] for score in decided])
     question = ScoreQuestion(request.confidence, request.bounds, decided[0].lower_is_better, request.margin)
     return compare_scores(ALL_TASKS, metric, ours, theirs, question)
+
+
+def _adjusted(scores: Sequence[ScoreComparison], confidence: float) -> list[ScoreComparison]:
+    """Judge each score at what Holm's procedure leaves it: of many tasks some differ by chance."""
+    judged = list(scores)
+    for metric in {score.metric for score in scores}:
+        places = [place for place, score in enumerate(scores) if score.metric == metric]
+        for place, p in zip(places, holm([scores[place].p for place in places]), strict=True):
+            if p > 1 - confidence:
+                judged[place] = replace(scores[place], finding=ComparisonFinding.UNDECIDED)
+    return judged
 
 
 def _labels(
@@ -249,11 +262,3 @@ def _no_scores(matched: Sequence[MatchedTask], request: ComparisonRequest) -> st
         return f"--metric {request.metric}: no such metric in both runs; there are {listed(there, 10)}"
     why = [f"{metric}: {reason}" for one in matched for metric, reason in one.first.unusable.items()]
     return f"the runs have no score of an item in common{': ' + listed(why, 3) if why else ''}"
-
-
-def adjusted(scores: Sequence[ScoreComparison], p_values: Sequence[float], confidence: float) -> list[ScoreComparison]:
-    """Return comparisons with their findings judged by adjusted p-values."""
-    return [
-        score if p <= 1 - confidence else replace(score, finding=ComparisonFinding.UNDECIDED)
-        for score, p in zip(scores, p_values, strict=True)
-    ]

@@ -1,7 +1,8 @@
 """Comparison of one score of two runs, the first the baseline and the second the candidate.
 
 The difference is candidate - baseline. Scores of 0 and 1 are judged by McNemar's exact test and shown with Tango's
-interval; other scores by the t interval of their differences, with two pseudo-items where few items changed.
+interval; other scores by flipping the signs of their differences, with a t interval that has two pseudo-items where few
+items changed.
 
 A **margin** is the loss that is still accepted. The candidate *holds* it if a greater loss is excluded, *breaks* it if
 a smaller loss is excluded, and else nothing is decided. Two runs are *equivalent* within the margin if each holds it
@@ -20,6 +21,7 @@ from evalrun_runner.statistics.interval import Interval
 from evalrun_runner.statistics.paired import MarginTest, PairedCounts, compare_with_margin, mcnemar, tango
 from evalrun_runner.statistics.paired_scores import DifferenceSummary, difference_interval, summarize
 from evalrun_runner.statistics.scores import ScoreKind
+from evalrun_runner.statistics.sign_flip import sign_flip
 
 UNIT_RANGE = (0.0, 1.0)
 
@@ -208,8 +210,7 @@ def _of_numbers(
     differences = new - old
     reach = np.inf if bounds is None else bounds[1] - bounds[0]
     summary = summarize(differences, (-reach, reach))
-    at_zero = summary.compare_with_margin(0.0)
-    p = min(1.0, 2 * min(at_zero.p_within, at_zero.p_beyond))
+    p = sign_flip(differences)
     margin = None
     if question.margin is not None:
         signed = -differences if question.lower_is_better else differences

@@ -75,3 +75,28 @@ def test_text_of_a_model_cannot_write_on_the_terminal(tmp_path: Path, places: li
     assert "\x1b" not in output
     assert "[red]a[/red]" in output
     assert "[bold]x" in output
+
+
+def test_three_runs_are_ranked_and_drawn(tmp_path: Path) -> None:
+    table, picture = tmp_path / "t.csv", tmp_path / "ranks.svg"
+    rows = [f"{item},1,{int(item < 40)},{int(item < 10)}" for item in range(60)]
+    table.write_text("\n".join(["item,a,b,c", *rows]))
+    lines = compared(str(table), "--figure", str(picture)).output.splitlines()
+    assert lines[0] == "a is the best of 3 runs: it scores 100.0% and is better than each other one."
+    assert picture.read_text().startswith("<svg")
+    found = json.loads(compared(str(table), "--json").output)
+    assert [run["run"] for run in found["ranking"]] == ["a", "b", "c"]
+    assert len(found["pairs"]) == 3
+
+
+def test_a_margin_and_a_picture_are_for_as_many_runs_as_they_take(tmp_path: Path, places: list[str]) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("item,a,b,c\nx,1,0,1\n")
+    for arguments, message in (
+        ([str(table), "--margin", "0.1"], "--margin compares two runs, and here are more"),
+        ([*places, "--figure", "ranks.svg"], "--figure draws the ranks of three runs or more"),
+        ([str(table), "--figure", "ranks.png"], "--figure ranks.png: expected the name of an SVG file"),
+    ):
+        error = compared(*arguments).exception
+        assert isinstance(error, InputError)
+        assert str(error).startswith(message)
