@@ -24,7 +24,7 @@ CHUNK = 8
 
 def question(number: int) -> dict[str, Any]:
     """Return the document of an item."""
-    return {"question": f"What is {number} + {number}?", "answer": str(2 * number)}
+    return {"question": f"What is {number} + {number}?", "answer": str(2 * number), "passage": number // 6}
 
 
 def prompt(number: int, style: str = "Q") -> str:

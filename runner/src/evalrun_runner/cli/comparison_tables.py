@@ -14,7 +14,7 @@ from evalrun_runner.comparing.labels import SureScore
 from evalrun_runner.comparing.scored import ScoredRun
 from evalrun_runner.comparing.two import ComparisonFinding, MarginVerdict, ScoreComparison
 from evalrun_runner.comparing.words import equivalence_sentence, headline
-from evalrun_runner.statistics.interval import Method
+from evalrun_runner.statistics.interval import Method, Target
 from evalrun_runner.statistics.scores import ScoreKind
 
 _FILE_WIDTH = 160
@@ -23,6 +23,7 @@ _TEXT_SHOWN = 300
 """Characters of a prompt or an answer."""
 _METHODS = {
     Method.TANGO: "Tango's score interval",
+    Method.TANGO_CLUSTERED: "Tango's score interval on what the declared clusters are worth",
     Method.PAIRED_T: "Student's t",
     Method.PAIRED_PLUS_TWO: "Student's t with two pseudo-items, as few items changed",
 }
@@ -149,6 +150,8 @@ def _method(score: ScoreComparison, request: ComparisonRequest) -> Iterator[str]
     share = f"{100 * request.confidence:g}%"
     yield f"how: {share} intervals of the difference on the items that both have, by {_interval_name(score)};"
     test = "McNemar's exact test" if score.kind is ScoreKind.BINARY else "the sign-flip test"
+    if score.interval.target is Target.CLUSTERS:
+        test = "the same method"
     middle = "" if score.mid_p is None else f", mid-p {score.mid_p:.3g}"
     yield f"     better and worse by {test} (p {score.p:.3g}{middle})"
 

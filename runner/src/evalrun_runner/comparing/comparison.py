@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from evalrun_runner.comparing.facts import FactDifference
 from evalrun_runner.comparing.labels import LabelScores, label_scores
 from evalrun_runner.comparing.matching import LonelyItems, MatchedTask, check_agreement, common_tasks, match
-from evalrun_runner.comparing.scored import FloatArray, ItemText, MetricName, ScoredRun
+from evalrun_runner.comparing.scored import FloatArray, IntArray, ItemText, MetricName, ScoredRun
 from evalrun_runner.comparing.two import ComparisonFinding, ScoreComparison, ScoreQuestion, compare_scores
 from evalrun_runner.errors import InputError, listed
 from evalrun_runner.statistics.interval import Interval
@@ -99,20 +100,22 @@ def compare_two(baseline: ScoredRun, candidate: ScoredRun, request: ComparisonRe
     found = check_agreement((baseline, candidate), tasks, allow=request.allow_differences)
     matched = [match(baseline, candidate, task, differ=bool(found), allow=request.allow_differences) for task in tasks]
     scores: list[ScoreComparison] = []
-    first: dict[str, tuple[MetricName, FloatArray, FloatArray]] = {}
+    first: dict[str, _Decisive] = {}
     for one in matched:
+        clusters = baseline.clusters(one.task)
+        clusters = None if clusters is None else clusters[one.pairing.first]
         lower = baseline.facts.lower_is_better | candidate.facts.lower_is_better
         for metric in metrics_of(one, baseline, request):
             ours, theirs = paired_values(one, metric)
             question = ScoreQuestion(
                 request.confidence, request.bounds, (one.task, metric.metric) in lower, request.margin
             )
-            scores.append(compare_scores(one.task, metric, ours, theirs, question))
-            first.setdefault(one.task, (metric, ours, theirs))
+            scores.append(compare_scores(one.task, metric, ours, theirs, question, clusters))
+            first.setdefault(one.task, _Decisive(metric, ours, theirs, clusters))
     if not scores:
         raise InputError(_no_scores(matched, request))
     scores = _adjusted(scores, request.confidence)
-    decided = [score for score in scores if score.metric == first[score.task][0]]
+    decided = [score for score in scores if score.metric == first[score.task].metric]
     headline = _together(decided, first, request) if len(decided) > 1 else decided[0]
     return TwoRunReport(
         baseline=baseline,
@@ -151,9 +154,31 @@ def are_of_one_model(first: ScoredRun, second: ScoredRun) -> bool:
     return ours.source == theirs.source != "table" and ours.model == theirs.model != ""
 
 
+class _Decisive(NamedTuple):
+    """The scores of a task that decide, and its clusters."""
+
+    metric: MetricName
+    baseline: FloatArray
+    candidate: FloatArray
+    clusters: IntArray | None
+
+
+def _all_clusters(parts: Sequence[_Decisive]) -> IntArray | None:
+    """Join the clusters of several tasks; items of a task that declares none are clusters of their own."""
+    if all(part.clusters is None for part in parts):
+        return None
+    numbered, used = [], 0
+    for part in parts:
+        clusters = np.arange(len(part.baseline)) if part.clusters is None else part.clusters
+        numbered.append(clusters + used)
+        used += int(clusters.max(initial=-1)) + 1
+    joined: IntArray = np.concatenate(numbered)
+    return joined
+
+
 def _together(
     decided: Sequence[ScoreComparison],
-    first: Mapping[str, tuple[MetricName, FloatArray, FloatArray]],
+    first: Mapping[str, _Decisive],
     request: ComparisonRequest,
 ) -> ScoreComparison:
     """Compare all tasks together, each item counted the same; the first task alone where their scores do not mix."""
@@ -162,10 +187,10 @@ def _together(
         return decided[0]
     metrics = {score.metric for score in decided}
     metric = metrics.pop() if len(metrics) == 1 else MetricName("score")
-    ours = np.concatenate([first[score.task][1] for score in decided])
-    theirs = np.concatenate([first[score.task][2] for score in decided])
+    parts = [first[score.task] for score in decided]
+    ours, theirs = (np.concatenate([part[place] for part in parts]) for place in (1, 2))
     question = ScoreQuestion(request.confidence, request.bounds, decided[0].lower_is_better, request.margin)
-    return compare_scores(ALL_TASKS, metric, ours, theirs, question)
+    return compare_scores(ALL_TASKS, metric, ours, theirs, question, _all_clusters(parts))
 
 
 def _adjusted(scores: Sequence[ScoreComparison], confidence: float) -> list[ScoreComparison]:

@@ -21,9 +21,10 @@ import numpy as np
 from evalrun_api.wire.outputs import RunRecord
 from evalrun_runner.benchmarks import values
 from evalrun_runner.comparing.columns import ItemValues, ScoreColumns
+from evalrun_runner.comparing.declared_clusters import cluster_field, cluster_numbers
 from evalrun_runner.comparing.facts import RunFacts, RunOrigin, facts_of
 from evalrun_runner.comparing.keys import combined, document_hash, keys_of_hashes, text_hash
-from evalrun_runner.comparing.scored import ItemScores, ItemText, KeyArray, KeyKind, MetricName
+from evalrun_runner.comparing.scored import IntArray, ItemScores, ItemText, KeyArray, KeyKind, MetricName
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
@@ -110,6 +111,11 @@ class EvalRunOutput:
             case KeyKind.NAME:
                 raise ValueError("items of a run have no names")
 
+    def clusters(self, task: str) -> IntArray | None:
+        """See ``ScoredRun``."""
+        field = cluster_field(self._results, task)
+        return None if field is None else cluster_numbers(item.doc.get(field) for item in self._planned(task))
+
     def names(self, task: str, rows: Sequence[int]) -> list[str]:
         """See ``ScoredRun``."""
         of_part = self._by_part(task, rows)
@@ -183,16 +189,20 @@ class EvalRunOutput:
                 break
         return found
 
+    def _planned(self, task: str) -> Iterator[Item]:
+        """Read every planned item of a task in order."""
+        for segment, chunks in self._segments(task):
+            opened = self._ledger.open_segment(task, segment)
+            for chunk in chunks:
+                yield from opened.items(chunk)
+
     def _manifest_keys(self, task: str, kind: KeyKind) -> KeyArray:
         """Return keys by lm-eval's hashes; every planned document is decoded."""
         documents: list[str] = []
         prompts: list[str] = []
-        for segment, chunks in self._segments(task):
-            opened = self._ledger.open_segment(task, segment)
-            for chunk in chunks:
-                for item in opened.items(chunk):
-                    documents.append(document_hash(item.doc))
-                    prompts.append(text_hash(_prompt(item)))
+        for item in self._planned(task):
+            documents.append(document_hash(item.doc))
+            prompts.append(text_hash(_prompt(item)))
         keys = keys_of_hashes(documents)
         return combined(keys, keys_of_hashes(prompts)) if kind is KeyKind.PROMPT else keys
 

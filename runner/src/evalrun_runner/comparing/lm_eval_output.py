@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import unquote
 
+from evalrun_runner.comparing.declared_clusters import cluster_field, cluster_numbers
 from evalrun_runner.comparing.facts import RunFacts, facts_of
 from evalrun_runner.comparing.lm_eval_samples import TaskSamples
-from evalrun_runner.comparing.scored import ItemScores, ItemText, KeyArray, KeyKind
+from evalrun_runner.comparing.scored import IntArray, ItemScores, ItemText, KeyArray, KeyKind
 from evalrun_runner.errors import InputError, listed
 
 _RESULTS = re.compile(r"^results(?P<time>_.+)?\.json$")
@@ -69,6 +70,11 @@ class LmEvalOutput:
     def keys(self, task: str, kind: KeyKind) -> KeyArray:
         """See ``ScoredRun``."""
         return self._task(task).keys(kind)
+
+    def clusters(self, task: str) -> IntArray | None:
+        """See ``ScoredRun``."""
+        field = cluster_field(self._results, task)
+        return None if field is None else cluster_numbers(self._task(task).values_of(field))
 
     def names(self, task: str, rows: Sequence[int]) -> list[str]:
         """See ``ScoredRun``."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -31,11 +31,13 @@ _END = re.compile(
 )
 _FILTER = b', "filter": "'
 """Beginning of the end. It cannot be inside a JSON text, where a quote has a backslash before it."""
+_LABELS = "evalrun"
+"""Key of EvalRun's own in a sample, after the metrics: clusters, strata and tags."""
 _BLOCK = 1 << 16
 """Hashes that become keys together."""
 _NOT_METRICS = frozenset(
     {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash"}
-    | {"target_hash"}
+    | {"target_hash", _LABELS}
 )
 
 
@@ -77,6 +79,14 @@ class TaskSamples:
         """Return the keys of the items."""
         documents = self._documents.finish()
         return documents if kind is KeyKind.DOCUMENT else combined(documents, self._prompts.finish())
+
+    def values_of(self, field: str) -> Iterator[object]:
+        """Read a field of each item's document; lines are parsed as a whole for it."""
+        with self._file.open("rb") as file:
+            for start in self._starts:
+                file.seek(start)
+                document = json.loads(file.readline()).get("doc")
+                yield document.get(field) if isinstance(document, dict) else None
 
     def texts(self, rows: Sequence[int]) -> list[ItemText]:
         """Return a few items for people."""
@@ -186,7 +196,7 @@ class _FilterScores:
 
     def _decode(self, text: bytes) -> ItemValues:
         found = cast("Mapping[str, object]", json.loads(b"{" + text + b"}"))
-        return {MetricName(metric, self._name): value for metric, value in found.items()}
+        return {MetricName(metric, self._name): value for metric, value in found.items() if metric != _LABELS}
 
 
 def _scattered(column: FloatArray, places: IntArray, size: int) -> FloatArray:

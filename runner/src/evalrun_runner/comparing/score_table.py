@@ -16,7 +16,7 @@ import numpy as np
 
 from evalrun_runner.comparing.facts import RunFacts
 from evalrun_runner.comparing.keys import keys_of_names
-from evalrun_runner.comparing.scored import FloatArray, ItemScores, ItemText, KeyArray, KeyKind, MetricName
+from evalrun_runner.comparing.scored import FloatArray, IntArray, ItemScores, ItemText, KeyArray, KeyKind, MetricName
 from evalrun_runner.errors import InputError, listed
 
 TASK = "items"
@@ -55,6 +55,10 @@ class TableColumn:
     def keys(self, task: str, kind: KeyKind) -> KeyArray:
         """See ``ScoredRun``."""
         return keys_of_names(self._table.items)
+
+    def clusters(self, task: str) -> IntArray | None:
+        """See ``ScoredRun``."""
+        return None
 
     def names(self, task: str, rows: Sequence[int]) -> list[str]:
         """See ``ScoredRun``."""

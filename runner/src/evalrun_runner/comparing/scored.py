@@ -111,6 +111,9 @@ class ScoredRun(Protocol):
     def keys(self, task: str, kind: KeyKind) -> KeyArray:
         """Return the key of each item, shape (items,), in the order of ``scores``."""
 
+    def clusters(self, task: str) -> IntArray | None:
+        """Return the number of each item's declared cluster, shape (items,); None where none are declared."""
+
     def names(self, task: str, rows: Sequence[int]) -> list[str]:
         """Return the names of a few items by their places in ``scores``."""
 

@@ -4,6 +4,8 @@ The difference is candidate - baseline. Scores of 0 and 1 are judged by McNemar'
 interval; other scores by flipping the signs of their differences, with a t interval that has two pseudo-items where few
 items changed.
 
+Items of declared clusters (questions on one passage) count for fewer: all numbers are divided by their design effect.
+
 A **margin** is the loss that is still accepted. The candidate *holds* it if a greater loss is excluded, *breaks* it if
 a smaller loss is excluded, and else nothing is decided. Two runs are *equivalent* within the margin if each holds it
 against the other.
@@ -16,10 +18,11 @@ from enum import StrEnum
 
 import numpy as np
 
-from evalrun_runner.comparing.scored import FloatArray, MetricName
+from evalrun_runner.comparing.scored import FloatArray, IntArray, MetricName
+from evalrun_runner.errors import InputError
 from evalrun_runner.statistics.interval import Interval
-from evalrun_runner.statistics.paired import MarginTest, PairedCounts, compare_with_margin, mcnemar, tango
-from evalrun_runner.statistics.paired_scores import DifferenceSummary, difference_interval, summarize
+from evalrun_runner.statistics.paired import PairedCounts, mcnemar
+from evalrun_runner.statistics.paired_data import PairedComparison, PairedData, compare, paired_interval
 from evalrun_runner.statistics.scores import ScoreKind
 from evalrun_runner.statistics.sign_flip import sign_flip
 
@@ -115,7 +118,12 @@ class ScoreQuestion:
 
 
 def compare_scores(
-    task: str, metric: MetricName, baseline: FloatArray, candidate: FloatArray, question: ScoreQuestion
+    task: str,
+    metric: MetricName,
+    baseline: FloatArray,
+    candidate: FloatArray,
+    question: ScoreQuestion,
+    clusters: IntArray | None = None,
 ) -> ScoreComparison:
     """Compare the scores of common items.
 
@@ -125,6 +133,10 @@ def compare_scores(
         baseline: Scores, shape (items,); nan where one is missing.
         candidate: Scores of the same items.
         question: What is asked.
+        clusters: Number of each item's declared cluster; None: the items are independent.
+
+    Raises:
+        InputError: A score is outside the range that was given.
     """
     missing = np.isnan(baseline), np.isnan(candidate)
     scored = ~(missing[0] | missing[1])
@@ -133,7 +145,8 @@ def compare_scores(
     kind = kind_of((old, new), bounds)
     worse, better = int(np.count_nonzero(new < old)), int(np.count_nonzero(new > old))
     lost, gained = (better, worse) if question.lower_is_better else (worse, better)
-    compared = _binary(old, new, question) if kind is ScoreKind.BINARY else _of_numbers(old, new, bounds, question)
+    data = PairedData(new, old, bounds, None if clusters is None else clusters[scored])
+    compared = _compared(data, question, binary=kind is ScoreKind.BINARY)
     difference = _mean(new) - _mean(old)
     decided = compared.p <= 1 - question.confidence
     return ScoreComparison(
@@ -166,8 +179,18 @@ def finding_of(difference: float, *, lower_is_better: bool, decided: bool) -> Co
 
 
 def bounds_of(scores: tuple[FloatArray, ...], given: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return the least and the greatest possible score: as given, or 0 to 1 if all scores are in it, or None."""
+    """Return the least and the greatest possible score: as given, or 0 to 1 if all scores are in it, or None.
+
+    Raises:
+        InputError: A score is outside the range that was given.
+    """
     if given is not None:
+        for one in scores:
+            if len(one) and not given[0] <= float(one.min()) <= float(one.max()) <= given[1]:
+                raise InputError(
+                    f"--range {given[0]:g}:{given[1]:g}: there are scores from {one.min():g} to {one.max():g}; "
+                    "expected the least and the greatest possible score"
+                )
         return given
     within = all(not len(one) or (float(one.min()) >= 0 and float(one.max()) <= 1) for one in scores)
     return UNIT_RANGE if within else None
@@ -191,50 +214,37 @@ class _Compared:
     margin: MarginFinding | None
 
 
-def _binary(old: FloatArray, new: FloatArray, question: ScoreQuestion) -> _Compared:
-    counts = PairedCounts.of(new, old)
-    test = mcnemar(counts.lost, counts.gained)
+def _compared(data: PairedData, question: ScoreQuestion, *, binary: bool) -> _Compared:
+    new, old = data.arrays
+    counts = PairedCounts.of(new, old) if binary else None
+    ours, theirs = compare(data), compare(data.swapped)
+    mid_p = None
+    if data.clusters is not None:
+        # Both tests below take items for independent.
+        p = min(1.0, 2 * min(ours.compare_with_margin(0.0).p_beyond, theirs.compare_with_margin(0.0).p_beyond))
+    elif counts is not None:
+        test = mcnemar(counts.lost, counts.gained)
+        p, mid_p = test.p, test.mid_p
+    else:
+        p = sign_flip(new - old)
     margin = None
     if question.margin is not None:
-        asked = counts.swapped if question.lower_is_better else counts
-        reverse = PairedCounts(asked.both, asked.gained, asked.lost, asked.neither)
-        worst = -tango(asked, 2 * question.confidence - 1).low
-        tests = compare_with_margin(asked, question.margin), compare_with_margin(reverse, question.margin)
-        margin = _margin(question, tests, worst)
-    return _Compared(tango(counts, question.confidence), test.p, test.mid_p, counts, margin)
+        sides = (theirs, ours) if question.lower_is_better else (ours, theirs)
+        margin = _margin(question, question.margin, sides)
+    return _Compared(paired_interval(data, question.confidence), p, mid_p, counts, margin)
 
 
-def _of_numbers(
-    old: FloatArray, new: FloatArray, bounds: tuple[float, float] | None, question: ScoreQuestion
-) -> _Compared:
-    differences = new - old
-    reach = np.inf if bounds is None else bounds[1] - bounds[0]
-    summary = summarize(differences, (-reach, reach))
-    p = sign_flip(differences)
-    margin = None
-    if question.margin is not None:
-        signed = -differences if question.lower_is_better else differences
-        ours, theirs = summarize(signed, (-reach, reach)), summarize(-signed, (-reach, reach))
-        tests = ours.compare_with_margin(question.margin), theirs.compare_with_margin(question.margin)
-        margin = _margin(question, tests, -_lower(ours, question.confidence))
-    return _Compared(difference_interval(summary, question.confidence), p, None, None, margin)
-
-
-def _lower(summary: DifferenceSummary, confidence: float) -> float:
-    return summary.limits(confidence)[0]
-
-
-def _margin(question: ScoreQuestion, tests: tuple[MarginTest, MarginTest], worst: float) -> MarginFinding:
-    assert question.margin is not None
+def _margin(question: ScoreQuestion, margin: float, sides: tuple[PairedComparison, PairedComparison]) -> MarginFinding:
     error = 1 - question.confidence
-    ours, theirs = tests
-    if ours.p_within <= error:
+    tests = [side.compare_with_margin(margin) for side in sides]
+    if tests[0].p_within <= error:
         verdict = MarginVerdict.HELD
-    elif ours.p_beyond <= error:
+    elif tests[0].p_beyond <= error:
         verdict = MarginVerdict.BROKEN
     else:
         verdict = MarginVerdict.UNDECIDED
-    return MarginFinding(question.margin, verdict, ours.p_within <= error and theirs.p_within <= error, worst)
+    equivalent = all(test.p_within <= error for test in tests)
+    return MarginFinding(margin, verdict, equivalent, -sides[0].limits(question.confidence)[0])
 
 
 def _mean(scores: FloatArray) -> float:

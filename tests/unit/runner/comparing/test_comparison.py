@@ -12,6 +12,7 @@ from evalrun_runner.comparing.opening import open_runs
 from evalrun_runner.comparing.two import ComparisonFinding, MarginVerdict
 from evalrun_runner.comparing.words import headline
 from evalrun_runner.errors import InputError
+from evalrun_runner.statistics.interval import Target
 from support.compared import Scores, write_evalrun, write_lm_eval
 
 WORSE = [1.0, 0.0] * 30
@@ -176,3 +177,20 @@ def test_classes_have_precision_recall_and_f1(tmp_path: Path) -> None:
     assert interval is not None
     assert interval.low < 0.75 < interval.high
     assert second.classes[0].f1.value == 1.0
+
+
+@pytest.mark.parametrize("write", [write_evalrun, write_lm_eval])
+def test_questions_on_one_passage_count_for_fewer(tmp_path: Path, write: Any) -> None:
+    """Ten passages of six questions each, three of which the candidate gains as a whole."""
+    base, cand = [0.0] * 60, [1.0] * 18 + [0.0] * 42
+    declared = {"config": {"metadata": {"evalrun": {"cluster": "passage"}}}}
+    found = {}
+    for name, facts in (("alone", {}), ("clustered", declared)):
+        places = [tmp_path / name / "base", tmp_path / name / "cand"]
+        for place, scores, model in zip(places, (base, cand), ("one", "two"), strict=True):
+            write(place, {"sums": scores}, model=model, **facts)
+        found[name] = compared(*places).headline
+    assert found["alone"].finding is ComparisonFinding.BETTER
+    assert found["clustered"].finding is ComparisonFinding.UNDECIDED
+    assert found["clustered"].interval.target is Target.CLUSTERS
+    assert found["clustered"].interval.low < 0 < found["alone"].interval.low

@@ -75,12 +75,14 @@ def test_filters_of_one_document_are_one_item_with_several_scores(tmp_path: Path
     file = write_lm_eval(tmp_path, {"sums": [1.0, 0.0]})
     samples = next(tmp_path.glob("samples_*"))
     lines = [json.loads(line) for line in samples.read_text().splitlines()]
-    others = [{**line, "filter": "strict", "exact_match": 0.0} for line in lines]
+    labels = {"evalrun": {"cluster": "a", "strata": {}, "tags": []}}
+    others = [{**line, "filter": "strict", "exact_match": 0.0, **labels} for line in lines]
     samples.write_text("".join(json.dumps(line) + "\n" for line in [*lines, *others]))
     run = open_runs([str(file), str(file)])[0]
     values = run.scores("sums").values
     assert values[EXACT].tolist() == [1.0, 0.0]
     assert values[MetricName("exact_match", "strict")].tolist() == [0.0, 0.0]
+    assert run.scores("sums").unusable == {}, "what EvalRun adds to a sample is no metric"
 
 
 def test_samples_of_older_lm_evals_name_no_metrics_and_have_no_hashes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evalrun_runner.comparing.score_table import SCORE, read_table
 from evalrun_runner.comparing.two import ComparisonFinding, MarginVerdict, ScoreQuestion, compare_scores
+from evalrun_runner.errors import InputError
 from evalrun_runner.statistics.scores import ScoreKind
 
 DATA = Path(__file__).parents[3] / "data" / "comparing"
@@ -114,3 +115,8 @@ def test_scores_beyond_one_are_of_no_range_unless_one_is_given() -> None:
     found = compare_scores("t", SCORE, baseline, candidate, ScoreQuestion(bounds=(1.0, 5.0)))
     assert (found.kind, found.is_share) == (ScoreKind.BOUNDED, False)
     assert -4 <= found.interval.low < found.interval.high <= 4
+
+
+def test_a_score_outside_the_range_that_was_given_is_refused() -> None:
+    with pytest.raises(InputError, match="--range 1:5: there are scores from 2 to 7; expected the least"):
+        compare_scores("t", SCORE, np.array([2.0, 7.0]), np.array([2.0, 3.0]), ScoreQuestion(bounds=(1.0, 5.0)))
