@@ -18,6 +18,7 @@ What is checked, in each seed:
 - I2: COMPLETE is created once, with every part there and sound, by a driver that was the highest epoch when it looked
   (a look at the epochs and a move of a corrupt part are one step here);
 - I4: items redone are at most what was in flight on what died, and what was set aside;
+- a run that stops early is made of one prefix, whichever driver decided it, and every other item is skipped;
 - a lease is never granted beyond the credit by a chunk, and an isolated one is alone on its replica;
 - an isolated item starts only after the driver has heard of it; a drained replica gives back all that it holds;
 - a driver gives up only after more failures in a row than it must bear;
@@ -32,14 +33,17 @@ import math
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from functools import partial
 
+from evalrun_api.wire.outputs import StopCause, StopRecord
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.dispatch.restarts import RestartPolicy, Restarts
 from evalrun_runner.driver.cancellation import Cancellation
+from evalrun_runner.driver.early_stopping import DamagedPrefix, EarlyStopping, StopFound
 from evalrun_runner.driver.exchange import Exchange
 from evalrun_runner.driver.loop import Loop
 from evalrun_runner.driver.progress import View
@@ -52,6 +56,7 @@ from evalrun_runner.replica.state import ReplicaState
 from support.simulation_book import Book
 from support.simulation_fleet import SimulatedFleet
 from support.simulation_world import (
+    LOOKS,
     ChunkId,
     Clock,
     FaultKind,
@@ -71,6 +76,10 @@ POLICY = DispatchPolicy(
 )
 
 
+Found = StopRecord | DamagedPrefix | None
+Look = Callable[[], Found]
+
+
 @dataclass(frozen=True)
 class Classes:
     """The project's classes that a run is played with; mutants take their places."""
@@ -78,6 +87,7 @@ class Classes:
     dispatcher: Callable[[DispatchPolicy], Dispatcher] = Dispatcher
     restarts: Callable[[], Restarts] = Restarts
     replica_state: type[ReplicaState] = ReplicaState
+    early_stopping: type[EarlyStopping] = EarlyStopping
 
 
 class Run:
@@ -165,7 +175,10 @@ class Run:
         self.completions += 1
         if self.completions > 1:
             raise InvariantBroken("I2: COMPLETE was created twice")
-        parts, planned = dict(self.ledger.parts()), self.scenario.by_id
+        every, stop = self.scenario.by_id, self.ledger.recorded_stop()
+        planned = {chunk: one for chunk, one in every.items() if stop is None or stop.counts_in(*chunk)}
+        self.seen["stopped early"] += len(planned) < len(every)
+        parts = {chunk: part for chunk, part in self.ledger.parts() if chunk in planned}
         if parts.keys() != planned.keys():
             raise InvariantBroken(f"I2: COMPLETE with {len(parts)} parts of {len(planned)}")
         total = ItemCounts()
@@ -176,9 +189,10 @@ class Run:
                 raise InvariantBroken(f"I1: the part of {chunk} holds {part}, not {self.scenario.counts(chunk)}")
             total += part.counts
         progress = driver.dispatcher.progress(self.clock.now)
-        items = sum(chunk.items for chunk in planned.values())
-        if (progress.planned, progress.counts, progress.counts.total) != (items, total, items):
-            raise InvariantBroken(f"I1: planned {items} items, the dispatcher says {progress}")
+        items, counted = (sum(chunk.items for chunk in some.values()) for some in (every, planned))
+        told = (progress.planned, progress.counts, progress.counts.total, progress.skipped)
+        if told != (items, total, counted, items - counted):
+            raise InvariantBroken(f"I1: {items} planned, of which {counted} count; the dispatcher says {progress}")
 
     def check_end(self) -> None:
         """COMPLETE is there, and everybody has left."""
@@ -186,8 +200,51 @@ class Run:
             raise InvariantBroken("termination: everything stands still and COMPLETE is not there")
         if any(driver.alive for driver in self.drivers):
             raise InvariantBroken("termination: a driver is left over")
-        if len(dict(self.ledger.parts())) != len(self.scenario.by_id):
+        stop, parts = self.ledger.recorded_stop(), dict(self.ledger.parts())
+        if any((stop is None or stop.counts_in(*chunk)) and chunk not in parts for chunk in self.scenario.by_id):
             raise InvariantBroken("I2: parts are missing after COMPLETE")
+
+
+class StopsAt:
+    """A ``PrefixJudge`` that stops the run at a look."""
+
+    looks = LOOKS
+
+    def __init__(self, run: Run, look: int) -> None:
+        self._run = run
+        self._look = look
+
+    def look(self, prefix: Mapping[str, int], look: int) -> StopFound | DamagedPrefix | None:
+        """Read the parts of the prefix, and stop from its look on."""
+        parts, planned = dict(self._run.ledger.parts()), self._run.scenario.by_id
+        wanted = [one for chunk, one in planned.items() if chunk[1] < prefix[chunk[0]]]
+        if damaged := tuple(one for one in wanted if one.id not in parts or not parts[one.id].sound):
+            return DamagedPrefix(damaged)
+        return StopFound(StopCause.GATES) if look >= self._look else None
+
+    def check(self, prefix: Mapping[str, int], look: int) -> StopFound | DamagedPrefix | None:
+        """Nothing is certain."""
+        return None
+
+
+class StopDoor:
+    """A driver's ledger, as its early stop sees it."""
+
+    def __init__(self, driver: DriverProcess) -> None:
+        self._driver = driver
+
+    def recorded_stop(self) -> StopRecord | None:
+        return self._driver.run.ledger.recorded_stop()
+
+    def record_stop(self, epoch: int, record: StopRecord) -> StopRecord:
+        return self._driver.run.ledger.record_stop(epoch, record)
+
+    def set_aside(self, chunk: Chunk, epoch: int) -> bool:
+        part = dict(self._driver.run.ledger.parts()).get(chunk.id)
+        if part is None or part.sound:
+            return False
+        self._driver.run.set_aside(chunk.id)
+        return True
 
 
 class SlowPlan:
@@ -209,7 +266,8 @@ class SlowPlan:
         chunks, self._chunks = self._chunks[:some], self._chunks[some:]
         self._next_at = self._run.clock.now + self._run.rng.uniform(0, 2)
         self.done = not self._chunks
-        return [Planned(tuple(chunks), {one.id: self._kept[one.id] for one in chunks if one.id in self._kept}, 0)]
+        kept = {one.id: self._kept[one.id] for one in chunks if one.id in self._kept}
+        return [Planned(tuple(chunks), kept, 0, places={one.id: one.number / 10 for one in chunks})]
 
 
 class Request(Cancellation):
@@ -239,7 +297,7 @@ class DriverProcess:
         self.run = run
         self.alive = True
         self.epoch = run.ledger.claim_epoch()
-        self.dispatcher = run.classes.dispatcher(POLICY)
+        self.dispatcher = run.classes.dispatcher(replace(POLICY, drawn_order=run.scenario.stop_at is not None))
         self.book = Book(run.scenario, POLICY, self.dispatcher, run.seen)
         self.fleet = SimulatedFleet(self)
         self.cancellation = Request()
@@ -250,8 +308,19 @@ class DriverProcess:
             ),
             SlowPlan(run, self.parts_of_earlier_drivers()),
             self.cancellation,
-            (self.check_leading,),
+            (self.check_leading, self.take_looks),
         )
+        self.stopping = run.classes.early_stopping(
+            self.dispatcher,
+            StopDoor(self),
+            None if run.scenario.stop_at is None else StopsAt(run, run.scenario.stop_at),
+            self.epoch,
+            log=lambda line: run.say(f"epoch {self.epoch}: {line}"),
+            reopen=self.redo,
+            clock=run.clock,
+            submit=self.look,
+        )
+        self.stopping.begin()
         self.stepped_at = -math.inf
         self.superseded = False
         self.concluding = False
@@ -266,6 +335,38 @@ class DriverProcess:
             else:
                 self.run.set_aside(chunk)
         return kept
+
+    def look(self, call: Look) -> Future[Found]:
+        """Look beside the loop: it takes a while until the ledger has what was found, and again until the loop has."""
+        answer: Future[Found] = Future()
+
+        def tell(found: Found) -> None:
+            answer.set_result(found)
+            self.step()
+
+        def work() -> None:
+            if not self.alive:
+                return
+            try:
+                found = call()
+            except Superseded as superseded:
+                answer.set_exception(superseded)
+                self.step()
+            else:
+                self.run.clock.after(self.run.latency(), lambda: tell(found))
+
+        self.run.clock.after(self.run.latency(), work)
+        return answer
+
+    def take_looks(self) -> None:
+        """Let the early stop take in what a look has found."""
+        self.stopping.step()
+
+    def redo(self, chunks: tuple[Chunk, ...]) -> None:
+        """Run the chunks of damaged parts again."""
+        for chunk in chunks:
+            self.book.set_aside(chunk.id)
+        self.loop.reopen(chunks)
 
     def check_leading(self) -> None:
         """As ``Leadership.check``: what was seen at the last look."""
@@ -315,7 +416,18 @@ class DriverProcess:
         if self.run.ledger.highest_epoch() > self.epoch:
             self.die()
             return
-        corrupt = [chunk for chunk, part in self.run.ledger.parts() if not part.sound]
+        if self.stopping.is_looking:
+            return
+        try:
+            self.stopping.settle()
+        except Superseded:
+            self.die()
+            return
+        if not self.dispatcher.finished:
+            return
+        corrupt = [
+            chunk for chunk, part in self.run.ledger.parts() if not part.sound and self.dispatcher.counts_in(chunk)
+        ]
         for chunk in corrupt:
             self.run.say(f"epoch {self.epoch} sets {chunk} aside")
             self.run.set_aside(chunk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from evalrun_api.wire.outputs import StopRecord
 from evalrun_runner.errors import LedgerCorrupt, Superseded
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
@@ -68,6 +69,14 @@ class RealLedger:
     def set_aside(self, chunk: ChunkId) -> None:
         """Set a damaged part aside, as the highest epoch."""
         self.ledger.set_aside(self._chunks[chunk], self.highest_epoch())
+
+    def recorded_stop(self) -> StopRecord | None:
+        """The record of the early stop."""
+        return self.ledger.recorded_stop()
+
+    def record_stop(self, epoch: int, record: StopRecord) -> StopRecord:
+        """Record an early stop, unless another driver leads."""
+        return self.ledger.record_stop(epoch, record)
 
     def complete(self, epoch: int) -> bool:
         """Create COMPLETE; a driver that was overtaken since it looked does not."""

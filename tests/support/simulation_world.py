@@ -10,12 +10,16 @@ from enum import StrEnum
 from functools import cache
 from typing import Protocol
 
+from evalrun_api.wire.outputs import StopRecord
+from evalrun_runner.errors import Superseded
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.manifest import chunk_digest
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts
 
 ChunkId = tuple[str, int]
+LOOKS = 3
+"""Looks of a run that may stop early; at the last one it ends anyhow."""
 
 
 class InvariantBroken(AssertionError):
@@ -79,6 +83,8 @@ class Scenario:
     torn_writes: int
     """How many parts are written damaged, at most."""
     latency_s: float
+    stop_at: int | None
+    """Look at which the run stops early; None: it evaluates everything, in the order of cost."""
 
     def counts(self, chunk: ChunkId) -> ItemCounts:
         """How the items of a chunk must end."""
@@ -116,6 +122,7 @@ def draw(rng: random.Random) -> Scenario:
         faults=tuple(faults),
         torn_writes=rng.choice((0, 0, 0, 1, 2)),
         latency_s=rng.choice((0.001, 0.02, 0.3)),
+        stop_at=rng.choice((None, None, None, 1, 2, LOOKS)),
     )
 
 
@@ -143,6 +150,11 @@ class Ledger(Protocol):
 
     def set_aside(self, chunk: ChunkId) -> None: ...
 
+    def recorded_stop(self) -> StopRecord | None: ...
+
+    def record_stop(self, epoch: int, record: StopRecord) -> StopRecord:
+        """Create the record of the early stop; returns the one that was first."""
+
     def complete(self, epoch: int) -> bool:
         """Create COMPLETE; returns whether this call did."""
 
@@ -153,11 +165,11 @@ class Ledger(Protocol):
 class MemoryLedger:
     """Objects under the run's real keys, created if absent: the semantics of the real stores, without Parquet."""
 
-    objects: dict[str, Part | int] = field(default_factory=dict)
+    objects: dict[str, Part | StopRecord | int] = field(default_factory=dict)
     epoch: int = 0
     """The highest one."""
 
-    def create(self, key: str, value: Part | int) -> bool:
+    def create(self, key: str, value: Part | StopRecord | int) -> bool:
         """Create the object if the key is free."""
         if key in self.objects:
             return False
@@ -189,6 +201,17 @@ class MemoryLedger:
     def set_aside(self, chunk: ChunkId) -> None:
         part = self.objects.pop(part_key(*chunk))
         self.objects[f"{layout.CORRUPT}{len(self.objects)}"] = part
+
+    def recorded_stop(self) -> StopRecord | None:
+        record = self.objects.get(layout.STOPPED)
+        assert record is None or isinstance(record, StopRecord)
+        return record
+
+    def record_stop(self, epoch: int, record: StopRecord) -> StopRecord:
+        if epoch < self.epoch:
+            raise Superseded(f"epoch {epoch} is not the highest")
+        self.create(layout.STOPPED, record)
+        return self.recorded_stop() or record
 
     def complete(self, epoch: int) -> bool:
         return self.create(layout.COMPLETE, epoch)

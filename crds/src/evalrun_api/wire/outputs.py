@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema, field_serializer
@@ -323,6 +324,8 @@ class ScoredBy(Document):
     """spec.engine.numerics."""
     counts: RunAccount
     """Items of the whole run."""
+    stopped: str | None = None
+    """Why the run stopped before every planned item was evaluated, and what that saved; absent: it did not."""
     tasks: dict[str, ItemAccount]
     """Items of each leaf task, by name."""
     unscored: list[UnscoredMetric] | None = None
@@ -540,6 +543,61 @@ class PlanRecord(Document):
         return json.dumps(self.as_written(), indent=2, sort_keys=True).encode()
 
 
+class StopCause(StrEnum):
+    """Why a run stopped early."""
+
+    GATES = "gates"
+    """A look found that every gate is decided."""
+    WIDTH = "width"
+    """A look found that the intervals are narrow enough."""
+    CERTAIN = "certain"
+    """No answer of the rest could change a verdict."""
+
+
+class StopRecord(Document):
+    """``stopped.json``: created once, before any work is cancelled, so that every driver of the run stops alike."""
+
+    cause: StopCause
+    """Why."""
+    look: int
+    """Number of the last look whose items are all among those that count; 0: none."""
+    looks: int
+    """Number of looks that were planned, the last one at the end."""
+    chunks: dict[str, int]
+    """Number of first chunks of each leaf task that the run is made of; parts of later ones do not count."""
+    evaluated: int
+    """Items of these chunks."""
+    planned: int
+    """Items of the plan."""
+    asked: list[dict[str, object]]
+    """Gates as they were asked, with the spec's fields."""
+    gates: list[dict[str, object]]
+    """Their verdicts; empty where no gate was decided."""
+    epoch: int
+    """The driver process that decided."""
+
+    def write(self) -> bytes:
+        """Encode the document."""
+        return json.dumps(self.as_written(), indent=2).encode()
+
+    def counts_in(self, task: str, chunk: int) -> bool:
+        """Return whether the run is made of a chunk, among others."""
+        return chunk < self.chunks.get(task, 0)
+
+    @property
+    def message(self) -> str:
+        """What stopped the run and what that saved, in words for people."""
+        left = self.planned - self.evaluated
+        share = f"{left:,} of {self.planned:,} items ({100 * left / max(1, self.planned):.0f}%) were not needed"
+        match self.cause:
+            case StopCause.CERTAIN:
+                return f"no answer of the rest could change a verdict; {share}"
+            case StopCause.GATES:
+                return f"every verdict was decided at look {self.look} of {self.looks}; {share}"
+            case StopCause.WIDTH:
+                return f"the intervals were narrow enough at look {self.look} of {self.looks}; {share}"
+
+
 class CompletionMark(Document):
     """``COMPLETE``: written last; without it nothing reads a run as finished."""
 
@@ -559,6 +617,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {
     "gates.json": GatesRecord,
     "leased.json": LeasedRecord,
     "plan.json": PlanRecord,
+    "stopped.json": StopRecord,
     "COMPLETE": CompletionMark,
 }
 """Documents of a run by their names in its output."""

@@ -11,7 +11,6 @@ from evalrun_api.reading.parse import EvalRunFile, cluster_problems, unlabelled
 from evalrun_api.reading.problems import InvalidInput
 from evalrun_runner.cli.files import base_of, parse
 from evalrun_runner.driver.limits import check_limits
-from evalrun_runner.driver.wishes import refuse_unbuilt
 from evalrun_runner.errors import EvalRunError, InputError
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ def validate(files: Sequence[str], settings: Sequence[str], checks: Checks) -> i
     for file in files:
         try:
             parsed = parse(file, settings)
-            refuse_unbuilt(parsed.evalrun.spec)
             if not checks.tasks:
                 for warning in check_limits(parsed.evalrun.spec):
                     print(f"{file}: warning: {warning.line}", file=sys.stderr)

@@ -134,7 +134,11 @@ class EvalRunOutput:
     def _chunks(self) -> Mapping[str, list[int]]:
         """Numbers of the committed chunks of each task, in order."""
         found: dict[str, list[int]] = {}
+        stop = self._ledger.recorded_stop()
         for task, number in self._ledger.committed_parts():
+            # What a run that stopped early had finished beyond its stop is not a part of it.
+            if stop is not None and not stop.counts_in(task, number):
+                continue
             found.setdefault(task, []).append(number)
         return {task: sorted(numbers) for task, numbers in sorted(found.items())}
 

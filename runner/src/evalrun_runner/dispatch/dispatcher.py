@@ -129,9 +129,13 @@ class Dispatcher:
                 self._skip(index, now)
 
     @property
-    def stopped(self) -> bool:
-        """Whether the run stopped early."""
-        return self._stop is not None
+    def all_planned(self) -> bool:
+        """Whether planning is done."""
+        return self._planning_done
+
+    def counts_in(self, chunk: tuple[str, int]) -> bool:
+        """Return whether a chunk is a part of the run: it has not stopped before it."""
+        return not self._is_skipped(chunk)
 
     def has_ended(self, chunk: tuple[str, int]) -> bool:
         """Return whether a chunk is committed, by this driver's replicas or before, and counts."""

@@ -16,11 +16,14 @@ from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import DispatchPolicy
 from evalrun_runner.driver.cancellation import Cancellation
+from evalrun_runner.driver.early_stopping import EarlyStopping, Submit, in_thread
 from evalrun_runner.driver.exchange import Exchange
 from evalrun_runner.driver.host import Host
 from evalrun_runner.driver.leadership import Leadership
 from evalrun_runner.driver.lease_notes import LeaseNotes, inherited
 from evalrun_runner.driver.loop import Loop
+from evalrun_runner.driver.prefix_items import PrefixItems
+from evalrun_runner.driver.prefix_judge import GatesAndWidths
 from evalrun_runner.driver.preflight import Preflight, run_preflight
 from evalrun_runner.driver.progress import Watcher
 from evalrun_runner.driver.reporter import Reporter
@@ -30,6 +33,7 @@ from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.planning.identity import Plan
 from evalrun_runner.planning.planning import Planning
 from evalrun_runner.planning.resume import EarlierRun
+from evalrun_runner.records.plan import Chunk
 from evalrun_runner.replica.settings import ReplicaSettings
 from evalrun_runner.store.base import ObjectStore
 from evalrun_runner.store.patient import PatientStore
@@ -62,6 +66,8 @@ class Adapters:
     """Opens and reads the store, brings the suites, checks the model."""
     probe: Callable[[ObjectStore], None] = probe_store
     """Checks that the store can serve as a ledger: the first that writes there."""
+    looks: Callable[[], Submit] = in_thread
+    """Runs the looks of a run that may stop early beside its loop."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ class DriverParts:
     dispatcher: Dispatcher
     planning: Planning
     notes: LeaseNotes
+    stopping: EarlyStopping
     loop: Loop
 
 
@@ -105,7 +112,8 @@ def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher
     epoch = ledger.claim_epoch()
     leadership = Leadership(setting.ledger, epoch)
     telemetry = RunTelemetry({leaf.name: running_metrics(leaf) for leaf in prepared.benchmarks.leaves})
-    policy = replace(options.policy, max_failed_items=config.spec.policy.max_failed_items)
+    spec = config.spec.policy
+    policy = replace(options.policy, max_failed_items=spec.max_failed_items, drawn_order=spec.stop_early is not None)
     dispatcher = Dispatcher(policy, telemetry.committed, inherited(setting.store))
     planning = Planning(prepared.benchmarks, prepared.chat, ledger, epoch, prepared.plan.sizing, prepared.earlier)
     notes = LeaseNotes(setting.store, epoch, dispatcher)
@@ -122,9 +130,26 @@ def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher
         Reporter(watcher, telemetry, store_stats=lambda: store.stats, trouble=lambda: store.trouble),
         wanted=0 if options.in_cluster else config.spec.replicas.count,
     )
-    checks = (leadership.check, options.host.check, notes.take)
+
+    def redo(chunks: tuple[Chunk, ...]) -> None:
+        loop.reopen(chunks)
+
+    stopping = EarlyStopping(
+        dispatcher,
+        ledger,
+        None
+        if spec.stop_early is None
+        else GatesAndWidths(config, spec.stop_early, PrefixItems(config, prepared.benchmarks, ledger)),
+        epoch,
+        log=watcher.log,
+        reopen=redo,
+        submit=adapters.looks(),
+    )
+    # What an earlier driver has decided stands, before anything is planned.
+    stopping.begin()
+    checks = (leadership.check, options.host.check, notes.take, stopping.step)
     loop = Loop(exchange, planning, options.cancellation, checks)
-    return DriverParts(prepared, epoch, leaving, store, ledger, leadership, dispatcher, planning, notes, loop)
+    return DriverParts(prepared, epoch, leaving, store, ledger, leadership, dispatcher, planning, notes, stopping, loop)
 
 
 def replica_settings(prepared: PreparedRun, options: DriverOptions) -> ReplicaSettings:

@@ -93,10 +93,18 @@ def _open(location: RunLocation, field: str) -> tuple[Results, ObjectStore]:
     store = open_store(store_spec(location))
     try:
         check_format(store)
-        return Results.read(Ledger(store).completed_results()), store
+        results = Results.read(Ledger(store).completed_results())
     except ObjectMissing as error:
         what = f"{field}: {location.uri} {why_unfinished(store)}; give the output of a finished run"
         raise InputError(what, reason=Reason.BASELINE_MISSING) from error
     except ValueError as error:
         what = f"{field}: {location.uri} is no EvalRun's output: {error}"
         raise InputError(what, reason=Reason.BASELINE_MISSING) from error
+    if results.evalrun.stopped is not None:
+        what = (
+            f"{field}: {location.uri} is no baseline, because it stopped early ({results.evalrun.stopped}): its scores "
+            "decided which items it has\nhint: evaluate the rest: the same run with another output, with this one as "
+            "spec.resumeFrom, and without policy.stopEarly; then name that run"
+        )
+        raise InputError(what, reason=Reason.BASELINE_MISSING)
+    return results, store

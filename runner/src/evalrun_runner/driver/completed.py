@@ -42,7 +42,13 @@ def completed_run(setting: Preflight, watcher: Watcher) -> RunResult | None:
     _check_other_gates(setting, results)
     if setting.config.spec.output.samples:
         _write_missing_samples(setting, results, watcher)
-    work = Work(kept=results.evalrun.counts.planned)
+    counts = results.evalrun.counts
+    if counts.skipped and setting.config.spec.policy.stop_early is None:
+        watcher.log(
+            f"it stopped early: {results.evalrun.stopped}. To evaluate the rest, give another output, and this one as "
+            "spec.resumeFrom"
+        )
+    work = Work(kept=counts.planned - counts.skipped)
     with suppress(LedgerCorrupt):
         # A finished run keeps its verdicts, also where a later version would judge otherwise.
         if (kept := kept_verdicts(setting.store, setting.config.spec.gates)) is not None:
@@ -92,7 +98,13 @@ def _write_missing_samples(setting: Preflight, results: Results, watcher: Watche
     with default_reason(Reason.TASK_INVALID):
         benchmarks = load_tasks(setting.config.spec, setting.suites, allow_code=setting.config.allow_code)
     wanted = replace(benchmarks, leaves=tuple(leaf for leaf in benchmarks.leaves if leaf.name in missing))
-    plan = {leaf.name: _chunks(leaf.name, setting.ledger) for leaf in wanted.leaves}
+    stop = setting.ledger.recorded_stop()
+    plan = {
+        leaf.name: tuple(
+            chunk for chunk in _chunks(leaf.name, setting.ledger) if stop is None or stop.counts_in(*chunk.id)
+        )
+        for leaf in wanted.leaves
+    }
     with RowSpool(samples=True) as spool:
         verified = finish.verify(plan, setting.ledger, spool)
         if damaged := verified.damaged:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
 from evalrun_api import RunConfig, RunWarning
-from evalrun_api.wire.outputs import ItemAccount, Results, RunAccount, ScoredBy
+from evalrun_api.wire.outputs import ItemAccount, Results, RunAccount, ScoredBy, StopRecord
 from evalrun_runner.benchmarks.aggregate import Aggregated, aggregate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.samples import sample_file
+from evalrun_runner.driver.look_levels import adjusted
 from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, first_line
 from evalrun_runner.ledger import layout
@@ -131,6 +133,12 @@ class VerifiedRun:
     """Rows of all of them."""
     counts: Mapping[str, ItemCounts]
     """How the items of each leaf task ended."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Items of each leaf task that are not evaluated; tasks without any may be missing."""
+    stop: StopRecord | None = None
+    """Why the run stopped early; None: it is made of the whole plan."""
+    drawn: bool = False
+    """Whether the chunks hold the items in a drawn order."""
 
 
 def make_results(
@@ -146,7 +154,9 @@ def make_results(
     """
 
     def rows(task: str) -> Iterator[ItemResult]:
-        return (row for chunk in run.plan[task] for row in run.spool.rows(chunk))
+        found = (row for chunk in run.plan[task] for row in run.spool.rows(chunk))
+        # Sums depend on the order in their last digit: a drawn order must not show in the scores.
+        return iter(sorted(found, key=attrgetter("doc_id"))) if run.drawn else found
 
     aggregated = aggregate(run.benchmarks, rows)
     results = aggregated.results
@@ -159,13 +169,14 @@ def make_results(
     evalrun = ScoredBy(
         engine="mock" if engine.mock is not None else "vllm",
         numerics=engine.numerics,
-        counts=RunAccount(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined),
-        tasks={task: _account(count) for task, count in run.counts.items()},
+        counts=_run_account(total, sum(run.skipped.values())),
+        tasks={task: _account(count, run.skipped.get(task, 0)) for task, count in run.counts.items()},
+        **({"stopped": run.stop.message} if run.stop is not None else {}),
         **({"unscored": list(aggregated.unscored)} if aggregated.unscored else {}),
         **(
             {"counted": {task: dict(fewer) for task, fewer in aggregated.counted.items()}} if aggregated.counted else {}
         ),
-        intervals=list(aggregated.intervals),
+        intervals=adjusted(aggregated.intervals, run.stop),
         warnings=[*warnings, *_warnings_of(aggregated, warnings)],
     )
     return Results.model_validate({**results, **keys, "evalrun": evalrun}, by_alias=True, by_name=False)
@@ -231,5 +242,13 @@ def write_samples(
     return hashes
 
 
-def _account(counts: ItemCounts) -> ItemAccount:
-    return ItemAccount(ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined)
+def _account(counts: ItemCounts, skipped: int) -> ItemAccount:
+    more = {"skipped": skipped} if skipped else {}
+    return ItemAccount(ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined, **more)
+
+
+def _run_account(counts: ItemCounts, skipped: int) -> RunAccount:
+    more = {"skipped": skipped} if skipped else {}
+    return RunAccount(
+        planned=counts.total + skipped, ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined, **more
+    )

@@ -142,7 +142,7 @@ def _by_points(
 
 
 def _by_items(gate: Gate, run: JudgedRun, score: Score, baseline: Baseline, *, lower_is_better: bool) -> _Judged:
-    items = _items(run, score)
+    items = items_of(run, score)
     if items is None or items.weighting is None:
         missing = 0 if items is None else items.missing
         message = gate_words.lost(missing, score.task) if missing else gate_words.no_mean(score)
@@ -168,7 +168,8 @@ def _by_items(gate: Gate, run: JudgedRun, score: Score, baseline: Baseline, *, l
     )
 
 
-def _items(run: JudgedRun, score: Score) -> ScoreItems | None:
+def items_of(run: JudgedRun, score: Score) -> ScoreItems | None:
+    """Return the items of a score that has a value; None where not all of its tasks have numbers for them."""
     assert score.value is not None
     found = [run.items.leaf(leaf, score.metric, score.filter) for leaf in _concerned(run.results, score)]
     leaves = tuple(leaf for leaf in found if leaf is not None)

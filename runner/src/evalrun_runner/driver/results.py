@@ -14,13 +14,15 @@ from evalrun_api import (
     RunConfig,
     RunLocation,
     RunResult,
+    StopRule,
     Verdict,
     Work,
 )
-from evalrun_api.wire.outputs import IntervalRecord, Results
+from evalrun_api.wire.outputs import IntervalRecord, Results, StopCause, StopRecord
 from evalrun_runner.driver.baselines import read_baselines
 from evalrun_runner.driver.gate_items import OutputItems
 from evalrun_runner.driver.gates import JudgedRun, judge
+from evalrun_runner.driver.look_levels import as_asked, at_look, recorded_verdicts
 from evalrun_runner.driver.record import read_record
 from evalrun_runner.driver.scores import scores_in
 from evalrun_runner.driver.verdicts import last_verdicts
@@ -53,11 +55,25 @@ def succeeded(
         store: Its output, from which gates read its items.
         verdicts: Verdicts that stand already; None: the gates are judged.
     """
-    spec = config.spec
     if verdicts is None:
-        run = JudgedRun(results, OutputItems(store, results))
-        verdicts = judge(spec.gates, run, read_baselines(config), spec.benchmarks)
+        verdicts = _judged(config, JudgedRun(results, OutputItems(store, results)), Ledger(store).recorded_stop())
     return _result(results, verdicts, work, config.results.uri)
+
+
+def _judged(config: RunConfig, run: JudgedRun, stop: StopRecord | None) -> tuple[GateResult, ...]:
+    """Judge the gates, of a run that stopped early or might have at the level of its last look."""
+    spec, stop_early = config.spec, config.spec.policy.stop_early
+    if stop is not None and (recorded := recorded_verdicts(stop, spec.gates)) is not None:
+        return recorded
+    look = looks = 0
+    if stop is not None and stop.cause is not StopCause.WIDTH:
+        look, looks = max(stop.look, 1), stop.looks
+    elif stop is None and stop_early is not None and stop_early.rule is StopRule.GATES:
+        look = looks = stop_early.looks
+    if not looks:
+        return judge(spec.gates, run, read_baselines(config), spec.benchmarks)
+    verdicts = judge(at_look(spec.gates, look, looks), run, read_baselines(config), spec.benchmarks)
+    return as_asked(verdicts, spec.gates, look, looks)
 
 
 def too_many_failed(config: RunConfig, total: ItemCounts, examples: Sequence[str], work: Work) -> RunResult:
@@ -154,6 +170,7 @@ def _result(results: Results, verdicts: Sequence[GateResult], work: Work | None,
         phase=Phase.SUCCEEDED,
         engine=results.evalrun.engine,
         counts=CountsResult.model_validate(results.evalrun.counts.as_written()),
+        stopped=results.evalrun.stopped,
         work=work,
         verdict=Verdict.overall(gate.verdict for gate in verdicts if not gate.advisory),
         gates=tuple(verdicts),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from evalrun_api import Phase, Reason, RunConfig, RunResult, Work
-from evalrun_api.wire.outputs import RunRecord
+from evalrun_api.wire.outputs import RunRecord, StopRecord
 from evalrun_runner.benchmarks.lm_eval_keys import HowMade, lm_eval_keys
 from evalrun_runner.driver import finish
 from evalrun_runner.driver.assembly import Adapters, DriverOptions, DriverParts, PreparedRun, build_driver
@@ -32,6 +32,7 @@ from evalrun_runner.driver.wishes import check_settings_of_cluster
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, default_reason
 from evalrun_runner.ledger import layout
 from evalrun_runner.planning.identity import Plan, claim_plan
+from evalrun_runner.planning.ordering import check_order, in_order
 from evalrun_runner.planning.resume import EarlierRun
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts
@@ -73,8 +74,11 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         adapters.probe(setting.store)
         # From here on the output is this plan's; all that can be found wrong with the input was found before.
         chunks = sizing(config.gpus_per_replica) if earlier is None else earlier.sizing
+        if earlier is None:
+            chunks = in_order(chunks, config.spec)
         clock = (None if earlier is None else earlier.clock) or moment
         plan = claim_plan(setting.store, Plan(setting.identity, chunks, created=moment, clock=clock))
+        check_order(plan.sizing, config.spec, setting.store.uri if earlier is None else earlier.uri)
         chat = chat_template(setting, plan.clock)
     prepared = PreparedRun(setting, plan, benchmarks, chat, earlier, warnings)
     for warning in warnings:
@@ -114,6 +118,8 @@ class _Run:
         self._options = options
         self._watcher = watcher
         self._spool = spool
+        self._stop: StopRecord | None = None
+        """Which part of the plan the run is made of; None: all of it."""
 
     def go(self) -> RunResult:
         """Dispatch until every chunk is committed and sound, then finish."""
@@ -148,6 +154,7 @@ class _Run:
         self._driver.notes.start()
         with self._options.cancellation.graceful():
             self._loop.run()
+        self._stop = self._driver.stopping.settle()
         plan = self._plan()
         for _ in range(REPAIRS):
             self._loop.show_busy(Phase.FINISHING, "reading all parts back")
@@ -193,7 +200,10 @@ class _Run:
         total = sum(verified.counts.values(), ItemCounts())
         if total.failed + total.quarantined > self._config.spec.policy.max_failed_items:
             return too_many_failed(self._config, total, verified.examples, work)
-        run = finish.VerifiedRun(self._benchmarks, plan, self._spool, verified.counts)
+        drawn = self._driver.prepared.plan.sizing.order is not None
+        run = finish.VerifiedRun(
+            self._benchmarks, plan, self._spool, verified.counts, self._skipped(), self._stop, drawn
+        )
         hashes: Mapping[str, str] = {}
         if self._config.spec.output.samples:
             hashes = finish.write_samples(run, self._ledger, self._driver.store, self._watcher.log)
@@ -215,8 +225,17 @@ class _Run:
             task_hashes,
         )
 
+    def _skipped(self) -> dict[str, int]:
+        """Count the items of each leaf task beyond an early stop."""
+        skipped: dict[str, int] = {}
+        for chunk in self._driver.dispatcher.chunks():
+            if not self._driver.dispatcher.counts_in(chunk.id):
+                skipped[chunk.task] = skipped.get(chunk.task, 0) + chunk.items
+        return skipped
+
     def _plan(self) -> finish.PlanOf:
         chunks: dict[str, list[Chunk]] = {leaf.name: [] for leaf in self._benchmarks.leaves}
         for chunk in self._driver.dispatcher.chunks():
-            chunks[chunk.task].append(chunk)
+            if self._driver.dispatcher.counts_in(chunk.id):
+                chunks[chunk.task].append(chunk)
         return {task: tuple(of_task) for task, of_task in chunks.items()}

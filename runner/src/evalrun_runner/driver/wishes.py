@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evalrun_api import EvalRunSpec, ModelScheme, Numerics, Reason, RunConfig, RunWarning, Storage
+from evalrun_api import EvalRunSpec, ModelScheme, Numerics, RunConfig, RunWarning, Storage
 from evalrun_api.base import Model
 from evalrun_api.rules import camel
-from evalrun_runner.errors import InputError
 
 ONLY_IN_A_CLUSTER = (
     *("model.cache", "replicas.min_count", "replicas.resources", "replicas.node_selector", "replicas.tolerations"),
@@ -15,20 +14,6 @@ ONLY_IN_A_CLUSTER = (
     *("policy.active_deadline_seconds", "policy.ttl_seconds_after_finished", "policy.suspend"),
 )
 """Fields of the spec that only the operator reads."""
-
-
-def refuse_unbuilt(spec: EvalRunSpec) -> None:
-    """Refuse fields that the contract has and this version does not carry out: none may be silently without effect.
-
-    Raises:
-        InputError: It names every such field.
-    """
-    fields = [
-        *(["spec.policy.stopEarly"] if spec.policy.stop_early is not None else []),
-    ]
-    if fields:
-        message = "\n".join(f"{field}: not built yet in this version\nhint: leave it out" for field in fields)
-        raise InputError(message, reason=Reason.INVALID_SPEC)
 
 
 def check_settings_of_cluster(spec: EvalRunSpec) -> Iterator[RunWarning]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from evalrun_api import Reason
-from evalrun_api.wire.outputs import CompletionMark
+from evalrun_api.wire.outputs import CompletionMark, StopRecord
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.manifest import (
@@ -289,6 +289,36 @@ class Ledger:
             self._move_aside(layout.segment(task, number), epoch)
             return True
         return False
+
+    # Early stop: which part of the plan the run is made of
+
+    def record_stop(self, epoch: int, record: StopRecord) -> StopRecord:
+        """Record that the run stops early, and return the record that counts: the first one.
+
+        Raises:
+            Superseded: Another driver has taken over.
+            LedgerCorrupt: Another record is there, and damaged.
+        """
+        self.assert_leading(epoch)
+        if self._store.create(layout.STOPPED, record.write()):
+            return record
+        return self.recorded_stop() or record
+
+    def recorded_stop(self) -> StopRecord | None:
+        """Read which part of the plan the run is made of; None: all of it.
+
+        Raises:
+            LedgerCorrupt: The record is damaged.
+        """
+        try:
+            return StopRecord.read(self._store.get(layout.STOPPED))
+        except ObjectMissing:
+            return None
+        except ValueError as error:
+            raise LedgerCorrupt(
+                f"{self._where(layout.STOPPED)} is damaged ({error}). Put a sound copy of it back, or remove it: the "
+                "run then evaluates the rest"
+            ) from error
 
     # The end
 

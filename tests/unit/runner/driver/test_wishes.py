@@ -11,9 +11,7 @@ from evalrun_runner.driver.wishes import (
     ONLY_IN_A_CLUSTER,
     check_settings_of_cluster,
     check_settings_of_run,
-    refuse_unbuilt,
 )
-from evalrun_runner.errors import InputError
 
 MOCK: dict[str, Any] = {"mock": {}}
 
@@ -114,10 +112,3 @@ def test_every_setting_of_a_cluster_is_a_field() -> None:
     for place in ONLY_IN_A_CLUSTER:
         block, name = place.split(".")
         assert name in type(getattr(spec, block)).model_fields
-
-
-def test_fields_that_nothing_carries_out_yet_are_refused_by_name() -> None:
-    spec = spec_of(policy={"stopEarly": {"rule": "width"}})
-    with pytest.raises(InputError, match=r"spec\.policy\.stopEarly: not built yet"):
-        refuse_unbuilt(spec)
-    refuse_unbuilt(spec_of())

@@ -1,0 +1,155 @@
+"""Items of a part of a run: the parts of its first chunks, read once each, with the results that they come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from evalrun_api import RunConfig
+from evalrun_api.wire.outputs import ItemAccount, Results, RunAccount, ScoredBy
+from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.aggregate import aggregate
+from evalrun_runner.benchmarks.declared import declared_fields, label_of
+from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
+from evalrun_runner.comparing.keys import keys_of_hashes
+from evalrun_runner.comparing.scored import IntArray
+from evalrun_runner.driver.finish import in_order
+from evalrun_runner.driver.gate_items import LeafItems, number_clusters
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
+from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.records.plan import Chunk
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome
+
+
+@dataclass
+class PrefixItems:
+    """Rows of the first chunks of each leaf task; see ``gate_items.ItemReader``. Used by one thread at a time."""
+
+    config: RunConfig
+    benchmarks: LoadedBenchmarks
+    ledger: Ledger
+    _chunks: dict[str, tuple[Chunk, ...]] = field(default_factory=dict)
+    """All planned chunks of each task."""
+    _rows: dict[tuple[str, int], tuple[ItemResult, ...]] = field(default_factory=dict)
+    """Rows of each chunk that was read, without their responses."""
+    _prefix: Mapping[str, int] = field(default_factory=dict)
+
+    def read(self, prefix: Mapping[str, int]) -> tuple[Chunk, ...]:
+        """Read the parts of a prefix that were not read yet, and let it be the one that the others are about.
+
+        Args:
+            prefix: Number of first chunks of each task.
+
+        Returns:
+            Chunks whose part is missing or damaged.
+        """
+        self._prefix = prefix
+        wanted = [chunk for task, count in prefix.items() for chunk in self._planned(task)[:count]]
+        missing = [chunk for chunk in wanted if chunk.id not in self._rows]
+        damaged = []
+        for chunk, rows in zip(missing, in_order(missing, self._read), strict=True):
+            if rows is None:
+                damaged.append(chunk)
+            else:
+                self._rows[chunk.id] = rows
+        return tuple(damaged)
+
+    def planned(self, task: str) -> int:
+        """Return the number of a task's planned items."""
+        return sum(chunk.items for chunk in self._planned(task))
+
+    def results(self) -> Results:
+        """Return the results that the prefix would have if it were the whole run, without bootstrapped errors."""
+        aggregated = aggregate(self.benchmarks, lambda task: iter(self._of(task)), bootstrap_iters=0)
+        counts = {leaf.name: _counts(self._of(leaf.name)) for leaf in self.benchmarks.leaves}
+        total, engine = sum(counts.values(), ItemCounts()), self.config.spec.engine
+        evalrun = ScoredBy(
+            engine="mock" if engine.mock is not None else "vllm",
+            numerics=engine.numerics,
+            counts=RunAccount(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined),
+            tasks={
+                task: ItemAccount(ok=one.ok, failed=one.failed, quarantined=one.quarantined)
+                for task, one in counts.items()
+            },
+            unscored=list(aggregated.unscored),
+            counted={task: dict(fewer) for task, fewer in aggregated.counted.items()},
+            intervals=list(aggregated.intervals),
+        )
+        config = {"model": self.config.model.name, "seed": self.config.spec.seed}
+        return Results.model_validate(
+            {**aggregated.results, "config": config, "evalrun": evalrun}, by_alias=True, by_name=False
+        )
+
+    def leaf(self, task: str, metric: str, filter_name: str) -> LeafItems | None:
+        """See ``ItemReader``."""
+        rows = self._of(task)
+        known: dict[str, float | None] = {}
+        found = np.full(len(rows), np.nan)
+        for place, row in enumerate(rows):
+            if row.outcome.status is not ItemStatus.OK or row.scores is None:
+                continue
+            if row.scores not in known:
+                known[row.scores] = _number(values.decode(row.scores).get(filter_name, {}).get(metric))
+            value = known[row.scores]
+            if value is None:
+                return None
+            found[place] = value
+        if not rows:
+            return None
+        return LeafItems(
+            task,
+            found,
+            lambda: keys_of_hashes([row.item_hash for row in rows]),
+            clusters=_clusters(self.benchmarks.leaf(task), rows),
+        )
+
+    def _of(self, task: str) -> Sequence[ItemResult]:
+        """Return the rows of the prefix in the order of their documents."""
+        count = self._prefix.get(task, 0)
+        rows: Iterator[ItemResult] = (row for chunk in self._planned(task)[:count] for row in self._rows[chunk.id])
+        return sorted(rows, key=lambda row: row.doc_id)
+
+    def _planned(self, task: str) -> tuple[Chunk, ...]:
+        if task not in self._chunks:
+            index = self.ledger.task_index(task)
+            segments = 0 if index is None else index.segments
+            self._chunks[task] = tuple(
+                chunk for number in range(segments) for chunk in self.ledger.read_chunks(task, number)
+            )
+        return self._chunks[task]
+
+    def _read(self, chunk: Chunk) -> tuple[ItemResult, ...] | None:
+        try:
+            part = self.ledger.read_part(chunk)
+        except (LedgerCorrupt, ObjectMissing):
+            return None
+        return tuple(
+            ItemResult(row.doc_id, row.item_hash, Outcome(row.outcome.status, (), row.outcome.error), row.scores)
+            for row in part.rows
+        )
+
+
+def _counts(rows: Sequence[ItemResult]) -> ItemCounts:
+    statuses = [row.outcome.status for row in rows]
+    return ItemCounts(*(statuses.count(one) for one in (ItemStatus.OK, ItemStatus.FAILED, ItemStatus.QUARANTINED)))
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _clusters(leaf: LeafTask, rows: Sequence[ItemResult]) -> IntArray | None:
+    try:
+        cluster = declared_fields(leaf.task.get_config("metadata")).cluster
+    except InputError:
+        return None
+    if cluster is None:
+        return None
+    documents = leaf.task.eval_docs
+    return number_clusters([label_of(documents[row.doc_id].get(cluster)) for row in rows])
