@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from bench.statistics import exact_shares, simulated_clusters, simulated_gates, simulated_means
+from bench.statistics import exact_shares, paired_gates, simulated_clusters, simulated_gates, simulated_means
 from bench.statistics.page import CoverageTable
 
 TABLES: Mapping[str, Callable[[int], CoverageTable]] = {
@@ -16,4 +16,6 @@ TABLES: Mapping[str, Callable[[int], CoverageTable]] = {
     "groups": simulated_means.groups,
     "clusters": simulated_clusters.clusters,
     "gate-bounds": simulated_gates.gates,
+    "regressions": paired_gates.regressions,
+    "gate-families": paired_gates.families,
 }
