@@ -16,7 +16,7 @@ EXTRA ?= $(shell scripts/which_extra.sh)
 MODEL := $(CACHE)/models/smollm2-135m-instruct
 BIN := .venv/bin
 
-.PHONY: help install hooks check quickstart test lint unit integration parity images e2e e2e-all bench bench-before wheels generate clean
+.PHONY: browser help install hooks check quickstart test lint unit integration parity images e2e e2e-all bench bench-before wheels generate clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,7 +53,11 @@ lint:
 unit:
 	$(BIN)/pytest -q -n 2 --dist worksteal tests/unit tests/simulation
 
-integration:
+# Without a browser, tests that need one are skipped.
+browser: ## Bring the headless Chromium that tests look at reports with
+	@scripts/chromium.sh || [[ -z "$${CI:-}" ]]
+
+integration: browser
 	$(BIN)/python scripts/small_model.py --output $(MODEL)
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not engine" tests/integration
 

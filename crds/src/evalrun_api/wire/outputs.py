@@ -469,6 +469,34 @@ class LeasedRecord(Document):
         return json.dumps(self.as_written()).encode()
 
 
+# timeline.json -----------------------------------------------------------------------------------------------------
+
+
+class TimelinePoint(Document):
+    """How far the run was at one moment."""
+
+    seconds: float
+    """Seconds since the plan was claimed."""
+    items: int
+    """Items that were committed."""
+    replicas: int
+    """Replicas that had loaded the model."""
+
+
+class TimelineRecord(Document):
+    """``timeline.json``: how the run went over time, for the report. Nothing else depends on it.
+
+    Written when a driver ends; a driver that is killed takes its part along.
+    """
+
+    points: list[TimelinePoint]
+    """Moments in their order; fewer than one a second in runs of more than a few minutes."""
+
+    def write(self) -> bytes:
+        """Encode the document in one line."""
+        return json.dumps(self.as_written()).encode()
+
+
 # plan.json and COMPLETE -------------------------------------------------------------------------------------------
 
 
@@ -616,6 +644,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {
     "results.json": Results,
     "gates.json": GatesRecord,
     "leased.json": LeasedRecord,
+    "timeline.json": TimelineRecord,
     "plan.json": PlanRecord,
     "stopped.json": StopRecord,
     "COMPLETE": CompletionMark,

@@ -15,11 +15,12 @@ from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.open import open_store
 
 
-def report(uri: str, output: Path | None) -> None:
+def report(uri: str, baseline: str | None, output: Path | None) -> None:
     """Make a report, write it, and print where.
 
     Args:
         uri: The run's output.
+        baseline: Output of the run to compare with.
         output: Folder to write to; None: beside the results.
 
     Raises:
@@ -28,11 +29,16 @@ def report(uri: str, output: Path | None) -> None:
         StoreError: The report cannot be written.
     """
     location = RunLocation(uri=absolute(uri))
+    other = None if baseline is None else RunLocation(uri=absolute(baseline))
+
+    def log(line: str) -> None:
+        print(line, file=sys.stderr)
+
     try:
-        content = read_report(location)
+        content = read_report(location, other, log)
     except StoreDenied as error:
         raise InputError(str(error), reason=error.reason) from error
-    made = render(content, lambda line: print(line, file=sys.stderr))
+    made = render(content, log)
     target = location if output is None else RunLocation(uri=output.resolve().as_uri())
     store = open_store(store_spec(target))
     for key, data in ((layout.REPORT_HTML, made.html), (layout.REPORT_MARKDOWN, made.markdown)):

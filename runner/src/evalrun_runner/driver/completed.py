@@ -14,7 +14,7 @@ from evalrun_runner.driver.gate_checks import check_gates, scores_there
 from evalrun_runner.driver.preflight import Preflight, load_tasks
 from evalrun_runner.driver.progress import Watcher
 from evalrun_runner.driver.record import read_record
-from evalrun_runner.driver.reporting import write_report
+from evalrun_runner.driver.reporting import first_baseline, write_report
 from evalrun_runner.driver.results import read_results, succeeded
 from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.driver.verdicts import kept_verdicts, record_verdicts
@@ -49,14 +49,15 @@ def completed_run(setting: Preflight, watcher: Watcher) -> RunResult | None:
             "spec.resumeFrom"
         )
     work = Work(kept=counts.planned - counts.skipped)
+    baseline = first_baseline(setting.config)
     with suppress(LedgerCorrupt):
         # A finished run keeps its verdicts, also where a later version would judge otherwise.
         if (kept := kept_verdicts(setting.store, setting.config.spec.gates)) is not None:
             result = succeeded(setting.config, results, work, setting.store, kept)
-            write_report(setting.store, result, watcher.log, only_if_missing=True)
+            write_report(setting.store, result, baseline, watcher.log, only_if_missing=True)
             return result
     result = judged(setting.config, results, work, setting.store, watcher.log)
-    write_report(setting.store, result, watcher.log)
+    write_report(setting.store, result, baseline, watcher.log)
     return result
 
 

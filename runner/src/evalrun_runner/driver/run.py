@@ -25,9 +25,10 @@ from evalrun_runner.driver.record import (
     sizing,
     write_record,
 )
-from evalrun_runner.driver.reporting import write_report
+from evalrun_runner.driver.reporting import first_baseline, write_report
 from evalrun_runner.driver.results import too_many_failed
 from evalrun_runner.driver.spool import RowSpool
+from evalrun_runner.driver.timeline import Timeline
 from evalrun_runner.driver.wishes import check_settings_of_cluster
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, StoreError, default_reason
 from evalrun_runner.ledger import layout
@@ -83,17 +84,18 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
     prepared = PreparedRun(setting, plan, benchmarks, chat, earlier, warnings)
     for warning in warnings:
         watcher.log(f"warning: {warning.line}")
-    driver = build_driver(prepared, options, watcher, adapters)
+    timeline = Timeline(watcher, plan.created)
+    driver = build_driver(prepared, options, timeline, adapters)
     # It has claimed its epoch: whoever completes the run from now on is seen, whoever did before is looked for here.
     if (result := completed_run(setting, watcher)) is not None:
         return result
     options.host.preflight_passed()
     with RowSpool(samples=config.spec.output.samples) as spool:
-        result = _Run(driver, options, watcher, spool).go()
+        result = _Run(driver, options, timeline, spool).go()
     # Last, as run.json says by now how the run ended.
     if result.phase is Phase.SUCCEEDED:
         watcher.show(View(Phase.FINISHING, "making the report"))
-        write_report(setting.store, result, watcher.log)
+        write_report(setting.store, result, first_baseline(config), watcher.log)
     return result
 
 
@@ -107,7 +109,7 @@ def _earlier_run(setting: Preflight, options: DriverOptions) -> EarlierRun | Non
 class _Run:
     """One driver process's part in a run."""
 
-    def __init__(self, driver: DriverParts, options: DriverOptions, watcher: Watcher, spool: RowSpool) -> None:
+    def __init__(self, driver: DriverParts, options: DriverOptions, timeline: Timeline, spool: RowSpool) -> None:
         self._driver = driver
         self._loop = driver.loop
         self._ledger = driver.ledger
@@ -116,7 +118,7 @@ class _Run:
         self._benchmarks = driver.prepared.benchmarks
         self._earlier = driver.prepared.earlier
         self._options = options
-        self._watcher = watcher
+        self._watcher = self._timeline = timeline
         self._spool = spool
         self._stop: StopRecord | None = None
         """Which part of the plan the run is made of; None: all of it."""
@@ -189,6 +191,7 @@ class _Run:
         try:
             if self._setting.ledger.highest_epoch() == self._driver.epoch:
                 write_record(self._setting.store, record)
+                self._timeline.write(self._setting.store)
         except StoreError as error:
             self._watcher.log(f"run.json does not say how this attempt ended ({outcome}): {error}")
 

@@ -34,6 +34,7 @@ def collect(documents: ReportDocuments) -> ReportContent:
     result, results, record = documents.result, documents.results, documents.record
     lines = _score_lines(result.scores, results)
     gates = [words.gate_line(gate) for gate in result.gates]
+    strata = _strata(results)
     account = results.evalrun.counts
     warnings = [warning.line for warning in result.warnings]
     if results.config.limit is not None:
@@ -46,11 +47,13 @@ def collect(documents: ReportDocuments) -> ReportContent:
         headline=words.headline(gates, result.verdict, lines, results.evalrun.engine),
         account=(
             f"{words.count(account.planned)}: {account.ok:,} with a score, {account.failed:,} failed, "
-            f"{account.quarantined:,} quarantined"
+            f"{account.quarantined:,} quarantined" + (f", {account.skipped:,} skipped" if account.skipped else "")
         ),
         gates=gates,
         scores=lines[:MOST_SCORES],
         scores_left_out=max(0, len(lines) - MOST_SCORES),
+        strata=strata[:MOST_SCORES],
+        strata_left_out=max(0, len(strata) - MOST_SCORES),
         failures_total=account.failed + account.quarantined,
         warnings=warnings[:MOST_WARNINGS],
         warnings_left_out=max(0, len(warnings) - MOST_WARNINGS),
@@ -67,23 +70,49 @@ def _score_lines(scores: Sequence[Score], results: Results) -> list[ScoreLine]:
             metric=score.metric,
             filter=score.filter,
             value=score.value,
-            low=None,
-            high=None,
+            low=None if score.interval is None else score.interval.low,
+            high=None if score.interval is None else score.interval.high,
             stderr=score.stderr,
             n=score.n,
             note=_note(score, results),
             is_group=bool(results.group_subtasks.get(score.task)),
             lower_is_better=bool(score.lower_is_better),
+            method="" if score.interval is None else score.interval.method,
         )
         for score in scores
     ]
 
 
+def _strata(results: Results) -> list[ScoreLine]:
+    return [
+        ScoreLine(
+            task=one.task,
+            metric=one.metric,
+            filter=one.filter,
+            value=one.value,
+            low=one.low,
+            high=one.high,
+            stderr=None,
+            n=one.n,
+            stratum=one.stratum,
+            note=one.note or "",
+            method=one.method or "",
+        )
+        for one in results.evalrun.intervals or ()
+        if one.stratum is not None
+    ]
+
+
 def _note(score: Score, results: Results) -> str:
-    """Say why a score has no value."""
-    if score.value is not None:
-        return ""
+    """Say why a score has no value, or what is to be known of its interval."""
     wanted = (score.task, score.metric, score.filter)
+    if score.value is not None:
+        notes = (
+            one.note
+            for one in results.evalrun.intervals or ()
+            if (one.task, one.metric, one.filter) == wanted and one.stratum is None
+        )
+        return next(notes, None) or ""
     found = (one.reason for one in results.evalrun.unscored or () if (one.task, one.metric, one.filter) == wanted)
     return next(found, "it is no finite number")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalrun_api import GateResult, Verdict
+from evalrun_api.spec.gates import GateRule
 from evalrun_runner.report.content import GateLine, Headline, ScoreLine, Tone
 
 TONES = {Verdict.PASSED: Tone.GOOD, Verdict.FAILED: Tone.BAD, Verdict.INCONCLUSIVE: Tone.UNSURE}
@@ -59,7 +60,7 @@ def gate_line(gate: GateResult) -> GateLine:
         asked=_asked(gate),
         found=_found(gate),
         why=gate.message,
-        advisory=False,
+        advisory=bool(gate.advisory),
     )
 
 
@@ -113,6 +114,8 @@ def _asked(gate: GateResult) -> str:
         asked.append(f"at most {number(gate.max, share=share)}")
     if gate.max_regression is not None:
         asked.append(f"no more than {points(gate.max_regression, share=share)} worse than the baseline")
+    if gate.max_relative_regression is not None:
+        asked.append(f"no more than {100 * gate.max_relative_regression:.3g}% of the baseline's score lost")
     return ", and ".join(asked)
 
 
@@ -130,7 +133,8 @@ def _found(gate: GateResult) -> str:
 def _how_sure(gate: GateResult, *, share: bool) -> str:
     """Say what the bounds leave open."""
     if gate.interval is None:
-        return ""
+        return " (the bare score is compared: how sure it is was not asked)" if gate.rule is GateRule.POINT else ""
+    sure = f"{100 * (gate.confidence or 0.95):.3g}% sure"
     low, high = gate.interval[0], gate.interval[1]
     if gate.difference is not None:
         reach = f"between {points(low, share=share, signed=True)} and {points(high, share=share, signed=True)}"
@@ -138,11 +142,11 @@ def _how_sure(gate: GateResult, *, share: bool) -> str:
     low_words, high_words = number(low, share=share), number(high, share=share)
     match gate.verdict:
         case Verdict.PASSED if gate.min is not None and gate.max is None:
-            return f"; we can be 95% sure of at least {low_words}"
+            return f"; we can be {sure} of at least {low_words}"
         case Verdict.PASSED if gate.max is not None and gate.min is None:
-            return f"; we can be 95% sure of at most {high_words}"
+            return f"; we can be {sure} of at most {high_words}"
         case Verdict.FAILED if gate.min is not None and gate.max is None:
-            return f"; we can be 95% sure that it is at most {high_words}"
+            return f"; we can be {sure} that it is at most {high_words}"
         case Verdict.FAILED if gate.max is not None and gate.min is None:
-            return f"; we can be 95% sure that it is at least {low_words}"
+            return f"; we can be {sure} that it is at least {low_words}"
     return f", but with so few items the true score may be anything from {low_words} to {high_words}"

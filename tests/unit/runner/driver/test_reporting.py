@@ -40,14 +40,17 @@ def test_a_run_ends_with_its_report(finished: Path) -> None:
 
 
 def test_the_command_makes_the_report_where_it_is_asked_for(finished: Path, tmp_path: Path) -> None:
-    report(str(finished), tmp_path / "elsewhere")
+    report(str(finished), str(finished), tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "report.html").stat().st_size > 5_000
     assert (tmp_path / "elsewhere" / "report.md").exists()
+    page = (tmp_path / "elsewhere" / "report.html").read_text(encoding="utf-8")
+    assert "Against the baseline" in page and "two runs of one model" in page
+    assert "Hardest items" in page and "items in" in page
 
 
 def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not there, or is empty"):
-        read_report(RunLocation(uri=tmp_path.as_uri()))
+        read_report(RunLocation(uri=tmp_path.as_uri()), None, print)
 
 
 class FullStore(DirectoryStore):
@@ -60,6 +63,6 @@ class FullStore(DirectoryStore):
 
 def test_a_report_that_cannot_be_written_is_a_warning(finished: Path) -> None:
     lines: list[str] = []
-    write_report(FullStore(finished), read_result(RunLocation(uri=finished.as_uri())), lines.append)
+    write_report(FullStore(finished), read_result(RunLocation(uri=finished.as_uri())), None, lines.append)
     assert len(lines) == 1
     assert lines[0].startswith("warning: there is no report: StoreUnavailable: no room for report.html; hint: ")

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from evalrun_runner.report.charts import checked
-from evalrun_runner.report.content import (
-    BaselineComparison,
-    ChangeLine,
-    FailureGroup,
-    GateLine,
-    Headline,
-    ItemList,
-    Ranking,
-    RankLine,
-    RatePoint,
-    ReportContent,
-    RunPace,
-    ScoreLine,
-    ShownItem,
-    Tone,
-)
 from evalrun_runner.report.markdown import MOST_CHARACTERS
 from evalrun_runner.report.page import MOST_BYTES
-from evalrun_runner.report.text import shown
 from evalrun_runner.report.write import render
+from support.reports import HOSTILE, full_report
 
-HOSTILE = (
-    "</pre></style></title><script>fetch('http://attacker.example/')</script><img src=http://attacker.example/x.png "
-    "onerror=alert(1)><iframe src=//attacker.example></iframe><a href='javascript:alert(1)'>x</a>{{ 7*7 }}&amp;"
-    "\u202e\u0000\x1b[31m]]><!-- `@everyone` [link](http://attacker.example) | **x**\ud800"
-)
 ELEMENTS = """
     html head meta title style body header main footer section h1 h2 h3 h4 p div span strong bdi a table caption thead
     tbody tr th td figure svg g path line rect text tspan circle defs clippath dl dt dd ul li details summary pre
@@ -53,45 +31,12 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def content(text: str = "plain", items: int = 2, length: int = 2_000) -> ReportContent:
-    """Every field of a report filled with one text."""
-    line = ScoreLine(text, text, text, 0.74, 0.71, 0.76, 0.01, 1319, note=text)
-    change = ChangeLine(text, text, text, 0.74, 0.72, 0.02, 0.01, 0.03, 1000, 10, 30, Tone.GOOD, text)
-    item = ShownItem(
-        text, text, text, shown(text, length), shown(text, length), shown(text, length), shown(text, length)
-    )
-    return ReportContent(
-        title=text,
-        model=text,
-        run=text,
-        when=text,
-        headline=Headline(Tone.BAD, text, text, text),
-        account=text,
-        gates=[GateLine(Tone.BAD, text, text, text, text, text, advisory=False)],
-        scores=[line, replace(line, is_group=True)],
-        scores_left_out=3,
-        strata=[replace(line, stratum=text)],
-        comparison=BaselineComparison(text, text, [change], [text]),
-        rankings=[Ranking(text, 10, [RankLine(text, 0.7, 1, 2, [text]), RankLine("other", 0.6, 1, 2, [])])],
-        item_lists=[ItemList(text, text, [item] * items, 100)],
-        pace=RunPace(text, [RatePoint(1, 10, 2), RatePoint(2, 20, 2)], [(text, text)]),
-        failures=[FailureGroup(text, text, text, 3, [text])],
-        failures_total=3,
-        warnings=[text],
-        warnings_left_out=1,
-        provenance=[(text, text)],
-        rerun=[(text, text)],
-        spec=text,
-        samples=[text],
-    )
-
-
 def no_warning(line: str) -> None:
     raise AssertionError(line)
 
 
 def test_markup_of_a_model_stays_text_everywhere() -> None:
-    page = render(content(HOSTILE), no_warning).html.decode()
+    page = render(full_report(HOSTILE), no_warning).html.decode()
     found = Tags(page).found
     assert {tag for tag, _ in found} <= set(ELEMENTS.split())
     assert not [name for _, attributes in found for name in attributes if name.startswith("on") or name == "style"]
@@ -101,7 +46,7 @@ def test_markup_of_a_model_stays_text_everywhere() -> None:
 
 
 def test_the_page_allows_its_own_style_and_nothing_else() -> None:
-    page = render(content(), no_warning).html.decode()
+    page = render(full_report(), no_warning).html.decode()
     policies = [one["content"] for tag, one in Tags(page).found if tag == "meta" and "http-equiv" in one]
     assert len(policies) == 1 and policies[0] is not None
     assert re.fullmatch(
@@ -110,20 +55,20 @@ def test_the_page_allows_its_own_style_and_nothing_else() -> None:
 
 
 def test_a_page_of_megabytes_of_answers_is_bounded() -> None:
-    made = render(content("<" * 30_000, items=100, length=30_000), no_warning)
+    made = render(full_report("<" * 30_000, items=100, length=30_000), no_warning)
     assert len(made.html) <= MOST_BYTES
     assert len(made.markdown) <= 4 * MOST_CHARACTERS
 
 
 def test_markdown_holds_no_markup_of_a_text() -> None:
-    text = render(content(HOSTILE), no_warning).markdown.decode()
+    text = render(full_report(HOSTILE), no_warning).markdown.decode()
     for line in text.splitlines():
         bare = re.sub(r"</?(details|summary)>", "", line)
         assert "<" not in bare and "@" not in bare and "](" not in bare and "`" not in bare
 
 
 def test_a_table_has_its_headings_and_every_picture_says_what_it_shows() -> None:
-    found = Tags(render(content(), no_warning).html.decode()).found
+    found = Tags(render(full_report(), no_warning).html.decode()).found
     assert [one for tag, one in found if tag == "th" and "scope" not in one] == []
     figures = [one for tag, one in found if tag == "figure"]
     assert len(figures) == 4
