@@ -180,17 +180,18 @@ def power(json_output: bool, **options: Any) -> int:
 @app.command(no_args_is_help=True)
 @click.argument("uri", type=_file, help="A run's output: a folder or s3://bucket/prefix/.")
 @click.option("--baseline", metavar="RUN", help="Output of a finished run to compare with, item by item.")
+@click.option("--also", multiple=True, metavar="RUN", help="Show the order of these runs, too; may be repeated.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
     help="Write report.html and report.md there; default: beside the results.",
 )
-def report(uri: str, baseline: str | None, output: Path | None) -> None:
+def report(uri: str, baseline: str | None, also: tuple[str, ...], output: Path | None) -> None:
     """Make the report of a finished run anew: one HTML page, and Markdown for a pull request."""
     from evalrun_runner.cli.report import report
 
-    report(uri, baseline, output)
+    report(uri, baseline, output, also)
 
 
 @app.command()

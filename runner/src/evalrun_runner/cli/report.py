@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from evalrun_api import RunLocation
@@ -15,13 +16,14 @@ from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.open import open_store
 
 
-def report(uri: str, baseline: str | None, output: Path | None) -> None:
+def report(uri: str, baseline: str | None, output: Path | None, also: Sequence[str] = ()) -> None:
     """Make a report, write it, and print where.
 
     Args:
         uri: The run's output.
         baseline: Output of the run to compare with.
         output: Folder to write to; None: beside the results.
+        also: Outputs of more runs, for the order of all of them.
 
     Raises:
         InputError: There is no finished run, or it cannot be read.
@@ -35,7 +37,7 @@ def report(uri: str, baseline: str | None, output: Path | None) -> None:
         print(line, file=sys.stderr)
 
     try:
-        content = read_report(location, other, log)
+        content = read_report(location, other, log, [RunLocation(uri=absolute(one)) for one in also])
     except StoreDenied as error:
         raise InputError(str(error), reason=error.reason) from error
     made = render(content, log)

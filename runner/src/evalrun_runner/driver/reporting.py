@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from evalrun_api import RunConfig, RunLocation, RunResult
 from evalrun_runner.driver.record import read_record
@@ -53,28 +53,39 @@ def first_baseline(config: RunConfig) -> RunLocation | None:
     return next((location for location in config.baselines if location is not None), None)
 
 
-def read_report(location: RunLocation, baseline: RunLocation | None, log: Callable[[str], None]) -> ReportContent:
+def read_report(
+    location: RunLocation,
+    baseline: RunLocation | None,
+    log: Callable[[str], None],
+    also: Sequence[RunLocation] = (),
+) -> ReportContent:
     """Read a finished run back and collect what its report holds.
 
     Args:
         location: The run's output.
         baseline: The run to compare with.
         log: Receives why a section of the report is left out.
+        also: More runs, for the order of all of them.
 
     Raises:
         InputError: There is no run, or it is not finished.
         LedgerCorrupt: An object of it is damaged.
     """
     result = read_result(location)
-    return _content(open_store(store_spec(location)), result, baseline, log)
+    return _content(open_store(store_spec(location)), result, baseline, log, also)
 
 
 def _content(
-    store: ObjectStore, result: RunResult, baseline: RunLocation | None, log: Callable[[str], None]
+    store: ObjectStore,
+    result: RunResult,
+    baseline: RunLocation | None,
+    log: Callable[[str], None],
+    also: Sequence[RunLocation] = (),
 ) -> ReportContent:
     record = read_record(store)
     if record is None:
         raise LedgerCorrupt(f"{store.uri} has COMPLETE but no run.json; the folder was changed by another hand")
     documents = ReportDocuments(result, read_results(store), record)
     other = None if baseline is None else open_store(store_spec(baseline))
-    return assemble(ReportSources(documents, store, read_timeline(store), other), log)
+    more = [open_store(store_spec(one)) for one in also]
+    return assemble(ReportSources(documents, store, read_timeline(store), other, more), log)

@@ -10,7 +10,7 @@ from evalrun_api.wire.outputs import TimelinePoint
 from evalrun_runner.errors import EvalRunError, InputError, first_line
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.report.collect import ReportDocuments, collect
-from evalrun_runner.report.content import BaselineComparison, ItemList, ReportContent, ScoreLine
+from evalrun_runner.report.content import BaselineComparison, ItemList, Ranking, ReportContent, ScoreLine
 from evalrun_runner.report.details import ItemDetails
 from evalrun_runner.report.hardest import hardest
 from evalrun_runner.report.pace import pace_of
@@ -32,6 +32,8 @@ class ReportSources:
     timeline: Sequence[TimelinePoint] = ()
     baseline: ObjectStore | None = None
     """Output of the run to compare with."""
+    also: Sequence[ObjectStore] = ()
+    """Outputs of more runs, for the order of all of them."""
 
 
 def assemble(sources: ReportSources, log: Callable[[str], None]) -> ReportContent:
@@ -56,6 +58,9 @@ def assemble(sources: ReportSources, log: Callable[[str], None]) -> ReportConten
         comparison, changed = _against(sources.baseline, sources.store, log)
         content = replace(content, comparison=comparison)
         lists.extend(changed)
+    if sources.also:
+        ranked = _try("the order of the runs", lambda: _rankings(sources), log)
+        content = replace(content, rankings=ranked or ())
     if readings is not None:
         details = ItemDetails(Ledger(sources.store))
         worst = _try("the hardest items", lambda: hardest(readings, mains, details), log)
@@ -75,6 +80,19 @@ def _against(
         if not isinstance(error, InputError):
             log(f"warning: the report has no comparison: {first_line(error)}")
         return BaselineComparison(baseline.uri, baseline.uri, (), [one_line(f"No comparison: {error}", 500)]), ()
+
+
+def _rankings(sources: ReportSources) -> tuple[Ranking, ...]:
+    from evalrun_runner.comparing.evalrun_output import EvalRunOutput
+    from evalrun_runner.comparing.opening import labels_of
+    from evalrun_runner.report.ranking import rankings
+
+    stores = [sources.store, *([] if sources.baseline is None else [sources.baseline]), *sources.also]
+    stores = list({store.uri: store for store in stores}.values())
+    labels = labels_of([store.uri for store in stores])
+    if len(stores) < 2:
+        return ()
+    return rankings([EvalRunOutput(store, label) for store, label in zip(stores, labels, strict=True)])
 
 
 def _with_intervals(

@@ -12,6 +12,8 @@ from evalrun_runner.report.readings import ItemReadings
 
 MOST_POINTS = 120
 """Stretches of time in the picture."""
+_SHORT_SECONDS = 10.0
+"""Time below which a tail says nothing."""
 _TAIL = 0.95
 """Share of the items after which the tail begins."""
 
@@ -34,6 +36,8 @@ def pace_of(points: Sequence[TimelinePoint], readings: ItemReadings | None) -> R
     first, last = rising[0], rising[-1]
     seconds, items = last.seconds - first.seconds, last.items - first.items
     sentence = f"{words.count(items)} in {duration(seconds)}, {items / seconds:,.1f} a second on average"
+    if seconds < _SHORT_SECONDS:
+        return RunPace(f"{sentence}.", tuple(_rates(rising)), facts)
     tail = next(point.seconds for point in rising if point.items >= first.items + _TAIL * items)
     share = (last.seconds - tail) / seconds
     sentence += f"; the last {1 - _TAIL:.0%} of the items took {share:.0%} of the time."
@@ -43,7 +47,7 @@ def pace_of(points: Sequence[TimelinePoint], readings: ItemReadings | None) -> R
 def duration(seconds: float) -> str:
     """Format a time for people."""
     if seconds < 120:
-        return f"{seconds:.0f} seconds"
+        return f"{seconds:.1f} seconds" if seconds < _SHORT_SECONDS else f"{seconds:.0f} seconds"
     minutes = seconds / 60
     return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 

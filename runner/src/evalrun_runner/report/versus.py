@@ -41,7 +41,7 @@ def against(baseline: ScoredRun, run: ScoredRun) -> tuple[BaselineComparison, tu
         baseline=baseline.place,
         baseline_model=baseline.facts.model or baseline.label,
         lines=tuple(_line(score) for score in found.scores[:_MOST_LINES]),
-        remarks=tuple(one_line(remark, 500) for remark in remarks[:_MOST_REMARKS]),
+        remarks=tuple(one_line(_sentence(remark), 500) for remark in remarks[:_MOST_REMARKS]),
     )
     return comparison, tuple(_lists(found))
 
@@ -60,9 +60,14 @@ def _line(score: ScoreComparison) -> ChangeLine:
         lost=score.lost,
         gained=score.gained,
         tone=_TONES[score.finding],
-        words=comparing_words.difference_sentence(score, "the baseline", "this run"),
+        words=_sentence(comparing_words.difference_sentence(score, "the baseline", "this run")),
         is_share=score.is_share,
     )
+
+
+def _sentence(words: str) -> str:
+    """Begin with a capital where a sentence begins with one of the labels that stand for the runs."""
+    return words[:1].upper() + words[1:] if words.startswith(("the baseline", "this run")) else words
 
 
 def _lists(found: TwoRunReport) -> list[ItemList]:
