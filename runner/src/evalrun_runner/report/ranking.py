@@ -57,7 +57,7 @@ def _metric(run: ScoredRun, task: str, scores: Sequence[ItemScores]) -> MetricNa
 def _bounds(scores: FloatArray) -> tuple[float, float] | None:
     """Return the least and the greatest possible score: of shares, as they are or turned round; else None."""
     low, high = float(scores.min()), float(scores.max())
-    return (0.0, 1.0) if 0 <= low and high <= 1 else (-1.0, 0.0) if -1 <= low and high <= 0 else None
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (-1.0, 0.0) if low >= -1 and high <= 0 else None
 
 
 def _lines(labels: Sequence[str], found: ManyComparison, sign: float) -> Iterator[RankLine]:
