@@ -47,7 +47,9 @@ def collect(documents: ReportDocuments) -> ReportContent:
         headline=words.headline(gates, result.verdict, lines, results.evalrun.engine),
         account=(
             f"{words.count(account.planned)}: {account.ok:,} with a score, {account.failed:,} failed, "
-            f"{account.quarantined:,} quarantined" + (f", {account.skipped:,} skipped" if account.skipped else "")
+            f"{account.quarantined:,} quarantined"
+            + (f", {account.skipped:,} skipped" if account.skipped else "")
+            + (f"; stopped early: {results.evalrun.stopped}" if results.evalrun.stopped else "")
         ),
         gates=gates,
         scores=lines[:MOST_SCORES],
