@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from bench.statistics import exact_shares, paired_gates, simulated_clusters, simulated_gates, simulated_means
+from bench.statistics import (
+    early_stopping,
+    exact_shares,
+    paired_gates,
+    simulated_clusters,
+    simulated_gates,
+    simulated_means,
+)
 from bench.statistics.page import CoverageTable
 
 TABLES: Mapping[str, Callable[[int], CoverageTable]] = {
@@ -18,4 +25,5 @@ TABLES: Mapping[str, Callable[[int], CoverageTable]] = {
     "gate-bounds": simulated_gates.gates,
     "regressions": paired_gates.regressions,
     "gate-families": paired_gates.families,
+    "stopping": early_stopping.stopping,
 }
