@@ -220,7 +220,8 @@ def _metric(task: str, scores: Sequence[ItemScores], first: ScoredRun, request: 
 
 
 def _notes(runs: Sequence[ScoredRun], tasks: Sequence[str], matrix: FloatArray) -> list[str]:
-    notes = []
+    clustered = [task for task in tasks if runs[0].clusters(task) is not None]
+    notes = [f"{task} declares clusters, and ranks take its items for independent" for task in clustered]
     for run, row in zip(runs, matrix, strict=True):
         if missing := int(np.count_nonzero(np.isnan(row))):
             notes.append(f"{run.label} has no score of {missing:,} of {len(row):,} items")

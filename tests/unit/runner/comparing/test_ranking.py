@@ -123,3 +123,11 @@ def test_a_metric_that_not_all_have_is_refused(tmp_path: Path) -> None:
     runs = open_runs([str(tmp_path / name) for name in "abc"])
     with pytest.raises(InputError, match="sums: no such metric in all runs; there are none"):
         compare_many(runs, ComparisonRequest(allow_differences=True))
+
+
+def test_ranks_say_that_they_take_items_of_clusters_for_independent(tmp_path: Path) -> None:
+    declared = {"metadata": {"evalrun": {"cluster": "passage"}}}
+    for name in "abc":
+        write_evalrun(tmp_path / name, {"sums": [1.0, 0.0]}, model=name, config=declared)
+    found = compare_many(open_runs([str(tmp_path / name) for name in "abc"]), ComparisonRequest())
+    assert found.notes == ("sums declares clusters, and ranks take its items for independent",)
