@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from evalrun_api.wire.outputs import StopRecord
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.leases import Holding
 from evalrun_runner.dispatch.policy import Departure
@@ -20,6 +21,7 @@ from evalrun_runner.dispatch.replicas import ReplicaHealth
 from evalrun_runner.dispatch.restarts import RestartPolicy, Restarts
 from evalrun_runner.dispatch.suspects import Quarantine
 from evalrun_runner.dispatch.table import State
+from evalrun_runner.driver.early_stopping import EarlyStopping
 from evalrun_runner.records.messages import Committed, Report
 from evalrun_runner.replica.state import Action, ReplicaState, RunItems, Vitals
 from support.simulation import Classes, Run
@@ -67,7 +69,7 @@ def test_a_seed_replays_the_same_run() -> None:
 def test_the_seeds_reach_every_kind_of_fault() -> None:
     """Each kind of fault occurs among the first seeds; faults that never happen prove nothing."""
     seen: Counter[str] = Counter()
-    for seed in range(400):
+    for seed in range(500):
         run = Run(seed).play()
         progress = [driver.dispatcher.progress(run.clock.now) for driver in run.drivers]
         seen["epochs"] += len(run.drivers) > 1
@@ -85,7 +87,7 @@ def test_the_seeds_reach_every_kind_of_fault() -> None:
 
 REACHED = (
     "epochs", "kept", "redone", "quarantined", "duplicates", "hedged", "corrupt",
-    "cancelled", "isolated", "drained", "returned", "failed start", "stopped", "superseded", "gave up",
+    "cancelled", "isolated", "drained", "returned", "failed start", "stopped", "superseded", "gave up", "stopped early",
 )  # fmt: skip
 
 
@@ -179,17 +181,25 @@ class GivesUpEarly(Restarts):
         super().__init__(RestartPolicy(most_failures=1))
 
 
-MUTANTS: tuple[tuple[Classes, str], ...] = (
+class CountsBeyondTheStop(EarlyStopping):
+    """Mutant: what was finished beyond the recorded stop counts as well."""
+
+    def _apply(self, record: StopRecord) -> None:
+        super()._apply(record.model_copy(update={"chunks": {task: n + 1 for task, n in record.chunks.items()}}))
+
+
+MUTANTS: tuple[tuple[Classes, str | tuple[str, ...]], ...] = (
     (Classes(dispatcher=ForgetsToQueueAgain), "termination"),
     (Classes(dispatcher=CountsTwice), "I1"),
     (Classes(dispatcher=FinishesEarly), "I2"),
-    (Classes(dispatcher=TakesTooMuchBack), "I4"),
+    (Classes(dispatcher=TakesTooMuchBack), ("I4", "3 replicas hold")),
     (Classes(dispatcher=SuspectsNobody), "termination"),
     (Classes(dispatcher=BlamesTheFirst), "I1: quarantined"),
     (Classes(replica_state=GivesNothingBack), "drain"),
     (Classes(replica_state=StartsUnheard), "isolation"),
     (Classes(restarts=NeverReplaces), "termination"),
     (Classes(restarts=GivesUpEarly), "gave up without a reason"),
+    (Classes(early_stopping=CountsBeyondTheStop), "I1"),
 )
 
 
@@ -210,7 +220,7 @@ def first_failure(classes: Classes | None = None, ledger: type[MemoryLedger] = M
 
 
 @pytest.mark.parametrize(("classes", "says"), MUTANTS, ids=[mutant(classes) for classes, _ in MUTANTS])
-def test_every_mutant_is_caught(classes: Classes, says: str) -> None:
+def test_every_mutant_is_caught(classes: Classes, says: str | tuple[str, ...]) -> None:
     assert first_failure(classes).startswith(says)
 
 

@@ -122,7 +122,8 @@ def draw(rng: random.Random) -> Scenario:
         faults=tuple(faults),
         torn_writes=rng.choice((0, 0, 0, 1, 2)),
         latency_s=rng.choice((0.001, 0.02, 0.3)),
-        stop_at=rng.choice((None, None, None, 1, 2, LOOKS)),
+        # Drawn aside: seeds that do not stop early play as they always did.
+        stop_at=random.Random(repr(faults)).choice((None, None, None, None, 1, 2, LOOKS)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from evalrun_api import EvalRun, EvalRunStatus, GateResult, Phase, Verdict
+from evalrun_api import ConditionType, EvalRun, EvalRunStatus, GateResult, Phase, Reason, Verdict
 from evalrun_api.metrics import Metric, label_value
 from evalrun_api.metrics.operator import (
     RUN_ATTEMPT,
@@ -82,7 +82,10 @@ def _outcome(status: EvalRunStatus, model: str) -> Iterator[_Sample]:
     if status.progress is not None:
         for name in ("ok", "failed", "quarantined", "skipped"):
             yield RUN_ITEMS, getattr(status.progress, name), (name,)
-    for score in status.scores:
+    complete = status.condition(ConditionType.COMPLETE)
+    # Which items a run has that stopped early was decided by their scores: they are no points of a history.
+    scores = () if complete is not None and complete.reason == Reason.STOPPED_EARLY else status.scores
+    for score in scores:
         if score.value is not None:
             better = "lower" if score.lower_is_better else "higher"
             labels = (model, label_value(score.task), label_value(score.metric), label_value(score.filter))
