@@ -195,3 +195,15 @@ def test_the_plan_says_how_its_items_were_drawn(suite: Path, tmp_path: Path) -> 
     go(config(suite, tmp_path / "out", FAILS, stop={"rule": "gates", "looks": 4}))
     plan = json.loads((tmp_path / "out" / layout.PLAN).read_text())
     assert plan["order"] == {"looks": 4, "seed": 1234}
+
+
+def test_the_samples_of_a_run_that_stopped_are_those_of_its_items(suite: Path, tmp_path: Path) -> None:
+    given = config(suite, tmp_path / "out", FAILS, stop={"rule": "gates"})
+    go(given)
+    sampled = EvalRunSpec.model_validate(
+        {**given.spec.to_dict(), "output": {"uri": (tmp_path / "out").as_uri(), "samples": True}}
+    )
+    again = go(given.model_copy(update={"spec": sampled}))
+    assert (again.counts.ok, again.counts.skipped, again.work and again.work.kept) == (200, 800, 200)
+    lines = (tmp_path / "out" / layout.samples("sums")).read_text().splitlines()
+    assert len({json.loads(line)["doc_id"] for line in lines}) == len(lines) == 200
