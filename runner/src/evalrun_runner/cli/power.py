@@ -12,11 +12,11 @@ from evalrun_runner.comparing.sample_sizes import (
     chance_to_pass,
     detectable_difference,
     items_for_difference,
-    items_to_pass,
     usual_changed_share,
 )
 from evalrun_runner.comparing.words import percentage_points
 from evalrun_runner.errors import InputError
+from evalrun_runner.statistics.power import items_to_pass
 from evalrun_runner.statistics.proportions import wilson
 
 USUAL_SCORE = 0.8
@@ -128,7 +128,7 @@ def _of_margin(options: PowerOptions, margin: float, changed: ChangedShare) -> I
             f"If no item changes at all, it passes from {unchanged:,} items on: beside that bound it has an exact one."
         )
         yield PowerAnswer("itemsIfUnchanged", unchanged, what)
-    needed = max(unchanged, items_to_pass(margin, changed, options.confidence, options.chance))
+    needed = items_to_pass(margin, changed.effective, confidence=options.confidence, power=options.chance) or unchanged
     yield PowerAnswer(
         "itemsToPass",
         needed,

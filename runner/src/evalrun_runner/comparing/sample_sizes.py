@@ -7,8 +7,8 @@ of sqrt(D / n). So a true difference d is found with a chance c, at a two-sided 
 
 Example: D = 0.128 (two models at 80% whose answers go together as usual), d = 0.02, k = 0.95, c = 0.8: 2,512 items.
 
-A gate that allows a loss m passes with a chance of Phi(m sqrt(n / D) - z), but never below the number of items that it
-takes without any changed item (``evalrun_api.detectable``).
+A gate that allows a loss m passes with a chance of about Phi(m sqrt(n / D) - z), but never below the number of items
+that it takes without any changed item (``evalrun_api.detectable``); ``statistics.power`` has the exact chance.
 
 **Repeats.** Of two runs of one model a share F of the items flips: the noise. K repeats of each item in both runs leave
 D - F + F / K of the share that changes: repeats remove noise and nothing else.
@@ -23,8 +23,11 @@ from dataclasses import dataclass
 
 from scipy.special import ndtr
 
+from evalrun_runner.statistics.power import regression_chances
 from evalrun_runner.statistics.proportions import normal_quantile
 
+EXACT_ITEMS = 20_000
+"""Items up to which every outcome of a gate is enumerated; above, the approximation is as good."""
 TOGETHER = 0.6
 """Usual correlation of the right answers of two models on the same items."""
 
@@ -80,7 +83,7 @@ def detectable_difference(items: int, changed: ChangedShare, confidence: float, 
 def chance_to_pass(
     items: int, margin: float, changed: ChangedShare, confidence: float, difference: float = 0.0
 ) -> float:
-    """Return how often a gate on a loss passes, by the normal approximation.
+    """Return how often a gate on a loss passes: exactly up to 20,000 items, above by the normal approximation.
 
     Args:
         items: number of items.
@@ -89,14 +92,10 @@ def chance_to_pass(
         confidence: one-sided, of the gate.
         difference: true difference, candidate minus baseline.
     """
+    if items <= EXACT_ITEMS and abs(difference) <= changed.effective:
+        return regression_chances(items, margin, changed.effective, difference, confidence).passed
     z = (margin + difference) * math.sqrt(items / changed.effective) - _one_sided(confidence)
     return float(ndtr(z))
-
-
-def items_to_pass(margin: float, changed: ChangedShare, confidence: float, chance: float) -> int:
-    """Return how many items let an equally good candidate pass a gate with a chance."""
-    quantiles = _one_sided(confidence) + _one_sided(chance)
-    return max(1, math.ceil(quantiles**2 * changed.effective / margin**2 - 1e-9))
 
 
 def _one_sided(chance: float) -> float:

@@ -23,7 +23,6 @@ from scipy.special import betainc, gammaln, ndtr, ndtri, xlogy
 from evalrun_api.detectable import least_items_to_pass
 from evalrun_runner.statistics.arrays import FloatArray
 from evalrun_runner.statistics.interval import CONFIDENCE
-from evalrun_runner.statistics.proportions import lower_bound, upper_bound
 from evalrun_runner.statistics.tango import tango_z
 
 POWER = 0.8
@@ -45,24 +44,6 @@ class VerdictChances:
     passed: float
     failed: float
     inconclusive: float
-
-
-def repeats_needed(
-    difference: float, n: int, between: float, within: float, confidence: float = CONFIDENCE, power: float = POWER
-) -> int | None:
-    """Return how many repeats of each of n items find a difference, or None if more items are needed instead.
-
-    Args:
-        difference: true mean difference, in the unit of the score.
-        n: number of items.
-        between: variance over items of the true differences.
-        within: variance of one repeat's difference of an item.
-        confidence: two-sided confidence of the test.
-        power: chance of finding it.
-    """
-    factor = float(ndtri((1 + confidence) / 2)) + float(ndtri(power))
-    allowed = n * (difference / factor) ** 2 - between
-    return max(1, math.ceil(within / allowed - 1e-9)) if allowed > 0 else None
 
 
 def regression_chances(
@@ -99,23 +80,6 @@ def regression_chances(
     passes = (ndtr(-tango_z(c, b, n, -margin)) <= alpha) & (fewer <= alpha)
     corrected = tango_z(np.maximum(c - 0.5, 0.0), b + 0.5, n, -margin)
     fails = (ndtr(corrected) <= alpha) & (more <= alpha)
-    return _chances(float(chance[passes].sum()), float(chance[fails].sum()))
-
-
-def bound_chances(n: int, bound: float, score: float, confidence: float = CONFIDENCE) -> VerdictChances:
-    """Return the exact chances of the verdicts of a `min` on 0/1 scores; for a `max` exchange right and wrong.
-
-    Args:
-        n: number of items, at least 1.
-        bound: the minimum.
-        score: the true score.
-        confidence: one-sided.
-    """
-    right = _likely(n, score)
-    log_chance = gammaln(n + 1) - gammaln(right + 1) - gammaln(n - right + 1)
-    chance = np.exp(log_chance + xlogy(right, score) + xlogy(n - right, 1 - score))
-    passes = np.array([lower_bound(float(one), n, confidence) >= bound for one in right])
-    fails = np.array([upper_bound(float(one), n, confidence) < bound for one in right])
     return _chances(float(chance[passes].sum()), float(chance[fails].sum()))
 
 

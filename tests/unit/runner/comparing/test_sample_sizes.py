@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalrun_runner.comparing.sample_sizes import (
+    EXACT_ITEMS,
     ChangedShare,
     chance_to_pass,
     detectable_difference,
     items_for_difference,
-    items_to_pass,
     usual_changed_share,
 )
 from evalrun_runner.statistics.paired_arrays import mcnemar_p
@@ -46,8 +46,8 @@ def test_a_gate_passes_as_often_as_promised() -> None:
     lost, gained = simulated(1000, USUAL.share, 0.0)
     passed = tango_z(lost, gained, 1000, -0.02) >= 1.6449
     assert float(np.mean(passed)) == pytest.approx(chance_to_pass(1000, 0.02, USUAL, 0.95), abs=0.03)
-    items = items_to_pass(0.02, USUAL, 0.95, 0.8)
-    assert chance_to_pass(items, 0.02, USUAL, 0.95) == pytest.approx(0.8, abs=0.001)
+    above = chance_to_pass(EXACT_ITEMS + 1, 0.005, USUAL, 0.95)
+    assert above == pytest.approx(chance_to_pass(EXACT_ITEMS, 0.005, USUAL, 0.95), abs=0.01)
 
 
 SHARES = st.floats(0.01, 0.5)

@@ -10,10 +10,8 @@ from evalrun_api.detectable import least_items_to_pass
 from evalrun_runner.statistics.decisions import decide_regression
 from evalrun_runner.statistics.paired_data import PairedData
 from evalrun_runner.statistics.power import (
-    bound_chances,
     items_to_pass,
     regression_chances,
-    repeats_needed,
 )
 
 
@@ -47,21 +45,8 @@ def test_a_gate_at_its_margin_is_wrong_in_at_most_56_of_1000_runs_each_way(n: in
         assert chances.failed <= 0.0561
 
 
-def test_chances_of_a_minimum_keep_their_error_at_the_bound() -> None:
-    chances = bound_chances(500, 0.8, 0.8)
-    assert 0.03 < chances.passed <= 0.05
-    assert 0.03 < chances.failed <= 0.05
-    assert bound_chances(500, 0.8, 0.9).passed > 0.99
-
-
 def test_the_items_for_a_gate_pass_it_with_the_power() -> None:
     n = items_to_pass(0.02, 0.1)
     assert n is not None
     assert 0.8 <= regression_chances(n, 0.02, 0.1).passed < 0.83
     assert items_to_pass(0.02, 0.1, difference=-0.03) is None
-
-
-def test_repeats_help_only_against_the_noise_of_repeats() -> None:
-    assert repeats_needed(0.05, 400, between=0.01, within=0.2) == 2
-    assert repeats_needed(0.03, 400, between=0.01, within=0.2) == 6
-    assert repeats_needed(0.03, 400, between=0.2, within=0.2) is None
