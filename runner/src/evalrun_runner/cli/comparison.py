@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def _request(options: ComparisonOptions) -> ComparisonRequest:
     bounds = None if options.range is None else _range(options.range)
     if options.margin is not None:
         reach = 1.0 if bounds is None else bounds[1] - bounds[0]
-        if options.margin < 0:
+        if not 0 <= options.margin < math.inf:
             raise InputError(f"--margin {options.margin:g}: expected a loss that is accepted, 0 or more")
         if bounds is None and options.margin >= reach:
             raise InputError(
@@ -118,6 +119,6 @@ def _range(text: str) -> tuple[float, float]:
         bounds = float(low), float(high)
     except ValueError:
         bounds = (0.0, 0.0)
-    if not bounds[0] < bounds[1]:
+    if not -math.inf < bounds[0] < bounds[1] < math.inf:
         raise InputError(f"--range {text}: expected the least and the greatest possible score, such as 1:5")
     return bounds

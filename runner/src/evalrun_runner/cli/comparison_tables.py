@@ -90,9 +90,8 @@ def _scores(report: TwoRunReport) -> Table:
         table.add_row(
             escape(score.task),
             escape(f"{score.metric}{' (lower is better)' if score.lower_is_better else ''}"),
-            f"{score.baseline:.4f}",
-            f"{score.candidate:.4f}",
-            f"{score.difference:+.4f}",
+            *(number if score.n else "-" for number in (f"{score.baseline:.4f}", f"{score.candidate:.4f}")),
+            f"{score.difference:+.4f}" if score.n else "-",
             f"{score.interval.low:+.4f} … {score.interval.high:+.4f}",
             f"{score.n:,}",
             f"{score.lost:,}",

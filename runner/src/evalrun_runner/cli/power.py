@@ -89,7 +89,11 @@ def _answers(options: PowerOptions, changed: ChangedShare) -> Iterator[PowerAnsw
             yield PowerAnswer("itemsWithoutNoise", fewest, what)
     if options.items is not None:
         found = detectable_difference(options.items, changed, options.confidence, options.chance)
-        what = f"{options.items:,} items find a difference of {percentage_points(found)} or more {of_ten}."
+        items = "1 item" if options.items == 1 else f"{options.items:,} items"
+        if found is None:
+            what = f"With {items} no difference can be found {of_ten}, however great it is."
+        else:
+            what = f"{items} find a difference of {percentage_points(found)} or more {of_ten}."
         yield PowerAnswer("detectableDifference", found, what)
         score = USUAL_SCORE if options.score is None else options.score
         interval = wilson(score * options.items, options.items, options.confidence)

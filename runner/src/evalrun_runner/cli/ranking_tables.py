@@ -56,7 +56,9 @@ def _ranking(report: ManyRunReport) -> Table:
     for run, bar in zip(report.ranking, bars(report), strict=True):
         ranks = f"{run.best_rank}" if run.best_rank == run.worst_rank else f"{run.best_rank}-{run.worst_rank}"
         interval = "-" if run.interval is None else f"{run.interval.low:.4f} … {run.interval.high:.4f}"
-        table.add_row(f"{run.rank}", ranks, escape(run.label), bar, f"{run.score:.4f}", interval, f"{run.n:,}")
+        table.add_row(
+            f"{run.rank}", ranks, escape(run.label), bar, f"{run.score:.4f}" if run.n else "-", interval, f"{run.n:,}"
+        )
     return table
 
 
@@ -75,7 +77,7 @@ def _pairs(report: ManyRunReport) -> Table:
         table.add_row(
             escape(pair.first),
             escape(pair.second),
-            f"{pair.difference:+.4f}",
+            f"{pair.difference:+.4f}" if pair.n else "-",
             f"{pair.low:+.4f} … {pair.high:+.4f}",
             f"{pair.n:,}",
             *("-" if p is None else f"{p:.3g}" for p in (pair.p, pair.holm, pair.benjamini_hochberg)),

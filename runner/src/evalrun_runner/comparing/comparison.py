@@ -117,6 +117,8 @@ def compare_two(baseline: ScoredRun, candidate: ScoredRun, request: ComparisonRe
     scores = _adjusted(scores, request.confidence)
     decided = [score for score in scores if score.metric == first[score.task].metric]
     headline = _together(decided, first, request) if len(decided) > 1 else decided[0]
+    if not headline.n:
+        raise InputError(nothing_in_common([baseline.label, candidate.label], request))
     return TwoRunReport(
         baseline=baseline,
         candidate=candidate,
@@ -139,6 +141,15 @@ def metrics_of(one: MatchedTask, run: ScoredRun, request: ComparisonRequest) -> 
         return [metric for metric in both if request.metric in {metric.metric, f"{metric.metric},{metric.filter}"}]
     order = {name: place for place, name in enumerate(run.facts.metrics.get(one.task, ()))}
     return sorted(both, key=lambda metric: order.get(metric.metric, len(order)))
+
+
+def nothing_in_common(labels: Sequence[str], request: ComparisonRequest) -> str:
+    """Say that runs without a commonly scored item cannot be compared."""
+    where = f" by {request.metric}" if request.metric is not None else ""
+    return (
+        f"{listed(labels, 3)} cannot be compared{where}: no item has a score in two of them; expected runs on the "
+        "same items"
+    )
 
 
 def paired_values(one: MatchedTask, metric: MetricName) -> tuple[FloatArray, FloatArray]:

@@ -28,13 +28,15 @@ def open_runs(places: Sequence[str], only: Sequence[str] = ()) -> list[ScoredRun
     """
     labels = labels_of(places)
     runs: list[ScoredRun] = []
+    tabled: list[str] = []
     for place, label in zip(places, labels, strict=True):
-        runs.extend(_open(place, label, only))
+        opened = _open(place, label)
+        tabled.extend(run.facts.model for run in opened if isinstance(run, TableColumn))
+        runs.extend(run for run in opened if not only or not isinstance(run, TableColumn) or run.facts.model in only)
     runs = _told_apart(runs)
-    if unknown := set(only) - {run.facts.model for run in runs}:
+    if unknown := set(only) - set(tabled):
         raise InputError(
-            f"--only {sorted(unknown)[0]}: there is no such model; there are "
-            f"{listed([run.facts.model for run in runs], 20) or 'none'}"
+            f"--only {sorted(unknown)[0]}: no CSV file has such a model; there are {listed(tabled, 20) or 'none'}"
         )
     if len(runs) < 2:
         raise InputError(f"a comparison takes two runs or more, and here is {len(runs)}; {EXPECTED}")
@@ -65,12 +67,12 @@ def _told_apart(runs: Sequence[ScoredRun]) -> list[ScoredRun]:
     return list(runs)
 
 
-def _open(place: str, label: str, only: Sequence[str]) -> list[ScoredRun]:
+def _open(place: str, label: str) -> list[ScoredRun]:
     if place.startswith("s3://"):
         return [_evalrun(_store(place), label)]
     path = Path(unquote(urlsplit(place).path)) if place.startswith("file://") else Path(place).expanduser()
     if path.is_file():
-        return _of_file(path, label, only)
+        return _of_file(path, label)
     if not path.is_dir():
         raise InputError(f"{place}: there is no such file or folder; {EXPECTED}")
     if (path / layout.COMPLETE).exists() or (path / layout.PLAN).exists():
@@ -86,13 +88,12 @@ def _open(place: str, label: str, only: Sequence[str]) -> list[ScoredRun]:
     return [LmEvalOutput(found[-1], label)]
 
 
-def _of_file(path: Path, label: str, only: Sequence[str]) -> list[ScoredRun]:
+def _of_file(path: Path, label: str) -> list[ScoredRun]:
     if is_results(path):
         return [LmEvalOutput(path, label)]
     if path.suffix.lower() == ".csv":
         table = read_table(path)
-        wanted = [model for model in table.models if not only or model in only]
-        return [TableColumn(table, model, _printable(model)) for model in wanted]
+        return [TableColumn(table, model, _printable(model)) for model in table.models]
     raise InputError(f"{path}: {EXPECTED}")
 
 

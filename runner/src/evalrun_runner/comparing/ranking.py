@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalrun_runner.comparing.comparison import ALL_TASKS, ComparisonRequest
+from evalrun_runner.comparing.comparison import ALL_TASKS, ComparisonRequest, nothing_in_common
 from evalrun_runner.comparing.facts import FactDifference
 from evalrun_runner.comparing.matching import check_agreement, common_tasks, finest_common, keys_of
 from evalrun_runner.comparing.pairing import union
@@ -142,6 +142,8 @@ def _ranked(
     if asked.lower_is_better:
         matrix = (0.0 if bounds is None else sum(bounds)) - matrix
     many = compare_all(matrix, request.confidence, bounds=bounds)
+    if not many.pairs.n.any():
+        raise InputError(nothing_in_common([run.label for run in asked.runs], request))
     order = many.order.tolist()
     labels = [run.label for run in asked.runs]
     ranking = []

@@ -18,9 +18,15 @@ def ranking_sentence(report: ManyRunReport) -> str:
     if len(top) == 1:
         return f"{first.label} is the best of {count} runs{where}: it scores {score} and is better than each other one."
     names = listed([run.label for run in top], _MOST_NAMED)
+    level = [run.label for run in report.ranking if run.score == first.score]
+    if len(level) == 1:
+        ahead = f"{first.label} is ahead with {score}"
+    else:
+        ahead = f"{listed(level, _MOST_NAMED)} have the same score, {score}"
     if len(top) == count:
-        return f"None of the {count} runs can be called the best{where}; {first.label} is ahead with {score}."
+        return f"None of the {count} runs can be called the best{where}; {ahead}."
+    others = count - len(top)
     return (
-        f"{len(top)} of {count} runs may be the best{where}: {names}. {first.label} is ahead with {score}, and "
-        f"the other {count - len(top)} are worse than at least one run."
+        f"{len(top)} of {count} runs may be the best{where}: {names}. {ahead}, and the other {others} "
+        f"{'is' if others == 1 else 'are'} worse than at least one run."
     )

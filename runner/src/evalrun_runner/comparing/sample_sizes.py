@@ -74,10 +74,13 @@ def items_for_difference(difference: float, changed: ChangedShare, confidence: f
     return max(1, math.ceil(quantiles**2 * max(changed.effective, difference) / difference**2 - 1e-9))
 
 
-def detectable_difference(items: int, changed: ChangedShare, confidence: float, chance: float) -> float:
-    """Return the least true difference that a number of items finds, at most 1."""
+def detectable_difference(items: int, changed: ChangedShare, confidence: float, chance: float) -> float | None:
+    """Return the least true difference that a number of items finds; None where they find none at all."""
     quantiles = normal_quantile(confidence) + _one_sided(chance)
-    return min(1.0, quantiles * math.sqrt(changed.effective / items))
+    found = quantiles * math.sqrt(changed.effective / items)
+    # As for items: no more items can differ on average than change.
+    found = found if found <= changed.effective else max(found, quantiles**2 / items)
+    return found if found <= 1 else None
 
 
 def chance_to_pass(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ import numpy as np
 from evalrun_runner.comparing.facts import RunFacts
 from evalrun_runner.comparing.keys import keys_of_names
 from evalrun_runner.comparing.scored import FloatArray, IntArray, ItemScores, ItemText, KeyArray, KeyKind, MetricName
-from evalrun_runner.errors import InputError, listed
+from evalrun_runner.errors import InputError
 
 TASK = "items"
 """Name of the one task of a table."""
 SCORE = MetricName("score")
 """Name of the one metric of a table."""
+_GREATEST = 1e100
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +88,22 @@ def read_table(file: Path) -> ScoreTable:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file}: cannot be read as a CSV file in UTF-8: {error}") from error
     if len(set(names)) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in set(names[:place]))
+        twice = Counter(names).most_common(1)[0][0][:80]
         raise InputError(f"{file}: the item {twice!r} is there twice; expected each item in one row")
     scores = np.vstack([np.frombuffer(column, dtype=np.float64) if column else np.empty(0) for column in columns])
     return ScoreTable(file, tuple(names), models, scores)
 
 
 def _check_header(file: Path, models: Sequence[str]) -> None:
-    if not models or not all(models) or len(set(models)) < len(models):
+    if not models:
         raise InputError(
-            f"{file}: its first line is {listed(list(models), 5) or 'empty'}; expected a name for the column of items, "
-            "then the name of each model, each once"
+            f"{file}: its first line names no model; expected a name for the column of items, then the name of each "
+            "model\nhint: cells are separated by commas, not by semicolons or tabs"
         )
+    twice = sorted({model for model in models if models.count(model) > 1})
+    if not all(models) or twice:
+        what = f"names the model {twice[0]!r} twice" if twice and twice[0] else "has a column without a name"
+        raise InputError(f"{file}: its first line {what}; expected the name of each model, each once")
 
 
 def _cells(file: Path, rows: Iterator[list[str]], models: Sequence[str]) -> tuple[list[str], list[array[float]]]:
@@ -111,13 +117,25 @@ def _cells(file: Path, rows: Iterator[list[str]], models: Sequence[str]) -> tupl
         names.append(row[0])
         for model, column, cell in zip(models, columns, row[1:], strict=True):
             try:
-                value = float(cell) if cell.strip() else math.nan
+                column.append(_score(cell))
             except ValueError as error:
                 raise InputError(
                     f"{file}:{number}: column {model}: {cell[:40]!r} is no score; expected a number, or nothing where "
                     "it is missing"
                 ) from error
-            if math.isinf(value):
-                raise InputError(f"{file}:{number}: column {model}: an infinite score cannot be compared")
-            column.append(value)
     return names, columns
+
+
+def _score(cell: str) -> float:
+    """Return the score of a cell, nan where it is blank or says nan.
+
+    Raises:
+        ValueError: It is no number, or too large for sums of squares.
+    """
+    if not cell.strip():
+        return math.nan
+    # Python reads 1_0 as ten; a file that has it means something else.
+    score = math.nan if "_" in cell else float(cell)
+    if "_" in cell or abs(score) > _GREATEST:
+        raise ValueError(cell)
+    return score

@@ -22,8 +22,6 @@ def difference_sentence(score: ScoreComparison, baseline: str, candidate: str) -
     ends = sorted((sign * score.interval.low, sign * score.interval.high))
     gain = sign * score.difference
     where = _where(score)
-    if not score.n:
-        return f"{baseline} and {candidate} cannot be compared{where}: no item has a score in both."
     match score.finding:
         case ComparisonFinding.BETTER:
             span = f"between {_bare(max(ends[0], 0.0), score)} and {_bare(ends[1], score)}"

@@ -71,3 +71,10 @@ def test_options_are_checked(arguments: list[str], message: str | None) -> None:
         return
     assert isinstance(result.exception, InputError)
     assert str(result.exception).startswith(message)
+
+
+@pytest.mark.parametrize("items", [1, 5, 7])
+def test_a_handful_of_items_finds_no_difference_however_great(items: int) -> None:
+    """McNemar's exact test on 5 changed items has a p-value of 1/16 at the least."""
+    output = asked("--items", str(items)).output
+    assert "no difference can be found" in output
