@@ -99,7 +99,10 @@ def test_identical_runs_are_one_group(tmp_path: Path) -> None:
     assert found.groups == ((0, 1, 2),)
     assert found.omnibus is not None
     assert (found.omnibus[0], found.omnibus[2]) == (0.0, 1.0)
-    assert ranking_sentence(found) == "None of the 3 runs can be called the best; run0 is ahead with 50.0%."
+    assert (
+        ranking_sentence(found)
+        == "None of the 3 runs can be called the best; run0, run1, run2 have the same score, 50.0%."
+    )
 
 
 def test_a_run_that_is_better_than_each_other_one_is_the_best(tmp_path: Path) -> None:

@@ -139,9 +139,9 @@ def test_a_part_that_is_damaged_is_refused(tmp_path: Path) -> None:
     [
         (["item,a,b", "x,1"], "t.csv:2: 2 cells; expected 3"),
         (["item,a,b", "x,1,good"], "t.csv:2: column b: 'good' is no score; expected a number, or nothing"),
-        (["item,a,b", "x,1,inf"], "t.csv:2: column b: an infinite score"),
-        (["item,a,a", "x,1,1"], "its first line is a, a; expected a name for the column of items"),
-        ([], "its first line is empty"),
+        (["item,a,b", "x,1,inf"], "t.csv:2: column b: 'inf' is no score"),
+        (["item,a,a", "x,1,1"], "its first line names the model 'a' twice"),
+        ([], "its first line names no model"),
         (["item,a,b", "x,1,1", "x,0,0"], "the item 'x' is there twice"),
         (["item,a", "x,1"], "a comparison takes two runs or more, and here is 1"),
     ],
@@ -174,7 +174,7 @@ def test_what_is_no_run_is_refused_with_what_was_expected(tmp_path: Path) -> Non
 
 def test_only_models_that_are_there_may_be_asked_for(tmp_path: Path) -> None:
     file = write_table(tmp_path / "t.csv", "item,one,two", "a,1,0")
-    with pytest.raises(InputError, match="--only three: there is no such model"):
+    with pytest.raises(InputError, match="--only three: no CSV file has such a model"):
         open_runs([str(file)], ["one", "three"])
 
 
