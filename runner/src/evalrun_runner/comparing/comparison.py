@@ -10,7 +10,14 @@ import numpy as np
 
 from evalrun_runner.comparing.facts import FactDifference
 from evalrun_runner.comparing.labels import LabelScores, label_scores
-from evalrun_runner.comparing.matching import LonelyItems, MatchedTask, check_agreement, common_tasks, match
+from evalrun_runner.comparing.matching import (
+    LonelyItems,
+    MatchedTask,
+    check_agreement,
+    common_tasks,
+    match,
+    nothing_in_common,
+)
 from evalrun_runner.comparing.scored import FloatArray, IntArray, ItemText, MetricName, ScoredRun
 from evalrun_runner.comparing.two import ComparisonFinding, ScoreComparison, ScoreQuestion, compare_scores
 from evalrun_runner.errors import InputError, listed
@@ -118,7 +125,7 @@ def compare_two(baseline: ScoredRun, candidate: ScoredRun, request: ComparisonRe
     decided = [score for score in scores if score.metric == first[score.task].metric]
     headline = _together(decided, first, request) if len(decided) > 1 else decided[0]
     if not headline.n:
-        raise InputError(nothing_in_common([baseline.label, candidate.label], request))
+        raise InputError(nothing_in_common([baseline.label, candidate.label], request.metric))
     return TwoRunReport(
         baseline=baseline,
         candidate=candidate,
@@ -126,7 +133,7 @@ def compare_two(baseline: ScoredRun, candidate: ScoredRun, request: ComparisonRe
         headline=headline,
         tasks=len(decided),
         labels=tuple(_labels(baseline, candidate, matched, scores, request.confidence)),
-        noise=_noise(headline) if are_of_one_model(baseline, candidate) else None,
+        noise=_noise(headline) if are_of_one_model(baseline, candidate) and baseline.place != candidate.place else None,
         changed=_changed_items(baseline, candidate, matched, decided, request.items),
         lonely=tuple(lonely for one in matched for lonely in one.lonely),
         differences=found,
@@ -141,15 +148,6 @@ def metrics_of(one: MatchedTask, run: ScoredRun, request: ComparisonRequest) -> 
         return [metric for metric in both if request.metric in {metric.metric, f"{metric.metric},{metric.filter}"}]
     order = {name: place for place, name in enumerate(run.facts.metrics.get(one.task, ()))}
     return sorted(both, key=lambda metric: order.get(metric.metric, len(order)))
-
-
-def nothing_in_common(labels: Sequence[str], request: ComparisonRequest) -> str:
-    """Say that runs without a commonly scored item cannot be compared."""
-    where = f" by {request.metric}" if request.metric is not None else ""
-    return (
-        f"{listed(labels, 3)} cannot be compared{where}: no item has a score in two of them; expected runs on the "
-        "same items"
-    )
 
 
 def paired_values(one: MatchedTask, metric: MetricName) -> tuple[FloatArray, FloatArray]:
@@ -278,6 +276,8 @@ def _notes(
     baseline: ScoredRun, candidate: ScoredRun, tasks: Sequence[str], matched: Sequence[MatchedTask]
 ) -> list[str]:
     notes = []
+    if baseline.place == candidate.place:
+        notes.append(f"{baseline.place} is given twice: that says nothing of the noise between two runs")
     for run in (baseline, candidate):
         if alone := [task for task in run.tasks if task not in tasks]:
             notes.append(f"left out of {run.label}, as not in both or not asked for: {listed(alone, 5)}")

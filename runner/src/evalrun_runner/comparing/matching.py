@@ -183,3 +183,12 @@ def _lonely(run: ScoredRun, task: str, rows: list[int]) -> list[LonelyItems]:
     if not rows:
         return []
     return [LonelyItems(run.label, task, len(rows), tuple(run.names(task, rows[:_MOST_NAMED])))]
+
+
+def nothing_in_common(labels: Sequence[str], metric: str | None) -> str:
+    """Say that runs without a commonly scored item cannot be compared."""
+    where = f" by {metric}" if metric is not None else ""
+    return (
+        f"{listed(labels, 3)} cannot be compared{where}: no item has a score in two of them; expected runs on the "
+        "same items"
+    )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalrun_runner.comparing.comparison import ALL_TASKS, ComparisonRequest, nothing_in_common
+from evalrun_runner.comparing.comparison import ALL_TASKS, ComparisonRequest
 from evalrun_runner.comparing.facts import FactDifference
-from evalrun_runner.comparing.matching import check_agreement, common_tasks, finest_common, keys_of
+from evalrun_runner.comparing.matching import check_agreement, common_tasks, finest_common, keys_of, nothing_in_common
 from evalrun_runner.comparing.pairing import union
 from evalrun_runner.comparing.scored import FloatArray, ItemScores, MetricName, ScoredRun
 from evalrun_runner.comparing.two import UNIT_RANGE, bounds_of
@@ -143,7 +143,7 @@ def _ranked(
         matrix = (0.0 if bounds is None else sum(bounds)) - matrix
     many = compare_all(matrix, request.confidence, bounds=bounds)
     if not many.pairs.n.any():
-        raise InputError(nothing_in_common([run.label for run in asked.runs], request))
+        raise InputError(nothing_in_common([run.label for run in asked.runs], request.metric))
     order = many.order.tolist()
     labels = [run.label for run in asked.runs]
     ranking = []
