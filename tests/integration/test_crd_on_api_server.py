@@ -154,7 +154,40 @@ REFUSED: dict[str, tuple[Object, str, str]] = {
     "a regression against nothing": (
         gate(min=0.1, maxRegression=0.1),
         "spec.gates[0].maxRegression",
-        "baseline and maxRegression need each other",
+        "baseline and maxRegression (or maxRelativeRegression) need each other",
+    ),
+    "less is better than what": (
+        gate(min=0.1, lowerIsBetter=True),
+        "spec.gates[0].lowerIsBetter",
+        "lowerIsBetter needs a baseline",
+    ),
+    "the confidence of a point": (
+        gate(min=0.1, rule="point", confidence=0.9),
+        "spec.gates[0].confidence",
+        "confidence needs rule: interval",
+    ),
+    "a sample of no size": (
+        benchmark(sample={"seed": 1}),
+        "spec.benchmarks[0].sample",
+        "exactly one size of the sample is needed",
+    ),
+    "the first ones at random": (
+        benchmark(limit=5, sample={"size": 5}),
+        "spec.benchmarks[0].sample",
+        "limit takes the first documents and sample takes random ones",
+    ),
+    "a width that nobody waits for": (
+        run(
+            gates=[{"task": "gsm8k", "metric": "acc", "min": 0.1}],
+            policy={"stopEarly": {"rule": "gates", "width": 0.1}},
+        ),
+        "spec.policy.stopEarly.width",
+        "width needs rule: width",
+    ),
+    "stopping by no gate": (
+        run(policy={"stopEarly": {"rule": "gates"}}),
+        "spec.policy",
+        "stopEarly with rule: gates needs gates",
     ),
     "a gate no score passes": (gate(min=0.9, max=0.1), "spec.gates[0].min", "min must not be above max"),
     "two baselines": (
@@ -185,6 +218,7 @@ CHANGES: dict[str, Object] = {
     "spec.replicas.runtimeClassName": {"replicas": {"runtimeClassName": "nvidia"}},
     "spec.policy.maxAttempts": {"policy": {"maxAttempts": 9}},
     "spec.policy.maxFailedItems": {"policy": {"maxFailedItems": 9}},
+    "spec.policy.stopEarly": {"policy": {"stopEarly": {"rule": "width"}}},
 }
 """What cannot be changed, and a change of it."""
 

@@ -57,7 +57,8 @@ def completed_run(setting: Preflight, watcher: Watcher) -> RunResult | None:
             write_report(setting.store, result, baseline, watcher.log, only_if_missing=True)
             return result
     result = judged(setting.config, results, work, setting.store, watcher.log)
-    write_report(setting.store, result, baseline, watcher.log)
+    # Without gates nothing was judged anew.
+    write_report(setting.store, result, baseline, watcher.log, only_if_missing=not setting.config.spec.gates)
     return result
 
 
