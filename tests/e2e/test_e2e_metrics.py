@@ -164,7 +164,7 @@ def test_targets_are_the_operator_and_the_running_drivers(watched: Watched) -> N
 @pytest.mark.parametrize(
     ("metric", "label", "values"),
     [
-        (driver.ITEMS, "status", {"ok", "failed", "quarantined", "leased", "waiting"}),
+        (driver.ITEMS, "status", {"ok", "failed", "quarantined", "skipped", "leased", "waiting"}),
         (driver.CHUNKS, "state", {"waiting", "leased", "suspect", "committed"}),
         (driver.REPLICAS, "state", {"loading", "ready"}),
         (driver.DRIVER_INFO, "engine", {"vllm", "mock"}),
@@ -245,7 +245,7 @@ def test_final_items_equal_the_ledger(watched: Watched, name: str) -> None:
     statuses = [row.outcome.status.value for row in rows(watched.run(name), *TASKS[name])]
     told = watched.prometheus.query(f'{operator.RUN_ITEMS.name}{{run_namespace="{NAMESPACE}",run="{name}"}}')
     assert {one.labels["status"]: one.value for one in told} == {
-        status: statuses.count(status) for status in ("ok", "failed", "quarantined")
+        status: statuses.count(status) for status in ("ok", "failed", "quarantined", "skipped")
     }
 
 

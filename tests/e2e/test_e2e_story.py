@@ -84,7 +84,12 @@ def test_prometheus_has_the_final_scores_and_items(scraped: Watched, survivor: R
     told = {(one.labels["task"], one.labels["metric"], one.labels["filter"]): one.value for one in final}
     assert told == {(one["task"], one["metric"], one["filter"]): one["value"] for one in run.status["scores"]}
     items = scraped.prometheus.query(f"{operator.RUN_ITEMS.name}{{{which}}}")
-    assert {one.labels["status"]: one.value for one in items} == {"ok": ITEMS, "failed": 0, "quarantined": 0}
+    assert {one.labels["status"]: one.value for one in items} == {
+        "ok": ITEMS,
+        "failed": 0,
+        "quarantined": 0,
+        "skipped": 0,
+    }
 
 
 def test_prometheus_saw_the_run_and_its_losses(scraped: Watched, survivor: Run) -> None:

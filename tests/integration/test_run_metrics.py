@@ -93,7 +93,8 @@ def agrees_with_results(page: Page, output: Path) -> None:
     results = json.loads((output / "results.json").read_text())
     counts = results["evalrun"]["counts"]
     items = page.by("evalrun_items", "status")
-    assert items == {"leased": 0, "waiting": 0} | {status: counts[status] for status in ("ok", "failed", "quarantined")}
+    statuses = ("ok", "failed", "quarantined", "skipped")
+    assert items == {"leased": 0, "waiting": 0} | {status: counts[status] for status in statuses}
     assert page["evalrun_items_planned"] == counts["planned"]
     assert page["evalrun_planning_done"] == 1
     shown = page.by(scores.SCORE.name, "task", "metric", "filter")
@@ -127,6 +128,7 @@ def test_a_scraped_run_whose_replica_is_killed(ground: Ground, tmp_path: Path) -
         "ok": ground.free_items,
         "failed": 0,
         "quarantined": 0,
+        "skipped": 0,
         "leased": ground.held_items,
         "waiting": 0,
     }
