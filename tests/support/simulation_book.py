@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from evalrun_runner.dispatch.dispatcher import Dispatcher
 from evalrun_runner.dispatch.policy import DispatchPolicy
@@ -20,6 +21,7 @@ class Book:
         self._dispatcher = dispatcher
         self._seen = seen
         self.granted: dict[str, dict[int, Lease]] = {}
+        self._departing: set[str] = set()
         """What each replica that is here holds."""
         self.announced: dict[str, tuple[int, int] | None] = {}
         """By each replica's last report that the driver has."""
@@ -37,8 +39,13 @@ class Book:
         """Whether the replica runs a suspect, as far as the driver knows."""
         return any(lease.isolated for lease in self.granted.get(replica, {}).values())
 
-    def happened(self, event: FleetEvent) -> None:
-        """Write down what the driver is about to hear."""
+    def heard(self, events: Sequence[FleetEvent]) -> None:
+        """Write down what the driver is about to hear at once; it answers a replica before it hears of its end."""
+        self._departing.clear()
+        for event in events:
+            self._happened(event)
+
+    def _happened(self, event: FleetEvent) -> None:
         match event:
             case Joined(replica):
                 self.granted[replica] = {}
@@ -49,6 +56,7 @@ class Book:
                 self.failures += departure.suspicious
                 self._something_lost = True
                 self._lost_items += sum(lease.chunk.items for lease in self.granted.pop(replica, {}).values())
+                self._departing.add(replica)
 
     def _answered(self, replica: str, report: Report) -> None:
         if report.committed:
@@ -81,8 +89,9 @@ class Book:
         """Write an order down and hold it against the rules."""
         held = self.granted.get(replica)
         if held is None:
-            if order.leases:
+            if order.leases and replica not in self._departing:
                 raise InvariantBroken(f"leases for {replica}, which is not here")
+            self._lost_items += sum(lease.chunk.items for lease in order.leases)
             return
         for lease_id in order.cancel:
             held.pop(lease_id, None)

@@ -40,8 +40,7 @@ class SimulatedFleet:
     def poll(self, timeout: float) -> Sequence[FleetEvent]:
         """Return what happened; nobody waits here."""
         events, self._events = self._events, []
-        for event in events:
-            self._driver.book.happened(event)
+        self._driver.book.heard(events)
         return events
 
     def send(self, replica: str, order: Order, wait: float) -> None:
