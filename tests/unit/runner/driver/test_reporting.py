@@ -41,13 +41,13 @@ def test_a_run_ends_with_its_report(finished: Path) -> None:
 
 
 def test_the_command_makes_the_report_where_it_is_asked_for(finished: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(finished, tmp_path / "copy")
-    report(str(finished), str(finished), tmp_path / "elsewhere", also=[str(copy)])
+    baseline, copy = (shutil.copytree(finished, tmp_path / name) for name in ("baseline", "copy"))
+    report(str(finished), str(baseline), tmp_path / "elsewhere", also=[str(copy)])
     assert (tmp_path / "elsewhere" / "report.html").stat().st_size > 5_000
     assert (tmp_path / "elsewhere" / "report.md").exists()
     page = (tmp_path / "elsewhere" / "report.html").read_text(encoding="utf-8")
     assert "Against the baseline" in page and "two runs of one model" in page
-    assert "Order of the runs" in page and "1 to 2" in page
+    assert "Order of the runs" in page and "1 to 3" in page
     assert "Hardest items" in page and "items in" in page
 
 
