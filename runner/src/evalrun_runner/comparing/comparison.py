@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evalrun_runner.comparing.declared_clusters import join_clusters
 from evalrun_runner.comparing.facts import FactDifference
 from evalrun_runner.comparing.labels import LabelScores, label_scores
 from evalrun_runner.comparing.matching import (
@@ -172,19 +173,6 @@ class _Decisive(NamedTuple):
     clusters: IntArray | None
 
 
-def _all_clusters(parts: Sequence[_Decisive]) -> IntArray | None:
-    """Join the clusters of several tasks; items of a task that declares none are clusters of their own."""
-    if all(part.clusters is None for part in parts):
-        return None
-    numbered, used = [], 0
-    for part in parts:
-        clusters = np.arange(len(part.baseline)) if part.clusters is None else part.clusters
-        numbered.append(clusters + used)
-        used += int(clusters.max(initial=-1)) + 1
-    joined: IntArray = np.concatenate(numbered)
-    return joined
-
-
 def _together(
     decided: Sequence[ScoreComparison],
     first: Mapping[str, _Decisive],
@@ -198,8 +186,9 @@ def _together(
     metric = metrics.pop() if len(metrics) == 1 else MetricName("score")
     parts = [first[score.task] for score in decided]
     ours, theirs = (np.concatenate([part[place] for part in parts]) for place in (1, 2))
+    clusters = join_clusters([(len(part.baseline), part.clusters) for part in parts])
     question = ScoreQuestion(request.confidence, request.bounds, decided[0].lower_is_better, request.margin)
-    return compare_scores(ALL_TASKS, metric, ours, theirs, question, _all_clusters(parts))
+    return compare_scores(ALL_TASKS, metric, ours, theirs, question, clusters)
 
 
 def _adjusted(scores: Sequence[ScoreComparison], confidence: float) -> list[ScoreComparison]:

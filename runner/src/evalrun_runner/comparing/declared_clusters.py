@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -31,3 +31,23 @@ def cluster_numbers(values: Iterable[object]) -> IntArray:
     numbers: dict[object, int] = {}
     keys = (place if (label := label_of(value)) is None else label for place, value in enumerate(values))
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def join_clusters(parts: Sequence[tuple[int, IntArray | None]]) -> IntArray | None:
+    """Join the clusters of several tasks.
+
+    Args:
+        parts: Number of items of each task, and the numbers of their clusters; None: each item is one of its own.
+
+    Returns:
+        Numbers for all items, shape (items,), with no cluster in two tasks; None where no task declares any.
+    """
+    if all(clusters is None for _, clusters in parts):
+        return None
+    numbered: list[IntArray] = []
+    used = 0
+    for items, declared in parts:
+        clusters = np.arange(items) if declared is None else declared
+        numbered.append(clusters + used)
+        used += int(clusters.max(initial=-1)) + 1
+    return np.concatenate(numbered)

@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from evalrun_api import Gate, Verdict
+from evalrun_runner.comparing.declared_clusters import join_clusters
 from evalrun_runner.comparing.scored import FloatArray, IntArray
 from evalrun_runner.driver.gate_items import LeafItems, PairedLeaf, ScoreItems, Weighting
 from evalrun_runner.statistics.decisions import (
@@ -122,7 +123,7 @@ def decide_paired(
     scales = _scales(leaves, weighting)
     new = np.concatenate([leaf.candidate for leaf in leaves]) * scales
     old = np.concatenate([leaf.baseline for leaf in leaves]) * scales
-    clusters = _joined_clusters(leaves)
+    clusters = join_clusters([(len(leaf.candidate), leaf.clusters) for leaf in leaves])
     absent = np.isnan(new) | np.isnan(old)
     bounds = (0.0, float(scales.max())) if unit else None
     kept = None if clusters is None else clusters[~absent]
@@ -218,19 +219,6 @@ def _scales(leaves: Sequence[PairedLeaf], weighting: Weighting) -> FloatArray:
     if weighting is Weighting.ITEMS:
         return np.ones(sum(sizes))
     return np.concatenate([np.full(size, sum(sizes) / (len(sizes) * max(size, 1))) for size in sizes])
-
-
-def _joined_clusters(leaves: Sequence[PairedLeaf]) -> IntArray | None:
-    """Return the clusters of all leaf tasks together; an item of a task without clusters is one of its own."""
-    if all(leaf.clusters is None for leaf in leaves):
-        return None
-    numbers: list[IntArray] = []
-    begin = 0
-    for leaf in leaves:
-        own = np.arange(len(leaf.candidate)) if leaf.clusters is None else leaf.clusters
-        numbers.append(own + begin)
-        begin += int(own.max(initial=-1)) + 1
-    return np.concatenate(numbers)
 
 
 def _regressions(gate: Gate, data: PairedData, *, lower_is_better: bool) -> tuple[GateDecision, ...]:

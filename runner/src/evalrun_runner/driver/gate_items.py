@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evalrun_api.wire.outputs import Results
-from evalrun_runner.benchmarks.declared import declared_fields, label_of
 from evalrun_runner.comparing.evalrun_output import EvalRunOutput
 from evalrun_runner.comparing.pairing import pair
 from evalrun_runner.comparing.scored import FloatArray, IntArray, ItemScores, KeyArray, KeyKind, MetricName
-from evalrun_runner.errors import InputError, LedgerCorrupt
-from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.store.base import ObjectStore
 
 CLOSE = 1e-6
@@ -55,7 +52,7 @@ class OutputItems:
 
         Args:
             store: The run's output.
-            results: Its results, whose configurations declare the clusters.
+            results: Its results, which count the items without a score.
         """
         self._store = store
         self._results = results
@@ -85,33 +82,10 @@ class OutputItems:
         return LeafItems(task, values, lambda: self._run.keys(task, KeyKind.ITEM), scores.order, clusters)
 
     def _clusters(self, task: str, items: int) -> IntArray | None:
-        config = self._results.configs.get(task)
-        metadata = config.get("metadata") if isinstance(config, Mapping) else None
-        try:
-            field = declared_fields(metadata).cluster
-        except InputError:  # a later version may declare more
-            field = None
-        if field is None:
-            return None
-        labels = [label_of(document.get(field)) for document in self._documents(task)]
-        if len(labels) != items:
-            raise LedgerCorrupt(f"task {task}: {len(labels)} documents are planned, and {items} items have an end")
-        return number_clusters(labels)
-
-    def _documents(self, task: str) -> Iterator[Mapping[str, object]]:
-        ledger = Ledger(self._store)
-        index = ledger.task_index(task)
-        for number in range(0 if index is None else index.segments):
-            segment = ledger.open_segment(task, number)
-            for chunk in ledger.read_chunks(task, number):
-                yield from (item.doc for item in segment.items(chunk))
-
-
-def number_clusters(labels: Sequence[str | None]) -> NDArray[np.int64]:
-    """Return the number of each item's cluster; an item without a label is a cluster of its own."""
-    numbers: dict[object, int] = {}
-    keys: Iterator[object] = (place if label is None else label for place, label in enumerate(labels))
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+        clusters = self._run.clusters(task)
+        if clusters is not None and len(clusters) != items:
+            raise LedgerCorrupt(f"task {task}: {len(clusters)} documents are planned, and {items} items have an end")
+        return clusters
 
 
 class Weighting(StrEnum):

@@ -12,12 +12,13 @@ from evalrun_api import RunConfig
 from evalrun_api.wire.outputs import ItemAccount, Results, RunAccount, ScoredBy
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.aggregate import aggregate
-from evalrun_runner.benchmarks.declared import declared_fields, label_of
+from evalrun_runner.benchmarks.declared import declared_fields
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
+from evalrun_runner.comparing.declared_clusters import cluster_numbers
 from evalrun_runner.comparing.keys import keys_of_hashes
 from evalrun_runner.comparing.scored import IntArray
 from evalrun_runner.driver.finish import in_order
-from evalrun_runner.driver.gate_items import LeafItems, number_clusters
+from evalrun_runner.driver.gate_items import LeafItems
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records.plan import Chunk
@@ -152,4 +153,4 @@ def _clusters(leaf: LeafTask, rows: Sequence[ItemResult]) -> IntArray | None:
     if cluster is None:
         return None
     documents = leaf.task.eval_docs
-    return number_clusters([label_of(documents[row.doc_id].get(cluster)) for row in rows])
+    return cluster_numbers(documents[row.doc_id].get(cluster) for row in rows)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalrun_api import Benchmark, Gate, GateResult, Reason, Verdict
-from evalrun_runner.driver.gate_items import LeafItems, number_clusters
+from evalrun_runner.comparing.declared_clusters import cluster_numbers
+from evalrun_runner.driver.gate_items import LeafItems
 from evalrun_runner.driver.gates import Baseline, JudgedRun, judge
 from evalrun_runner.errors import OtherFormat
 from support.outputs import make_results
@@ -40,7 +41,7 @@ class FakeItems:
         if values is None:
             return None
         keys = np.arange(self.first, self.first + len(values), dtype=np.uint64)
-        clusters = None if self.clusters is None else number_clusters(self.clusters)
+        clusters = None if self.clusters is None else cluster_numbers(self.clusters)
         return LeafItems(task, np.array(values, dtype=np.float64), lambda: keys, None, clusters)
 
 
