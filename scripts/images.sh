@@ -115,18 +115,26 @@ with_buildah() {
     uv_cache=${UV_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/uv}
     say "building $name with buildah; progress is in $log"
     mkdir -p "$uv_cache"
+    b rm --all >/dev/null # of builds that were interrupted
+    layouts "$name" | tail -n +2 | xargs -r rm -rf
     base=$(base_image "$work")
     mapfile -t arguments < <(common_arguments "$name" "$work")
-    b bud --isolation chroot --layers --format oci --build-arg "BASE_IMAGE=$base" \
-        --volume "$uv_cache:/uv-cache" --build-arg UV_CACHE_DIR=/uv-cache "${arguments[@]}" . >"$log" 2>&1 || fail "$(tail -n 25 "$log")" "(full log: $log)"
+    # TMPDIR: layers are gathered there, and what an interrupted build left there is removed by the next.
+    TMPDIR=$work b bud --isolation chroot --layers --format oci --build-arg "BASE_IMAGE=$base" \
+        --volume "$uv_cache:/uv-cache" --build-arg UV_CACHE_DIR=/uv-cache "${arguments[@]}" . >"$log" 2>&1 ||
+        fail "$(tail -n 25 "$log")" "(full log: $log)" "$(hint "$log")"
     # Keep the layers that this build used for the next one, and delete those of older builds.
     sed -n -E 's/^--> (Using cache )?([0-9a-f]{11}).*/\2/p' "$log" >"$cache/$name.layers"
     forget_old_layers
 }
 
+hint() {
+    ! grep -qi "no space left" "$1" ||
+        echo "hint: $(df --output=avail -BG "$cache" | tail -n 1 | tr -d ' ') are free for $cache; a build of the runner needs 25G. To start afresh, remove that folder."
+}
+
 forget_old_layers() {
     local id removed=1
-    b rm --all >/dev/null # of builds that were interrupted
     while [[ $removed == 1 ]]; do
         removed=0
         while read -r id; do
@@ -161,7 +169,8 @@ layouts() { find "$cache" -mindepth 1 -maxdepth 1 -type d -name "evalrun-$1-*" -
 build() {
     local name=$1 work with
     with=$(tool)
-    work=$(mktemp -d)
+    rm -rf "$cache"/work.*
+    work=$(mktemp -d "$cache/work.XXXXXX")
     # shellcheck disable=SC2064 # this work directory, now
     trap "rm -rf '$work'" EXIT
     write_secrets "$work"
