@@ -25,6 +25,7 @@ from evalrun_api.spec.spec import EvalRunSpec, OutputSpec
 from evalrun_api.spec.storage import AddressingStyle, Checksums, ConfigMapKeyRef, SecretRef, Storage
 from evalrun_api.status.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
 from evalrun_api.status.outcomes import (
+    AnswerCounts,
     Counts,
     Failure,
     GateResult,
@@ -49,6 +50,7 @@ from evalrun_api.wire.runresult import RunResult
 
 __all__ = [
     "AddressingStyle",
+    "AnswerCounts",
     "Benchmark",
     "Checksums",
     "ClaimRef",

@@ -32,6 +32,12 @@ ITEMS = _gauge(
     "evalrun_items_planned.",
     (*RUN, "status"),
 )
+ANSWERS = _gauge(
+    "evalrun_answers",
+    "Items with status ok by how their answers ended: complete, truncated (cut by its length, or never out of its "
+    "thinking), refused, filtered or empty. It changes no score.",
+    (*RUN, "answer"),
+)
 ITEMS_ALLOWED = _gauge(
     "evalrun_items_failed_allowed", "policy.maxFailedItems: failed and quarantined items that the run may have."
 )

@@ -17,6 +17,27 @@ MAX_NUMBER = 2**53 - 1
 Number = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 
 
+class AnswerCounts(Reported):
+    """Number of ok items by how their answers ended, which changes no score; their sum is ``ok``."""
+
+    complete: Number = 0
+    """The model ended its answer, or a stop sequence did; or no text was asked for."""
+    truncated: Number = 0
+    """The answer was cut by its length, or never left its thinking."""
+    refused: Number = 0
+    """The model declined to answer, and its engine says so."""
+    filtered: Number = 0
+    """The engine's content filter withheld the answer."""
+    empty: Number = 0
+    """The answer has no text."""
+
+    @property
+    def odd(self) -> str:
+        """The answers that are not complete, in words for people; empty where there are none."""
+        kinds = ("truncated", "refused", "filtered", "empty")
+        return ", ".join(f"{getattr(self, kind):,} {kind}" for kind in kinds if getattr(self, kind))
+
+
 class Counts(Reported):
     """Number of items and their outcomes; at the end planned = ok + failed + quarantined + skipped."""
 
@@ -30,6 +51,8 @@ class Counts(Reported):
     """Items that killed the engine twice."""
     skipped: Number = 0
     """Items that were not evaluated, because the run stopped early (``policy.stopEarly``)."""
+    answers: AnswerCounts | None = None
+    """How the answers to the ok items ended; absent where an earlier version counted."""
 
     @property
     def done(self) -> int:

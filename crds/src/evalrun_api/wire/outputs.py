@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSc
 from evalrun_api.base import API_VERSION, Model
 from evalrun_api.spec.engine import Numerics
 from evalrun_api.spec.spec import EvalRunSpec
-from evalrun_api.status.outcomes import IntervalTarget, RunWarning, ScoreInterval, Verdict
+from evalrun_api.status.outcomes import AnswerCounts, IntervalTarget, RunWarning, ScoreInterval, Verdict
 
 FORMAT_VERSION = 1
 """Version of the ledger's format (plan, manifest, parts) that this version of EvalRun writes.
@@ -240,6 +240,8 @@ class ItemAccount(Document):
     """Items that killed the engine twice."""
     skipped: int = 0
     """Items that were not evaluated, because the run stopped early; absent: 0."""
+    answers: AnswerCounts | None = None
+    """How the answers to the ok items ended; absent where an earlier version made the results."""
 
     @property
     def without_score(self) -> int:
@@ -260,6 +262,8 @@ class RunAccount(Document):
     """Items that killed the engine twice."""
     skipped: int = 0
     """Items that were not evaluated, because the run stopped early; absent: 0."""
+    answers: AnswerCounts | None = None
+    """How the answers to the ok items ended; absent where an earlier version made the results."""
 
 
 class UnscoredMetric(Document):

@@ -106,6 +106,7 @@ def _of(counts: Counts) -> Progress:
         failed=counts.failed,
         quarantined=counts.quarantined,
         skipped=counts.skipped,
+        answers=counts.answers,
         # The plan of a driver that still plans may be behind its answers.
         percent=min(100, 100 * counts.done // counts.planned) if counts.planned else None,
     )

@@ -38,6 +38,8 @@ def print_results(result: RunResult, strata: Sequence[IntervalRecord] = ()) -> N
     )
     if counts.skipped:
         account += f" + {counts.skipped:,} skipped"
+    if counts.answers is not None and (odd := counts.answers.odd):
+        account += f"; answers: {odd}"
     # What was reused is of interest after a run, and says nothing to whoever only reads its results.
     work = "" if result.work is None else f"; {result.work.kept:,} kept from before, {result.work.redone:,} redone"
     print(account + work)

@@ -120,11 +120,7 @@ class RunCounters:
 
     def uncount(self, counts: ItemCounts, *, kept: bool) -> None:
         """Subtract the counts of a part that is no longer a part of the run."""
-        self.counts = ItemCounts(
-            self.counts.ok - counts.ok,
-            self.counts.failed - counts.failed,
-            self.counts.quarantined - counts.quarantined,
-        )
+        self.counts -= counts
         self.kept -= counts.total if kept else 0
 
     def processed(self, tokens: int, now: float) -> None:

@@ -50,8 +50,8 @@ class ChunkTable:
         self._digest = bytearray()
         self._odd_digests: dict[int, str] = {}
         self._state = bytearray()
-        self._losses: dict[int, tuple[int, int]] = {}
-        """Map from index to (failed, quarantined) of committed chunks with such items; their other items are ok."""
+        self._unlike: dict[int, ItemCounts] = {}
+        """Map from index to the counts of committed chunks of which not every item is ok with a complete answer."""
         self._chunks_in = [0] * len(State)
         self._items_in = [0] * len(State)
         self._cost_in = [0.0] * len(State)
@@ -154,13 +154,12 @@ class ChunkTable:
                 f"the part of chunk {number} of task {task!r} holds {counts.total} results for {self._items[index]} "
                 "items; every item has exactly one. Set the part aside and run the chunk again"
             )
-        if counts.failed or counts.quarantined:
-            self._losses[index] = (counts.failed, counts.quarantined)
+        if counts.complete != counts.total:
+            self._unlike[index] = counts
 
     def unsettle(self, index: int) -> ItemCounts:
         """Remove and return the record of how the items of a chunk ended."""
-        failed, quarantined = self._losses.pop(index, (0, 0))
-        return ItemCounts(self._items[index] - failed - quarantined, failed, quarantined)
+        return self._unlike.pop(index, None) or ItemCounts(ok=self._items[index])
 
     @property
     def any_open(self) -> bool:

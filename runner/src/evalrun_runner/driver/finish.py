@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from evalrun_api import RunConfig, RunWarning
-from evalrun_api.wire.outputs import ItemAccount, Results, RunAccount, ScoredBy, StopRecord
+from evalrun_api.wire.outputs import Results, ScoredBy, StopRecord
 from evalrun_runner.benchmarks.aggregate import Aggregated, aggregate
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.samples import sample_file
+from evalrun_runner.driver.accounts import item_account, run_account
 from evalrun_runner.driver.look_levels import adjusted
 from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, first_line
@@ -169,8 +170,8 @@ def make_results(
     evalrun = ScoredBy(
         engine="mock" if engine.mock is not None else "vllm",
         numerics=engine.numerics,
-        counts=_run_account(total, sum(run.skipped.values())),
-        tasks={task: _account(count, run.skipped.get(task, 0)) for task, count in run.counts.items()},
+        counts=run_account(total, sum(run.skipped.values())),
+        tasks={task: item_account(count, run.skipped.get(task, 0)) for task, count in run.counts.items()},
         **({"stopped": run.stop.message} if run.stop is not None else {}),
         **({"unscored": list(aggregated.unscored)} if aggregated.unscored else {}),
         **(
@@ -240,15 +241,3 @@ def write_samples(
         store.put(layout.samples(leaf.name), samples.data)
         hashes[leaf.name] = samples.task_hash
     return hashes
-
-
-def _account(counts: ItemCounts, skipped: int) -> ItemAccount:
-    more = {"skipped": skipped} if skipped else {}
-    return ItemAccount(ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined, **more)
-
-
-def _run_account(counts: ItemCounts, skipped: int) -> RunAccount:
-    more = {"skipped": skipped} if skipped else {}
-    return RunAccount(
-        planned=counts.total + skipped, ok=counts.ok, failed=counts.failed, quarantined=counts.quarantined, **more
-    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from evalrun_api import RunConfig
-from evalrun_api.wire.outputs import ItemAccount, Results, RunAccount, ScoredBy
+from evalrun_api.wire.outputs import Results, ScoredBy
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.aggregate import aggregate
 from evalrun_runner.benchmarks.declared import declared_fields
@@ -17,12 +17,14 @@ from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.comparing.declared_clusters import cluster_numbers
 from evalrun_runner.comparing.keys import keys_of_hashes
 from evalrun_runner.comparing.scored import IntArray
+from evalrun_runner.driver.accounts import item_account, run_account
 from evalrun_runner.driver.finish import in_order
 from evalrun_runner.driver.gate_items import LeafItems
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.ledger.parts import count
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome
+from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus
 
 
 @dataclass
@@ -48,7 +50,7 @@ class PrefixItems:
             Chunks whose part is missing or damaged.
         """
         self._prefix = prefix
-        wanted = [chunk for task, count in prefix.items() for chunk in self._planned(task)[:count]]
+        wanted = [chunk for task, first in prefix.items() for chunk in self._planned(task)[:first]]
         missing = [chunk for chunk in wanted if chunk.id not in self._rows]
         damaged = []
         for chunk, rows in zip(missing, in_order(missing, self._read), strict=True):
@@ -65,16 +67,13 @@ class PrefixItems:
     def results(self) -> Results:
         """Return the results that the prefix would have if it were the whole run, without bootstrapped errors."""
         aggregated = aggregate(self.benchmarks, lambda task: iter(self._of(task)), bootstrap_iters=0)
-        counts = {leaf.name: _counts(self._of(leaf.name)) for leaf in self.benchmarks.leaves}
+        counts = {leaf.name: count(self._of(leaf.name)) for leaf in self.benchmarks.leaves}
         total, engine = sum(counts.values(), ItemCounts()), self.config.spec.engine
         evalrun = ScoredBy(
             engine="mock" if engine.mock is not None else "vllm",
             numerics=engine.numerics,
-            counts=RunAccount(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined),
-            tasks={
-                task: ItemAccount(ok=one.ok, failed=one.failed, quarantined=one.quarantined)
-                for task, one in counts.items()
-            },
+            counts=run_account(total),
+            tasks={task: item_account(one) for task, one in counts.items()},
             unscored=list(aggregated.unscored),
             counted={task: dict(fewer) for task, fewer in aggregated.counted.items()},
             intervals=list(aggregated.intervals),
@@ -109,8 +108,8 @@ class PrefixItems:
 
     def _of(self, task: str) -> Sequence[ItemResult]:
         """Return the rows of the prefix in the order of their documents."""
-        count = self._prefix.get(task, 0)
-        rows: Iterator[ItemResult] = (row for chunk in self._planned(task)[:count] for row in self._rows[chunk.id])
+        first = self._prefix.get(task, 0)
+        rows: Iterator[ItemResult] = (row for chunk in self._planned(task)[:first] for row in self._rows[chunk.id])
         return sorted(rows, key=lambda row: row.doc_id)
 
     def _planned(self, task: str) -> tuple[Chunk, ...]:
@@ -127,15 +126,7 @@ class PrefixItems:
             part = self.ledger.read_part(chunk)
         except (LedgerCorrupt, ObjectMissing):
             return None
-        return tuple(
-            ItemResult(row.doc_id, row.item_hash, Outcome(row.outcome.status, (), row.outcome.error), row.scores)
-            for row in part.rows
-        )
-
-
-def _counts(rows: Sequence[ItemResult]) -> ItemCounts:
-    statuses = [row.outcome.status for row in rows]
-    return ItemCounts(*(statuses.count(one) for one in (ItemStatus.OK, ItemStatus.FAILED, ItemStatus.QUARANTINED)))
+        return tuple(replace(row, outcome=replace(row.outcome, responses=()), filtered=None) for row in part.rows)
 
 
 def _number(value: object) -> float | None:

@@ -19,6 +19,7 @@ from evalrun_api import (
     Work,
 )
 from evalrun_api.wire.outputs import IntervalRecord, Results, StopCause, StopRecord
+from evalrun_runner.driver.accounts import run_account
 from evalrun_runner.driver.baselines import read_baselines
 from evalrun_runner.driver.gate_items import OutputItems
 from evalrun_runner.driver.gates import JudgedRun, judge
@@ -85,7 +86,7 @@ def too_many_failed(config: RunConfig, total: ItemCounts, examples: Sequence[str
     )
     return RunResult(
         phase=Phase.FAILED,
-        counts=CountsResult(planned=total.total, ok=total.ok, failed=total.failed, quarantined=total.quarantined),
+        counts=CountsResult.model_validate(run_account(total).as_written()),
         work=work,
         results_uri=config.results.uri,
         failure=Failure(reason=Reason.TOO_MANY_FAILED_ITEMS, message=message),

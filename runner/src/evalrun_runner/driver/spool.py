@@ -21,13 +21,14 @@ from typing import IO, Any, Self
 from evalrun_runner.errors import RunFailed
 from evalrun_runner.ledger.parts import Part
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.records.results import Answer, ItemCounts, ItemResult, ItemStatus, Outcome, Response
 
 IN_MEMORY_BYTES = 16 * 1024 * 1024
 """Up to this size there is no file."""
 
 _FIELDS = attrgetter(*(field.name for field in fields(Response)))
-_Row = tuple[int, str, str, str | None, tuple[tuple[tuple[Any, ...], ...], ...], str | None, str | None]
+_Responses = tuple[tuple[tuple[Any, ...], ...], ...]
+_Row = tuple[int, str, str, str | None, str | None, _Responses, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _to_scores(row: ItemResult) -> _Row:
-    return row.doc_id, "", row.outcome.status.value, row.outcome.error, (), row.scores, None
+    outcome = row.outcome
+    return row.doc_id, "", outcome.status.value, outcome.error, outcome.answer, (), row.scores, None
 
 
 def _to_plain(row: ItemResult) -> _Row:
@@ -126,6 +128,7 @@ def _to_plain(row: ItemResult) -> _Row:
         row.item_hash,
         row.outcome.status.value,
         row.outcome.error,
+        row.outcome.answer,
         responses,
         row.scores,
         row.filtered,
@@ -133,6 +136,7 @@ def _to_plain(row: ItemResult) -> _Row:
 
 
 def _from_plain(row: _Row) -> ItemResult:
-    doc_id, item_hash, status, error, responses, scores, filtered = row
-    outcome = Outcome(ItemStatus(status), tuple(tuple(Response(*one) for one in of) for of in responses), error)
+    doc_id, item_hash, status, error, answer, responses, scores, filtered = row
+    restored = tuple(tuple(Response(*one) for one in of) for of in responses)
+    outcome = Outcome(ItemStatus(status), restored, error, None if answer is None else Answer(answer))
     return ItemResult(doc_id, item_hash, outcome, scores, filtered)

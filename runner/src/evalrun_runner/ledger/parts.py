@@ -1,25 +1,31 @@
 """Parts: the committed results of one chunk each, as sealed Parquet files with one row per item.
 
 ``responses`` (JSON text) is exact. Plain columns for people and tools accompany it: ``response`` (text of the first
-response), ``finish_reason`` (of the first), token counts (sums over all responses) and ``seconds`` (the longest).
+response), ``thought`` and ``finish_reason`` (of the first), ``answer`` (how the item's answer ended, see ``Answer``),
+token counts (sums over all responses) and ``seconds`` (the longest).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.codec import escaped, to_json
 from evalrun_runner.ledger.manifest import chunk_digest
 from evalrun_runner.ledger.sealed import FLOAT, INT, TEXT, Column, SealedFile, write_sealed
+from evalrun_runner.records.answers import answer_of
 from evalrun_runner.records.plan import Chunk
-from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.records.results import Answer, ItemCounts, ItemResult, ItemStatus, Outcome, Response
 
 _KIND = "part"
+_NAMES = tuple(field.name for field in fields(Response))
+_VALUES = attrgetter(*_NAMES)
+_THINKING = ("thought", "thought_tokens", "in_thought")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +53,17 @@ class Part:
 
 
 def count(rows: Sequence[ItemResult]) -> ItemCounts:
-    """Count items by status."""
+    """Count items by status, and the ok ones by their answers."""
     by_status = Counter(row.outcome.status for row in rows)
+    by_answer = Counter(row.outcome.answer for row in rows if row.outcome.status is ItemStatus.OK)
     return ItemCounts(
         ok=by_status[ItemStatus.OK],
         failed=by_status[ItemStatus.FAILED],
         quarantined=by_status[ItemStatus.QUARANTINED],
+        truncated=by_answer[Answer.TRUNCATED],
+        refused=by_answer[Answer.REFUSED],
+        filtered=by_answer[Answer.FILTERED],
+        empty=by_answer[Answer.EMPTY],
     )
 
 
@@ -79,9 +90,12 @@ def encode_part(chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> byt
         Column("status", TEXT, [row.outcome.status.value for row in rows]),
         Column("error", TEXT, [_optional(row.outcome.error) for row in rows]),
         Column("response", TEXT, [None if one is None else _plain(one.value) for one in first]),
+        Column("thought", TEXT, [None if one is None else _optional(one.thought) for one in first]),
         Column("finish_reason", TEXT, [None if one is None else escaped(one.finish_reason) for one in first]),
+        Column("answer", TEXT, [row.outcome.answer for row in rows]),
         Column("prompt_tokens", INT, [sum(one.prompt_tokens for one in of_row) for of_row in responses]),
         Column("output_tokens", INT, [sum(one.output_tokens for one in of_row) for of_row in responses]),
+        Column("thought_tokens", INT, [sum(one.thought_tokens for one in of_row) for of_row in responses]),
         Column("cached_tokens", INT, [sum(one.cached_tokens for one in of_row) for of_row in responses]),
         Column("seconds", FLOAT, [max((one.seconds for one in of_row), default=0.0) for of_row in responses]),
         Column("responses", TEXT, [_encode_responses(row.outcome) for row in rows]),
@@ -161,10 +175,20 @@ def _check_rows(chunk: Chunk, rows: Sequence[ItemResult], where: str) -> None:
 
 
 def _encode_responses(outcome: Outcome) -> str:
-    return to_json([[asdict(response) for response in request] for request in outcome.responses])
+    return to_json([[_fields(response) for response in request] for request in outcome.responses])
+
+
+def _fields(response: Response) -> dict[str, Any]:
+    """Return a response's fields; those of thinking only where there is some: earlier versions read all other parts."""
+    found = dict(zip(_NAMES, _VALUES(response), strict=True))
+    if response.thought is None and not response.in_thought:
+        for name in _THINKING:
+            del found[name]
+    return found
 
 
 def _decode_row(row: dict[str, Any]) -> ItemResult:
+    status = ItemStatus(row["status"])
     responses = tuple(
         tuple(Response(**{**response, "value": _value(response["value"])}) for response in request)
         for request in json.loads(row["responses"])
@@ -172,10 +196,17 @@ def _decode_row(row: dict[str, Any]) -> ItemResult:
     return ItemResult(
         doc_id=row["doc_id"],
         item_hash=row["item_hash"],
-        outcome=Outcome(ItemStatus(row["status"]), responses, row["error"]),
+        outcome=Outcome(status, responses, row["error"], _answer(row, status, responses)),
         scores=row["scores"],
         filtered=row["filtered"],
     )
+
+
+def _answer(row: Mapping[str, Any], status: ItemStatus, responses: tuple[tuple[Response, ...], ...]) -> Answer | None:
+    """Return how a row's answer ended; parts that were written before the column was do not say it."""
+    if "answer" in row:
+        return None if row["answer"] is None else Answer(row["answer"])
+    return answer_of(responses) if status is ItemStatus.OK else None
 
 
 def _value(value: Any) -> Any:

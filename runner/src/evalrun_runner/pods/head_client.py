@@ -20,7 +20,7 @@ GOODBYE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HeadAnswer:
     """Answer of a driver, with its address, because a Service's name may refer to two drivers for a while."""
 
     head: Head
@@ -33,7 +33,7 @@ class HeadClient:
     def __init__(self, host: str, pod: str) -> None:
         self._host = host
         self._pod = pod
-        self._answer: Answer | None = None
+        self._answer: HeadAnswer | None = None
         self._answered = time.monotonic()
         self._why = "it was not asked yet"
         self._heard = False
@@ -46,7 +46,7 @@ class HeadClient:
         threading.Thread(target=self._poll, name="head-client", daemon=True).start()
 
     @property
-    def answer(self) -> Answer | None:
+    def answer(self) -> HeadAnswer | None:
         """Last answer; None if the last question had none."""
         return self._answer
 
@@ -76,7 +76,7 @@ class HeadClient:
         while True:
             known = "" if self._answer is None else self._answer.head.state.value
             try:
-                answer: Answer | None = self._ask(ANSWER_SECONDS, known=known, wait=str(WAIT_SECONDS))
+                answer: HeadAnswer | None = self._ask(ANSWER_SECONDS, known=known, wait=str(WAIT_SECONDS))
             # A body that is not a Head is from another server, or truncated.
             except (OSError, HTTPException, ValueError) as error:
                 answer, self._why = None, f"{type(error).__name__}: {error}"
@@ -88,7 +88,7 @@ class HeadClient:
             if answer is None:
                 time.sleep(RETRY_SECONDS)
 
-    def _ask(self, seconds: float, **question: str) -> Answer:
+    def _ask(self, seconds: float, **question: str) -> HeadAnswer:
         """Ask once, with a timeout of ``seconds`` for the connection, and for the answer beyond the question's wait."""
         connection = HTTPConnection(self._host, HTTP_PORT, timeout=seconds)
         try:
@@ -96,6 +96,6 @@ class HeadClient:
             connection.sock.settimeout(float(question.get("wait", "0")) + seconds)
             address = connection.sock.getpeername()[0]
             connection.request("GET", f"/head?{urlencode({'pod': self._pod, **question})}")
-            return Answer(Head.from_json(connection.getresponse().read()), address)
+            return HeadAnswer(Head.from_json(connection.getresponse().read()), address)
         finally:
             connection.close()

@@ -17,7 +17,7 @@ from evalrun_api.wire.pods import NO_HEAD_SECONDS, Environment, ExitCode
 from evalrun_runner.fleet.processes import adopt_orphans
 from evalrun_runner.fleet.ray_node import RayNode, replica_command
 from evalrun_runner.pods.environment import PodEnvironment
-from evalrun_runner.pods.head_client import Answer, HeadClient
+from evalrun_runner.pods.head_client import HeadAnswer, HeadClient
 from evalrun_runner.pods.log import say
 from evalrun_runner.pods.replica_policy import LASTING_SECONDS, Act, Observation, decide
 
@@ -64,7 +64,7 @@ class ReplicaPod:
         say("stopped as asked")
         return ExitCode.STOPPED
 
-    def _look(self, answer: Answer | None) -> Observation:
+    def _look(self, answer: HeadAnswer | None) -> Observation:
         return Observation(
             head=None if answer is None else answer.head,
             silence=self._client.silence,
@@ -84,7 +84,7 @@ class ReplicaPod:
         self._client.news.wait(LOOK_SECONDS)
         self._client.news.clear()
 
-    def _join(self, answer: Answer) -> None:
+    def _join(self, answer: HeadAnswer) -> None:
         say(f"joining driver {answer.head.instance} at {answer.address}")
         self._joined, self._since = answer.head.instance, time.monotonic()
         self._node = RayNode(replica_command(self._environment.address, answer.address), alone=True)
@@ -103,7 +103,7 @@ class ReplicaPod:
             self._starts = int(same) if lasted else self._starts + same
         self._end()
 
-    def _leave(self, answer: Answer | None) -> ExitCode:
+    def _leave(self, answer: HeadAnswer | None) -> ExitCode:
         if answer is None:
             say(f"no driver for {self._patience:g} s ({self._client.why}): leaving, so that no GPU waits for it")
         else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import add, attrgetter, sub
 
 
 class ItemStatus(StrEnum):
@@ -15,21 +16,52 @@ class ItemStatus(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class Answer(StrEnum):
+    """How the answer to an ok item ended. It changes no score."""
+
+    COMPLETE = "complete"
+    """The model ended it, or a stop sequence did; or no text was asked for."""
+    TRUNCATED = "truncated"
+    """It was cut by its length, or never left its thinking."""
+    REFUSED = "refused"
+    """The model declined to answer, and its engine says so."""
+    FILTERED = "filtered"
+    """The engine's content filter withheld it."""
+    EMPTY = "empty"
+    """It has no text."""
+
+
 @dataclass(frozen=True, slots=True)
 class ItemCounts:
-    """Number of items by final status."""
+    """Number of items by final status, and of the ok ones by how their answers ended."""
 
     ok: int = 0
     failed: int = 0
     quarantined: int = 0
+    truncated: int = 0
+    """Ok items of ``Answer.TRUNCATED``; the next ones in the same way."""
+    refused: int = 0
+    filtered: int = 0
+    empty: int = 0
 
     @property
     def total(self) -> int:
         """Number of all items with a final status."""
         return self.ok + self.failed + self.quarantined
 
+    @property
+    def complete(self) -> int:
+        """Number of ok items whose answer is complete."""
+        return self.ok - self.truncated - self.refused - self.filtered - self.empty
+
     def __add__(self, other: ItemCounts) -> ItemCounts:
-        return ItemCounts(self.ok + other.ok, self.failed + other.failed, self.quarantined + other.quarantined)
+        return ItemCounts(*map(add, _COUNTS(self), _COUNTS(other)))
+
+    def __sub__(self, other: ItemCounts) -> ItemCounts:
+        return ItemCounts(*map(sub, _COUNTS(self), _COUNTS(other)))
+
+
+_COUNTS = attrgetter(*(field.name for field in fields(ItemCounts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +75,12 @@ class Response:
     output_tokens: int
     cached_tokens: int = 0
     seconds: float = 0.0
+    thought: str | None = None
+    """Text of the thinking before the answer, as generated; None: the model did not think, or was not asked to."""
+    thought_tokens: int = 0
+    """Generated tokens of the thinking, a part of ``output_tokens``."""
+    in_thought: bool = False
+    """Whether the response ended before its thinking did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +90,8 @@ class Outcome:
     status: ItemStatus
     responses: tuple[tuple[Response, ...], ...] = ()
     error: str | None = None
+    answer: Answer | None = None
+    """How the answer ended, of an ok item; see ``records.answers``. None: not ok, or no response was looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from evalrun_runner.engine.protocol import Output
 from evalrun_runner.engine.requests import RequestPlan
+from evalrun_runner.records.answers import answer_of
 from evalrun_runner.records.messages import Lease
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
@@ -33,7 +34,8 @@ class ItemWork:
         """Assemble the item's outcome from the outputs of all calls."""
         order = range(len(self.outputs))
         outputs = [self.outputs[call] for call in order]
-        return Outcome(ItemStatus.OK, self.plan.responses(outputs, [self.seconds[call] for call in order]))
+        responses = self.plan.responses(outputs, [self.seconds[call] for call in order])
+        return Outcome(ItemStatus.OK, responses, answer=answer_of(responses))
 
 
 @dataclass(slots=True, eq=False)

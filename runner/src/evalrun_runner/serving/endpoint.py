@@ -23,6 +23,7 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 from evalrun_api import Counts, Phase, RunConfig, RunProgress, Work
 from evalrun_api.addresses import join_host_port
 from evalrun_runner.dispatch.progress import ProgressSnapshot
+from evalrun_runner.driver.accounts import answer_counts
 from evalrun_runner.driver.progress import View
 from evalrun_runner.errors import InputError
 from evalrun_runner.serving.head import HeadStatus
@@ -221,6 +222,7 @@ def progress_of(view: View | None, progress: ProgressSnapshot | None) -> RunProg
                 failed=counts.failed,
                 quarantined=counts.quarantined,
                 skipped=progress.skipped,
+                answers=answer_counts(counts),
             ),
             "planning_done": progress.planning_done,
             "work": Work(kept=progress.kept, redone=progress.redone),

@@ -27,7 +27,7 @@ from evalrun_runner.ledger.manifest import (
 )
 from evalrun_runner.ledger.parts import Part, Writer, decode_part, encode_part
 from evalrun_runner.records.plan import Chunk, Item, PlanNote, Request, RequestType
-from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus, Outcome, Response
+from evalrun_runner.records.results import Answer, ItemCounts, ItemResult, ItemStatus, Outcome, Response
 from support import builders
 from support.builders import cut, likelihood, make_chunk
 
@@ -62,6 +62,15 @@ responses = st.builds(
     output_tokens=counts,
     cached_tokens=counts,
     seconds=st.floats(0, 1e6),
+) | st.builds(
+    Response,
+    value=texts,
+    finish_reason=texts,
+    prompt_tokens=counts,
+    output_tokens=counts,
+    thought=texts,
+    thought_tokens=counts,
+    in_thought=st.booleans(),
 )
 encodable = st.text()
 rows = st.builds(
@@ -73,6 +82,7 @@ rows = st.builds(
         status=st.sampled_from(ItemStatus),
         responses=st.lists(st.lists(responses, max_size=2).map(tuple), max_size=3).map(tuple),
         error=st.none() | encodable,
+        answer=st.none() | st.sampled_from(Answer),
     ),
     scores=st.none() | encodable,
     filtered=st.none() | encodable,

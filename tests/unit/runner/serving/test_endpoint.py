@@ -19,7 +19,17 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from evalrun_api import Counts, EvalRunSpec, ModelLocation, Phase, RunConfig, RunLocation, RunProgress, Work
+from evalrun_api import (
+    AnswerCounts,
+    Counts,
+    EvalRunSpec,
+    ModelLocation,
+    Phase,
+    RunConfig,
+    RunLocation,
+    RunProgress,
+    Work,
+)
 from evalrun_api.wire.pods import HeadState
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.progress import View
@@ -54,7 +64,7 @@ def progress(**fields: Any) -> ProgressSnapshot:
     usual: dict[str, Any] = {
         "planned": 200,
         "planning_done": True,
-        "counts": ItemCounts(ok=90, failed=6, quarantined=4),
+        "counts": ItemCounts(ok=90, failed=6, quarantined=4, truncated=2),
         "answered": 110,
         "kept": 20,
         "redone": 3,
@@ -119,7 +129,7 @@ def test_progress_is_the_last_view_in_the_form_of_a_status() -> None:
         assert timedelta(seconds=24) < shown.eta - before < timedelta(seconds=35)
         assert shown.model_copy(update={"eta": None}) == RunProgress(
             phase=Phase.RUNNING,
-            counts=Counts(planned=200, ok=90, failed=6, quarantined=4),
+            counts=Counts(planned=200, ok=90, failed=6, quarantined=4, answers=AnswerCounts(complete=88, truncated=2)),
             planning_done=True,
             work=Work(kept=20, redone=3),
             items_per_second=4.0,

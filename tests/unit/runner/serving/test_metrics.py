@@ -199,6 +199,8 @@ def test_a_busy_runs_numbers() -> None:
     assert items == {"ok": 17, "failed": 3, "quarantined": 0, "leased": 30, "waiting": 50, "skipped": 0}
     assert sum(items.values()) == scene.value(driver.ITEMS_PLANNED) == 100
     assert scene.by(driver.ITEMS_COMMITTED, "status") == {"ok": 17, "failed": 3, "quarantined": 0}
+    answers = scene.by(driver.ANSWERS, "answer")
+    assert answers == {"complete": 17, "truncated": 0, "refused": 0, "filtered": 0, "empty": 0}
     assert scene.by(driver.CHUNKS, "state") == {"waiting": 5, "leased": 3, "suspect": 0, "committed": 2, "skipped": 0}
     assert scene.value(driver.CHUNKS_COMMITTED) == 2
     assert scene.value(driver.CHUNKS_DUPLICATE) == 1

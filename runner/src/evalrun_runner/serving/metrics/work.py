@@ -5,6 +5,7 @@ from __future__ import annotations
 from evalrun_api.metrics import driver
 from evalrun_runner.dispatch.progress import ProgressSnapshot
 from evalrun_runner.driver.telemetry import TelemetrySnapshot
+from evalrun_runner.records.results import Answer
 from evalrun_runner.serving.metrics.families import Families
 
 
@@ -27,6 +28,8 @@ def add_progress(families: Families, progress: ProgressSnapshot, *, busy: bool) 
         ("skipped", progress.skipped),
     ):
         families.add(driver.ITEMS, items, status)
+    for answer in Answer:
+        families.add(driver.ANSWERS, getattr(progress.counts, answer), answer)
     families.add(driver.ITEMS_KEPT, progress.kept)
     families.add(driver.ITEMS_REDONE, progress.redone_here)
     if busy and progress.eta_s is not None:
