@@ -104,14 +104,14 @@ def sums(folder: Path, count: int) -> Path:
     return suite.folder
 
 
-def config_of(suite: Path, output: Path) -> RunConfig:
-    """Configure a run of ``sums`` by the mock engine."""
+def config_of(suite: Path, output: Path, task: str = "sums") -> RunConfig:
+    """Configure a run of a task by the mock engine."""
     spec = EvalRunSpec.model_validate(
         {
             "model": {"name": "mock", "uri": "hf://test/mock"},
             "engine": {"mock": {}},
             "replicas": {"count": 1},
-            "benchmarks": [{"task": "sums", "source": {"path": str(suite)}}],
+            "benchmarks": [{"task": task, "source": {"path": str(suite)}}],
             "output": {"uri": output.as_uri()},
         }
     )
@@ -121,5 +121,5 @@ def config_of(suite: Path, output: Path) -> RunConfig:
         spec=spec,
         results=RunLocation(uri=output.as_uri()),
         model=ModelLocation(name="mock", uri="hf://test/mock"),
-        suites={"sums": SuiteLocation(uri=suite.as_uri())},
+        suites={task: SuiteLocation(uri=suite.as_uri())},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from evalrun_api.wire.outputs import finite
 from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.declared import DeclaredFields, declared_fields, label_of, labels_of
 from evalrun_runner.benchmarks.load import LeafTask
-from evalrun_runner.records.plan import Item
+from evalrun_runner.records.plan import Item, hash_text
 from evalrun_runner.records.results import ItemResult, ItemStatus
 
 
@@ -52,7 +51,7 @@ def sample_file(leaf: LeafTask, rows: Iterable[tuple[Item, ItemResult]]) -> Samp
         whole.write(lines.getbuffer())
         whole_hashes.write(hashes.getvalue())
         lines.close()
-    return SampleFile(whole.getvalue(), _hash(whole_hashes.getvalue()))
+    return SampleFile(whole.getvalue(), hash_text(whole_hashes.getvalue()))
 
 
 def _labels(declared: DeclaredFields, item: Item) -> dict[str, Any]:
@@ -78,11 +77,6 @@ def _line(sample: dict[str, Any]) -> bytes:
     return text.encode(errors="backslashreplace") + b"\n"
 
 
-def _hash(text: str) -> str:
-    """Hash a text like lm-eval's ``hash_string``, which raises for half of a surrogate pair."""
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-
-
 def _sample(leaf: LeafTask, name: str, item: Item, result: ItemResult) -> dict[str, Any]:
     doc = dict(item.doc)
     metrics = values.decode(result.scores or "{}")[name]
@@ -100,8 +94,8 @@ def _sample(leaf: LeafTask, name: str, item: Item, result: ItemResult) -> dict[s
         "filtered_resps": sanitize_list(values.decode(result.filtered or "{}")[name]),
         "filter": name,
         "metrics": list(metrics),
-        "doc_hash": _hash(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)),
-        "prompt_hash": _hash(item.requests[0].arguments[0]),
-        "target_hash": _hash(str(target)),
+        "doc_hash": hash_text(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)),
+        "prompt_hash": item.prompt_hash,
+        "target_hash": hash_text(str(target)),
         **metrics,
     }

@@ -26,7 +26,7 @@ from evalrun_runner.benchmarks.registry import decode_config
 from evalrun_runner.benchmarks.suites.sandbox import confine_templates
 from evalrun_runner.errors import InputError, first_line
 from evalrun_runner.records.plan import Item
-from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
+from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, unscored
 
 
 class Scorer:
@@ -59,7 +59,7 @@ class Scorer:
         ]
         filtered = self._filter_together(instances)
         return [
-            self._score_one(item, outcome, own, filtered) if own else ItemResult(item.doc_id, item.hash, outcome)
+            self._score_one(item, outcome, own, filtered) if own else unscored(item, outcome)
             for item, outcome, own in zip(items, outcomes, instances, strict=True)
         ]
 
@@ -108,11 +108,26 @@ class Scorer:
                 name: dict(self._task.process_results(deepcopy(dict(item.doc)), answers))
                 for name, answers in responses.items()
             }
-            return ItemResult(item.doc_id, item.hash, outcome, values.encode(scores), values.encode(responses))
+            return ItemResult(
+                item.doc_id,
+                item.hash,
+                outcome,
+                values.encode(scores),
+                values.encode(responses),
+                item.prompt_hash,
+                self._target(item),
+            )
         except Exception as error:  # noqa: BLE001  a metric may raise anything
             reason = f"scoring failed: task {self._name!r}, document {item.doc_id}: {type(error).__name__}: "
             failed = Outcome(ItemStatus.FAILED, outcome.responses, reason + first_line(error))
-            return ItemResult(item.doc_id, item.hash, failed)
+            return unscored(item, failed)
+
+    def _target(self, item: Item) -> str | None:
+        """Return the right answer as lm-eval's samples have it; None where the task's code does not tell."""
+        try:
+            return str(self._task.doc_to_target(deepcopy(dict(item.doc))))
+        except Exception:  # noqa: BLE001  a task may have metrics that need no target, and code that raises anything
+            return None
 
 
 def _all_registered(ensemble: FilterEnsemble) -> bool:

@@ -1,8 +1,9 @@
 """Parts: the committed results of one chunk each, as sealed Parquet files with one row per item.
 
-``responses`` (JSON text) is exact. Plain columns for people and tools accompany it: ``response`` (text of the first
-response), ``thought`` and ``finish_reason`` (of the first), ``answer`` (how the item's answer ended, see ``Answer``),
-token counts (sums over all responses) and ``seconds`` (the longest).
+``responses``, ``filtered`` and ``scores`` (JSON texts) are exact. Plain columns for people and tools accompany them:
+``task``, ``prompt_hash``, ``target``, ``response`` (text of the first response), ``thought`` and ``finish_reason`` (of
+the first), ``answer`` (how the item's answer ended, see ``Answer``), token counts (sums over all responses),
+``seconds`` (the longest), and one of each filter and each metric (``plain``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.codec import escaped, to_json
 from evalrun_runner.ledger.manifest import chunk_digest
+from evalrun_runner.ledger.plain import plain_columns
 from evalrun_runner.ledger.sealed import FLOAT, INT, TEXT, Column, SealedFile, write_sealed
 from evalrun_runner.records.answers import answer_of
 from evalrun_runner.records.plan import Chunk
@@ -70,8 +72,8 @@ def count(rows: Sequence[ItemResult]) -> ItemCounts:
 def encode_part(chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> bytes:
     """Encode a part; equal arguments give equal bytes.
 
-    Lone surrogates in ``error``, ``scores`` and ``filtered`` are escaped (in JSON, the same value); everything else is
-    restored exactly.
+    Lone surrogates in ``error``, ``scores``, ``filtered`` and ``target`` are escaped (in JSON, the same value);
+    everything else is restored exactly.
 
     Args:
         chunk: The chunk.
@@ -85,8 +87,11 @@ def encode_part(chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> byt
     responses = [[one for request in row.outcome.responses for one in request] for row in rows]
     first = [of_row[0] if of_row else None for of_row in responses]
     columns = [
+        Column("task", TEXT, [chunk.task] * len(rows)),
         Column("doc_id", INT, [row.doc_id for row in rows]),
         Column("item_hash", TEXT, [row.item_hash for row in rows]),
+        Column("prompt_hash", TEXT, [row.prompt_hash for row in rows]),
+        Column("target", TEXT, [_optional(row.target) for row in rows]),
         Column("status", TEXT, [row.outcome.status.value for row in rows]),
         Column("error", TEXT, [_optional(row.outcome.error) for row in rows]),
         Column("response", TEXT, [None if one is None else _plain(one.value) for one in first]),
@@ -101,6 +106,7 @@ def encode_part(chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> byt
         Column("responses", TEXT, [_encode_responses(row.outcome) for row in rows]),
         Column("filtered", TEXT, [_optional(row.filtered) for row in rows]),
         Column("scores", TEXT, [_optional(row.scores) for row in rows]),
+        *plain_columns(rows),
     ]
     meta = {"task": chunk.task, "chunk": chunk.number, "digest": chunk.digest, "writer": asdict(writer)}
     return write_sealed(_KIND, meta, columns, rows_per_group=len(rows))
@@ -199,6 +205,8 @@ def _decode_row(row: dict[str, Any]) -> ItemResult:
         outcome=Outcome(status, responses, row["error"], _answer(row, status, responses)),
         scores=row["scores"],
         filtered=row["filtered"],
+        prompt_hash=row.get("prompt_hash"),  # there were no such columns at first
+        target=row.get("target"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,11 @@ class Request:
     """Number of responses."""
 
 
+def hash_text(text: str) -> str:
+    """Hash a text like lm-eval's ``hash_string``, which raises for half of a surrogate pair."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """Document of one leaf task, with all its requests."""
@@ -43,6 +49,11 @@ class Item:
     """Estimated work in prompt tokens: tokens to read plus weighted tokens to generate."""
     fault: str | None = None
     """What is wrong with the document, so that it has no requests and fails; None for a document that is right."""
+
+    @property
+    def prompt_hash(self) -> str | None:
+        """sha256 of the first request's prompt, as lm-eval's samples have it; None without requests."""
+        return hash_text(str(self.requests[0].arguments[0])) if self.requests else None
 
 
 @dataclass(frozen=True, slots=True)

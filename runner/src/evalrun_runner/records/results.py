@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from operator import add, attrgetter, sub
 
+from evalrun_runner.records.plan import Item
+
 
 class ItemStatus(StrEnum):
     """Final status of an item. An error is never a score."""
@@ -109,6 +111,15 @@ class ItemResult:
     """``{filter: {metric: value}}``."""
     filtered: str | None = None
     """``{filter: [filtered response, one per request]}``."""
+    prompt_hash: str | None = None
+    """sha256 of the item's first prompt; None for an item without requests, and in parts of before there was one."""
+    target: str | None = None
+    """Right answer as text, as lm-eval's samples have it; None for an item that was not scored, or without one."""
+
+
+def unscored(item: Item, outcome: Outcome) -> ItemResult:
+    """Return the row of an item that has no scores."""
+    return ItemResult(item.doc_id, item.hash, outcome, prompt_hash=item.prompt_hash)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalrun_runner.errors import EvalRunError, RunFailed
 from evalrun_runner.records.plan import Item
-from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
+from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, unscored
 
 if TYPE_CHECKING:
     from evalrun_runner.benchmarks.recipe import TaskRecipe
@@ -116,7 +116,7 @@ class ScoringProcess:
             (result,) = self._score(task, [item], [outcome])
         except ScoringDied as error:
             failed = Outcome(ItemStatus.FAILED, outcome.responses, f"ScoringDied: {error}")
-            return ItemResult(item.doc_id, item.hash, failed)
+            return unscored(item, failed)
         return result
 
     def _score(self, task: str, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[ItemResult]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import math
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -26,6 +27,7 @@ from evalrun_runner.ledger.manifest import (
     hash_item,
 )
 from evalrun_runner.ledger.parts import Part, Writer, decode_part, encode_part
+from evalrun_runner.ledger.plain import MOST_COLUMNS
 from evalrun_runner.records.plan import Chunk, Item, PlanNote, Request, RequestType
 from evalrun_runner.records.results import Answer, ItemCounts, ItemResult, ItemStatus, Outcome, Response
 from support import builders
@@ -216,6 +218,38 @@ class TestParts:
         assert (row.doc_id, row.status, row.response, row.finish_reason) == (2, "ok", "[-1.25, true]", "stop")
         assert row.isna().error
         assert (row.prompt_tokens, row.output_tokens, row.cached_tokens, row.seconds) == (103, 5, 16, 0.5)
+
+    def test_each_filter_and_each_metric_has_a_plain_column_by_lm_evals_name(self) -> None:
+        chunk, made = make_part(4)
+        made[0] = replace(
+            made[0],
+            scores='{"strict":{"acc":{"$":"numpy","t":"<f8","v":0.5},"f1":{"$":"tuple","v":[1,0]}},"loose":{"acc":true}}',
+            filtered='{"strict":["4\\u00e9"],"loose":[["a","b"]]}',
+            prompt_hash="ab",
+            target="42",
+        )
+        made[1] = replace(made[1], scores='{"strict":{"acc":{"$":"float","v":"inf"}}}', filtered='{"strict":[]}')
+        made[2] = replace(made[2], outcome=Outcome(ItemStatus.FAILED, error="no"), scores=None, filtered=None)
+        table = pq.read_table(io.BytesIO(encode_part(chunk, made, WRITER)))
+        column = {name: table.column(name).to_pylist() for name in table.column_names}
+        assert column["acc,strict"] == [0.5, math.inf, None, None]
+        assert column["acc,loose"] == [1.0, None, None, None]
+        assert column["acc,none"] == [None, None, None, 1.0]
+        assert column["f1,strict"] == [None] * 4
+        assert column["filtered,strict"] == ["4é", None, None, None]
+        assert column["filtered,loose"] == ['["a", "b"]', None, None, None]
+        assert (column["task"], column["prompt_hash"][0], column["target"][0]) == (["t"] * 4, "ab", "42")
+
+    def test_plain_columns_are_bounded_and_never_keep_a_part_from_being_written(self) -> None:
+        chunk, made = make_part(3)
+        many = ",".join(f'"m{n}":{n}' for n in range(500))
+        made[0] = replace(made[0], scores=f'{{"none":{{{many}}}}}')
+        made[1] = replace(made[1], scores='{"$":"dict","v":[]}', filtered="[1]")
+        made[2] = replace(made[2], scores='{"none":{"m0":1' + "0" * 400 + "}}", filtered='{"none":{"$":"x"}}')
+        data = encode_part(chunk, made, WRITER)
+        assert decode_part(data, chunk).rows == tuple(made)
+        names = pq.read_table(io.BytesIO(data)).column_names
+        assert sum("," in name for name in names) == MOST_COLUMNS
 
     def test_lone_surrogates_of_an_error_become_escapes(self) -> None:
         chunk, made = make_part(1)
