@@ -194,6 +194,28 @@ def report(uri: str, baseline: str | None, also: tuple[str, ...], output: Path |
     report(uri, baseline, output, also)
 
 
+@app.command(no_args_is_help=True)
+@click.argument("uri", type=_file, help="A run's output, also of one that goes on: a folder or s3://bucket/prefix/.")
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only items of this task; may be repeated.")
+@click.option("--wrong", is_flag=True, help="Only items whose first score is not the best.")
+@click.option("--failed", is_flag=True, help="Only items without a score; with --wrong: these, too.")
+@click.option("--diff", metavar="RUN", help="Only items with another score in this run's output; shows both answers.")
+@click.option("--items", type=int, default=100, metavar="N", help="Show at most so many; default: 100.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write one HTML page, instead of to the terminal.",
+)
+@click.option("--open", is_flag=True, help="Open the page in a browser; without --html it is a temporary file.")
+def samples(uri: str, **options: Any) -> None:
+    """Show items of a run: prompt, answer, what the filters made of it, the right answer, and why it failed."""
+    from evalrun_runner.cli.samples import SamplesOptions
+    from evalrun_runner.cli.samples import samples as show
+
+    show(uri, SamplesOptions(**options))
+
+
 @app.command()
 @click.argument("pattern", default="", help="Part of a name, or a glob such as 'mmlu_*'; default: all.")
 @click.option(

@@ -168,6 +168,14 @@ class OpenPart:
         """Return the document's number of each item."""
         return self.file.columns("doc_id")[0]
 
+    def statuses(self) -> list[str]:
+        """Return how each item ended."""
+        return self.file.columns("status")[0]
+
+    def prompt_hashes(self) -> list[str | None]:
+        """Return the hash of each item's prompt; None for an item without, and in parts of before there was one."""
+        return self.file.columns("prompt_hash")[0] if self.file.has("prompt_hash") else [None] * self.size
+
     def answers(self) -> list[str | None]:
         """Return the text of each item's first response; None for one that has none."""
         return self.file.columns("response")[0]

@@ -122,6 +122,10 @@ class SealedFile:
         rows_read: list[dict[str, Any]] = table.slice(first - skipped, count).to_pylist()
         return rows_read
 
+    def has(self, column: str) -> bool:
+        """Return whether there is such a column."""
+        return column in self._file.schema_arrow.names
+
     def columns(self, *names: str) -> list[list[Any]]:
         """Read whole columns, decoding no others; one that the file lacks raises ``KeyError``."""
         table = self._file.read(columns=list(names), use_threads=False)

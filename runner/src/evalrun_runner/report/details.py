@@ -33,7 +33,7 @@ class ItemDetails:
             place: Where it lies.
             why: Why it is shown.
         """
-        item, result = self._read(place)
+        item, result = self.read(place)
         return ShownItem(
             task=one_line(item.task),
             doc=str(item.doc_id),
@@ -43,7 +43,8 @@ class ItemDetails:
             answer=shown(answer_of(item, result), MOST_ANSWER),
         )
 
-    def _read(self, place: ItemPlace) -> tuple[Item, ItemResult]:
+    def read(self, place: ItemPlace) -> tuple[Item, ItemResult]:
+        """Read an item with its result, as they are."""
         chunk = self._chunk(place.task, place.chunk)
         items = self._ledger.open_segment(place.task, chunk.segment).items(chunk)
         return items[place.row], self._ledger.read_part(chunk).rows[place.row]

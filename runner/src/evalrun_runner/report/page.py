@@ -1,4 +1,4 @@
-"""The report as one HTML page: everything is in it, nothing is asked of the network, and it needs no script.
+"""Report and samples as one HTML page each: all is in it, nothing is asked of the network, and it needs no script.
 
 The page's Content-Security-Policy allows its own style sheet, by hash, and nothing else: were markup of a model to get
 past the escaping, it could neither run nor load anything.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from evalrun_runner.report import words
 from evalrun_runner.report.charts import Chart
 from evalrun_runner.report.content import ItemList, ReportContent, Tone
+from evalrun_runner.report.sample_content import SamplesContent
 from evalrun_runner.report.text import visible
 
 if TYPE_CHECKING:
@@ -41,20 +42,27 @@ class PageCharts:
 def html(content: ReportContent, charts: PageCharts) -> bytes:
     """Render the page; the lists of items are halved until it is at most ``MOST_BYTES`` long."""
     while True:
-        page = _template().render(
-            page=content,
-            charts=charts,
-            number=words.number,
-            signs=SIGNS,
-            style=_style(),
-            style_hash=_hash(_style()),
-        )
-        # Half of a surrogate pair has a name in the page already; what is left cannot be encoded by anyone.
-        data = page.encode("utf-8", "replace")
+        data = _render("report.html.j2", page=content, charts=charts, number=words.number, signs=SIGNS)
         shown = sum(len(one.items) for one in content.item_lists)
         if len(data) <= MOST_BYTES or not shown:
             return data
         content = replace(content, item_lists=tuple(map(_halved, content.item_lists)))
+
+
+def samples_html(content: SamplesContent) -> bytes:
+    """Render a page of samples; they are halved until it is at most ``MOST_BYTES`` long, and the page says so."""
+    left_out = False
+    while True:
+        data = _render("samples.html.j2", page=content, left_out=left_out)
+        if len(data) <= MOST_BYTES or not content.samples:
+            return data
+        content, left_out = replace(content, samples=content.samples[: len(content.samples) // 2]), True
+
+
+def _render(template: str, **variables: object) -> bytes:
+    page = _template(template).render(style=_style(), style_hash=_hash(_style()), **variables)
+    # Half of a surrogate pair has a name in the page already; what is left cannot be encoded by anyone.
+    return page.encode("utf-8", "replace")
 
 
 def _halved(items: ItemList) -> ItemList:
@@ -62,7 +70,7 @@ def _halved(items: ItemList) -> ItemList:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -75,7 +83,7 @@ def _template() -> Template:
         finalize=_finalizer(Markup),
     )
     environment.filters["drawing"] = Markup
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _finalizer(markup: type[str]) -> Callable[[object], object]:

@@ -94,7 +94,7 @@ def read_items(store: ObjectStore, mains: Mapping[str, tuple[MainScore, bool]]) 
     keys = sorted(Ledger(store).committed_parts())
     chosen = spread(keys, MOST_PARTS)
     gathering = _Gathering(mains)
-    for part in _parts(store, chosen):
+    for part in open_parts(store, chosen):
         gathering.add(part)
     return gathering.finish(complete=len(chosen) == len(keys))
 
@@ -174,7 +174,7 @@ class _Gathering:
         key = (task, text)
         if key in self._remembered:
             return self._remembered[key]
-        found = _number(values.decode(text), main)
+        found = score_of(text, main)
         if len(self._remembered) < _MOST_REMEMBERED:
             self._remembered[key] = found
         return found
@@ -214,10 +214,18 @@ class _Gathering:
         return 0.0 if self._mains[task][1] else max(best, 1.0)
 
 
-def _number(found: object, main: MainScore) -> float | None:
-    """Return the score of an item, where it is a number."""
-    metrics = found.get(main[1]) if isinstance(found, dict) else None
-    value = metrics.get(main[0]) if isinstance(metrics, dict) else None
+def score_of(text: str, main: MainScore | None) -> float | None:
+    """Return the score of an item, where it is a number.
+
+    Args:
+        text: Its scores, in the codec of ``benchmarks.values``.
+        main: Metric and filter; None: the first that it has.
+    """
+    found = values.decode(text)
+    filters = found if isinstance(found, dict) else {}
+    metrics = next(iter(filters.values()), None) if main is None else filters.get(main[1])
+    scores = metrics if isinstance(metrics, dict) else {}
+    value = next(iter(scores.values()), None) if main is None else scores.get(main[0])
     try:
         number = float(value) if value is not None and not isinstance(value, list | tuple | str) else None
     except (TypeError, ValueError, OverflowError):
@@ -225,7 +233,7 @@ def _number(found: object, main: MainScore) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def _parts(store: ObjectStore, keys: Sequence[tuple[str, int]]) -> Iterator[OpenPart]:
+def open_parts(store: ObjectStore, keys: Sequence[tuple[str, int]]) -> Iterator[OpenPart]:
     """Open parts in order; a few are read ahead."""
 
     def read(task: str, number: int) -> OpenPart:
