@@ -2,6 +2,7 @@
 
     EvalRunError
     ├── InputError               what the user gave is wrong                          exit 2
+    │   ├── SandboxUnavailable   code of models cannot be confined on this machine
     │   └── OtherFormat          the output was written in another format of the ledger
     ├── RunFailed                the run could not reach its end                      exit 1
     │   ├── StoreError
@@ -75,6 +76,12 @@ class InputError(EvalRunError):
 
 class OtherFormat(InputError):
     """An object of a run is of a format version that this EvalRun does not read, or does not add to."""
+
+
+class SandboxUnavailable(InputError):
+    """No sandbox for code that a model writes can be set up here, so that none of it runs."""
+
+    usual_reason = Reason.SANDBOX_UNAVAILABLE
 
 
 class RunFailed(EvalRunError):

@@ -156,6 +156,8 @@ class Reason(StrEnum):
     """The operator may not read an object that the spec names: nothing is known about it, and the run waits."""
     TASK_INVALID = "TaskInvalid"
     """A task is unknown, its data is missing or empty, or it contains code that is not allowed."""
+    SANDBOX_UNAVAILABLE = "SandboxUnavailable"
+    """A benchmark runs code that the model writes, and the pod's node can set up no sandbox for it."""
     MODEL_INVALID = "ModelInvalid"
     """The model does not exist, is damaged, has another digest, or the engine cannot load it."""
     ENGINE_ARGUMENTS_INVALID = "EngineArgumentsInvalid"
