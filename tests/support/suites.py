@@ -58,6 +58,11 @@ class Suite:
         name = task or own["task"]
         return self._write(name, {**own, **self.reading(data), "task": name, **config})
 
+    def including(self, path: str, task: str, *, data: str, **config: Any) -> Suite:
+        """One of lm-eval's own tasks with its functions, over other data; needs ``allow_code``."""
+        own = {"include": str(LM_EVAL_TASKS / path), "dataset_name": None}
+        return self._write(task, {**own, "task": task, **self.reading(data), **config})
+
     def with_file(self, name: str, text: str) -> Suite:
         """Any file."""
         (self.folder / name).write_text(text, encoding="utf-8")
@@ -99,6 +104,28 @@ def gsm8k_self_consistency(suite: Suite, data: Path, count: int = 12) -> Suite:
     filters[2]["filter"][0]["k"] = 3
     return suite.with_own_task(
         "gsm8k/gsm8k-cot-self-consistency.yaml", data="gsm8k_votes", repeats=5, filter_list=filters
+    )
+
+
+def humaneval_code(suite: Suite, data: Path, count: int = 164) -> Suite:
+    """HumanEval as lm-eval defines it."""
+    suite.with_data("humaneval", json_lines(data / "humaneval" / "HumanEval.jsonl.gz", count))
+    return suite.including("humaneval/humaneval.yaml", "humaneval", data="humaneval")
+
+
+def mbpp_code(suite: Suite, data: Path, count: int = 500) -> Suite:
+    """MBPP as lm-eval defines it: the test split of the full set, problems 11 to 510."""
+    rows = [row for row in json_lines(data / "mbpp" / "mbpp.jsonl", 974) if 11 <= row["task_id"] <= 510]
+    return suite.with_data("mbpp", rows[:count]).including("mbpp/mbpp.yaml", "mbpp", data="mbpp")
+
+
+def mbpp_sanitized(suite: Suite, data: Path, count: int = 427) -> Suite:
+    """Sanitized MBPP with lm-eval's prompt and metric: its tests need the imports that its data names."""
+    rows = json.loads((data / "mbpp" / "sanitized-mbpp.json").read_text(encoding="utf-8"))
+    tests = "{% for line in test_imports %}{{line}}\n{% endfor %}{{test_list | join('\n')}}"
+    suite.with_data("mbpp_sanitized", rows[:count])
+    return suite.including(
+        "mbpp/mbpp_plus.yaml", "mbpp_sanitized", data="mbpp_sanitized", doc_to_target=tests, num_fewshot=0
     )
 
 

@@ -192,10 +192,26 @@ class Benchmark(Model):
     """
     generation: GenerationOverrides | None = None
     """Overrides of the task's generation kwargs; null drops what the task sets."""
+    repeats: Annotated[int | None, Field(ge=1, le=1000)] = None
+    """Number of answers to each document, sampled one by one; absent: the task's own number. More than one needs a task
+    whose filters use them, and sampling (``generation``).
+    """
+    k: Annotated[tuple[Count, ...] | None, Field(min_length=1, max_length=16)] = None
+    """The k of pass@k, each at most the number of answers; absent: the task's own."""
+    allow_code: bool | None = None
+    """Whether code that the model writes may run, as humaneval and mbpp need it (lm-eval's unsafe_code); it runs in a
+    sandbox without network, files and secrets, or not at all. Absent: no.
+    """
     source: SuiteSource | None = None
     """Source of a custom suite; absent: lm-eval's own tasks."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.k) || !has(self.repeats) || self.k.all(one, one <= self.repeats)",
+            message="pass@k needs at least k answers to each document; hint: raise repeats, or lower k",
+            holds=lambda benchmark: not benchmark.k or not benchmark.repeats or max(benchmark.k) <= benchmark.repeats,
+            field="k",
+        ),
         Rule(
             cel="!has(self.limit) || !has(self.sample)",
             message="limit takes the first documents and sample takes random ones: give one of them",

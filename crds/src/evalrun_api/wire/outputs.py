@@ -242,6 +242,10 @@ class ItemAccount(Document):
     """Items that were not evaluated, because the run stopped early; absent: 0."""
     answers: AnswerCounts | None = None
     """How the answers to the ok items ended; absent where an earlier version made the results."""
+    executions: dict[str, int] | None = None
+    """How the programs ended that scores ran: passed, raised, timedOut, memory, disk, processes, forbidden, endedEarly,
+    killed; absent for tasks that run no code. Only passed counts as passed, as in lm-eval.
+    """
 
     @property
     def without_score(self) -> int:

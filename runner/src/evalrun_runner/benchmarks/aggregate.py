@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.load import LeafTask, LoadedBenchmarks
 from evalrun_runner.benchmarks.task_scores import RawMetrics, TaskScores, score_task
 from evalrun_runner.errors import LedgerCorrupt
+from evalrun_runner.execution.verdicts import ProgramEnd
 from evalrun_runner.records.results import ItemResult, ItemStatus
 
 BOOTSTRAP_ITERATIONS = 100_000
@@ -44,6 +45,8 @@ class Aggregated:
     """Metrics that have no value: null in the results."""
     counted: Mapping[str, Mapping[str, int]]
     """Number of documents of each score that is made of fewer than its task's others, by task and metric,filter."""
+    executions: Mapping[str, Mapping[str, int]]
+    """How the programs ended that a task's scores ran, by task and cause."""
     intervals: tuple[IntervalRecord, ...]
     """Interval of every score that has a value, and scores of strata."""
     remarks: tuple[tuple[str, str], ...]
@@ -74,15 +77,20 @@ def aggregate(
     total.groups = dict(loaded.groups)
     found: dict[str, TaskScores] = {}
     counted = {}
+    executions: dict[str, Counter[str]] = {}
     intervals = Intervals()
     for leaf in loaded.leaves:
         declared = declared_fields(leaf.task.get_config("metadata"))
-        values_of_leaf = _collect(leaf, parts, with_documents=bool(declared.names))
+        ended: Counter[str] = Counter()
+        values_of_leaf = _collect(leaf, _counting(parts(leaf.name), ended), with_documents=bool(declared.names))
         raw = values_of_leaf.raw
         # What lm-eval warns of is among the remarks, for the reader of the scores.
         with quiet_bootstrap(), lm_eval_log():
             scores = score_task(leaf.name, leaf.task, raw, bootstrap_iters, _adopt_expanded_metrics(leaf, raw))
         found[leaf.name] = scores
+        if ended:
+            executions[leaf.name] = ended
+            scores.remarks.extend(_remarks_on(ended))
         labels = item_labels(declared, leaf.task.eval_docs) if declared.names else ItemLabels()
         scores.remarks.extend(labels.remarks)
         intervals.add_leaf(leaf, scores, values_of_leaf, labels)
@@ -102,6 +110,7 @@ def aggregate(
         results=finite(plain),
         unscored=tuple(one for scores in found.values() for one in scores.unscored),
         counted=counted,
+        executions=executions,
         intervals=tuple(intervals.records),
         remarks=tuple(
             (f"{'group' if name in total.groups else 'task'} {name}", remark)
@@ -128,10 +137,30 @@ def running_metrics(leaf: LeafTask) -> dict[str, str]:
     }
 
 
-def _collect(leaf: LeafTask, parts: Callable[[str], Iterator[ItemResult]], *, with_documents: bool) -> LeafValues:
+def _counting(rows: Iterator[ItemResult], ended: Counter[str]) -> Iterator[ItemResult]:
+    """Pass rows on, and count how the programs of ok items ended."""
+    for row in rows:
+        if row.executions is not None and row.outcome.status is ItemStatus.OK:
+            ended.update(str(one["cause"]) for one in json.loads(row.executions))
+        yield row
+
+
+def _remarks_on(ended: Mapping[str, int]) -> Iterator[str]:
+    """Yield what to say of programs that did not come to the end of their test by themselves."""
+    odd = {
+        ProgramEnd(cause): count
+        for cause, count in ended.items()
+        if cause not in (ProgramEnd.PASSED, ProgramEnd.RAISED)
+    }
+    if odd:
+        listed = ", ".join(f"{count:,} {cause.value}" for cause, count in sorted(odd.items()))
+        yield f"of {sum(ended.values()):,} programs {listed}; these count as not passed, as in lm-eval"
+
+
+def _collect(leaf: LeafTask, rows: Iterator[ItemResult], *, with_documents: bool) -> LeafValues:
     by_filter: dict[str, dict[tuple[str, str], list[Any]]] = {}
     documents: dict[tuple[str, str], array[int]] = {}
-    for result in parts(leaf.name):
+    for result in rows:
         if result.outcome.status is not ItemStatus.OK:
             continue
         if result.scores is None:

@@ -31,11 +31,13 @@ from evalrun_runner.benchmarks import values
 from evalrun_runner.benchmarks.checks.documents import survey_documents
 from evalrun_runner.benchmarks.checks.examples import leave_out_wrong_examples, survey_examples
 from evalrun_runner.benchmarks.checks.survey import Survey
+from evalrun_runner.benchmarks.code_eval import check_runs_by_code_eval, confine_code, runs_code
 from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.first_document import TolerantTask, decide_by
 from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.benchmarks.registry import RecipeFactory, open_registry
+from evalrun_runner.benchmarks.repetition import Repetition, check_repetition, repeat
 from evalrun_runner.benchmarks.suites.catalog import files_without_task
 from evalrun_runner.benchmarks.suites.policy import check_suite
 from evalrun_runner.benchmarks.suites.sandbox import confine_templates
@@ -110,6 +112,11 @@ class LoadedBenchmarks:
     """What lm-eval warned of while it made the tasks."""
 
     @property
+    def runs_code(self) -> bool:
+        """Whether a task runs code that the model writes."""
+        return any(runs_code(leaf.task) for leaf in self.leaves)
+
+    @property
     def surveys(self) -> Mapping[str, Survey]:
         """What is wrong with the documents of the user's own leaf tasks."""
         return {leaf.name: leaf.survey for leaf in self.leaves if leaf.survey is not None}
@@ -149,7 +156,7 @@ def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bo
     Args:
         specs: The run's benchmarks.
         seed: The run's seed, 0 to 2**32 - 1.
-        allow_code: Whether suites may contain code and tasks may run code that the model writes.
+        allow_code: Whether suites may contain code.
 
     Raises:
         InputError: A task is unknown; a suite contains code; data is missing, unreachable or empty; benchmarks share a
@@ -163,18 +170,23 @@ def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bo
 
 def _load(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bool) -> LoadedBenchmarks:
     confine_templates()
+    code_eval = confine_code()
     datasets.disable_progress_bars()
     random.seed(seed)
     np.random.seed(seed)
     if "torch" in sys.modules:
         set_torch_seed(seed)
-    made = list(_make_all(specs, allow_code=allow_code))
+    with code_eval.importing_tasks():
+        made = list(_make_all(specs, allow_code=allow_code))
     _check_disjoint(made)
     for benchmark in made:
         for name, task in benchmark.tasks.items():
-            _check_supported(name, task, allow_code=allow_code)
+            _check_supported(name, task, benchmark.spec)
             with making_task(name):
                 configure(task, benchmark.spec.num_fewshot, benchmark.spec.generation, seed)
+                wanted = Repetition(benchmark.spec.repeats, benchmark.spec.k)
+                repeat(task, wanted)
+                check_repetition(benchmark.spec.name, name, task, wanted)
     state = RandomState.now()
     leaves = []
     for benchmark in made:
@@ -289,14 +301,16 @@ def _check_disjoint(made: Sequence[_Made]) -> None:
                 )
 
 
-def _check_supported(name: str, task: Task, *, allow_code: bool) -> None:
+def _check_supported(name: str, task: Task, spec: BenchmarkSpec) -> None:
     if getattr(task, "MULTIMODAL", False):
         raise InputError(f"task {name!r} has images or audio in its requests, which is not supported: text only")
-    if getattr(task, "UNSAFE_CODE", False) and not allow_code:
-        raise InputError(
-            f"task {name!r} runs code that the model writes (unsafe_code), which is not allowed here: the "
-            "administrator can allow it, locally --allow-code does"
-        )
+    if runs_code(task):
+        if not spec.allow_code:
+            raise InputError(
+                f"benchmark {spec.name!r}: task {name!r} runs code that the model writes (unsafe_code)\n"
+                "hint: set allowCode: true on this benchmark, and the code runs in a sandbox"
+            )
+        check_runs_by_code_eval(name, task)
     # lm-eval only logs an unknown metric or aggregation, and fails at the end of the run.
     if not callable(task.get_config("process_results")):
         for metric, function in getattr(task, "_metric_fn_list", {}).items():
@@ -349,4 +363,7 @@ def _recipe(name: str, task: Task, made: _Made, seed: int, first: int) -> TaskRe
         num_fewshot=made.spec.num_fewshot,
         generation=dict(made.spec.generation),
         seed=seed,
+        repeats=made.spec.repeats,
+        k=made.spec.k,
+        runs_code=runs_code(task),
     )

@@ -30,6 +30,12 @@ class BenchmarkSpec:
     """Whether the text of the system turn, a task's description included, is put in front of the first user turn's."""
     fewshot_as_multiturn: bool = True
     generation: Mapping[str, Any] = field(default_factory=dict)
+    repeats: int | None = None
+    """Number of answers to each document; None keeps the task's own."""
+    k: tuple[int, ...] | None = None
+    """The k of pass@k; None keeps the task's own."""
+    allow_code: bool = False
+    """Whether the user allows code that the model writes to run, in a sandbox."""
     source: Path | None = None
     """Folder of the user's suite that defines the task; None for lm-eval's own tasks."""
 
@@ -49,6 +55,10 @@ class TaskRecipe:
     num_fewshot: int | None
     generation: Mapping[str, Any]
     seed: int
+    repeats: int | None = None
+    k: tuple[int, ...] | None = None
+    runs_code: bool = False
+    """Whether its metrics run code that the model writes."""
 
     def to_json(self) -> str:
         """Encode the recipe as JSON text."""

@@ -6,7 +6,9 @@ only the first document of its data set, and the recipe carries that document.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -18,19 +20,25 @@ from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.tasks._factory import _ctor_accepts_config
 
 from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.code_eval import as_text, confine_code, recorded_executions, runs_code
 from evalrun_runner.benchmarks.errors import making_task
 from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.load import configure
 from evalrun_runner.benchmarks.recipe import TaskRecipe
 from evalrun_runner.benchmarks.registry import decode_config
+from evalrun_runner.benchmarks.repetition import Repetition, repeat
 from evalrun_runner.benchmarks.suites.sandbox import confine_templates
-from evalrun_runner.errors import InputError, first_line
+from evalrun_runner.errors import InputError, SandboxUnavailable, first_line
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, unscored
 
 
 class Scorer:
-    """Scorer of one leaf task's items. Not thread-safe."""
+    """Scorer of one leaf task's items. Not thread-safe.
+
+    Raises:
+        SandboxUnavailable: The task runs code, and this machine can set up no sandbox.
+    """
 
     def __init__(self, recipe: TaskRecipe, task: Task | None = None) -> None:
         """Make the task's filters and metrics.
@@ -41,9 +49,13 @@ class Scorer:
         """
         confine_templates()
         self._name = recipe.task
-        with making_task(recipe.task):
+        code_eval = confine_code()
+        with making_task(recipe.task), code_eval.importing_tasks():
             self._task = task_without_data(recipe) if task is None else task
         self._filters: list[FilterEnsemble] = self._task._filters
+        self._pool = code_eval.pool if runs_code(self._task) else None
+        if self._pool is not None:
+            self._pool.choose()
 
     def score(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[ItemResult]:
         """Score items, in order. Outcomes that are not ok pass through unscored.
@@ -58,10 +70,15 @@ class Scorer:
             for item, outcome in zip(items, outcomes, strict=True)
         ]
         filtered = self._filter_together(instances)
-        return [
-            self._score_one(item, outcome, own, filtered) if own else unscored(item, outcome)
-            for item, outcome, own in zip(items, outcomes, instances, strict=True)
-        ]
+
+        def scored(item: Item, outcome: Outcome, own: list[Instance]) -> ItemResult:
+            return self._score_one(item, outcome, own, filtered) if own else unscored(item, outcome)
+
+        if self._pool is None:
+            return list(map(scored, items, outcomes, instances))
+        # Each thread waits for one sandbox. lm-eval's own metrics of code share nothing.
+        with ThreadPoolExecutor(self._pool.size) as threads:
+            return list(threads.map(scored, items, outcomes, instances))
 
     def _filter_together(self, instances: Sequence[list[Instance]]) -> bool:
         """Filter a whole chunk at once, as some filters are slow to start. Return whether no filter failed."""
@@ -104,10 +121,11 @@ class Scorer:
                 for ensemble in self._filters
             }
             # For each filter, lm-eval takes a fresh copy of the document from the data set.
-            scores = {
-                name: dict(self._task.process_results(deepcopy(dict(item.doc)), answers))
-                for name, answers in responses.items()
-            }
+            with recorded_executions() as executions:
+                scores = {
+                    name: dict(self._task.process_results(deepcopy(dict(item.doc)), answers))
+                    for name, answers in responses.items()
+                }
             return ItemResult(
                 item.doc_id,
                 item.hash,
@@ -116,7 +134,10 @@ class Scorer:
                 values.encode(responses),
                 item.prompt_hash,
                 self._target(item),
+                json.dumps(as_text(executions)) if executions else None,
             )
+        except SandboxUnavailable:
+            raise
         except Exception as error:  # noqa: BLE001  a metric may raise anything
             reason = f"scoring failed: task {self._name!r}, document {item.doc_id}: {type(error).__name__}: "
             failed = Outcome(ItemStatus.FAILED, outcome.responses, reason + first_line(error))
@@ -194,4 +215,5 @@ def task_without_data(recipe: TaskRecipe) -> Task:
         task: Task = cls(config=config) if _ctor_accepts_config(base) else cls()
     task.config.task = recipe.task
     configure(task, recipe.num_fewshot, recipe.generation, recipe.seed)
+    repeat(task, Repetition(recipe.repeats, recipe.k))
     return task

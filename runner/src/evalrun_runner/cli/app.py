@@ -232,6 +232,29 @@ def tasks(pattern: str, source: Path | None, kind: str | None) -> None:
     commands.tasks(pattern, source, kind)
 
 
+ORACLE_EXIT_CODES = """\b
+Exit codes:
+  0    every solution passes
+  2    the task is wrong, or this machine can set up no sandbox
+  3    a solution does not pass
+"""
+
+
+@app.command(no_args_is_help=True, epilog=ORACLE_EXIT_CODES)
+@click.argument("suite", help="A task or group that runs code, such as humaneval or mbpp.")
+@click.option("--source", type=click.Path(path_type=Path), metavar="FOLDER", help="Take it from a suite of your own.")
+@click.option(
+    "--answer", metavar="TEMPLATE", help="The answer as a Jinja template over a document; default: its solution."
+)
+@click.option("--allow-code", is_flag=True, help="Let the suite hold code. Run only what you trust.")
+@_json
+def oracle(suite: str, source: Path | None, answer: str | None, allow_code: bool, json_output: bool) -> int:
+    """Score the own solutions of a code benchmark as a model's answers: what no model can exceed here."""
+    from evalrun_runner.cli import oracle as command
+
+    return command.oracle(suite, source, answer, allow_code=allow_code, json_output=json_output)
+
+
 @app.group(cls=Commands)
 def model() -> None:
     """Bring models to this machine."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from evalrun_api import AnswerCounts
 from evalrun_api.wire.outputs import ItemAccount, RunAccount
 from evalrun_runner.records.results import ItemCounts
@@ -18,7 +20,7 @@ def answer_counts(counts: ItemCounts) -> AnswerCounts:
     )
 
 
-def item_account(counts: ItemCounts, skipped: int = 0) -> ItemAccount:
+def item_account(counts: ItemCounts, skipped: int = 0, executions: Mapping[str, int] | None = None) -> ItemAccount:
     """Return the account of a leaf task's items."""
     return ItemAccount(
         ok=counts.ok,
@@ -26,6 +28,7 @@ def item_account(counts: ItemCounts, skipped: int = 0) -> ItemAccount:
         quarantined=counts.quarantined,
         **({"skipped": skipped} if skipped else {}),
         answers=answer_counts(counts),
+        **({"executions": dict(sorted(executions.items()))} if executions else {}),
     )
 
 

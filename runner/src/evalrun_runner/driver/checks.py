@@ -9,6 +9,7 @@ from evalrun_runner.benchmarks.checks.preview import plain_turns
 from evalrun_runner.benchmarks.checks.summary import check_surveys
 from evalrun_runner.benchmarks.checks.turns import check_turns
 from evalrun_runner.benchmarks.checks.wishes import check_wishes
+from evalrun_runner.benchmarks.code_eval import prove_sandbox
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.possible_scores import check_groups, possible_scores
 from evalrun_runner.driver.dry_run import EngineRules, try_out
@@ -57,6 +58,8 @@ def _check(
     scores, may_fail = possible_scores(benchmarks), spec.policy.max_failed_items
     check_gates(spec.gates, spec.benchmarks, scores)
     check_declarations(benchmarks)
+    if benchmarks.runs_code:
+        prove_sandbox()
     return (
         *check_wishes(spec.benchmarks, benchmarks),
         *check_surveys(benchmarks.surveys, may_fail),

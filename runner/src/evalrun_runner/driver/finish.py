@@ -171,7 +171,10 @@ def make_results(
         engine="mock" if engine.mock is not None else "vllm",
         numerics=engine.numerics,
         counts=run_account(total, sum(run.skipped.values())),
-        tasks={task: item_account(count, run.skipped.get(task, 0)) for task, count in run.counts.items()},
+        tasks={
+            task: item_account(count, run.skipped.get(task, 0), aggregated.executions.get(task))
+            for task, count in run.counts.items()
+        },
         **({"stopped": run.stop.message} if run.stop is not None else {}),
         **({"unscored": list(aggregated.unscored)} if aggregated.unscored else {}),
         **(

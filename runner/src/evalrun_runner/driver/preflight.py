@@ -129,6 +129,9 @@ def load_tasks(spec: EvalRunSpec, suites: Mapping[str, Path], *, allow_code: boo
                 # lm-eval's own default is one turn per example where a chat template is applied.
                 fewshot_as_multiturn=benchmark.fewshot_as_multiturn is not False,
                 generation=generation,
+                repeats=benchmark.repeats,
+                k=benchmark.k,
+                allow_code=bool(benchmark.allow_code),
                 source=suites.get(benchmark.resolved_name),
             )
         )

@@ -28,7 +28,7 @@ IN_MEMORY_BYTES = 16 * 1024 * 1024
 
 _FIELDS = attrgetter(*(field.name for field in fields(Response)))
 _Responses = tuple[tuple[tuple[Any, ...], ...], ...]
-_Row = tuple[int, str, str, str | None, str | None, _Responses, str | None, str | None]
+_Row = tuple[int, str, str, str | None, str | None, _Responses, str | None, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _disk_errors() -> Iterator[None]:
 
 def _to_scores(row: ItemResult) -> _Row:
     outcome = row.outcome
-    return row.doc_id, "", outcome.status.value, outcome.error, outcome.answer, (), row.scores, None
+    return row.doc_id, "", outcome.status.value, outcome.error, outcome.answer, (), row.scores, None, row.executions
 
 
 def _to_plain(row: ItemResult) -> _Row:
@@ -132,11 +132,12 @@ def _to_plain(row: ItemResult) -> _Row:
         responses,
         row.scores,
         row.filtered,
+        row.executions,
     )
 
 
 def _from_plain(row: _Row) -> ItemResult:
-    doc_id, item_hash, status, error, answer, responses, scores, filtered = row
+    doc_id, item_hash, status, error, answer, responses, scores, filtered, executions = row
     restored = tuple(tuple(Response(*one) for one in of) for of in responses)
     outcome = Outcome(ItemStatus(status), restored, error, None if answer is None else Answer(answer))
-    return ItemResult(doc_id, item_hash, outcome, scores, filtered)
+    return ItemResult(doc_id, item_hash, outcome, scores, filtered, executions=executions)

@@ -3,7 +3,8 @@
 ``responses``, ``filtered`` and ``scores`` (JSON texts) are exact. Plain columns for people and tools accompany them:
 ``task``, ``prompt_hash``, ``target``, ``response`` (text of the first response), ``thought`` and ``finish_reason`` (of
 the first), ``answer`` (how the item's answer ended, see ``Answer``), token counts (sums over all responses),
-``seconds`` (the longest), and one of each filter and each metric (``plain``).
+``seconds`` (the longest), ``executions`` (how the programs ended that the scores ran), and one of each filter and each
+metric (``plain``).
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ def encode_part(chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> byt
         Column("responses", TEXT, [_encode_responses(row.outcome) for row in rows]),
         Column("filtered", TEXT, [_optional(row.filtered) for row in rows]),
         Column("scores", TEXT, [_optional(row.scores) for row in rows]),
+        Column("executions", TEXT, [row.executions for row in rows]),
         *plain_columns(rows),
     ]
     meta = {"task": chunk.task, "chunk": chunk.number, "digest": chunk.digest, "writer": asdict(writer)}
@@ -215,6 +217,7 @@ def _decode_row(row: dict[str, Any]) -> ItemResult:
         filtered=row["filtered"],
         prompt_hash=row.get("prompt_hash"),  # there were no such columns at first
         target=row.get("target"),
+        executions=row.get("executions"),
     )
 
 

@@ -115,6 +115,8 @@ class ItemResult:
     """sha256 of the item's first prompt; None for an item without requests, and in parts of before there was one."""
     target: str | None = None
     """Right answer as text, as lm-eval's samples have it; None for an item that was not scored, or without one."""
+    executions: str | None = None
+    """``[{"cause": …, "detail": …}, …]``, how each program that the item's scores ran ended; None: it ran none."""
 
 
 def unscored(item: Item, outcome: Outcome) -> ItemResult:

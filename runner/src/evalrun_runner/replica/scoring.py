@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from evalrun_runner.errors import EvalRunError, RunFailed
+from evalrun_runner.execution.verdicts import USUAL_LIMITS
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, unscored
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 START_SECONDS = 300.0
 """Maximum time for a child to import lm-eval and build a task on a busy machine, in seconds."""
+SECONDS_OF_A_PROGRAM = USUAL_LIMITS.wall_seconds + 1.0
+"""Added to the maximum time for each response of a task that runs code, in seconds: programs have limits themselves."""
 PASSED_ON = frozenset(
     {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "XDG_CACHE_HOME", "HF_HOME", "NLTK_DATA", "PYTHONPATH"}
 )
@@ -121,7 +124,9 @@ class ScoringProcess:
 
     def _score(self, task: str, items: Sequence[Item], outcomes: Sequence[Outcome]) -> list[ItemResult]:
         self._build(task)
-        results: list[ItemResult] = self._ask((task, list(items), list(outcomes)), self._timeout)
+        programs = sum(map(_responses, outcomes)) if self._recipes[task].runs_code else 0
+        patience = self._timeout + programs * SECONDS_OF_A_PROGRAM
+        results: list[ItemResult] = self._ask((task, list(items), list(outcomes)), patience)
         return results
 
     def _build(self, task: str) -> None:
@@ -170,6 +175,10 @@ class ScoringProcess:
         if isinstance(answer, EvalRunError):
             raise answer
         return answer
+
+
+def _responses(outcome: Outcome) -> int:
+    return sum(map(len, outcome.responses))
 
 
 def _serve(connection: Connection) -> None:

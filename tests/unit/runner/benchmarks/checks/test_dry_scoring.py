@@ -171,7 +171,8 @@ def test_code_that_ends_the_process_is_found(load: Load) -> None:
 
 
 def test_a_task_that_runs_what_the_model_writes_is_not_tried_out(load: Load) -> None:
-    loaded = load({**GENERATE, **metrics("acc"), "unsafe_code": True})
+    loaded = load({**GENERATE, **metrics("acc")})
+    loaded.leaves[0].task.UNSAFE_CODE = True
 
     assert objections(loaded) == []
 
