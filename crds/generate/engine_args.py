@@ -55,6 +55,7 @@ ALLOWED = {
     "disable_custom_all_reduce": "",
     "moe_backend": "",
     # loading and compiling
+    "load_format": "",
     "tokenizer_mode": "",
     "language_model_only": "",
     "safetensors_load_strategy": "",
@@ -69,6 +70,12 @@ CHOICES = {
     "attention_backend": [name for name in AttentionBackendEnum.__members__ if name != "CUSTOM"],
     # Any other string would be a tokenizer class that someone registers.
     "tokenizer_mode": ["auto", "hf", "mistral", "deepseek_v32"],
+    # Those that read safetensors and nothing else. auto and hf fall back to pickles, pt and npcache read them, dummy
+    # reads nothing; tensorizer, modelexpress and ipc_cache take weights from elsewhere.
+    "load_format": [
+        *("safetensors", "fastsafetensors", "instanttensor", "mistral"),
+        *("runai_streamer", "runai_streamer_sharded", "sharded_state"),
+    ],
     # torchao is a pickle inside of safetensors.
     "safetensors_load_strategy": ["lazy", "eager", "prefetch"],
 }

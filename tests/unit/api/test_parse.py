@@ -67,7 +67,10 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
         "spec.engine.vllm.args.trust_remote_code",
         "code of a model is never executed",
     ),
-    (engine_args(load_format="pt"), "spec.engine.vllm.args.load_format", "safetensors only"),
+    (engine_args(load_format="pt"), "spec.engine.vllm.args.load_format", '"pt" is refused: it reads pickles'),
+    (engine_args(load_format="auto"), "spec.engine.vllm.args.load_format", "falls back to pickles"),
+    (engine_args(load_format="dummy"), "spec.engine.vllm.args.load_format", "hint: use one of safetensors, fast"),
+    (engine_args(load_format="safetensor"), "spec.engine.vllm.args.load_format", "did you mean safetensors?"),
     (engine_args(model="x"), "spec.engine.vllm.args.model", "set spec.model.uri instead"),
     (
         engine_args(tensor_parallel_size=2),

@@ -25,7 +25,6 @@ REFUSED: dict[str, str] = {
     "tensor_parallel_size": "set spec.engine.vllm.tensorParallelSize instead",
     "max_model_len": "set spec.engine.vllm.maxModelLen instead",
     "seed": "set spec.seed instead",
-    "load_format": _SAFETENSORS,
     "model_loader_extra_config": _SAFETENSORS,
     "ignore_patterns": _SAFETENSORS,
     "pt_load_map_location": _SAFETENSORS,
@@ -67,6 +66,21 @@ REFUSED: dict[str, str] = {
 }
 """Arguments that people ask for, and the reason why each one is refused."""
 
+REFUSED_VALUES: dict[str, dict[str, str]] = {
+    "load_format": {
+        **dict.fromkeys(("pt", "npcache"), "it reads pickles, which can hold code; expected weights in safetensors"),
+        **dict.fromkeys(("auto", "hf"), "it falls back to pickles where there are no safetensors; expected one format"),
+        "dummy": "it makes the weights up, and scores of those say nothing of a model",
+        "gguf": "it reads GGUF, and models are loaded from safetensors only",
+        "bitsandbytes": "models are loaded from safetensors; quantization says how they are quantized",
+        "tensorizer": "it reads a format of its own, and models are loaded from safetensors only",
+        **dict.fromkeys(
+            ("modelexpress", "ipc_cache"), "it takes weights from another process, which no digest of files verifies"
+        ),
+    },
+}
+"""Values of allowed arguments that people ask for, and the reason why each one is refused."""
+
 _MOVED = {
     "swap_space": "vLLM removed swap space; kv_offloading_size keeps KV cache in host memory",
     "num_scheduler_steps": "vLLM removed it",
@@ -75,6 +89,11 @@ _MOVED = {
     "guided_decoding_backend": "vLLM removed it",
 }
 """Arguments of earlier versions of vLLM."""
+
+
+def why_value_refused(name: str, value: object) -> str | None:
+    """Return the reason why a value of an allowed engine argument is refused; None where there is none to tell."""
+    return REFUSED_VALUES.get(name, {}).get(value) if isinstance(value, str) else None
 
 
 def why_refused(name: str) -> str:

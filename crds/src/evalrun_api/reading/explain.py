@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from evalrun_api.base import BROKEN_RULES, SHAPES, Model
 from evalrun_api.descriptions import describe
-from evalrun_api.reading.engine_refusals import why_refused
+from evalrun_api.reading.engine_refusals import why_refused, why_value_refused
 from evalrun_api.reading.problems import Problem
 from evalrun_api.spec.engine_args import EngineArgs
 
@@ -49,9 +49,18 @@ def _problems(details: ErrorDetails, root: type[Model]) -> Iterator[Problem]:
     if details["type"] == "extra_forbidden":
         message = _unknown(str(location[-1]), parent)
     else:
-        message = _message(details) + _why(info)
+        message = _refusal(location, details["input"], parent) or _message(details) + _why(info)
     unknown = details["type"] in {"extra_forbidden", "enum", "literal_error"}
     yield Problem(path_of(location), f"the key itself is wrong: {message}" if in_key else message, unknown)
+
+
+def _refusal(location: Location, value: object, parent: type[Model] | None) -> str | None:
+    """Return why this value of an engine argument is refused, with those that are not; None where there is none."""
+    if parent is not EngineArgs or (why := why_value_refused(str(location[-1]), value)) is None:
+        return None
+    allowed = EngineArgs.model_fields[str(location[-1])].annotation
+    choices = [choice for option in typing.get_args(allowed) for choice in typing.get_args(option)]
+    return f"{shown(value)} is refused: {why}\nhint: use one of {', '.join(choices)}"
 
 
 def _message(details: ErrorDetails) -> str:

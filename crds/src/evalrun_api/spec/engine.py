@@ -69,5 +69,7 @@ class EngineSpec(Model):
     """An engine for tests."""
     numerics: Numerics = Numerics.FAST
     """Numerical mode. fast: fast paths and caches, with differences that are numerical noise. reference: lm-eval's own
-    engine requests. strict: batch-invariant, where the hardware supports it.
+    engine requests. strict: an answer does not depend on what else is in the batch; every replica proves it before it
+    works, and a run whose engine cannot is refused. On GPUs vLLM's batch-invariant mode, on CPU float32 with one
+    request at a time.
     """

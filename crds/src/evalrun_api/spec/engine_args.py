@@ -211,6 +211,19 @@ class EngineArgs(Model):
         | None
     ) = None
     """Backend for MoE expert computation kernels."""
+    load_format: (
+        Literal[
+            "safetensors",
+            "fastsafetensors",
+            "instanttensor",
+            "mistral",
+            "runai_streamer",
+            "runai_streamer_sharded",
+            "sharded_state",
+        ]
+        | None
+    ) = None
+    """The format of the model weights to load."""
     tokenizer_mode: Literal["auto", "hf", "mistral", "deepseek_v32"] | None = None
     """Tokenizer mode."""
     language_model_only: bool | None = None
@@ -330,7 +343,6 @@ OTHERS = frozenset(
         "kv_transfer_config",
         "limit_mm_per_prompt",
         "linear_backend",
-        "load_format",
         "log_config_file",
         "log_level",
         "logging_config",

@@ -162,6 +162,8 @@ class Reason(StrEnum):
     """The model does not exist, is damaged, has another digest, or the engine cannot load it."""
     ENGINE_ARGUMENTS_INVALID = "EngineArgumentsInvalid"
     """The engine refused its arguments."""
+    NUMERICS_NOT_STRICT = "NumericsNotStrict"
+    """With numerics: strict, answers of the engine changed with the batch that they were computed in."""
     PLAN_MISMATCH = "PlanMismatch"
     """The output, or the run of resumeFrom, was made from another plan."""
 

@@ -145,6 +145,24 @@ class RecordedHardware(Document):
     """Models of the GPUs, one entry a GPU."""
 
 
+class RecordedProof(Document):
+    """Proof that an engine is batch-invariant: canary answers that were repeated in other batches and stayed the same.
+
+    A replica that does not find it does no work.
+    """
+
+    answers: int
+    """Different answers that were compared."""
+    repeats: int
+    """Repetitions of them, each in another batch, all equal to the last bit."""
+    largest_batch: int
+    """Most requests that were in the engine at once."""
+    numbers: int
+    """Log-probabilities in one round of the answers."""
+    sha256: str
+    """Digest of the answers; replicas of equal hardware have the same."""
+
+
 class RecordedReplica(Document):
     """A replica, as it described itself once its engine was loaded."""
 
@@ -160,6 +178,8 @@ class RecordedReplica(Document):
     """Arguments that its engine was started with."""
     model_digest: str | None = None
     """Digest of the files that it loaded."""
+    strict_proof: RecordedProof | None = None
+    """Proof of ``numerics: strict``, made when the engine was loaded; absent with other numerics."""
 
 
 class RecordedAttempt(Document):

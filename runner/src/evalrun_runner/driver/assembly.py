@@ -163,6 +163,7 @@ def replica_settings(prepared: PreparedRun, options: DriverOptions) -> ReplicaSe
         recipes={leaf.name: leaf.recipe for leaf in prepared.benchmarks.leaves},
         seed=config.spec.seed,
         fast=setting.fast,
+        strict=setting.strict,
         item_deadline=options.item_deadline,
         carried=config.resume_from is not None,
         store_patience=options.store_patience,

@@ -7,12 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalrun_api import Benchmark, EvalRunSpec, Numerics, Reason, RunConfig, SystemInstructionIn
+from evalrun_api import Benchmark, EvalRunSpec, Numerics, RunConfig, SystemInstructionIn
 from evalrun_api.wire.outputs import PlanIdentity
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec
 from evalrun_runner.benchmarks.suites.fetch import fetch_suites
+from evalrun_runner.driver.engine_checks import check_engine_args
 from evalrun_runner.driver.output_check import check_output
 from evalrun_runner.engine.chat_templates import default_template, named_template
 from evalrun_runner.engine.lean import TORCH, without
@@ -63,6 +64,11 @@ class Preflight:
     def fast(self) -> bool:
         """Whether fast request plans are allowed."""
         return self.config.spec.engine.numerics is Numerics.FAST
+
+    @property
+    def strict(self) -> bool:
+        """Whether every replica must prove that its engine is batch-invariant."""
+        return self.config.spec.engine.numerics is Numerics.STRICT
 
 
 def run_preflight(config: RunConfig) -> Preflight:
@@ -187,11 +193,5 @@ def _look_at_model(config: RunConfig) -> InspectedModel:
 
 
 def _engine(config: RunConfig, model: InspectedModel | None) -> VllmSettings | MockSettings:
-    spec = config.spec
-    if spec.engine.vllm is not None and spec.engine.numerics is Numerics.STRICT and not config.gpus_per_replica:
-        raise InputError(
-            "spec.engine.numerics: strict needs a GPU of capability 8.0 or more (vLLM's batch-invariant kernels); on "
-            "CPU use reference, with args.dtype float32 for answers that do not depend on batching",
-            reason=Reason.INVALID_SPEC,
-        )
-    return engine_settings(spec, Path() if model is None else model.path)
+    check_engine_args(config.spec.engine, on_gpu=config.gpus_per_replica > 0)
+    return engine_settings(config.spec, Path() if model is None else model.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalrun_api import EvalRunSpec
+from evalrun_api import EvalRunSpec, Numerics
 from evalrun_runner.engine.mock import MockSettings
 from evalrun_runner.engine.vllm import VllmSettings
 
@@ -30,4 +30,5 @@ def engine_settings(spec: EvalRunSpec, model: Path) -> VllmSettings | MockSettin
         tensor_parallel_size=spec.engine.vllm.tensor_parallel_size,
         max_model_len=spec.engine.vllm.max_model_len,
         args=spec.engine.vllm.args.model_dump(mode="json", exclude_none=True),
+        strict=spec.engine.numerics is Numerics.STRICT,
     )

@@ -36,6 +36,8 @@ class VllmSettings:
     max_model_len: int | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
     """EngineArgs by vLLM's names, from the contract's allow-list."""
+    strict: bool = False
+    """Whether an answer may not depend on what else is in its batch (``numerics: strict``)."""
     replicas_per_host: int = 1
     """Number of replicas on this machine, which share memory and cores if there is no GPU."""
 
@@ -55,6 +57,9 @@ def prepare_environment(settings: VllmSettings, cpus: int) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
     }
+    if settings.strict and has_gpu():
+        # Kernels that reduce in one order whatever the batch: matrix products, norms, softmax, attention, all-reduce.
+        environment["VLLM_BATCH_INVARIANT"] = "1"
     if not has_gpu():
         # In-process on CPU: this loads five times faster than spawned processes, and steps are long anyway.
         environment |= {
@@ -77,17 +82,25 @@ def import_vllm() -> None:
 
 def engine_args(settings: VllmSettings) -> dict[str, Any]:
     """Return all EngineArgs. The fixed ones come last: they are the security boundary, and nothing overrides them."""
-    args: dict[str, Any] = {"enable_prefix_caching": True, "seed": settings.seed, "max_num_seqs": 256}
+    args: dict[str, Any] = {
+        # A cached prefix is a shorter computation, which rounds in another way where kernels depend on the shape.
+        "enable_prefix_caching": not settings.strict,
+        "seed": settings.seed,
+        "max_num_seqs": 256,
+        "load_format": "safetensors",
+    }
     if not has_gpu():
         # Compilation on CPU takes a minute and needs a C++ compiler.
         args |= {"enforce_eager": True, "kv_cache_memory_bytes": _cpu_cache_bytes(settings.replicas_per_host)}
+        if settings.strict:
+            # There are no batch-invariant kernels for CPUs: a batch of one is the only one that never changes.
+            args |= {"max_num_seqs": 1, "dtype": "float32"}
     args |= settings.args
     return args | {
         "model": str(settings.model),
         "tokenizer": str(settings.model),
         "tensor_parallel_size": settings.tensor_parallel_size,
         "max_model_len": settings.max_model_len,
-        "load_format": "safetensors",
         "trust_remote_code": False,
         "allowed_media_domains": [],
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evalrun_api import Reason
+from evalrun_runner.engine.canary import prove_strict
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
 from evalrun_runner.engine.protocol import Engine
 from evalrun_runner.engine.requests import RequestPlanner
@@ -71,6 +72,8 @@ class EngineLoader:
         facts: dict[str, object] = {}
         engine, codec = self._engine(facts)
         settings = self._settings
+        if settings.strict:
+            facts["strictProof"] = prove_strict(engine, codec)
         planner = RequestPlanner(codec, max_model_len=engine.max_model_len, fast=settings.fast, seed=settings.seed)
         intake = Intake(self._ledger, planner, carried=settings.carried)
         return LoadedEngine(engine, Pump(engine, item_deadline=settings.item_deadline), intake, facts)

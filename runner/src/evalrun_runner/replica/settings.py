@@ -29,6 +29,8 @@ class ReplicaSettings:
     """Directory to fetch the model to; None for this machine's own cache."""
     fast: bool = True
     """Whether ``numerics`` is ``fast``; False uses lm-eval's own requests."""
+    strict: bool = False
+    """Whether ``numerics`` is ``strict``: the replica works only if its engine proves to be batch-invariant."""
     carried: bool = False
     """Whether the run resumes from an earlier one, which may provide some items of a chunk."""
     item_deadline: float = 1800.0

@@ -12,7 +12,9 @@ import huggingface_hub.constants
 import pytest
 
 from evalrun_api import Reason
+from evalrun_api.wire.outputs import RecordedReplica
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
+from evalrun_runner.engine.protocol import Output
 from evalrun_runner.engine.tokens import Tokenizer
 from evalrun_runner.engine.vllm import VllmSettings, prepare_environment
 from evalrun_runner.errors import EvalRunError, InputError, RunFailed, StoreError, StoreUnavailable
@@ -60,15 +62,19 @@ def store() -> MemoryStore:
 class Load(Protocol):
     """Loads a replica with this model; returns what it says of itself."""
 
-    def __call__(self, source: ModelSource, libraries: Libraries = LIBRARIES) -> dict[str, Any]: ...
+    def __call__(
+        self, source: ModelSource, libraries: Libraries = LIBRARIES, *, strict: bool = False
+    ) -> dict[str, Any]: ...
 
 
 @pytest.fixture
 def load(store: MemoryStore) -> Iterator[Load]:
     loaded: list[Replica] = []
 
-    def load(source: ModelSource, libraries: Libraries = LIBRARIES) -> dict[str, Any]:
-        settings = ReplicaSettings(store=StoreSpec("/nowhere"), engine=ENGINE, recipes={}, seed=1, model=source)
+    def load(source: ModelSource, libraries: Libraries = LIBRARIES, *, strict: bool = False) -> dict[str, Any]:
+        settings = ReplicaSettings(
+            store=StoreSpec("/nowhere"), engine=ENGINE, recipes={}, seed=1, model=source, strict=strict
+        )
         parts = Parts(open_store=lambda _: store, libraries=libraries)
         replica = build_replica(f"r{len(loaded)}", settings, parts)
         facts = replica.load()
@@ -90,6 +96,24 @@ def test_a_replica_loads_the_model_that_it_fetched_and_reports_its_digest(
     assert facts["engineArgs"] == {"model": str(directory)}
     assert facts["hardware"]["cpus"] >= 1
     assert (tmp_path / "cache" / "evalrun" / "digests").is_dir()
+
+
+class CrowdedVllm(Vllm):
+    """Answers in another way where several requests share a batch."""
+
+    def step(self) -> list[tuple[str, Output]]:
+        alone = self.stats().running == 1
+        return [(name, output if alone else replace(output, text="other")) for name, output in super().step()]
+
+
+def test_a_strict_replica_reports_its_proof_or_does_no_work(load: Load, tmp_path: Path) -> None:
+    source = ModelSource(write_files(tmp_path / "model", model_content()).as_uri())
+    assert "strictProof" not in load(source)
+    proof = RecordedReplica.model_validate(load(source, strict=True)).strict_proof
+    assert proof is not None and proof.repeats > proof.answers > 0
+    with pytest.raises(InputError, match="numerics: strict, but") as no:
+        load(source, replace(LIBRARIES, vllm=CrowdedVllm), strict=True)
+    assert no.value.reason is Reason.NUMERICS_NOT_STRICT
 
 
 def test_the_environment_is_set_and_the_hub_is_not_contacted_any_more(load: Load, tmp_path: Path) -> None:
