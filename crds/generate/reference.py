@@ -42,6 +42,8 @@ def kind_of(schema: Schema) -> str:
         return "quantity"
     if "enum" in schema:
         return " \\| ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return "text, number or truth value"
     kind = schema.get("type", "any")
     if kind == "array":
         return f"list of {kind_of(schema['items'])}"

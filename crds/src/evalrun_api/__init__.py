@@ -20,9 +20,17 @@ from evalrun_api.spec.gates import Gate, GateRule, RunReference
 from evalrun_api.spec.meta import ObjectMeta
 from evalrun_api.spec.model import ClaimRef, ModelCache, ModelScheme, ModelSpec
 from evalrun_api.spec.policy import Policy, StopEarly, StopRule
+from evalrun_api.spec.reasoning import (
+    BenchmarkReasoning,
+    EngineReasoning,
+    ReasoningEffort,
+    ReasoningParser,
+    ThinkingMarkers,
+)
 from evalrun_api.spec.replicas import Replicas, Resources, TaintEffect, Toleration, TolerationOperator
 from evalrun_api.spec.spec import EvalRunSpec, OutputSpec
 from evalrun_api.spec.storage import AddressingStyle, Checksums, ConfigMapKeyRef, SecretRef, Storage
+from evalrun_api.spec.template_args import TemplateValue
 from evalrun_api.status.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
 from evalrun_api.status.outcomes import (
     AnswerCounts,
@@ -52,6 +60,7 @@ __all__ = [
     "AddressingStyle",
     "AnswerCounts",
     "Benchmark",
+    "BenchmarkReasoning",
     "Checksums",
     "ClaimRef",
     "ClaimSource",
@@ -64,6 +73,7 @@ __all__ = [
     "DisplayColumns",
     "Disruptions",
     "EngineArgs",
+    "EngineReasoning",
     "EngineSpec",
     "EvalRun",
     "EvalRunSpec",
@@ -88,6 +98,8 @@ __all__ = [
     "Progress",
     "RandomSample",
     "Reason",
+    "ReasoningEffort",
+    "ReasoningParser",
     "ReplicaStatus",
     "Replicas",
     "ResolvedRun",
@@ -110,6 +122,8 @@ __all__ = [
     "SuiteSource",
     "SystemInstructionIn",
     "TaintEffect",
+    "TemplateValue",
+    "ThinkingMarkers",
     "Toleration",
     "TolerationOperator",
     "Verdict",

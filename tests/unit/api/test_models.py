@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from evalrun_api import (
 from evalrun_api.reading.engine_refusals import REFUSED, why_refused
 from evalrun_api.reading.parse import parse_evalrun
 from evalrun_api.spec.engine_args import OTHERS
+from evalrun_api.spec.template_args import RESERVED_ARGUMENTS
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 SHARES = st.floats(min_value=0, max_value=1)
@@ -282,3 +284,70 @@ def test_null_among_generation_arguments_is_kept_and_unset_ones_are_not() -> Non
 def test_beam_search_is_refused(beams: object) -> None:
     with pytest.raises(ValidationError, match="num_beams"):
         GenerationOverrides.model_validate({"num_beams": beams})
+
+
+class TestReasoning:
+    """Reasoning of engines and benchmarks."""
+
+    @staticmethod
+    def spec(thinks: dict[str, Any] | None, **benchmark: Any) -> EvalRunSpec:
+        return EvalRunSpec.model_validate(
+            {
+                "model": {"uri": "hf://org/m"},
+                "engine": {"vllm": {} if thinks is None else {"reasoning": thinks}},
+                "output": {"uri": "o"},
+                "benchmarks": [{"task": "a", **benchmark}],
+            }
+        )
+
+    @pytest.mark.parametrize(
+        ("reasoning", "benchmark", "message"),
+        [
+            ({"parser": "qwen4"}, {}, "Input should be 'cohere_command3'"),
+            ({}, {}, "exactly one end of the thinking is needed: parser or endToken"),
+            ({"parser": "qwen3", "endToken": "</think>"}, {}, "exactly one end of the thinking"),
+            ({"parser": "qwen3", "startToken": "<think>"}, {}, "startToken goes with endToken"),
+            ({"budget": 5}, {}, "exactly one end of the thinking"),
+            (None, {"reasoning": {"budget": 5}}, r"needs engine\.vllm\.reasoning"),
+            (
+                {"parser": "qwen3"},
+                {"reasoning": {"enabled": False, "budget": 5}},
+                "which enabled: false switches",
+            ),
+            ({"parser": "qwen3"}, {"reasoning": {"effort": "low"}}, "effort needs applyChatTemplate: true"),
+            ({"parser": "qwen3", "effort": "much"}, {}, "Input should be 'none', 'minimal', 'low'"),
+            (None, {"chatTemplateArgs": {"enable_thinking": False}}, "chatTemplateArgs needs applyChatTemplate: true"),
+            (None, {"applyChatTemplate": True, "chatTemplateArgs": {"tokenize": True}}, "is the renderer's own"),
+            (None, {"applyChatTemplate": True, "chatTemplateArgs": {"a-b": 1}}, "must be the name of a variable"),
+            (None, {"applyChatTemplate": True, "chatTemplateArgs": {"a": [1]}}, "must be a text, a number, true or f"),
+        ],
+    )
+    def test_what_contradicts_itself_is_refused(
+        self, reasoning: dict[str, Any] | None, benchmark: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ValidationError, match=message):
+            self.spec(reasoning, **benchmark)
+
+    def test_arguments_of_templates_keep_their_types(self) -> None:
+        given = {"enable_thinking": False, "n": 1, "share": 0.5, "effort": "1"}
+        (benchmark,) = self.spec(None, applyChatTemplate=True, chatTemplateArgs=given).benchmarks
+        assert benchmark.chat_template_args == given
+        assert [type(value) for value in benchmark.to_dict()["chatTemplateArgs"].values()] == [bool, int, float, str]
+
+    def test_a_plan_without_reasoning_is_written_as_before(self) -> None:
+        spec = self.spec(None)
+        assert "reasoning" not in spec.engine.to_dict()["vllm"]
+        assert not {"reasoning", "chatTemplateArgs"} & spec.benchmarks[0].to_dict().keys()
+
+    @pytest.mark.parametrize(("end", "start"), [("</think>", "<think>"), ("[/THINK]", "[THINK]"), ("### Answer", None)])
+    def test_the_start_follows_from_the_end(self, end: str, start: str | None) -> None:
+        reasoning = self.spec({"endToken": end}).engine.vllm
+        assert reasoning is not None
+        assert reasoning.reasoning is not None
+        assert (reasoning.reasoning.markers.end, reasoning.reasoning.markers.start) == (end, start)
+
+    def test_names_that_the_renderer_takes_for_its_settings_are_reserved(self) -> None:
+        from transformers import PreTrainedTokenizerBase
+
+        settings = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
+        assert settings.keys() - {"kwargs"} <= RESERVED_ARGUMENTS

@@ -42,6 +42,8 @@ KEYWORDS = frozenset(
 )
 """Keywords that a node may have."""
 
+_ANYTHING = "x-kubernetes-preserve-unknown-fields"
+
 _DROPPED = frozenset({"title", "examples", "$defs", "propertyNames"})
 """Keywords that mean nothing to the API server, or (propertyNames) that it does not know and the models check."""
 
@@ -116,8 +118,11 @@ def structural_problems(schema: Schema) -> list[str]:
 
 
 def _problems(node: Schema, path: str) -> Iterator[str]:
-    yield from (f"{path or '.'}: {key} is not allowed" for key in node if key not in KEYWORDS)
-    if "type" not in node and not node.get("x-kubernetes-int-or-string"):
+    # A value of any type: nothing else is said of it. Of an object it would let unknown fields in.
+    anything = node.keys() <= {_ANYTHING, "description"} and bool(node.get(_ANYTHING))
+    yield from (f"{path or '.'}: {key} is not allowed" for key in node if key not in KEYWORDS and not anything)
+    typeless = node.get("x-kubernetes-int-or-string") or anything
+    if "type" not in node and not typeless:
         yield f"{path or '.'}: has no type"
     if "type" in node and node.get("x-kubernetes-int-or-string"):
         yield f"{path}: an int-or-string has no type of its own"

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from evalrun_api.base import INT32_MAX, RELATIVE_PATH, Model, ObjectName, S3Uri, TaskName, add_rules, no_climbing
 from evalrun_api.rules import Rule, exactly_one
+from evalrun_api.spec.reasoning import BenchmarkReasoning
 from evalrun_api.spec.storage import Storage
+from evalrun_api.spec.template_args import TemplateArgument, TemplateValue
 
 Count = Annotated[int, Field(ge=1, le=INT32_MAX)]
 
@@ -190,6 +192,10 @@ class Benchmark(Model):
     fewshot_as_multiturn: bool | None = None
     """With a chat template: whether examples are turns of a conversation; absent: lm-eval's own default.
     """
+    chat_template_args: Annotated[dict[TemplateArgument, TemplateValue] | None, Field(max_length=32)] = None
+    """With a chat template: values of variables that it reads, such as enable_thinking: false."""
+    reasoning: BenchmarkReasoning | None = None
+    """Reasoning of this benchmark, where it differs from the engine's (engine.vllm.reasoning)."""
     generation: GenerationOverrides | None = None
     """Overrides of the task's generation kwargs; null drops what the task sets."""
     repeats: Annotated[int | None, Field(ge=1, le=1000)] = None
@@ -223,6 +229,21 @@ class Benchmark(Model):
             message="fewshotAsMultiturn needs applyChatTemplate: true, because only a chat template has turns",
             holds=lambda benchmark: not benchmark.fewshot_as_multiturn or benchmark.apply_chat_template,
             field="fewshotAsMultiturn",
+        ),
+        Rule(
+            # The API server's rules cannot look at values of any type.
+            cel="",
+            message="chatTemplateArgs needs applyChatTemplate: true, because only a chat template reads them",
+            holds=lambda benchmark: not benchmark.chat_template_args or benchmark.apply_chat_template,
+            field="chatTemplateArgs",
+        ),
+        Rule(
+            cel="!has(self.reasoning) || !has(self.reasoning.effort) || self.applyChatTemplate",
+            message="effort needs applyChatTemplate: true, because only a chat template reads it",
+            holds=lambda benchmark: (
+                benchmark.reasoning is None or benchmark.reasoning.effort is None or benchmark.apply_chat_template
+            ),
+            field="reasoning",
         ),
         Rule(
             cel="!has(self.systemInstructionIn) || self.applyChatTemplate",

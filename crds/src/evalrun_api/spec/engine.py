@@ -10,6 +10,7 @@ from pydantic import Field
 from evalrun_api.base import INT32_MAX, Model
 from evalrun_api.rules import Rule, exactly_one
 from evalrun_api.spec.engine_args import EngineArgs
+from evalrun_api.spec.reasoning import EngineReasoning
 
 
 class Numerics(StrEnum):
@@ -29,6 +30,8 @@ class VllmEngineSpec(Model):
     """
     max_model_len: Annotated[int | None, Field(ge=1, le=INT32_MAX)] = None
     """Maximum number of tokens of prompt and answer together; absent: the model's own context length."""
+    reasoning: EngineReasoning | None = None
+    """Thinking of a reasoning model, which is cut from its answers; absent: whatever it generates is its answer."""
     args: EngineArgs = EngineArgs()
     """Engine arguments of vLLM by their own names; an allow-list, others are refused by name."""
 

@@ -82,6 +82,16 @@ class EvalRunSpec(Model):
             field="benchmarks",
         ),
         Rule(
+            # CEL would go over a list of a thousand benchmarks, each of which may hold much.
+            cel="",
+            message="reasoning of a benchmark needs engine.vllm.reasoning, which says what ends the thinking",
+            holds=lambda spec: (
+                (spec.engine.vllm is not None and spec.engine.vllm.reasoning is not None)
+                or all(benchmark.reasoning is None for benchmark in spec.benchmarks)
+            ),
+            field="benchmarks",
+        ),
+        Rule(
             cel="!has(self.policy) || !has(self.policy.stopEarly) || self.policy.stopEarly.rule != 'gates' || "
             "(has(self.gates) && size(self.gates) > 0)",
             message="stopEarly with rule: gates needs gates; hint: give gates, or rule: width",

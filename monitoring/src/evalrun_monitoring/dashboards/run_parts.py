@@ -179,9 +179,17 @@ def errors() -> Panels:
         query(promql.gauge("evalrun_items", f'{RUN},status=~"failed|quarantined"', "status"), "{{status}}"),
         query(promql.gauge("evalrun_items_failed_allowed", RUN), "allowed"),
     )
+    cut = panels.stacked_counts(
+        "How did answers end?",
+        "Items with a score whose answer was cut by its length or never left its thinking (truncated), was refused, "
+        "filtered, or is empty. Scores do not depend on it. Many truncated answers: raise max_gen_toks, or give the "
+        "thinking a budget.",
+        query(promql.gauge("evalrun_answers", f'{RUN},answer!="complete"', "answer"), "{{answer}}"),
+    )
     dropped = promql.gauge("evalrun_series_dropped", RUN, "of")
     return [
-        panels.bound(panels.shaded(lost, panels.ITEM_COLORS), "allowed").span(8),
+        panels.bound(panels.shaded(lost, panels.ITEM_COLORS), "allowed").span(7),
+        panels.shaded(cut, {"truncated": WARNING, "refused": NEUTRAL, "filtered": NEUTRAL, "empty": NEUTRAL}).span(5),
         panels.bars(
             "How many items are redone?",
             "Items answered again because their first answers were lost before they were committed: a replica died, "
@@ -189,7 +197,7 @@ def errors() -> Panels:
             query(promql.events("evalrun_items_redone_total", RUN), "redone"),
         )
         .override_by_name("redone", [panels.fixed_color(WARNING)])
-        .span(8),
+        .span(6),
         panels.ranking(
             "Which series are not exported?",
             "Series that the driver does not export because there are too many scores or replicas. Results are "
@@ -197,7 +205,7 @@ def errors() -> Panels:
             panels.NUMBER,
             panels.now(dropped, "{{of}}"),
         )
-        .span(8)
+        .span(6)
         .thresholds(panels.steps(GOOD, (1, WARNING))),
     ]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from evalrun_runner.benchmarks.chat import ChatTemplate, in_first_user_turn
+from evalrun_runner.benchmarks.chat import ChatTemplate, ModelChat, in_first_user_turn
 from evalrun_runner.benchmarks.checks.remarks import Remarks
 from evalrun_runner.benchmarks.errors import explain, making_task
 from evalrun_runner.benchmarks.load import LeafTask
@@ -77,6 +77,8 @@ def chat_for(spec: BenchmarkSpec, chat: ChatTemplate | None) -> ChatTemplate | N
         return None
     if chat is None:
         raise InputError(f"benchmark {spec.name!r} applies a chat template, and the model's tokenizer has none")
+    if spec.template_arguments and isinstance(chat, ModelChat):
+        chat = chat.with_arguments(spec.template_arguments)
     return in_first_user_turn(chat) if spec.system_in_first_user_turn else chat
 
 

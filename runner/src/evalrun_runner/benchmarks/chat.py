@@ -8,9 +8,10 @@ without an error. And the text of the system turn can be put into the first user
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import jinja2
@@ -35,10 +36,15 @@ class ChatTemplate(Protocol):
 class ModelChat:
     """The chat template of a model: a ``ChatTemplate``."""
 
-    render: Callable[[list[Message], bool], str]
-    """Renders messages as they are; raises jinja2's errors."""
+    render: Callable[..., str]
+    """Renders messages as they are, with or without a generation prompt, and with values (``more``) for some of the
+    template's variables; raises jinja2's errors."""
     parts: frozenset[str]
     """Roles whose text the template takes only from a list of parts."""
+
+    def with_arguments(self, arguments: Mapping[str, Any]) -> ModelChat:
+        """Return the template with values for some of its variables."""
+        return replace(self, render=partial(self.render, more=arguments))
 
     def __call__(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
         """Render a conversation. A template that refuses system messages gets none, as in lm-eval."""
@@ -80,14 +86,20 @@ def in_first_user_turn(chat: ChatTemplate) -> ChatTemplate:
     return apply
 
 
-def _render(tokenizer: Any, arguments: Mapping[str, Any], messages: list[Message], add_generation_prompt: bool) -> str:
+def _render(
+    tokenizer: Any,
+    arguments: Mapping[str, Any],
+    messages: list[Message],
+    add_generation_prompt: bool,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     return str(
         tokenizer.apply_chat_template(
             messages,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
-            **arguments,
+            **{**arguments, **more},
         )
     )
 

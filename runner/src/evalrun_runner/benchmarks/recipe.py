@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evalrun_api import TemplateValue
 from evalrun_runner.benchmarks import values
 from evalrun_runner.records.draw import SampleDraw
 
@@ -25,6 +26,8 @@ class BenchmarkSpec:
     sample: SampleDraw | None = None
     """Random sample of the documents; None for all, or for the first ones by ``limit``."""
     apply_chat_template: bool = False
+    template_arguments: Mapping[str, TemplateValue] = field(default_factory=dict)
+    """Values of variables of the chat template."""
     system_instruction: str | None = None
     system_in_first_user_turn: bool = False
     """Whether the text of the system turn, a task's description included, is put in front of the first user turn's."""

@@ -24,7 +24,7 @@ from evalrun_runner.comparing.columns import ItemValues, ScoreColumns
 from evalrun_runner.comparing.declared_clusters import cluster_field, cluster_numbers
 from evalrun_runner.comparing.facts import RunFacts, RunOrigin, facts_of
 from evalrun_runner.comparing.keys import combined, document_hash, keys_of_hashes, text_hash
-from evalrun_runner.comparing.scored import IntArray, ItemScores, ItemText, KeyArray, KeyKind, MetricName
+from evalrun_runner.comparing.scored import BoolArray, IntArray, ItemScores, ItemText, KeyArray, KeyKind, MetricName
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
@@ -62,6 +62,7 @@ class EvalRunOutput:
         except ObjectMissing as error:
             raise InputError(f"{store.uri} {why_unfinished(store)}; give the output of a finished run") from error
         self._sizes: dict[str, list[int]] = {}
+        self._cut: dict[str, list[bool]] = {}
 
     @cached_property
     def facts(self) -> RunFacts:
@@ -92,13 +93,24 @@ class EvalRunOutput:
 
     def scores(self, task: str) -> ItemScores:
         """See ``ScoredRun``."""
-        columns, digest, sizes = ScoreColumns[str](_decode), hashlib.sha256(), []
-        for part, texts in self._parts(task, OpenPart.scores):
+        columns, digest, sizes, cut = ScoreColumns[str](_decode), hashlib.sha256(), [], []
+        for part, (texts, cut_here) in self._parts(task, lambda part: (part.scores(), part.cut_thinking())):
             digest.update(f"{part.size} {part.digest}\n".encode())
             sizes.append(part.size)
             columns.add_all(texts)
+            cut.append(cut_here)
         self._sizes[task] = list(accumulate(sizes))
+        self._cut[task] = [flag for flags in cut for flag in flags]
         return columns.finish(digest.hexdigest())
+
+    def cut(self, task: str) -> BoolArray | None:
+        """Return whether each item's answer was cut in its thinking or after it, None where none was.
+
+        Args:
+            task: A task whose ``scores`` were read.
+        """
+        flags = self._cut[task]
+        return np.array(flags) if any(flags) else None
 
     def keys(self, task: str, kind: KeyKind) -> KeyArray:
         """See ``ScoredRun``."""

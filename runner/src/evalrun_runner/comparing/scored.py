@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from evalrun_runner.comparing.facts import RunFacts
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 KeyArray = NDArray[np.uint64]
 

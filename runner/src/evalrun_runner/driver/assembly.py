@@ -26,6 +26,7 @@ from evalrun_runner.driver.prefix_items import PrefixItems
 from evalrun_runner.driver.prefix_judge import GatesAndWidths
 from evalrun_runner.driver.preflight import Preflight, run_preflight
 from evalrun_runner.driver.progress import Watcher
+from evalrun_runner.driver.reasoning import thinking_by_task
 from evalrun_runner.driver.reporter import Reporter
 from evalrun_runner.driver.telemetry import RunTelemetry
 from evalrun_runner.fleet.protocol import Fleet, StartFleet
@@ -162,6 +163,7 @@ def replica_settings(prepared: PreparedRun, options: DriverOptions) -> ReplicaSe
         cache_dir=config.model.cache_dir,
         recipes={leaf.name: leaf.recipe for leaf in prepared.benchmarks.leaves},
         seed=config.spec.seed,
+        thinking=thinking_by_task(config.spec, prepared.benchmarks),
         fast=setting.fast,
         strict=setting.strict,
         item_deadline=options.item_deadline,

@@ -50,6 +50,8 @@ def certain_verdicts(evidence: Sequence[GateEvidence], level: float) -> tuple[Ve
 
 
 def _certain(one: GateEvidence, level: float, criteria: int) -> Verdict | None:
+    if one.items.cut:
+        return None  # what these items would have is not known, though they have a value
     if one.gate.resolved_rule is GateRule.POINT:
         return _certain_point(one)
     if not _is_binary(one.items) or one.items.missing or any(leaf.clusters is not None for leaf in one.items.leaves):
@@ -77,7 +79,7 @@ def _decisions(one: GateEvidence, level: float) -> list[GateDecision] | None:
     decisions: list[GateDecision] = []
     if gate.min is not None or gate.max is not None:
         leaves = tuple(
-            replace(leaf, values=np.append(leaf.values, np.full(planned - len(leaf.values), np.nan)))
+            replace(leaf, values=np.append(leaf.values, np.full(planned - len(leaf.values), np.nan)), cut=None)
             for leaf, planned in zip(one.items.leaves, one.planned, strict=True)
         )
         decisions += decide_own(gate, ScoreItems(one.items.value, leaves)).decisions

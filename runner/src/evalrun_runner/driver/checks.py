@@ -15,6 +15,7 @@ from evalrun_runner.benchmarks.possible_scores import check_groups, possible_sco
 from evalrun_runner.driver.dry_run import EngineRules, try_out
 from evalrun_runner.driver.gate_checks import check_gates
 from evalrun_runner.driver.preflight import Preflight
+from evalrun_runner.driver.reasoning import check_thinking_model, check_thinking_tasks
 from evalrun_runner.driver.wishes import check_settings_of_run
 
 
@@ -36,6 +37,8 @@ def check_benchmarks(
         InputError: Something is wrong that would end items, scores or gates later.
     """
     spec = setting.config.spec
+    if setting.model is not None:
+        check_thinking_model(spec, setting.tokenizer)
     return (
         *check_settings_of_run(setting.config),
         *check_turns(benchmarks, chat),
@@ -58,6 +61,7 @@ def _check(
     scores, may_fail = possible_scores(benchmarks), spec.policy.max_failed_items
     check_gates(spec.gates, spec.benchmarks, scores)
     check_declarations(benchmarks)
+    check_thinking_tasks(spec, benchmarks)
     if benchmarks.runs_code:
         prove_sandbox()
     return (

@@ -4,7 +4,8 @@
 Of a group whose tasks count alike, each item counts by the inverse of its task's size.
 
 Items without a score leave a criterion undecided. What it would be if all of them were wrong (in the candidate; in the
-baseline: right), and if all were right, is decided beside.
+baseline: right), and if all were right, is decided beside. Items whose answers were cut in their thinking or after it
+have a score, and leave a criterion undecided only if they could turn it: one of the same two verdicts is another.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from evalrun_api import Gate, Verdict
 from evalrun_runner.comparing.declared_clusters import join_clusters
-from evalrun_runner.comparing.scored import FloatArray, IntArray
+from evalrun_runner.comparing.scored import BoolArray, FloatArray, IntArray
 from evalrun_runner.driver.gate_items import LeafItems, PairedLeaf, ScoreItems, Weighting
 from evalrun_runner.statistics.decisions import (
     Criterion,
@@ -28,6 +29,7 @@ from evalrun_runner.statistics.decisions import (
     decide_regression,
     decide_relative_regression,
     with_missing,
+    with_truncated,
 )
 from evalrun_runner.statistics.groups import Leaf, group_bounds
 from evalrun_runner.statistics.interval import Method
@@ -51,6 +53,8 @@ class OwnEvidence:
     """All items."""
     binary: bool
     """Whether every value is 0 or 1."""
+    cut: int = 0
+    """Items with a score whose answers were cut in their thinking or after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class PairedEvidence:
     """Common items whose value is higher now."""
     binary: bool
     """Whether every value is 0 or 1."""
+    cut: int = 0
+    """Common items whose answers were cut in their thinking or after it, in one of the two."""
 
 
 def decide_own(gate: Gate, items: ScoreItems) -> OwnEvidence:
@@ -84,8 +90,8 @@ def decide_own(gate: Gate, items: ScoreItems) -> OwnEvidence:
     values = [leaf.values for leaf in items.leaves]
     unit = all(_in_unit(one) for one in values)
     observed = _bounds_of(items, unit=unit, fill=None)
-    missing = items.missing
-    completions = [_bounds_of(items, unit=True, fill=fill) for fill in UNIT] if missing and unit else []
+    missing, cut = items.missing, items.cut
+    completions = [_bounds_of(items, unit=True, fill=fill) for fill in UNIT] if (missing or cut) and unit else []
     decisions = []
     for decide, bound, worst_first in ((decide_min, gate.min, True), (decide_max, gate.max, False)):
         if bound is None:
@@ -93,8 +99,9 @@ def decide_own(gate: Gate, items: ScoreItems) -> OwnEvidence:
         decision = decide(items.value, observed, bound, gate.resolved_confidence)
         if completions:
             low, high = (decide(items.value, one, bound, gate.resolved_confidence) for one in completions)
-            decision = with_missing(decision, *((low, high) if worst_first else (high, low)))
-        elif missing:
+            complete = with_missing if missing else with_truncated
+            decision = complete(decision, *((low, high) if worst_first else (high, low)))
+        elif missing or cut:
             decision = _undecided(decision)
         decisions.append(decision)
     binary = unit and all(_is_binary(one) for one in values)
@@ -105,6 +112,7 @@ def decide_own(gate: Gate, items: ScoreItems) -> OwnEvidence:
         missing,
         sum(map(len, values)),
         binary,
+        cut,
     )
 
 
@@ -129,12 +137,16 @@ def decide_paired(
     kept = None if clusters is None else clusters[~absent]
     observed = PairedData(new[~absent], old[~absent], bounds, kept)
     decisions = _regressions(gate, observed, lower_is_better=lower_is_better)
-    if absent.any() and unit:
+    new_open = np.isnan(new) | _joined([(leaf.candidate, leaf.candidate_cut) for leaf in leaves])
+    old_open = np.isnan(old) | _joined([(leaf.baseline, leaf.baseline_cut) for leaf in leaves])
+    cut = (new_open | old_open) & ~absent
+    if (absent.any() or cut.any()) and unit:
         bad, good = (scales, 0.0 * scales) if lower_is_better else (0.0 * scales, scales)
-        worst = PairedData(_filled(new, bad), _filled(old, good), bounds, clusters)
-        best = PairedData(_filled(new, good), _filled(old, bad), bounds, clusters)
+        worst = PairedData(np.where(new_open, bad, new), np.where(old_open, good, old), bounds, clusters)
+        best = PairedData(np.where(new_open, good, new), np.where(old_open, bad, old), bounds, clusters)
+        complete = with_missing if absent.any() else with_truncated
         decisions = tuple(
-            with_missing(*three)
+            complete(*three)
             for three in zip(
                 decisions,
                 _regressions(gate, worst, lower_is_better=lower_is_better),
@@ -142,7 +154,7 @@ def decide_paired(
                 strict=True,
             )
         )
-    elif absent.any():
+    elif absent.any() or cut.any():
         decisions = tuple(map(_undecided, decisions))
     chosen = compare(observed)
     candidate, baseline = observed.arrays
@@ -155,6 +167,7 @@ def decide_paired(
         items=len(new),
         missing=int(absent.sum()),
         only_here=sum(leaf.only_here for leaf in leaves),
+        cut=int(cut.sum()),
         lost=int((candidate < baseline).sum()),
         gained=int((candidate > baseline).sum()),
         binary=isinstance(chosen, BinaryComparison),
@@ -193,7 +206,9 @@ def _bounds_of(items: ScoreItems, *, unit: bool, fill: float | None) -> OneSided
     bounds = UNIT if unit else None
     leaves = [(leaf, ~np.isnan(leaf.values)) for leaf in items.leaves]
     filled = [
-        (leaf.values[there], _kept(leaf, there)) if fill is None else (_filled(leaf.values, fill), leaf.clusters)
+        (leaf.values[there], _kept(leaf, there))
+        if fill is None
+        else (np.where(leaf.uncertain, fill, leaf.values), leaf.clusters)
         for leaf, there in leaves
     ]
     if len(filled) == 1:
@@ -246,8 +261,8 @@ def _paired_method(*, binary: bool, clustered: bool) -> str:
     return Method.PAIRED_T.value
 
 
-def _filled(values: FloatArray, fill: float | FloatArray) -> FloatArray:
-    return np.where(np.isnan(values), fill, values)
+def _joined(leaves: Sequence[tuple[FloatArray, BoolArray | None]]) -> BoolArray:
+    return np.concatenate([np.zeros(len(values), bool) if cut is None else cut for values, cut in leaves])
 
 
 def _in_unit(values: FloatArray) -> bool:

@@ -10,6 +10,7 @@ from evalrun_api.detectable import why_never
 from evalrun_runner.driver.gate_decisions import OwnEvidence, PairedEvidence
 from evalrun_runner.statistics.decisions import Criterion, GateDecision
 
+_CUT = "truncated answers that never left their thinking, or were cut after it,"
 UNCONFIRMED = "; alone the gate would fail, but among all gates of the run that may be chance"
 
 
@@ -24,7 +25,9 @@ def message(
     """Say how a gate was decided, its criteria in one sentence."""
     assert score.value is not None
     if own is None and paired is None:
-        return _points(gate, score.value, decisions, earlier)
+        text = _points(gate, score.value, decisions, earlier)
+        turned = _if_all(decisions)
+        return f"{text}; {_CUT} could turn it: {turned}" if turned else text
     parts = [_against(score.value, paired)] if paired is not None else [_digits(score.value)]
     parts += [_criterion(decision) for decision in decisions]
     text = f"{parts[0]}: {'; '.join(parts[1:])}"
@@ -99,16 +102,27 @@ def _changed(paired: PairedEvidence | None) -> str:
 def _missing(
     own: OwnEvidence | None, paired: PairedEvidence | None, decisions: Sequence[GateDecision], task: str
 ) -> Iterator[str]:
-    missing = paired.missing if paired is not None else own.missing if own is not None else 0
-    if not missing:
-        return
+    evidence = paired or own
     where = "here or in the baseline" if paired is not None else ""
-    text = lost(missing, task, where)
+    cut = 0 if evidence is None else evidence.cut
+    if evidence is not None and evidence.missing:
+        turned = _if_all(decisions)
+        yield lost(evidence.missing, task, where) + (f"; {turned}" if turned else "")
+        if cut:
+            yield f"{cut:,} {_CUT}"
+    elif cut:
+        turned = _if_all(decisions)
+        there = f" {where}" if where else ""
+        yield f"{cut:,} {_CUT}{there} " + (f"could turn it: {turned}" if turned else "could not turn it")
+
+
+def _if_all(decisions: Sequence[GateDecision]) -> str:
+    """Say what the verdict would be in the two extremes of items that might have another value; '' if it is one."""
     worst = Verdict.overall(one.worst for one in decisions if one.worst is not None)
     best = Verdict.overall(one.best for one in decisions if one.best is not None)
-    if worst is not None and best is not None:
-        text += f"; {worst.value} if all of them counted against the run, {best.value} if all counted for it"
-    yield text
+    if worst is None or best is None:
+        return ""
+    return f"{worst.value} if all of them counted against the run, {best.value} if all counted for it"
 
 
 def _impossible(

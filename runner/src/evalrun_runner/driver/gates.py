@@ -7,6 +7,7 @@ passes if every one does, and a failure counts only if Holm's procedure over all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ from evalrun_runner.driver.gate_decisions import (
 from evalrun_runner.driver.gate_items import ItemReader, ScoreItems, pair_leaf
 from evalrun_runner.driver.scores import filters_with, keys_of, meant_filter, meant_task, score_of
 from evalrun_runner.errors import EvalRunError, InputError, LedgerCorrupt, ObjectMissing, StoreError
-from evalrun_runner.statistics.decisions import GateDecision, confirm_failures
+from evalrun_runner.statistics.decisions import GateDecision, confirm_failures, is_upper, with_truncated
 
 MOST_MESSAGE = 1000
 """Characters of a message."""
@@ -113,9 +114,9 @@ def _judge(gate: Gate, run: JudgedRun, baseline: Baseline, benchmarks: Sequence[
             message = f"the baseline has no score {score.metric},{score.filter} of {score.task}; it has: {there}"
             return _undecided(gate, Reason.BASELINE_MISSING, message, score)
     lower = _lower_is_better(gate, score, earlier)
-    if gate.resolved_rule is GateRule.POINT:
-        return _by_points(gate, run, score, baseline, earlier, lower_is_better=lower)
     try:
+        if gate.resolved_rule is GateRule.POINT:
+            return _by_points(gate, run, score, baseline, earlier, lower_is_better=lower)
         return _by_items(gate, run, score, baseline, lower_is_better=lower)
     except (InputError, LedgerCorrupt, ObjectMissing, StoreError) as error:
         # The scores stand, and a part that has been damaged since then is no reason to lose them.
@@ -138,7 +139,38 @@ def _by_points(
     assert score.value is not None
     before = None if earlier is None else earlier.value
     decisions = decide_points(gate, score.value, before, lower_is_better=lower_is_better)
+    low, high = _extremes(run, score)
+    # The baseline's answers that were cut may have been as good or as bad in the other direction.
+    least, most = (
+        _extremes(baseline, earlier) if isinstance(baseline, JudgedRun) and earlier is not None else (before, before)
+    )
+    if (low, least) != (high, most):
+        decisions = tuple(
+            with_truncated(
+                seen, *((above, below) if is_upper(seen.criterion, lower_is_better=lower_is_better) else (below, above))
+            )
+            for seen, below, above in zip(
+                decisions,
+                decide_points(gate, low, most, lower_is_better=lower_is_better),
+                decide_points(gate, high, least, lower_is_better=lower_is_better),
+                strict=True,
+            )
+        )
     return _Judged(gate, score, decisions, baseline_score=before, lower_is_better=lower_is_better)
+
+
+def _extremes(run: JudgedRun, score: Score) -> tuple[float, float]:
+    """Return the score with every answer wrong that was cut in its thinking or after it, and with every one right."""
+    assert score.value is not None
+    accounts = [run.results.evalrun.tasks.get(leaf) for leaf in _concerned(run.results, score)]
+    if not any(
+        account.answers.truncated for account in accounts if account is not None and account.answers is not None
+    ):
+        return score.value, score.value  # no item needs to be read
+    items = items_of(run, score)
+    if items is None or not items.cut:
+        return score.value, score.value
+    return items.extremes or (-math.inf, math.inf)
 
 
 def _by_items(gate: Gate, run: JudgedRun, score: Score, baseline: Baseline, *, lower_is_better: bool) -> _Judged:

@@ -23,6 +23,7 @@ from evalrun_runner.driver.gate_items import LeafItems
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import count
+from evalrun_runner.records.answers import cut_thinking
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus
 
@@ -38,6 +39,8 @@ class PrefixItems:
     """All planned chunks of each task."""
     _rows: dict[tuple[str, int], tuple[ItemResult, ...]] = field(default_factory=dict)
     """Rows of each chunk that was read, without their responses."""
+    _cut: set[str] = field(default_factory=set)
+    """Hashes of the items whose answers were cut in their thinking or after it."""
     _prefix: Mapping[str, int] = field(default_factory=dict)
 
     def read(self, prefix: Mapping[str, int]) -> tuple[Chunk, ...]:
@@ -57,7 +60,8 @@ class PrefixItems:
             if rows is None:
                 damaged.append(chunk)
             else:
-                self._rows[chunk.id] = rows
+                self._rows[chunk.id], cut = rows
+                self._cut |= cut
         return tuple(damaged)
 
     def planned(self, task: str) -> int:
@@ -104,6 +108,7 @@ class PrefixItems:
             found,
             lambda: keys_of_hashes([row.item_hash for row in rows]),
             clusters=_clusters(self.benchmarks.leaf(task), rows),
+            cut=np.array([row.item_hash in self._cut for row in rows]) if self._cut else None,
         )
 
     def _of(self, task: str) -> Sequence[ItemResult]:
@@ -121,12 +126,13 @@ class PrefixItems:
             )
         return self._chunks[task]
 
-    def _read(self, chunk: Chunk) -> tuple[ItemResult, ...] | None:
+    def _read(self, chunk: Chunk) -> tuple[tuple[ItemResult, ...], set[str]] | None:
         try:
             part = self.ledger.read_part(chunk)
         except (LedgerCorrupt, ObjectMissing):
             return None
-        return tuple(replace(row, outcome=replace(row.outcome, responses=()), filtered=None) for row in part.rows)
+        bare = tuple(replace(row, outcome=replace(row.outcome, responses=()), filtered=None) for row in part.rows)
+        return bare, {row.item_hash for row in part.rows if cut_thinking(row.outcome)}
 
 
 def _number(value: object) -> float | None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalrun_api import Benchmark, EvalRunSpec, Numerics, RunConfig, SystemInstructionIn
+from evalrun_api import Benchmark, EvalRunSpec, Numerics, RunConfig, SystemInstructionIn, TemplateValue
 from evalrun_api.wire.outputs import PlanIdentity
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
@@ -18,7 +18,7 @@ from evalrun_runner.driver.output_check import check_output
 from evalrun_runner.engine.chat_templates import default_template, named_template
 from evalrun_runner.engine.lean import TORCH, without
 from evalrun_runner.engine.mock import ByteTokenizer, MockSettings
-from evalrun_runner.engine.settings import engine_settings
+from evalrun_runner.engine.settings import EFFORT_VARIABLE, effort_of, engine_settings
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
 from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import InputError, ObjectMissing
@@ -106,6 +106,11 @@ def _drawn(benchmark: Benchmark, seed: int) -> SampleDraw | None:
     return SampleDraw(seed if sample.seed is None else sample.seed, sample.size, sample.fraction)
 
 
+def _template_arguments(spec: EvalRunSpec, benchmark: Benchmark) -> dict[str, TemplateValue]:
+    effort = effort_of(spec, benchmark)
+    return {**({} if effort is None else {EFFORT_VARIABLE: effort.value}), **(benchmark.chat_template_args or {})}
+
+
 def load_tasks(spec: EvalRunSpec, suites: Mapping[str, Path], *, allow_code: bool) -> LoadedBenchmarks:
     """Load the run's leaf tasks.
 
@@ -130,6 +135,7 @@ def load_tasks(spec: EvalRunSpec, suites: Mapping[str, Path], *, allow_code: boo
                 limit=benchmark.limit,
                 sample=_drawn(benchmark, spec.seed),
                 apply_chat_template=benchmark.apply_chat_template,
+                template_arguments=_template_arguments(spec, benchmark),
                 system_instruction=benchmark.system_instruction,
                 system_in_first_user_turn=benchmark.system_instruction_in is SystemInstructionIn.FIRST_USER_TURN,
                 # lm-eval's own default is one turn per example where a chat template is applied.

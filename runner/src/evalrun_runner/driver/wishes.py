@@ -43,6 +43,9 @@ def _without_effect(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield "spec.model.chatTemplate", "the mock engine has a template of its own, and asks no model"
         elif not any(benchmark.apply_chat_template for benchmark in spec.benchmarks):
             yield "spec.model.chatTemplate", "no benchmark sets applyChatTemplate: true"
+    for number, benchmark in enumerate(spec.benchmarks if mock else ()):
+        if benchmark.chat_template_args:
+            yield f"spec.benchmarks[{number}].chatTemplateArgs", "the mock engine's template reads no variables"
     if mock and spec.engine.numerics is not Numerics.FAST:
         yield "spec.engine.numerics", "the mock engine computes nothing"
     storage = spec.model.storage

@@ -54,6 +54,10 @@ class ByteTokenizer:
         ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
         return "".join(self.eos_token if token == EOS else bytes([token]).decode("utf-8", "replace") for token in ids)
 
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the end token, which no text holds."""
+        return {self.eos_token: EOS}
+
     def apply_chat_template(
         self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True, **kwargs: Any
     ) -> str:

@@ -45,6 +45,8 @@ class Output:
     """(log-probability, is the most likely token) of each prompt token from ``Call.score_from`` on."""
     choice_logprobs: Mapping[int, float] = field(default_factory=dict)
     """Map from each of ``Call.choices`` to its log-probability."""
+    token_ids: Sequence[int] = ()
+    """Generated token ids, where the engine has them."""
 
 
 class RequestRefused(Exception):

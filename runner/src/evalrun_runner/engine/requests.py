@@ -16,9 +16,12 @@ from dataclasses import dataclass
 
 from evalrun_runner.engine.generation import BadArgument, cut_at_stops, parse_generation
 from evalrun_runner.engine.protocol import MAX_CHOICES, Call, Output
+from evalrun_runner.engine.thinking import Thinking, ThoughtReader, is_opened
 from evalrun_runner.engine.tokens import NotUnicode, TextCodec
 from evalrun_runner.records.plan import Item, Request, RequestType
 from evalrun_runner.records.results import Response
+
+NO_THINKING: Mapping[str, Thinking] = {}
 
 
 class ItemRefused(Exception):
@@ -71,8 +74,26 @@ class RequestPlan:
 class RequestPlanner:
     """Planner of items' engine calls for one engine. Each sampled generation is seeded by seed, item and repeat."""
 
-    def __init__(self, codec: TextCodec, *, max_model_len: int, fast: bool, seed: int) -> None:
+    def __init__(
+        self,
+        codec: TextCodec,
+        *,
+        max_model_len: int,
+        fast: bool,
+        seed: int,
+        thinking: Mapping[str, Thinking] = NO_THINKING,
+    ) -> None:
+        """Prepare to plan.
+
+        Args:
+            codec: The model's tokenizer.
+            max_model_len: Maximum number of prompt and generated tokens together.
+            fast: Whether ``numerics`` is ``fast``.
+            seed: The run's seed.
+            thinking: Leaf tasks before whose answers the model thinks.
+        """
         self._codec = codec
+        self._thinking = thinking
         self._limit = max_model_len
         self._fast = fast
         self._seed = seed
@@ -125,12 +146,31 @@ class RequestPlanner:
         copies = (
             [range(request.repeats)] if greedy and self._fast else [range(n, n + 1) for n in range(request.repeats)]
         )
+        stop, options = wanted.stop, wanted.options
+        reader = self._reader(item.task, context, wanted.stop)
+        if reader is not None:
+            stop = tuple(text for text in stop if text == self._codec.eos_text)
+            options = {**options, **self._thinking[item.task].options}
         steps = []
         for repeats in copies:
             seed = None if greedy else _seed_of(self._seed, item.hash, position, repeats.start)
-            call = Call(prompt, wanted.max_tokens, wanted.temperature, wanted.stop, seed, wanted.options)
-            steps.append(Step((call,), _generated(position, repeats, wanted.stop)))
+            call = Call(prompt, wanted.max_tokens, wanted.temperature, stop, seed, options)
+            assemble = _generated(position, repeats, stop) if reader is None else _thought(position, repeats, reader)
+            steps.append(Step((call,), assemble))
         return steps
+
+    def _reader(self, task: str, prompt: str, stops: tuple[str, ...]) -> ThoughtReader | None:
+        """Return what reads the outputs of a task whose answers follow thinking, None for any other task."""
+        thinking = self._thinking.get(task)
+        if thinking is None:
+            return None
+        markers = thinking.markers
+
+        def encode(text: str) -> list[int]:
+            return self._codec.encode(text, special_tokens=False)
+
+        end_ids = tuple(encode(markers.end))
+        return ThoughtReader(markers, end_ids, is_opened(prompt, markers), stops, lambda text: len(encode(text)))
 
     def _rolling(self, position: int, request: Request) -> Step:
         tokens = self._codec.encode(request.arguments[0])
@@ -186,6 +226,14 @@ def _response(value: str | tuple[float, bool] | float, outputs: Sequence[Output]
 def _generated(position: int, repeats: range, stops: tuple[str, ...]) -> Assemble:
     def assemble(outputs: Sequence[Output], seconds: Sequence[float]) -> dict[tuple[int, int], Response]:
         response = _response(cut_at_stops(outputs[0].text, stops), outputs, seconds)
+        return {(position, repeat): response for repeat in repeats}
+
+    return assemble
+
+
+def _thought(position: int, repeats: range, reader: ThoughtReader) -> Assemble:
+    def assemble(outputs: Sequence[Output], seconds: Sequence[float]) -> dict[tuple[int, int], Response]:
+        response = reader.read(_response("", outputs, seconds), outputs[0])
         return {(position, repeat): response for repeat in repeats}
 
     return assemble

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalrun_api import EvalRunSpec, Numerics
+from evalrun_api import Benchmark, EvalRunSpec, Numerics, ReasoningEffort, ThinkingMarkers
 from evalrun_runner.engine.mock import MockSettings
+from evalrun_runner.engine.thinking import Thinking
 from evalrun_runner.engine.vllm import VllmSettings
+
+EFFORT_VARIABLE = "reasoning_effort"
+"""Variable of chat templates that holds the effort of reasoning, as vLLM's chat API passes it on."""
 
 
 def gpus_per_replica(spec: EvalRunSpec) -> int:
@@ -31,4 +35,29 @@ def engine_settings(spec: EvalRunSpec, model: Path) -> VllmSettings | MockSettin
         max_model_len=spec.engine.vllm.max_model_len,
         args=spec.engine.vllm.args.model_dump(mode="json", exclude_none=True),
         strict=spec.engine.numerics is Numerics.STRICT,
+        budget_markers=_budget_markers(spec),
     )
+
+
+def thinking_of(spec: EvalRunSpec, benchmark: Benchmark) -> Thinking | None:
+    """Return how the answers of a benchmark are told from thinking, None where the model is not said to think."""
+    reasoning = None if spec.engine.vllm is None else spec.engine.vllm.reasoning
+    own = benchmark.reasoning
+    if reasoning is None or (own is not None and not own.enabled):
+        return None
+    budget = reasoning.budget if own is None or own.budget is None else own.budget
+    return Thinking(reasoning.markers, budget)
+
+
+def effort_of(spec: EvalRunSpec, benchmark: Benchmark) -> ReasoningEffort | None:
+    """Return the effort that a benchmark asks for, None where none is set."""
+    reasoning = None if spec.engine.vllm is None else spec.engine.vllm.reasoning
+    if reasoning is None or thinking_of(spec, benchmark) is None:
+        return None
+    own = benchmark.reasoning
+    return reasoning.effort if own is None or own.effort is None else own.effort
+
+
+def _budget_markers(spec: EvalRunSpec) -> ThinkingMarkers | None:
+    found = (thinking_of(spec, benchmark) for benchmark in spec.benchmarks)
+    return next((thinking.markers for thinking in found if thinking is not None and thinking.budget is not None), None)

@@ -25,6 +25,9 @@ class Tokenizer(Protocol):
     def decode(self, token_ids: Any, **kwargs: Any) -> str:
         """Return the text of one id or several."""
 
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the tokens that were added to the vocabulary, such as those with a meaning of their own."""
+
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Load the model's tokenizer, without running code from the model.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evalrun_api import Reason
+from evalrun_api import Reason, ThinkingMarkers
 from evalrun_runner.engine.lean import STATISTICS, without
 from evalrun_runner.engine.protocol import Call, Output, RequestRefused
 from evalrun_runner.engine.scheduler_watch import SchedulerWatch
@@ -38,6 +38,8 @@ class VllmSettings:
     """EngineArgs by vLLM's names, from the contract's allow-list."""
     strict: bool = False
     """Whether an answer may not depend on what else is in its batch (``numerics: strict``)."""
+    budget_markers: ThinkingMarkers | None = None
+    """What surrounds the thinking of which the engine ends what goes beyond a budget; None: no request has one."""
     replicas_per_host: int = 1
     """Number of replicas on this machine, which share memory and cores if there is no GPU."""
 
@@ -95,6 +97,9 @@ def engine_args(settings: VllmSettings) -> dict[str, Any]:
         if settings.strict:
             # There are no batch-invariant kernels for CPUs: a batch of one is the only one that never changes.
             args |= {"max_num_seqs": 1, "dtype": "float32"}
+    if settings.budget_markers is not None:
+        start, end = settings.budget_markers.start, settings.budget_markers.end
+        args["reasoning_config"] = {"reasoning_start_str": start, "reasoning_end_str": end}
     args |= settings.args
     return args | {
         "model": str(settings.model),
@@ -125,6 +130,7 @@ class VllmEngine:
 
     def __init__(self, settings: VllmSettings) -> None:
         from vllm import SamplingParams
+        from vllm.config import ReasoningConfig
         from vllm.engine.arg_utils import EngineArgs
         from vllm.sampling_params import RequestOutputKind
         from vllm.usage.usage_lib import UsageContext
@@ -136,7 +142,11 @@ class VllmEngine:
         try:
             # This runs vLLM's own checks against the model's configuration, before any weights are read. vLLM's
             # defaults depend on the usage context: for LLM they favor throughput, for a server latency.
-            checked = EngineArgs(**self.arguments).create_engine_config(UsageContext.LLM_CLASS)
+            typed = {
+                name: ReasoningConfig(**value) if name == "reasoning_config" else value
+                for name, value in self.arguments.items()
+            }
+            checked = EngineArgs(**typed).create_engine_config(UsageContext.LLM_CLASS)
         except (ValueError, TypeError, OSError, KeyError, NotImplementedError, AssertionError) as error:
             raise InputError(
                 f"spec.engine.vllm: vLLM refuses these arguments: {_reason(error)}",
@@ -237,4 +247,5 @@ def _output(call: Call, result: Any) -> Output:
         top_logprob=top,
         scores=tuple(scores),
         choice_logprobs=choices,
+        token_ids=completion.token_ids,
     )

@@ -162,6 +162,15 @@ class OpenPart:
         """Return the text of each item's scores, in the codec of ``benchmarks.values``; None for one that has none."""
         return self.file.columns("scores")[0]
 
+    def cut_thinking(self) -> list[bool]:
+        """Return whether each item's answer was cut in its thinking or after it (``records.answers.cut_thinking``)."""
+        # Parts that were written before answers were looked at lack the columns.
+        tokens = self.file.columns("thought_tokens")[0] if self.file.has("thought_tokens") else []
+        if not any(tokens):
+            return [False] * self.size
+        (answers,) = self.file.columns("answer")
+        return [answer == Answer.TRUNCATED and spent > 0 for answer, spent in zip(answers, tokens, strict=True)]
+
     def hashes(self) -> list[str]:
         """Return the hash of each item."""
         return self.file.columns("item_hash")[0]

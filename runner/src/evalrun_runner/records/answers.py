@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from evalrun_runner.records.results import Answer, Response
+from evalrun_runner.records.results import Answer, Outcome, Response
 
 _BY_REASON = {
     "length": Answer.TRUNCATED,
@@ -28,6 +28,16 @@ def answer_of(responses: Iterable[Iterable[Response]]) -> Answer:
     """
     found = {_of(response) for request in responses for response in request}
     return next((kind for kind in _WORST_FIRST if kind in found), Answer.COMPLETE)
+
+
+def cut_thinking(outcome: Outcome) -> bool:
+    """Return whether an item's answer was cut in the model's thinking or after it.
+
+    What the model had answered with more room is then not known, while an answer without thinking that goes on to its
+    maximum length is how many models and tasks end.
+    """
+    thought = any(response.thought_tokens for request in outcome.responses for response in request)
+    return outcome.answer is Answer.TRUNCATED and thought
 
 
 def _of(response: Response) -> Answer:

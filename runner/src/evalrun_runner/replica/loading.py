@@ -74,7 +74,13 @@ class EngineLoader:
         settings = self._settings
         if settings.strict:
             facts["strictProof"] = prove_strict(engine, codec)
-        planner = RequestPlanner(codec, max_model_len=engine.max_model_len, fast=settings.fast, seed=settings.seed)
+        planner = RequestPlanner(
+            codec,
+            max_model_len=engine.max_model_len,
+            fast=settings.fast,
+            seed=settings.seed,
+            thinking=settings.thinking,
+        )
         intake = Intake(self._ledger, planner, carried=settings.carried)
         return LoadedEngine(engine, Pump(engine, item_deadline=settings.item_deadline), intake, facts)
 

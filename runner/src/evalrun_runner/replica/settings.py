@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from evalrun_runner.engine.mock import MockSettings
+from evalrun_runner.engine.thinking import Thinking
 from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.models.types import ModelSource
 from evalrun_runner.store.open import StoreSpec
@@ -27,6 +28,8 @@ class ReplicaSettings:
     """Model to fetch for the engine; None if it is at the path in the engine's settings, or not needed."""
     cache_dir: str | None = None
     """Directory to fetch the model to; None for this machine's own cache."""
+    thinking: Mapping[str, Thinking] = field(default_factory=dict)
+    """Leaf tasks before whose answers the model thinks."""
     fast: bool = True
     """Whether ``numerics`` is ``fast``; False uses lm-eval's own requests."""
     strict: bool = False

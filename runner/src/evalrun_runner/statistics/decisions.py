@@ -191,6 +191,11 @@ def decide_point(criterion: Criterion, value: float, bound: float, *, at_most: b
     return GateDecision(criterion, _verdict(passes=passes, fails=not passes), value, value, value, bound, 0.5, None)
 
 
+def is_upper(criterion: Criterion, *, lower_is_better: bool) -> bool:
+    """Return whether a high value is what a criterion is broken by."""
+    return criterion is Criterion.MAX or (criterion is not Criterion.MIN and lower_is_better)
+
+
 def with_missing(observed: GateDecision, worst: GateDecision, best: GateDecision) -> GateDecision:
     """Return the decision where items lack a score: Inconclusive, with the verdicts of the two extreme completions.
 
@@ -200,6 +205,22 @@ def with_missing(observed: GateDecision, worst: GateDecision, best: GateDecision
         best: decided the other way round.
     """
     return replace(observed, verdict=Verdict.INCONCLUSIVE, worst=worst.verdict, best=best.verdict)
+
+
+def with_truncated(observed: GateDecision, worst: GateDecision, best: GateDecision) -> GateDecision:
+    """Return the decision where answers of items were cut: it stands if those items could not turn it.
+
+    A failure then counts by the largest p-value of the three, as no value of those items makes it surer.
+
+    Args:
+        observed: decided with the values that these items have.
+        worst: decided with all of them wrong in the candidate, right in the baseline.
+        best: decided the other way round.
+    """
+    if not observed.verdict is worst.verdict is best.verdict:
+        return with_missing(observed, worst, best)
+    chances = [one.p_fail for one in (observed, worst, best) if one.p_fail is not None]
+    return replace(observed, p_fail=max(chances)) if chances else observed
 
 
 def fold(decisions: Sequence[GateDecision]) -> GateFamily:

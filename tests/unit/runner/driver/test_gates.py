@@ -35,6 +35,8 @@ class FakeItems:
     first: int = 0
     """Number of the first document: runs have those items in common whose numbers are equal."""
     clusters: Sequence[str] | None = None
+    cut: Sequence[int] = ()
+    """Places of the items whose answers were cut in their thinking."""
 
     def leaf(self, task: str, metric: str, filter_name: str) -> LeafItems | None:
         values = self.values.get(f"{task},{metric},{filter_name}")
@@ -42,7 +44,8 @@ class FakeItems:
             return None
         keys = np.arange(self.first, self.first + len(values), dtype=np.uint64)
         clusters = None if self.clusters is None else cluster_numbers(self.clusters)
-        return LeafItems(task, np.array(values, dtype=np.float64), lambda: keys, None, clusters)
+        cut = np.isin(np.arange(len(values)), self.cut) if self.cut else None
+        return LeafItems(task, np.array(values, dtype=np.float64), lambda: keys, None, clusters, cut)
 
 
 def right(ok: int, of: int, missing: int = 0) -> list[float]:
@@ -58,6 +61,7 @@ def run(
     by_tasks: bool = False,
     first: int = 0,
     clusters: Sequence[str] | None = None,
+    cut: Sequence[int] = (),
     other: Sequence[float] = (1.0, 1.0, 0.0, 1.0),
 ) -> JudgedRun:
     """A run with the task ``t``, and the group ``g`` of ``t`` and ``u``."""
@@ -75,10 +79,15 @@ def run(
             },
             "group_subtasks": {"g": ["h"], "h": ["t", "u"], "t": [], "u": []},
             "higher_is_better": {"t": {"acc": not lower}},
-            "evalrun": {"tasks": {"t": {"ok": len(of_t) - missing, "failed": missing}, "u": {"ok": len(other)}}},
+            "evalrun": {
+                "tasks": {
+                    "t": {"ok": len(of_t) - missing, "failed": missing, "answers": {"truncated": len(cut)}},
+                    "u": {"ok": len(other)},
+                }
+            },
         }
     )
-    return JudgedRun(results, FakeItems({"t,acc,none": of_t, "u,acc,none": list(other)}, first, clusters))
+    return JudgedRun(results, FakeItems({"t,acc,none": of_t, "u,acc,none": list(other)}, first, clusters, cut))
 
 
 def verdict(gate: dict[str, Any], now: JudgedRun, baseline: Baseline = None) -> GateResult:
@@ -158,6 +167,66 @@ class TestBounds:
         order = [FAILED, INCONCLUSIVE, PASSED]
         found = [order.index(verdict({"min": bound}, run(right(one, n))).verdict) for one in (ok, ok + 1)]
         assert found == sorted(found)
+
+
+class TestCutThinking:
+    """Answers that never left their thinking count as lm-eval scores them, unless they could turn a gate."""
+
+    @pytest.mark.parametrize(
+        ("ok", "cut", "expected"),
+        [
+            (100, range(2), PASSED),
+            (100, range(9), INCONCLUSIVE),
+            (50, range(9), FAILED),
+            (85, range(90, 100), INCONCLUSIVE),
+            (40, range(40, 50), FAILED),
+            (40, range(40, 95), INCONCLUSIVE),
+        ],
+    )
+    def test_a_gate_stands_if_they_cannot_turn_it(self, ok: int, cut: range, expected: Verdict) -> None:
+        assert verdict({"min": 0.9}, run(right(ok, 100), cut=cut)).verdict is expected
+
+    def test_the_message_says_what_they_could_do(self) -> None:
+        found = verdict({"min": 0.9}, run(right(100, 100), cut=range(20))).message
+        assert "20 truncated answers that never left their thinking, or were cut after it, could turn it: " in found
+        assert "Failed if all of them counted against the run, Passed if all counted for it" in found
+        assert "could not turn it" in verdict({"min": 0.9}, run(right(100, 100), cut=range(2))).message
+
+    @pytest.mark.parametrize(("gate", "expected"), [({"max": 0.1}, INCONCLUSIVE), ({"max": 0.5}, PASSED)])
+    def test_a_maximum_is_turned_by_right_ones(self, gate: dict[str, Any], expected: Verdict) -> None:
+        assert verdict(gate, run(right(0, 100), cut=range(10))).verdict is expected
+
+    @pytest.mark.parametrize(
+        ("bound", "cut", "expected"),
+        [(0.7, range(9), PASSED), (0.75, range(9), INCONCLUSIVE), (0.95, range(81, 85), FAILED), (0.75, (), PASSED)],
+    )
+    def test_bare_scores_are_turned_too(self, bound: float, cut: Sequence[int], expected: Verdict) -> None:
+        found = verdict({"min": bound, "rule": "point"}, run(right(80, 100), cut=cut))
+        assert found.verdict is expected
+        assert ("could turn it" in found.message) is (expected is INCONCLUSIVE)
+
+    def test_a_regression_is_turned_from_both_sides(self) -> None:
+        same = run(right(180, 200))
+        assert verdict(AGAINST, run(right(180, 200)), same).verdict is PASSED
+        assert verdict(AGAINST, run(right(180, 200), cut=range(30)), same).verdict is INCONCLUSIVE
+        assert verdict(AGAINST, run(right(180, 200)), run(right(180, 200), cut=range(180, 200))).verdict is INCONCLUSIVE
+        assert verdict(AGAINST, run(right(100, 200), cut=range(3)), same).verdict is FAILED
+
+    @given(st.integers(0, 60), st.data())
+    def test_more_cut_answers_never_settle_a_gate(self, ok: int, data: st.DataObject) -> None:
+        places = data.draw(st.lists(st.integers(0, 59), unique=True))
+        fewer = data.draw(st.integers(0, len(places)))
+        gate = {"min": 0.5}
+        few, many = (verdict(gate, run(right(ok, 60), cut=some)).verdict for some in (places[:fewer], places))
+        assert many in (few, INCONCLUSIVE)
+
+    @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=5, max_size=40), st.data())
+    def test_no_values_of_the_cut_answers_contradict_a_verdict(self, values: list[float], data: st.DataObject) -> None:
+        cut = data.draw(st.lists(st.integers(0, len(values) - 1), unique=True, max_size=6))
+        found = verdict({"min": 0.5}, run(values, cut=cut)).verdict
+        truth = [data.draw(st.sampled_from([0.0, 1.0])) if place in cut else v for place, v in enumerate(values)]
+        if found is not INCONCLUSIVE:
+            assert verdict({"min": 0.5}, run(truth)).verdict is found
 
 
 class TestBaselines:
