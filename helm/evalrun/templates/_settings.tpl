@@ -31,6 +31,9 @@ pods:
   securityContext: {{ include "evalrun.securityContext" (list . .Values.runner.pods.securityContext $pod) }}
   {{- $container := include "evalrun.restrictedContainer" . | fromYaml }}
   containerSecurityContext: {{ include "evalrun.securityContext" (list . .Values.runner.pods.containerSecurityContext $container) }}
+  {{- if not (kindIs "invalid" .Values.runner.pods.hostUsers) }}
+  hostUsers: {{ .Values.runner.pods.hostUsers }}
+  {{- end }}
   {{- with .Values.runner.pods.schedulerName }}
   schedulerName: {{ . | quote }}
   {{- end }}

@@ -109,6 +109,10 @@ class PodSettings(_Settings):
     """Security context of the pods; empty where the cluster itself assigns users and groups, as OpenShift does."""
     container_security_context: dict[str, Any] = Field(default_factory=lambda: dict(RESTRICTED_CONTAINER))
     """Security context of their container."""
+    host_users: bool | None = None
+    """False: the pods have users of their own, so that a user in a pod is nobody on its node; needs Kubernetes 1.33 and
+    a container runtime that knows it. Absent: as the cluster does it.
+    """
     scheduler_name: str | None = None
     """Scheduler of the pods; absent: the cluster's default."""
     topology_spread_constraints: tuple[dict[str, Any], ...] = ()
@@ -146,6 +150,8 @@ class LimitSettings(_Settings):
     """Keys of taints that a run may tolerate; absent: all."""
     runtime_classes: tuple[str, ...] | None = None
     """RuntimeClasses that a run may name; absent: all."""
+    model_code: bool = True
+    """Whether benchmarks may run code that the model writes (``allowCode``), which runs in a sandbox or not at all."""
 
 
 class AcceleratorSettings(_Settings):

@@ -209,6 +209,14 @@ def test_c18_schedulers_and_spread() -> None:
     assert "schedulerName" not in operator_pod({})
 
 
+def test_pods_have_users_of_their_own_where_asked() -> None:
+    for pod in run_pods(runner(pods={"hostUsers": False})):
+        assert pod["hostUsers"] is False
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for pod in run_pods({}):
+        assert "hostUsers" not in pod
+
+
 # Names and registries ---------------------------------------------------------------------------------------------
 
 

@@ -175,3 +175,11 @@ def test_c15_a_run_does_not_grow_above_the_limits_later() -> None:
 def test_allowed_replicas(limits: dict[str, int], count: int, expected: int) -> None:
     settings = OperatorSettings(limits=LimitSettings(**limits))
     assert allowed_replicas(vllm(5, 2).build().spec, settings, count) == expected
+
+
+def test_code_of_models_may_be_forbidden() -> None:
+    run = make_run().with_spec(benchmarks=[{"task": "gsm8k"}, {"task": "humaneval", "allowCode": True}]).build()
+    assert said(run) == {}
+    forbidden = said(run, limits=LimitSettings(model_code=False))
+    assert "runner.limits.modelCode" in forbidden["spec.benchmarks[1].allowCode"]
+    assert said(make_run().build(), limits=LimitSettings(model_code=False)) == {}

@@ -20,6 +20,7 @@ def limit_problems(spec: EvalRunSpec, settings: OperatorSettings) -> Iterator[tu
     yield from _endpoints(spec, settings.allowed_endpoints)
     yield from _size(spec, settings)
     yield from _placement(spec, settings.limits)
+    yield from _model_code(spec, settings.limits)
 
 
 def allowed_replicas(spec: EvalRunSpec, settings: OperatorSettings, count: int, present: int = 0) -> int:
@@ -78,6 +79,16 @@ def _placement(spec: EvalRunSpec, limits: LimitSettings) -> Iterator[tuple[str, 
             f"a run may not use {runtime} here, expected {_listed(classes)} (runner.limits.runtimeClasses); "
             f"hint: leave it out, {_ASK}",
         )
+
+
+def _model_code(spec: EvalRunSpec, limits: LimitSettings) -> Iterator[tuple[str, str]]:
+    for number, benchmark in enumerate(spec.benchmarks):
+        if benchmark.allow_code and not limits.model_code:
+            yield (
+                f"spec.benchmarks[{number}].allowCode",
+                "a run may not run code that a model writes here (runner.limits.modelCode); hint: leave this "
+                f"benchmark out, {_ASK}",
+            )
 
 
 def _endpoints(spec: EvalRunSpec, allowed: tuple[str, ...] | None) -> Iterator[tuple[str, str]]:

@@ -149,6 +149,8 @@ def _if_set(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _administrators_part(settings: OperatorSettings, identity: Identity, component: Component) -> dict[str, Any]:
     part: dict[str, Any] = {}
+    if settings.pods.host_users is not None:
+        part["hostUsers"] = settings.pods.host_users
     if settings.pods.scheduler_name is not None:
         part["schedulerName"] = settings.pods.scheduler_name
     if settings.pods.topology_spread_constraints:

@@ -18,7 +18,9 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import lm_eval.api.metrics  # noqa: F401  # fills the registry, which looks for it only while it is empty
 import numpy as np
+from lm_eval.api.registry import register_metric
 from lm_eval.api.task import Task
 
 from evalrun_runner.errors import InputError
@@ -138,6 +140,21 @@ class _Evaluate(ModuleType):
         return self._real
 
 
+@register_metric(metric="code_eval", higher_is_better=True, output_type="generate_until", aggregation="mean")
+def code_eval_by_name(
+    references: Sequence[str], predictions: Sequence[str | Sequence[str]], k: Sequence[int] = (1,)
+) -> dict[str, Any]:
+    """Compute pass@k for a YAML that names the metric itself, which needs no function of its own.
+
+    Args:
+        references: Test of each document.
+        predictions: Answer of each document, or its answers where no filter takes the first one.
+        k: Numbers of tries.
+    """
+    candidates = [[one] if isinstance(one, str) else list(one) for one in predictions]
+    return confine_code().compute(references=references, predictions=candidates, k=k)[0]
+
+
 def confine_code() -> CodeEval:
     """Let every task of this process get the sandboxed metric under its name; idempotent. Nothing is started yet."""
     there = sys.modules.get(_EVALUATE)
@@ -161,8 +178,8 @@ def prove_sandbox() -> None:
 
 
 def runs_code(task: Task) -> bool:
-    """Return whether a task runs code that the model writes, by what its YAML says (``unsafe_code``)."""
-    return bool(getattr(task, "UNSAFE_CODE", False))
+    """Return whether a task runs code that the model writes: by its YAML (``unsafe_code``) or by its metrics."""
+    return bool(getattr(task, "UNSAFE_CODE", False)) or _uses_code_eval(task)
 
 
 def check_runs_by_code_eval(name: str, task: Task) -> None:
@@ -171,15 +188,21 @@ def check_runs_by_code_eval(name: str, task: Task) -> None:
     Raises:
         InputError: None of its metrics has ``code_eval``.
     """
-    functions = [*getattr(task, "_metric_fn_list", {}).values(), task.get_config("process_results")]
-    if not any(_uses_code_eval(function) for function in functions if callable(function)):
+    if not _uses_code_eval(task):
         raise InputError(
             f"task {name!r} runs code that the model writes (unsafe_code) by a program of its own, without a sandbox: "
             "expected a metric that uses code_eval, as humaneval and mbpp do"
         )
 
 
-def _uses_code_eval(function: Any) -> bool:
+def _uses_code_eval(task: Task) -> bool:
+    functions = [*getattr(task, "_metric_fn_list", {}).values(), task.get_config("process_results")]
+    return any(_has_code_eval(function) for function in functions if callable(function))
+
+
+def _has_code_eval(function: Any) -> bool:
+    if function is code_eval_by_name or isinstance(getattr(function, "__self__", None), CodeEval):
+        return True
     # lm-eval keeps the bound __call__ of a function, and functions of YAML are partial objects at times.
     for wrapper in ("__self__", "func"):
         inner = getattr(function, wrapper, None)

@@ -13,7 +13,7 @@ from evalrun_runner.execution.probes import failed_probes
 from evalrun_runner.execution.sandbox import ProgramSandbox, SandboxDied
 from evalrun_runner.execution.verdicts import USUAL_LIMITS, Execution, Limits
 from evalrun_runner.execution.walls import Walls
-from evalrun_runner.machine import usable_cpus
+from evalrun_runner.machine import available_memory, usable_cpus
 
 MOST_SANDBOXES = 4
 """Sandboxes at once, at most: the processors are the engine's, too."""
@@ -24,7 +24,8 @@ class SandboxPool:
 
     Args:
         limits: What each program may use.
-        size: Number of sandboxes, which is the number of programs at once; None: one per core, at most 4.
+        size: Number of sandboxes, which is the number of programs at once; None: one per core, at most 4, and no more
+            than may fill half of the memory that is available.
         walls: Walls to try, the strongest first.
     """
 
@@ -32,7 +33,7 @@ class SandboxPool:
         self, limits: Limits = USUAL_LIMITS, *, size: int | None = None, walls: Sequence[Walls] = tuple(Walls)
     ) -> None:
         self.limits = limits
-        self.size = size or max(1, min(MOST_SANDBOXES, usable_cpus()))
+        self.size = size or usual_size(limits, usable_cpus(), available_memory())
         self._walls = tuple(walls)
         self._chosen: Walls | None = None
         self._starting = threading.Lock()
@@ -87,6 +88,11 @@ class SandboxPool:
             if sandbox is not None:
                 sandbox.close()
             self._places.put(None)
+
+
+def usual_size(limits: Limits, cpus: int, memory_bytes: int) -> int:
+    """Return how many sandboxes a machine gets: at least one, whatever it has."""
+    return max(1, min(MOST_SANDBOXES, cpus, memory_bytes // 2 // limits.memory_bytes))
 
 
 def _first_that_holds(walls: Sequence[Walls]) -> tuple[Walls, ProgramSandbox]:

@@ -38,8 +38,8 @@ class Limits:
     """Processor time: lm-eval's limit of its wall clock, which a busy machine would let run out for right programs."""
     idle_factor: float = 3.0
     """The wall clock may show so many times ``seconds``, for programs that sleep or wait."""
-    memory_bytes: int = 1 << 30
-    """Address space."""
+    memory_bytes: int = 512 << 20
+    """Address space. Where a pod exceeds its memory, Kubernetes ends all of it, engine included: so it is not more."""
     disk_bytes: int = 32 << 20
     """Sum of its files, which are gone after it."""
     files: int = 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,28 @@ def test_repeats_and_k_are_those_of_the_benchmark(tmp_path: Path) -> None:
 def test_repeats_that_say_nothing_are_refused(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         toy(tmp_path, **settings)
+
+
+PLAIN: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_text": "{{prompt}}",
+    "doc_to_target": "{{test}}",
+    "generation_kwargs": {"until": ["END"], "do_sample": False},
+    "metric_list": [{"metric": "code_eval", "k": [1]}],
+}
+
+
+@pytest.mark.parametrize("says_it", [{"unsafe_code": True}, {}])
+def test_a_suite_without_code_of_its_own_may_name_the_metric(tmp_path: Path, says_it: dict[str, bool]) -> None:
+    suite = Suite(tmp_path).with_data("rows", [{"prompt": "?", "test": "assert x == 1"}] * 2)
+    suite.with_task("plain", data="rows", **PLAIN, **says_it)
+    spec = BenchmarkSpec("plain", "plain", source=tmp_path)
+    with pytest.raises(InputError, match="allowCode: true"):
+        load_benchmarks([spec], seed=1, allow_code=False)
+    loaded = load_benchmarks([replace(spec, allow_code=True)], seed=1, allow_code=False)
+    assert loaded.runs_code
+    rows = scored(loaded, [("x = 1",), ("x = 2",)])
+    assert [json.loads(row.scores or "")["none"]["pass@1"]["v"] for row in rows] == [1.0, 0.0]
 
 
 def own_code(folder: Path, make: Any, name: str, **settings: Any) -> LoadedBenchmarks:

@@ -62,9 +62,8 @@ def test_a_suite_of_data_passes(suite: Path) -> None:
         ("class: utils.Task", "class: stands for a Python class"),
         ("custom_dataset: utils.load", "custom_dataset: stands for"),
         ("use_prompt: 'promptsource:x'", "use_prompt: stands for"),
-        ("unsafe_code: true", "unsafe_code: runs code that the model writes"),
         ("metric_list: [{metric: exact_match, hf_evaluate: true}]", "metric_list.hf_evaluate: loads the metric's code"),
-        ("metric_list: [{metric: code_eval}]", "metric_list.metric: 'code_eval' is no metric of lm-eval's own"),
+        ("metric_list: [{metric: mauve}]", "metric_list.metric: 'mauve' is no metric of lm-eval's own"),
         ("filter_list: [{name: x, filter: [{function: custom}]}]", "filter_list.filter.function: the filter 'custom'"),
         ("dataset_kwargs: {trust_remote_code: true}", "dataset_kwargs.trust_remote_code: stands for"),
         ("dataset_kwargs: {loader: x}", "dataset_kwargs.loader: the option 'loader'"),
@@ -110,15 +109,15 @@ def test_included_files_count(suite: Path) -> None:
 
 
 def test_a_group_cannot_give_its_members_code(suite: Path) -> None:
-    (suite / "all.yaml").write_text("group: all\ntask:\n  - task: sums\n    unsafe_code: true\n")
+    (suite / "all.yaml").write_text("group: all\ntask:\n  - task: sums\n    class: x\n")
 
-    assert "all.yaml:4: task.unsafe_code" in refusal(suite)
+    assert "all.yaml:4: task.class" in refusal(suite)
 
 
 def test_a_merge_key_hides_nothing(suite: Path) -> None:
-    (suite / "sums.yaml").write_text("base: &base {unsafe_code: true}\n<<: *base\n" + HARMLESS)
+    (suite / "sums.yaml").write_text("base: &base {class: x}\n<<: *base\n" + HARMLESS)
 
-    assert "sums.yaml:1: unsafe_code" in refusal(suite)
+    assert "sums.yaml:1: class" in refusal(suite)
 
 
 @pytest.mark.parametrize("name", ["linked.jsonl", "linked.yaml"])
@@ -132,7 +131,7 @@ def test_links_out_of_the_folder_are_refused(suite: Path, name: str) -> None:
 
 
 def test_all_findings_are_reported_together(suite: Path) -> None:
-    (suite / "sums.yaml").write_text(HARMLESS + "unsafe_code: true\nclass: x\n" * 8)
+    (suite / "sums.yaml").write_text(HARMLESS + "use_prompt: x\nclass: x\n" * 8)
 
     message = refusal(suite)
 
@@ -142,7 +141,7 @@ def test_all_findings_are_reported_together(suite: Path) -> None:
 
 
 def test_trusted_suites_may_contain_code(suite: Path) -> None:
-    (suite / "sums.yaml").write_text(HARMLESS + "unsafe_code: true\n")
+    (suite / "sums.yaml").write_text(HARMLESS + "class: x\n")
 
     check_suite(suite, allow_code=True)
 

@@ -7,9 +7,11 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evalrun_runner.errors import SandboxUnavailable
-from evalrun_runner.execution.pool import SandboxPool
+from evalrun_runner.execution.pool import SandboxPool, usual_size
 from evalrun_runner.execution.probes import failed_probes
 from evalrun_runner.execution.sandbox import ProgramSandbox
 from evalrun_runner.execution.verdicts import Execution, Limits, ProgramEnd
@@ -31,6 +33,13 @@ def test_a_sandbox_that_lets_anything_pass_is_found_out() -> None:
 def test_a_sandbox_that_refuses_everything_is_found_out() -> None:
     wrong = failed_probes(lambda program, limits: Execution(ProgramEnd.RAISED, "no"))
     assert any("a right program fails" in each for each in wrong)
+
+
+@given(st.integers(1, 256), st.integers(0, 1 << 40))
+def test_sandboxes_leave_half_of_the_memory(cpus: int, memory: int) -> None:
+    size = usual_size(Limits(), cpus, memory)
+    assert 1 <= size <= min(4, cpus)
+    assert size == 1 or size * Limits().memory_bytes <= memory / 2
 
 
 def test_without_walls_nothing_runs() -> None:

@@ -13,7 +13,7 @@ import pytest
 from evalrun_runner.execution.sandbox import MOST_PROGRAM, ProgramSandbox, SandboxDied
 from evalrun_runner.execution.verdicts import Execution, Limits, ProgramEnd
 
-SHORT = Limits(seconds=0.5, memory_bytes=512 << 20)
+SHORT = Limits(seconds=0.5, memory_bytes=384 << 20)
 RIGHT = "def add(a, b): return a + b\n\nassert add(1, 2) == 3"
 EVERYWHERE = "for one in range(64):\n    try: os.write(one, b'1passed')\n    except OSError: pass\n"
 DEAF = "for one in range(1, 65):\n    try: signal.signal(one, signal.SIG_IGN)\n    except (OSError, ValueError): pass\n"

@@ -29,6 +29,7 @@ from evalrun_runner.benchmarks.checks.objections import Objection, is_own
 from evalrun_runner.benchmarks.checks.options import COMPUTED, has_metrics_of_its_own_code
 from evalrun_runner.benchmarks.checks.time_limit import OutOfTime, time_limit
 from evalrun_runner.benchmarks.checks.why_unscored import why_unfiltered, why_unscored
+from evalrun_runner.benchmarks.code_eval import runs_code
 from evalrun_runner.benchmarks.lm_eval_log import lm_eval_log
 from evalrun_runner.benchmarks.load import LeafTask
 from evalrun_runner.benchmarks.score import Scorer
@@ -77,7 +78,7 @@ def check_scoring(first: Sequence[FirstDocuments], may_fail: int) -> Iterator[Ob
     for documents in first:
         task, began = documents.leaf.task, time.thread_time()
         # What the model writes is run in the scoring process alone, and so is what stands for it.
-        if getattr(task, "UNSAFE_CODE", False) or time.monotonic() > end:
+        if runs_code(task) or time.monotonic() > end:
             continue
         try:
             with time_limit(SECONDS), _quiet(task):

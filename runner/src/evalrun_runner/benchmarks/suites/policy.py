@@ -16,6 +16,7 @@ import lm_eval.api.metrics  # noqa: F401  # fills the registry of metrics
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 from lm_eval.api.registry import metric_registry
 
+from evalrun_runner.benchmarks.code_eval import code_eval_by_name  # noqa: F401  # registers itself as a metric
 from evalrun_runner.benchmarks.suites.catalog import yaml_files
 from evalrun_runner.benchmarks.suites.data.files import matching_files
 from evalrun_runner.benchmarks.suites.spelling import metric_meant
@@ -127,12 +128,10 @@ def no_code_keys(setting: YamlSetting, folder: Path) -> str | None:
 
 
 def no_unsafe_metrics(setting: YamlSetting, folder: Path) -> str | None:
-    """Refuse metrics that run what the model writes, or whose code comes from a hub."""
+    """Refuse metrics whose code comes from a hub. ``code_eval`` is ours, and runs what models write in a sandbox."""
     if _in_data(setting):
         return None
     match setting.key:
-        case "unsafe_code" if setting.value not in (None, False):
-            return "runs code that the model writes"
         case "hf_evaluate" if setting.value not in (None, False):
             return "loads the metric's code from a hub"
         case "metric" if _names_metric(setting) and not _is_own_metric(setting.value):
