@@ -58,6 +58,18 @@ CASES: dict[str, tuple[Builder, Case]] = {
     "winogrande, several inputs, chat": (suites.winogrande, Case(("winogrande",), settings(limit=9, **CHAT))),
     "ifeval prompts, text metrics": (suites.ifeval_prompts, Case(("ifeval_prompts",))),
     "humaneval, bleu, chrf, ter": (suites.humaneval, Case(("humaneval_text",))),
+    "humaneval, code": (
+        lambda suite, data: suites.humaneval_code(suite, data, 40),
+        Case(("humaneval",), settings(allow_code=True), allow_code=True),
+    ),
+    "humaneval, 64 answers, pass@k": (
+        lambda suite, data: suites.humaneval_code(suite, data, 3, own="humaneval_64"),
+        Case(("humaneval_64",), settings(allow_code=True), allow_code=True),
+    ),
+    "mbpp, code": (
+        lambda suite, data: suites.mbpp_code(suite, data, 30),
+        Case(("mbpp",), settings(allow_code=True), allow_code=True),
+    ),
     "rolling perplexity": (suites.rolling, Case(("passages",))),
     "last words, perplexity": (suites.last_words, Case(("last_words",), settings(num_fewshot=1))),
     "several right answers": (suites.several_targets, Case(("several_targets",))),

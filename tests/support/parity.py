@@ -23,6 +23,7 @@ from lm_eval.tasks import TaskManager
 
 from evalrun_runner.benchmarks.aggregate import aggregate, to_plain
 from evalrun_runner.benchmarks.build import iter_items
+from evalrun_runner.benchmarks.code_eval import confine_code
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
 from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.benchmarks.score import Scorer
@@ -48,7 +49,7 @@ def respond(kind: str, arguments: Sequence[Any], repeat: int, doc: Mapping[str, 
             return (score, digest[6] % 3 == 0)
         case "loglikelihood_rolling":
             return score
-    truth = next((str(doc[key]) for key in ("answer", "target", "canonical_solution") if key in doc), "seven")
+    truth = next((str(doc[key]) for key in ("answer", "target", "canonical_solution", "code") if key in doc), "seven")
     number = truth.split("#### ")[-1]
     return (
         f"Let me think.\n#### {number}",
@@ -111,6 +112,7 @@ def lm_eval_results(case: Case, suite: Path, monkeypatch: pytest.MonkeyPatch) ->
     env = Environment(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
     env.filters.update(lm_eval.utils.env.filters)
     monkeypatch.setattr(lm_eval.utils, "env", env)
+    confine_code()  # neither side may fetch code_eval from the hub: verdicts are the same, and all else is compared
     # Nothing of these is compared; torch's seed would load torch.
     for slow in ("add_env_info", "add_tokenizer_info", "set_torch_seed"):
         monkeypatch.setattr(lm_eval.evaluator, slow, lambda *args: None)

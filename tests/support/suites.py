@@ -107,10 +107,10 @@ def gsm8k_self_consistency(suite: Suite, data: Path, count: int = 12) -> Suite:
     )
 
 
-def humaneval_code(suite: Suite, data: Path, count: int = 164) -> Suite:
-    """HumanEval as lm-eval defines it."""
+def humaneval_code(suite: Suite, data: Path, count: int = 164, *, own: str = "humaneval") -> Suite:
+    """HumanEval as lm-eval defines it, by the name of one of its own tasks."""
     suite.with_data("humaneval", json_lines(data / "humaneval" / "HumanEval.jsonl.gz", count))
-    return suite.including("humaneval/humaneval.yaml", "humaneval", data="humaneval")
+    return suite.including(f"humaneval/{own}.yaml", own, data="humaneval")
 
 
 def mbpp_code(suite: Suite, data: Path, count: int = 500) -> Suite:

@@ -140,7 +140,9 @@ class _Evaluate(ModuleType):
         return self._real
 
 
-@register_metric(metric="code_eval", higher_is_better=True, output_type="generate_until", aggregation="mean")
+@register_metric(  # type: ignore[untyped-decorator]  # lm-eval ships no types
+    metric="code_eval", higher_is_better=True, output_type="generate_until", aggregation="mean"
+)
 def code_eval_by_name(
     references: Sequence[str], predictions: Sequence[str | Sequence[str]], k: Sequence[int] = (1,)
 ) -> dict[str, Any]:
