@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import (
     bootstrap_speed,
+    code_speed,
     command_line,
     comparison,
     dispatch_bench,
@@ -289,6 +290,11 @@ def bootstraps(bench: Bench) -> list[Section]:
     return [bootstrap_speed.section(resamples=2_000 if bench.size is QUICK else 100_000, say=bench.say)]
 
 
+def code(bench: Bench) -> list[Section]:
+    """Measure programs a second in the sandbox."""
+    return code_speed.measure(20 if bench.size is QUICK else 200, bench.size.toy_rounds + 1)
+
+
 def operator_scales(bench: Bench) -> list[Section]:
     """Measure an operator with very many runs."""
     return [operator_scale.measure(bench.scratch, bench.size.operator_runs, 1, bench.say)]
@@ -428,4 +434,5 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Section]]] = {
     "operator-scrape": operator_scrapes,
     "operator-scale": operator_scales,
     "statistics": bootstraps,
+    "code": code,
 }

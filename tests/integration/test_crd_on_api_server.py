@@ -176,6 +176,11 @@ REFUSED: dict[str, tuple[Object, str, str]] = {
         "spec.benchmarks[0].sample",
         "limit takes the first documents and sample takes random ones",
     ),
+    "more answers than there are": (
+        benchmark(repeats=4, k=[1, 5]),
+        "spec.benchmarks[0].k",
+        "pass@k needs at least k answers to each document",
+    ),
     "a width that nobody waits for": (
         run(
             gates=[{"task": "gsm8k", "metric": "acc", "min": 0.1}],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evalrun_runner.benchmarks import values
+from evalrun_runner.execution.verdicts import ProgramEnd
 from evalrun_runner.records.plan import Item, RequestType
 from evalrun_runner.records.results import Answer, ItemResult, ItemStatus
 from evalrun_runner.report.details import (
@@ -23,6 +24,8 @@ from evalrun_runner.report.text import one_line, shown
 
 _MOST_LINES = 20
 """Filters, and metrics, that are shown of an item."""
+_MOST_PROGRAMS = 3
+"""Programs that did not pass of which an item says how they ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,17 @@ def _why(result: ItemResult) -> str:
     outcome = result.outcome
     if outcome.status is not ItemStatus.OK:
         return f"{outcome.status.value}: {outcome.error or 'no reason was written'}"
-    return "" if outcome.answer in {None, Answer.COMPLETE} else f"the answer is {outcome.answer}"
+    said = [] if outcome.answer in {None, Answer.COMPLETE} else [f"the answer is {outcome.answer}"]
+    return "; ".join([*said, *_programs(result)])
+
+
+def _programs(result: ItemResult) -> Iterator[str]:
+    """Yield how the item's programs ended that did not pass, the first ones in full."""
+    ends = [end for end in json.loads(result.executions or "[]") if end["cause"] != ProgramEnd.PASSED]
+    for end in ends[:_MOST_PROGRAMS]:
+        yield f"its program: {end['cause']}" + (f" ({end['detail']})" if end["detail"] else "")
+    if len(ends) > _MOST_PROGRAMS:
+        yield f"{len(ends) - _MOST_PROGRAMS} more did not pass"
 
 
 def _target(item: Item, result: ItemResult) -> str:

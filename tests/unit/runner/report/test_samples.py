@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from evalrun_runner.cli.app import app
 from evalrun_runner.errors import InputError
+from evalrun_runner.records.plan import Item
+from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
 from evalrun_runner.report.page import MOST_BYTES, samples_html
-from evalrun_runner.report.sample_content import Sample, SamplesContent, ShownAnswer
+from evalrun_runner.report.sample_content import Sample, SamplesContent, ShownAnswer, shown_answer
 from evalrun_runner.report.samples import SampleRequest, choose, main_scores_of
 from evalrun_runner.store.directory import DirectoryStore
 from support.compared import write_evalrun
@@ -143,3 +145,14 @@ def test_the_page_is_written_where_it_is_asked_for(run: Path, tmp_path: Path) ->
     file = tmp_path / "samples.html"
     assert shown(run, "--wrong", "--html", file).strip() == str(file)
     assert file.read_text(encoding="utf-8").count("<details>") == 3
+
+
+def test_programs_that_did_not_pass_say_how_they_ended() -> None:
+    ends = [{"cause": "passed", "detail": ""}, {"cause": "timedOut", "detail": ""}]
+    ends += [{"cause": "raised", "detail": "AssertionError: "}] * 3
+    item = Item("code", 0, {}, (), "h", 1.0)
+    result = ItemResult(0, "h", Outcome(ItemStatus.OK), "{}", "{}", executions=json.dumps(ends))
+    assert shown_answer(item, result).why == (
+        "its program: timedOut; its program: raised (AssertionError: ); its program: raised (AssertionError: ); "
+        "1 more did not pass"
+    )
