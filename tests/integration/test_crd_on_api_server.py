@@ -205,6 +205,26 @@ REFUSED: dict[str, tuple[Object, str, str]] = {
         "spec.gates[0].baseline.uri",
         "in a cluster results are on S3",
     ),
+    "thinking without an end": (
+        run(engine={"vllm": {"reasoning": {"budget": 5}}}),
+        "spec.engine.vllm.reasoning",
+        "exactly one end of the thinking is needed",
+    ),
+    "a start of thinking beside a parser": (
+        run(engine={"vllm": {"reasoning": {"parser": "qwen3", "startToken": "<think>"}}}),
+        "spec.engine.vllm.reasoning.startToken",
+        "startToken goes with endToken",
+    ),
+    "a budget of switched off reasoning": (
+        benchmark(reasoning={"enabled": False, "budget": 5}),
+        "spec.benchmarks[0].reasoning.enabled",
+        "which enabled: false switches off",
+    ),
+    "effort without a chat template": (
+        benchmark(reasoning={"effort": "low"}),
+        "spec.benchmarks[0].reasoning",
+        "effort needs applyChatTemplate: true",
+    ),
 }
 """Objects, the field and the words by which they are refused."""
 
@@ -294,6 +314,14 @@ def test_fields_of_the_wrong_type_or_name_are_refused_with_strict_validation(
     with pytest.raises(ApiError) as refused:
         server.api.request("POST", path, body)
     assert words in refused.value.body["message"]
+
+
+def test_arguments_of_chat_templates_keep_their_types(server: Cluster) -> None:
+    arguments = {"enable_thinking": False, "effort": "low", "n": 1, "share": 0.5}
+    body = benchmark(applyChatTemplate=True, chatTemplateArgs=arguments, reasoning={"budget": 64})
+    created = server.api.create({**body, "metadata": {"name": "template-args"}})
+    assert created["spec"]["benchmarks"][0]["chatTemplateArgs"] == arguments
+    assert created["spec"]["benchmarks"][0]["reasoning"] == {"enabled": True, "budget": 64}
 
 
 def test_null_drops_a_generation_argument_and_is_kept(server: Cluster) -> None:

@@ -38,8 +38,8 @@ class ScoringHere:
 class OneReplica:
     """A ``Fleet`` of one replica, which is called in ``poll``: the loop and the fleet share a thread."""
 
-    def __init__(self, settings: ReplicaSettings, *, writer: str) -> None:
-        self.replica = build_replica(f"{writer}-r0", settings, Parts(scoring=ScoringHere))
+    def __init__(self, settings: ReplicaSettings, *, writer: str, parts: Parts | None = None) -> None:
+        self.replica = build_replica(f"{writer}-r0", settings, parts or Parts(scoring=ScoringHere))
         self.size = 1
         self._joined = False
         self._orders: list[tuple[Order, float]] = []

@@ -49,6 +49,7 @@ def collect(documents: ReportDocuments) -> ReportContent:
             f"{words.count(account.planned)}: {account.ok:,} with a score, {account.failed:,} failed, "
             f"{account.quarantined:,} quarantined"
             + (f", {account.skipped:,} skipped" if account.skipped else "")
+            + (f"; answers: {account.answers.odd}" if account.answers is not None and account.answers.odd else "")
             + (f"; stopped early: {results.evalrun.stopped}" if results.evalrun.stopped else "")
         ),
         gates=gates,
