@@ -22,7 +22,7 @@ from support.operator_scene import with_evalruns
 
 Object = dict[str, Any]
 TEAM = "team"
-LIMITS = {"maxReplicas": 8, "tolerationKeys": ["nvidia.com/gpu"], "runtimeClasses": ["nvidia"]}
+LIMITS = {"maxReplicas": 8, "tolerationKeys": ["nvidia.com/gpu"], "runtimeClasses": ["nvidia"], "modelCode": False}
 VALUES = {"runner": {"limits": LIMITS}, "crds": {"install": False}}
 POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 FINALIZER = "batch.kubernetes.io/job-tracking"
@@ -212,6 +212,13 @@ def test_c15_limits_are_told_when_a_run_is_written(server: Cluster, fields: Obje
     assert refusal is not None
     assert said in refusal
     assert "hint: " in refusal
+
+
+def test_code_of_models_is_refused_when_a_run_is_written(server: Cluster) -> None:
+    asking = {"spec": {**replicas()["spec"], "benchmarks": [{"task": "gsm8k"}, {"task": "mbpp", "allowCode": True}]}}
+    refusal = _refusal(server, {**replicas(), **asking})
+    assert refusal is not None
+    assert "runner.limits.modelCode" in refusal
 
 
 def test_c15_replicas_are_not_raised_above_the_limit_later(server: Cluster) -> None:
