@@ -21,6 +21,7 @@ from evalrun_runner.benchmarks.recipe import BenchmarkSpec, TaskRecipe
 from evalrun_runner.benchmarks.score import Scorer
 from evalrun_runner.errors import InputError, SandboxUnavailable
 from evalrun_runner.execution.pool import SandboxPool
+from evalrun_runner.execution.sandbox import MOST_PROGRAM
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, Response
 from evalrun_runner.statistics.repeats import pass_at_k
@@ -135,6 +136,15 @@ def test_every_item_keeps_how_its_programs_ended(tmp_path: Path) -> None:
     assert scores == [1.0, 0.0, 0.0]
     assert causes == ["passed", "endedEarly", "raised"]
     assert [row.outcome.status for row in rows] == [ItemStatus.OK] * 3
+
+
+def test_an_item_without_a_verdict_is_failed_and_never_a_score(tmp_path: Path) -> None:
+    too_long = "#" * (MOST_PROGRAM + 1)
+    rows = scored(toy(tmp_path), [("def f(): return 0",), (too_long,), ("def f(): return 2",)])
+    assert [row.outcome.status for row in rows] == [ItemStatus.OK, ItemStatus.FAILED, ItemStatus.OK]
+    assert rows[1].scores is None
+    assert rows[1].executions is None
+    assert "document 1: SandboxDied: the program has" in (rows[1].outcome.error or "")
 
 
 def test_repeats_and_k_are_those_of_the_benchmark(tmp_path: Path) -> None:
