@@ -252,6 +252,7 @@ class RunnerSide:
             config=config,
             store_spec=StoreSpec(str(self._folder)),
             store=self._store,
+            adapters=(),
             model=None,
             engine=self._settings,
             tokenizer=self._tokenizer,

@@ -18,7 +18,7 @@ from evalrun_api.spec.engine import EngineSpec, MockEngineSpec, Numerics, VllmEn
 from evalrun_api.spec.engine_args import EngineArgs
 from evalrun_api.spec.gates import Gate, GateRule, RunReference
 from evalrun_api.spec.meta import ObjectMeta
-from evalrun_api.spec.model import ClaimRef, ModelCache, ModelScheme, ModelSpec
+from evalrun_api.spec.model import AdapterSpec, ClaimRef, ModelCache, ModelScheme, ModelSpec
 from evalrun_api.spec.policy import Policy, StopEarly, StopRule
 from evalrun_api.spec.reasoning import (
     BenchmarkReasoning,
@@ -57,6 +57,7 @@ from evalrun_api.wire.runprogress import Head, RunProgress
 from evalrun_api.wire.runresult import RunResult
 
 __all__ = [
+    "AdapterSpec",
     "AddressingStyle",
     "AnswerCounts",
     "Benchmark",

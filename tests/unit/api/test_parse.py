@@ -30,6 +30,10 @@ def evalrun(**spec: object) -> dict[str, Any]:
     }
 
 
+def adapters(*given: dict[str, Any]) -> dict[str, Any]:
+    return {"model": {"uri": "s3://abc/x", "adapters": list(given)}}
+
+
 def engine_args(**args: object) -> dict[str, Any]:
     """Build a spec with these arguments of vLLM."""
     return {"engine": {"vllm": {"args": args}}}
@@ -54,6 +58,21 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"model": {"uri": "pvc://models/../x"}}, "spec.model.uri", "no '..'"),
     ({"model": {"uri": "s3://abc/x", "digest": "sha256:12"}}, "spec.model.digest", "64 hexadecimal digits"),
     ({"model": {"uri": "s3://abc/x", "cache": {}}}, "spec.model.cache.persistentVolumeClaim", "is missing"),
+    (adapters({"name": "a", "uri": "pvc://claim/a"}), "spec.model.adapters[0].uri", "adapters are fetched from"),
+    (adapters({"name": "A", "uri": "s3://abc/a"}), "spec.model.adapters[0].name", "must look like"),
+    (adapters({"name": "a", "uri": "s3://abc/../a"}), "spec.model.adapters[0].uri", "no '..'"),
+    (adapters({"name": "a", "uri": "s3://abc/a", "revision": "1"}), "spec.model.adapters[0].revision", "needs hf://"),
+    (
+        adapters({"name": "a", "uri": "file:///a", "storage": {}}),
+        "spec.model.adapters[0].storage",
+        "nothing is fetched",
+    ),
+    (adapters(*[{"name": "a", "uri": "s3://abc/a"}] * 2), "spec.model.adapters", "names of adapters must be unique"),
+    (
+        {**adapters({"name": "a", "uri": "s3://abc/a"}), "policy": {"stopEarly": {"rule": "width", "width": 0.1}}},
+        "spec.policy",
+        "would cut the adapters' short",
+    ),
     # engine
     ({"engine": {}}, "spec.engine", "exactly one engine is needed: vllm or mock"),
     ({"engine": {"vllm": {}, "mock": {}}}, "spec.engine", "exactly one engine is needed"),

@@ -14,7 +14,9 @@ from evalrun_api.rules import camel
 from evalrun_operator.backend.checks import MAX_RUNCONFIG_BYTES, spec_problems
 from evalrun_operator.backend.resources import gpus_per_replica, quantity
 from evalrun_operator.backend.runconfig import runconfig
+from evalrun_operator.backend.volumes import mounts
 from evalrun_operator.names import results_uri
+from evalrun_operator.observe.references import references
 from evalrun_operator.settings import OperatorSettings
 from evalrun_operator.state.observed import References
 from evalrun_runner.cli.localize import LocalResolver
@@ -38,6 +40,18 @@ def test_storage_access_uses_mounted_files() -> None:
     assert storage.ca_bundle_file == "/etc/evalrun/ca/company-ca/root.pem"
     assert storage.credentials_dir is None
     assert config_of(vllm_s3()).model.storage.credentials_dir == "/etc/evalrun/credentials/s3-read"
+
+
+def test_an_adapters_credentials_are_mounted_and_looked_up_like_the_models() -> None:
+    adapter = {"name": "a", "uri": "s3://adapters/a/", "storage": {"credentialsSecretRef": {"name": "adapters-read"}}}
+    run = make_run().with_spec(model={"uri": "hf://org/name", "adapters": [adapter]}).build()
+    (found,) = config_of(run).model.adapters
+    assert (found.name, found.uri) == ("a", "s3://adapters/a/")
+    assert found.storage.credentials_dir == "/etc/evalrun/credentials/adapters-read"
+    paths = [mount.path for mount in mounts(run, "config", OperatorSettings().pods)]
+    assert found.storage.credentials_dir in paths
+    named = [(reference.name, reference.field) for reference in references(run.spec)]
+    assert ("adapters-read", "spec.model.adapters[0].storage.credentialsSecretRef.name") in named
 
 
 def test_volumes_become_file_uris() -> None:

@@ -114,12 +114,17 @@ def test_c15_endpoints_are_those_that_are_allowed(url: str, allowed: tuple[str, 
 def test_c16_every_place_of_an_endpoint_is_compared() -> None:
     other = {"endpointURL": "https://kubernetes.default.svc"}
     run = make_run().with_spec(
-        model={"uri": "hf://org/name", "storage": other},
+        model={
+            "uri": "hf://org/name",
+            "storage": other,
+            "adapters": [{"name": "a", "uri": "s3://adapters/a/"}, {"name": "b", "uri": "hf://o/b", "storage": other}],
+        },
         benchmarks=[{"task": "a"}, {"task": "b", "source": {"s3": {"uri": "s3://suites/", "storage": other}}}],
         output={"uri": "s3://evals/", "storage": other},
     )
     assert set(said(run.build(), allowed_endpoints=(STORE,))) == {
         "spec.model.storage.endpointURL",
+        "spec.model.adapters[1].storage.endpointURL",
         "spec.benchmarks[1].source.s3.storage.endpointURL",
         "spec.output.storage.endpointURL",
     }

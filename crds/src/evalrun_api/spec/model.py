@@ -35,6 +35,50 @@ class ModelCache(Model):
     """A claim that the pods share."""
 
 
+class AdapterSpec(Model):
+    """A LoRA adapter of the model, in PEFT's layout: adapter_config.json and adapter_model.safetensors."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.revision) || self.uri.startsWith('hf://')",
+            message="revision needs hf://, other locations have no revisions; hint: pin them by digest",
+            holds=lambda adapter: adapter.revision is None or adapter.scheme is ModelScheme.HF,
+            field="revision",
+        ),
+        Rule(
+            cel="!self.uri.startsWith('pvc://')",
+            message="adapters are fetched from s3:// or hf://, or lie on the machine or in the image (file://)",
+            holds=lambda adapter: adapter.scheme is not ModelScheme.PVC,
+            field="uri",
+        ),
+        Rule(
+            cel="!has(self.storage) || self.uri.startsWith('s3://') || self.uri.startsWith('hf://')",
+            message="storage needs s3:// or hf://: file:// is mounted, nothing is fetched",
+            holds=lambda adapter: adapter.storage is None or adapter.scheme in {ModelScheme.S3, ModelScheme.HF},
+            field="storage",
+        ),
+        no_climbing("uri"),
+    )
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
+    """Name of its column: it answers every task TASK of the run, too, as TASK@NAME in results, gates and metrics."""
+    uri: ModelUri
+    """Location of the adapter: s3://bucket/prefix/, hf://org/name, or file:///path."""
+    revision: Annotated[str | None, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")] = (
+        None
+    )
+    """For hf://: a commit; a branch or tag is resolved once, and the commit is recorded."""
+    digest: Digest | None = None
+    """sha256 over the sorted lines ``<sha256>  <name>`` of its two files."""
+    storage: Storage | None = None
+    """Access to the store of an s3:// adapter; for hf:// a mirror of the hub, its certificates, and HF_TOKEN."""
+
+    @property
+    def scheme(self) -> ModelScheme:
+        """Kind of the adapter's location."""
+        return ModelScheme(self.uri.partition("://")[0])
+
+
 class ModelSpec(Model):
     """The model under evaluation."""
 
@@ -60,6 +104,13 @@ class ModelSpec(Model):
             field="storage",
         ),
         no_climbing("uri"),
+        Rule(
+            # CEL could only compare all pairs, which exceeds the API server's cost limit for a list this long.
+            cel="",
+            message="names of adapters must be unique",
+            holds=lambda model: len({adapter.name for adapter in model.adapters}) == len(model.adapters),
+            field="adapters",
+        ),
         Rule(
             cel="!has(self.chatTemplate) || !(self.chatTemplate.contains('/') || self.chatTemplate.endsWith('.jinja'))",
             message="a file is one of the machine that runs `evalrun run`; hint: store it in the model's folder as "
@@ -92,6 +143,8 @@ class ModelSpec(Model):
     """Access to the store of an s3:// model; for hf:// a mirror of the hub, its certificates, and HF_TOKEN."""
     cache: ModelCache | None = None
     """Cache of downloaded weights; default: an emptyDir per pod."""
+    adapters: Annotated[tuple[AdapterSpec, ...], Field(max_length=64)] = ()
+    """LoRA adapters of the model. The model and each adapter answer every item, all in the same batches."""
 
     @property
     def has_template_file(self) -> bool:

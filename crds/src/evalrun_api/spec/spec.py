@@ -75,6 +75,14 @@ class EvalRunSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            cel="!has(self.model.adapters) || size(self.model.adapters) == 0 || !has(self.policy) || "
+            "!has(self.policy.stopEarly)",
+            message="stopEarly looks at the model's own scores only, so that it would cut the adapters' short; hint: "
+            "leave it out, or evaluate the adapters in a run of their own",
+            holds=lambda spec: not spec.model.adapters or spec.policy.stop_early is None,
+            field="policy",
+        ),
+        Rule(
             # CEL could only compare all pairs, which exceeds the API server's cost limit for a list this long.
             cel="",
             message="names of benchmarks must be unique in a run; hint: set `name` where a task is used twice",

@@ -164,6 +164,8 @@ class Reason(StrEnum):
     """The engine refused its arguments."""
     NUMERICS_NOT_STRICT = "NumericsNotStrict"
     """With numerics: strict, answers of the engine changed with the batch that they were computed in."""
+    ADAPTER_HAS_NO_EFFECT = "AdapterHasNoEffect"
+    """With an adapter, the engine's log-probabilities were those of the model without it."""
     PLAN_MISMATCH = "PlanMismatch"
     """The output, or the run of resumeFrom, was made from another plan."""
 

@@ -83,6 +83,23 @@ def _in_words(error: ValidationError) -> str:
 # run.json ---------------------------------------------------------------------------------------------------------
 
 
+class RecordedAdapter(Document):
+    """A LoRA adapter that answered."""
+
+    uri: str
+    """Where it was taken from."""
+    revision: str | None = None
+    """For hf://: the commit."""
+    digest: str | None = None
+    """Digest of its files; null with the mock engine, which reads none."""
+    rank: int | None = None
+    """Highest rank of its matrices; null with the mock engine."""
+    targets: list[str] = Field(default_factory=list)
+    """Kinds of modules that it changes."""
+    base: str | None = None
+    """Name of its base, as its own configuration has it."""
+
+
 class RecordedModel(Document):
     """The model that answered."""
 
@@ -100,6 +117,8 @@ class RecordedModel(Document):
     """spec.model.chatTemplate; absent: the model's default, if a benchmark applies one."""
     chat_template_sha256: Annotated[str | None, Field(alias="chatTemplateSha256")] = None
     """sha256 of the text of that template, hexadecimal."""
+    adapters: dict[str, RecordedAdapter] | None = None
+    """Its LoRA adapters by name; absent without any."""
 
 
 class RecordedEngine(Document):
@@ -178,6 +197,8 @@ class RecordedReplica(Document):
     """Arguments that its engine was started with."""
     model_digest: str | None = None
     """Digest of the files that it loaded."""
+    adapter_effects: dict[str, float] | None = None
+    """Greatest change of a canary's log-probability by each LoRA adapter, by its name; absent without adapters."""
     strict_proof: RecordedProof | None = None
     """Proof of ``numerics: strict``, made when the engine was loaded; absent with other numerics."""
 
@@ -541,6 +562,8 @@ class PlannedModel(Document):
     """Digest of the listing of its files, where there was neither."""
     chat_template: str | None = None
     """sha256 of the chat template's text, hexadecimal, where spec.model.chatTemplate names one."""
+    adapters: dict[str, str] | None = None
+    """Digest of each LoRA adapter by its name, with the mock engine its address; absent without any."""
 
 
 class PlanIdentity(Document):

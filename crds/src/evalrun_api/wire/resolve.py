@@ -16,7 +16,14 @@ from evalrun_api.spec.gates import RunReference
 from evalrun_api.spec.model import ModelSpec
 from evalrun_api.spec.spec import EvalRunSpec
 from evalrun_api.spec.storage import ConfigMapKeyRef, SecretRef, Storage
-from evalrun_api.wire.runconfig import ModelLocation, RunConfig, RunLocation, StorageAccess, SuiteLocation
+from evalrun_api.wire.runconfig import (
+    AdapterLocation,
+    ModelLocation,
+    RunConfig,
+    RunLocation,
+    StorageAccess,
+    SuiteLocation,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,16 @@ def resolve(run: EvalRun, resolver: Resolver) -> RunConfig:
             chat_template=resolver.chat_template(model, "spec.model.chatTemplate"),
             storage=resolve_storage(model.storage, resolver, "spec.model.storage"),
             cache_dir=placement.cache_dir,
+            adapters=tuple(
+                AdapterLocation(
+                    name=adapter.name,
+                    uri=adapter.uri,
+                    revision=adapter.revision,
+                    digest=adapter.digest,
+                    storage=resolve_storage(adapter.storage, resolver, f"spec.model.adapters[{number}].storage"),
+                )
+                for number, adapter in enumerate(model.adapters)
+            ),
         ),
         suites=resolve_suites(spec.benchmarks, resolver),
         baselines=tuple(

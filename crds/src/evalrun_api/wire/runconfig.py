@@ -31,6 +31,21 @@ class StorageAccess(Model):
     """
 
 
+class AdapterLocation(Model):
+    """Location of a LoRA adapter for the runner."""
+
+    name: str
+    """Name of its column."""
+    uri: str
+    """s3://, hf:// or file://."""
+    revision: str | None = None
+    """For hf://: the requested commit or branch."""
+    digest: Digest | None = None
+    """Expected digest of its files."""
+    storage: StorageAccess = StorageAccess()
+    """Access to the store."""
+
+
 class ModelLocation(Model):
     """Location of the model for the runner."""
 
@@ -48,6 +63,8 @@ class ModelLocation(Model):
     """Access to the store."""
     cache_dir: str | None = None
     """Folder for downloads, which other processes may share; absent: the runner's own choice."""
+    adapters: tuple[AdapterLocation, ...] = ()
+    """Its LoRA adapters, in the spec's order."""
 
 
 class SuiteLocation(Model):

@@ -106,6 +106,8 @@ def _endpoints(spec: EvalRunSpec, allowed: tuple[str, ...] | None) -> Iterator[t
 
 def _storages(spec: EvalRunSpec) -> Iterator[tuple[str, Storage]]:
     places: list[tuple[str, Storage | None]] = [("spec.model.storage", spec.model.storage)]
+    for number, adapter in enumerate(spec.model.adapters):
+        places.append((f"spec.model.adapters[{number}].storage", adapter.storage))
     for number, benchmark in enumerate(spec.benchmarks):
         if benchmark.source is not None and benchmark.source.s3 is not None:
             places.append((f"spec.benchmarks[{number}].source.s3.storage", benchmark.source.s3.storage))

@@ -79,9 +79,10 @@ def _mounts(run: EvalRun, config_map: str, settings: PodSettings) -> Iterator[Mo
 
 
 def _storages(spec: EvalRunSpec) -> Iterator[Storage]:
-    """List how the stores of output, model and suites are reached. Other runs are read like the output."""
+    """List how the stores of output, model, adapters and suites are reached. Other runs are read like the output."""
     sources = [benchmark.source.s3 for benchmark in spec.benchmarks if benchmark.source is not None]
-    storages = [spec.output.storage, spec.model.storage, *(s3.storage for s3 in sources if s3 is not None)]
+    adapters = (adapter.storage for adapter in spec.model.adapters)
+    storages = [spec.output.storage, spec.model.storage, *adapters, *(s3.storage for s3 in sources if s3 is not None)]
     yield from (storage for storage in storages if storage is not None)
 
 

@@ -53,6 +53,8 @@ def _references(spec: EvalRunSpec) -> Iterator[Reference]:
     if spec.model.cache is not None:
         claim = spec.model.cache.persistent_volume_claim.claim_name
         yield Reference(ReferenceKind.CLAIM, claim, "spec.model.cache.persistentVolumeClaim.claimName")
+    for number, adapter in enumerate(spec.model.adapters):
+        yield from _storage(adapter.storage, f"spec.model.adapters[{number}].storage")
     for number, benchmark in enumerate(spec.benchmarks):
         field, source = f"spec.benchmarks[{number}].source", benchmark.source
         if source is None:

@@ -28,6 +28,7 @@ from lm_eval.utils import set_torch_seed
 
 from evalrun_api import RunWarning
 from evalrun_runner.benchmarks import values
+from evalrun_runner.benchmarks.adapter_columns import name_groups, name_tasks, plain_name
 from evalrun_runner.benchmarks.checks.documents import survey_documents
 from evalrun_runner.benchmarks.checks.examples import leave_out_wrong_examples, survey_examples
 from evalrun_runner.benchmarks.checks.survey import Survey
@@ -150,13 +151,16 @@ class _Made:
     factory: RecipeFactory
 
 
-def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bool) -> LoadedBenchmarks:
+def load_benchmarks(
+    specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bool, adapters: Sequence[str] = ()
+) -> LoadedBenchmarks:
     """Make the tasks of every benchmark, ready to build requests.
 
     Args:
         specs: The run's benchmarks.
         seed: The run's seed, 0 to 2**32 - 1.
         allow_code: Whether suites may contain code.
+        adapters: Names of the adapters that answer every benchmark, too, in columns of their own.
 
     Raises:
         InputError: A task is unknown; a suite contains code; data is missing, unreachable or empty; benchmarks share a
@@ -164,20 +168,26 @@ def load_benchmarks(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bo
     """
     _check_specs(specs, seed)
     with lm_eval_log() as log:
-        loaded = _load(specs, seed=seed, allow_code=allow_code)
+        loaded = _load(specs, seed=seed, allow_code=allow_code, columns=(None, *adapters))
     return replace(loaded, warnings=log.warnings)
 
 
-def _load(specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bool) -> LoadedBenchmarks:
+def _load(
+    specs: Sequence[BenchmarkSpec], *, seed: int, allow_code: bool, columns: Sequence[str | None]
+) -> LoadedBenchmarks:
     confine_templates()
     code_eval = confine_code()
     datasets.disable_progress_bars()
-    random.seed(seed)
-    np.random.seed(seed)
-    if "torch" in sys.modules:
-        set_torch_seed(seed)
-    with code_eval.importing_tasks():
-        made = list(_make_all(specs, allow_code=allow_code))
+    made: list[_Made] = []
+    registries: dict[tuple[Path | None, bool], TaskManager] = {}
+    for adapter in columns:
+        # Every column is made of the same state, so that all of them ask the same.
+        random.seed(seed)
+        np.random.seed(seed)
+        if "torch" in sys.modules:
+            set_torch_seed(seed)
+        with code_eval.importing_tasks():
+            made += _make_all([replace(spec, adapter=adapter) for spec in specs], registries, allow_code=allow_code)
     _check_disjoint(made)
     for benchmark in made:
         for name, task in benchmark.tasks.items():
@@ -233,9 +243,9 @@ def _check_specs(specs: Sequence[BenchmarkSpec], seed: int) -> None:
             raise InputError(f"benchmark {spec.name!r}: numFewshot is {spec.num_fewshot}, expected 0 or more")
 
 
-def _make_all(specs: Sequence[BenchmarkSpec], *, allow_code: bool) -> Iterator[_Made]:
-    registries: dict[tuple[Path | None, bool], TaskManager] = {}
-
+def _make_all(
+    specs: Sequence[BenchmarkSpec], registries: dict[tuple[Path | None, bool], TaskManager], *, allow_code: bool
+) -> Iterator[_Made]:
     def open_cached(suite: Path | None, include_defaults: bool) -> TaskManager:
         key = (suite, include_defaults)
         if key not in registries:
@@ -256,7 +266,8 @@ def _make_all(specs: Sequence[BenchmarkSpec], *, allow_code: bool) -> Iterator[_
             loaded = manager.load([spec.task])
         if not loaded["tasks"]:
             raise InputError(f"benchmark {spec.name!r}: {spec.task!r} holds no task")
-        yield _Made(spec, loaded["tasks"], loaded["groups"], manager._factory)
+        tasks = name_tasks(loaded["tasks"], spec.adapter)
+        yield _Made(spec, tasks, name_groups(loaded["groups"], spec.adapter), manager._factory)
 
 
 def _names_others(manager: TaskManager) -> bool:
@@ -348,7 +359,8 @@ def _limit(spec: BenchmarkSpec, task: Task) -> int | None:
 
 
 def _sample(name: str, spec: BenchmarkSpec, task: Task) -> frozenset[int] | None:
-    return None if spec.sample is None else spec.sample.select(name, len(task.eval_docs))
+    # Drawn by the plain name: every column is asked the same documents.
+    return None if spec.sample is None else spec.sample.select(plain_name(name, spec.adapter), len(task.eval_docs))
 
 
 def _recipe(name: str, task: Task, made: _Made, seed: int, first: int) -> TaskRecipe:
@@ -358,7 +370,7 @@ def _recipe(name: str, task: Task, made: _Made, seed: int, first: int) -> TaskRe
         raise InputError(f"task {name!r}: its documents are not plain JSON, which is not supported: {error}") from error
     return TaskRecipe(
         task=name,
-        config=made.factory.configs[name],
+        config=made.factory.configs[plain_name(name, made.spec.adapter)],
         first_doc=first_doc,
         num_fewshot=made.spec.num_fewshot,
         generation=dict(made.spec.generation),

@@ -39,6 +39,8 @@ class BenchmarkSpec:
     """The k of pass@k; None keeps the task's own."""
     allow_code: bool = False
     """Whether the user allows code that the model writes to run, in a sandbox."""
+    adapter: str | None = None
+    """Name of the LoRA adapter that answers; None for the model itself."""
     source: Path | None = None
     """Folder of the user's suite that defines the task; None for lm-eval's own tasks."""
 

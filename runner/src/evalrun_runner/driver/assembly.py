@@ -160,6 +160,12 @@ def replica_settings(prepared: PreparedRun, options: DriverOptions) -> ReplicaSe
         store=setting.store_spec,
         engine=setting.engine,
         model=None if setting.model is None else setting.model.source,
+        adapters={adapter.name: adapter.source for adapter in setting.adapters},
+        adapter_of={
+            leaf.name: leaf.benchmark.adapter
+            for leaf in prepared.benchmarks.leaves
+            if leaf.benchmark.adapter is not None
+        },
         cache_dir=config.model.cache_dir,
         recipes={leaf.name: leaf.recipe for leaf in prepared.benchmarks.leaves},
         seed=config.spec.seed,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalrun_api import Benchmark, EvalRunSpec, Numerics, RunConfig, SystemInstructionIn, TemplateValue
+from evalrun_api import Benchmark, EvalRunSpec, Numerics, Reason, RunConfig, SystemInstructionIn, TemplateValue
 from evalrun_api.wire.outputs import PlanIdentity
 from evalrun_runner.benchmarks.chat import ChatTemplate, chat_template_of
 from evalrun_runner.benchmarks.load import LoadedBenchmarks, load_benchmarks
@@ -21,10 +21,12 @@ from evalrun_runner.engine.mock import ByteTokenizer, MockSettings
 from evalrun_runner.engine.settings import EFFORT_VARIABLE, effort_of, engine_settings
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
 from evalrun_runner.engine.vllm import VllmSettings
-from evalrun_runner.errors import InputError, ObjectMissing
+from evalrun_runner.errors import InputError, ObjectMissing, default_reason
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.models.access import model_source
+from evalrun_runner.models.adapter import LocalAdapter, bring_adapter
+from evalrun_runner.models.adapter_check import check_fits
 from evalrun_runner.models.cache import default_cache
 from evalrun_runner.models.inspect import inspect_model
 from evalrun_runner.models.types import InspectedModel
@@ -50,6 +52,8 @@ class Preflight:
     """The driver's handle on it, opened once. Its calls do not wait for an unavailable store."""
     model: InspectedModel | None
     """None for the mock engine. Its weights are the replicas' to bring."""
+    adapters: tuple[LocalAdapter, ...]
+    """The model's LoRA adapters, whole and checked; none for the mock engine, which only takes their names."""
     engine: VllmSettings | MockSettings
     tokenizer: Tokenizer
     suites: Mapping[str, Path]
@@ -84,6 +88,7 @@ def run_preflight(config: RunConfig) -> Preflight:
     model = None if config.spec.engine.vllm is None else _look_at_model(config)
     tokenizer: Tokenizer = ByteTokenizer() if model is None else _tokenizer(model.path)
     TextCodec(tokenizer)  # refuses a tokenizer that log-likelihoods cannot start with
+    adapters = () if model is None else _adapters(config, model)
     chosen = None
     if model is not None and config.model.chat_template is not None:
         chosen = tokenizer.chat_template = named_template(tokenizer.chat_template, config.model.chat_template)
@@ -92,10 +97,19 @@ def run_preflight(config: RunConfig) -> Preflight:
         store_spec=spec,
         store=store,
         model=model,
+        adapters=adapters,
         engine=_engine(config, model),
         tokenizer=tokenizer,
         suites=suites,
-        identity=identity_of(config, model.source if model else None, suites, chosen),
+        identity=identity_of(
+            config,
+            model.source if model else None,
+            suites,
+            chosen,
+            # The mock engine reads no files: what it makes up depends on names alone.
+            {adapter.name: adapter.digest for adapter in adapters}
+            or {adapter.name: adapter.uri for adapter in config.model.adapters},
+        ),
     )
 
 
@@ -147,7 +161,8 @@ def load_tasks(spec: EvalRunSpec, suites: Mapping[str, Path], *, allow_code: boo
                 source=suites.get(benchmark.resolved_name),
             )
         )
-    loaded = load_benchmarks(specs, seed=spec.seed, allow_code=allow_code)
+    adapters = tuple(adapter.name for adapter in spec.model.adapters)
+    loaded = load_benchmarks(specs, seed=spec.seed, allow_code=allow_code, adapters=adapters)
     for leaf in loaded.leaves:
         if len(layout.task_dir(leaf.name)) > MAX_NAME_BYTES:
             raise InputError(
@@ -196,6 +211,18 @@ def _tokenizer(path: Path) -> Tokenizer:
 def _look_at_model(config: RunConfig) -> InspectedModel:
     cache = Path(config.model.cache_dir) if config.model.cache_dir else default_cache()
     return inspect_model(model_source(config.model), cache)
+
+
+def _adapters(config: RunConfig, model: InspectedModel) -> tuple[LocalAdapter, ...]:
+    """Bring the adapters, and compare them with their base."""
+    cache = Path(config.model.cache_dir) if config.model.cache_dir else default_cache()
+    found = []
+    with default_reason(Reason.MODEL_INVALID):
+        for adapter in config.model.adapters:
+            brought = bring_adapter(adapter.name, model_source(adapter), cache)
+            check_fits(brought.shape, model.path, f"spec.model.adapters: {adapter.name}: {adapter.uri}")
+            found.append(brought)
+    return tuple(found)
 
 
 def _engine(config: RunConfig, model: InspectedModel | None) -> VllmSettings | MockSettings:

@@ -11,6 +11,7 @@ from importlib import metadata
 from evalrun_api import RunWarning
 from evalrun_api.base import API_VERSION
 from evalrun_api.wire.outputs import (
+    RecordedAdapter,
     RecordedAttempt,
     RecordedEngine,
     RecordedHardware,
@@ -78,6 +79,7 @@ def first_record(
             listing=source.listing if source else None,
             chat_template=config.spec.model.chat_template,
             chat_template_sha256=setting.identity.model.chat_template,
+            **_adapters(setting),
         ),
         engine=_engine(setting),
         tasks=task_provenance(benchmarks),
@@ -138,6 +140,25 @@ def end_attempt(record: RunRecord, outcome: str | None, facts: Mapping[str, Mapp
 def now() -> str:
     """Return the time, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _adapters(setting: Preflight) -> dict[str, dict[str, RecordedAdapter]]:
+    """Describe the model's adapters, if it has any."""
+    brought = {adapter.name: adapter for adapter in setting.adapters}
+    recorded = {}
+    for given in setting.config.model.adapters:
+        if (adapter := brought.get(given.name)) is None:
+            recorded[given.name] = RecordedAdapter(uri=given.uri)
+            continue
+        recorded[given.name] = RecordedAdapter(
+            uri=given.uri,
+            revision=adapter.source.revision,
+            digest=adapter.digest,
+            rank=adapter.shape.rank,
+            targets=list(adapter.shape.targets),
+            base=adapter.shape.base,
+        )
+    return {"adapters": recorded} if recorded else {}
 
 
 def _engine(setting: Preflight) -> RecordedEngine:

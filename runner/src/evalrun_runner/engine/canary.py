@@ -1,4 +1,6 @@
-"""Prove that an engine is batch-invariant: ask the same canaries alone and in other batches, and compare every bit.
+"""Canaries: prove that an engine is batch-invariant, and that its adapters are on, before it works.
+
+A batch-invariant engine is asked the same canaries alone and in other batches, and every bit is compared.
 
 A canary is a prompt of a given length, asked in the three ways of items: a greedy answer, log-probabilities of
 choices, and the scores of the prompt's own tokens. The rounds are
@@ -16,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalrun_api import Reason
 from evalrun_api.wire.outputs import RecordedProof
@@ -24,6 +26,8 @@ from evalrun_runner.engine.protocol import Call, Engine, Output
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.errors import InputError
 
+SCORED_FROM = 1
+"""Position from which on a prompt's own tokens are scored."""
 LENGTHS = (5, 33, 130)
 """Prompt lengths in tokens: below and beyond the block sizes of kernels and caches."""
 MOST_COPIES = 8
@@ -66,7 +70,7 @@ def _asked(prompt: Sequence[int]) -> Iterator[Call]:
     choices = tuple(dict.fromkeys(prompt[:_CHOICES]))
     yield Call(prompt, GENERATED)
     yield Call(prompt, 1, choices=choices)
-    yield Call(prompt, 1, score_from=1)
+    yield Call(prompt, 1, score_from=SCORED_FROM)
 
 
 def prove_strict(engine: Engine, codec: TextCodec) -> dict[str, object]:
@@ -100,6 +104,41 @@ def prove_strict(engine: Engine, codec: TextCodec) -> dict[str, object]:
         numbers=sum(len(answer.numbers) for answer in alone),
         sha256=hashlib.sha256(answers.encode()).hexdigest(),
     ).as_written()
+
+
+def check_adapters(engine: Engine, codec: TextCodec, adapters: Sequence[str]) -> dict[str, float]:
+    """Prove that every adapter is on: log-probabilities of prompts differ from the model's own, beyond its noise.
+
+    The noise is how far the model's own answers differ when it is asked twice; each request is alone in the engine.
+
+    Returns:
+        The greatest difference of a log-probability, by adapter.
+
+    Raises:
+        InputError: An adapter has no effect.
+    """
+    calls = [call for call in canary_calls(codec, engine.max_model_len) if call.score_from is not None]
+
+    def numbers(adapter: str | None) -> list[float]:
+        asked = (replace(call, adapter=adapter) for call in calls)
+        return [number for call in asked for number in _answers(engine, [call])[0].numbers]
+
+    base = numbers(None)
+    noise = _difference(base, numbers(None))
+    effects = {adapter: _difference(base, numbers(adapter)) for adapter in adapters}
+    off = [adapter for adapter, effect in effects.items() if effect <= noise]
+    if off:
+        raise InputError(
+            f"spec.model.adapters: {', '.join(off)}: the log-probabilities of {len(calls)} canary prompts are those of "
+            f"the model without it (largest difference {effects[off[0]]:g}, noise {noise:g}); expected an adapter with "
+            "an effect\nhint: check that it was trained, and on this model",
+            reason=Reason.ADAPTER_HAS_NO_EFFECT,
+        )
+    return effects
+
+
+def _difference(one: Sequence[float], other: Sequence[float]) -> float:
+    return max((abs(a - b) for a, b in zip(one, other, strict=True)), default=0.0)
 
 
 def _answers(engine: Engine, calls: Sequence[Call]) -> list[_Answer]:

@@ -163,7 +163,7 @@ class MockEngine:
 
     def _answer(self, call: Call) -> str:
         """Make up an answer of varying length that ends with an integer, as for a question about numbers."""
-        value = self._hash(tuple(call.prompt), call.seed)
+        value = self._hash(_asked(call), call.seed)
         words = ["so", "then", "we", "add", "them", "and", "get"] * (1 + value % 5)
         text = f" {' '.join(words)} the answer is {value % 20}."
         return text[: call.max_tokens * 4]
@@ -176,7 +176,7 @@ class MockEngine:
         scores: tuple[tuple[float, bool], ...] = ()
         if call.score_from is not None:
             scores = tuple(
-                (self._logprob(tuple(call.prompt[:position]), call.prompt[position]), False)
+                (self._logprob(_asked(call, position), call.prompt[position]), False)
                 for position in range(call.score_from, len(call.prompt))
             )
         return Output(
@@ -185,8 +185,14 @@ class MockEngine:
             prompt_tokens=len(call.prompt),
             output_tokens=max(1, len(running.text) // 4),
             scores=scores,
-            choice_logprobs={token: self._logprob(tuple(call.prompt), token) for token in call.choices},
+            choice_logprobs={token: self._logprob(_asked(call), token) for token in call.choices},
         )
+
+
+def _asked(call: Call, end: int | None = None) -> object:
+    """Return what an answer is made up from: the prompt up to ``end``, and the adapter where there is one."""
+    prompt = tuple(call.prompt[:end])
+    return prompt if call.adapter is None else (prompt, call.adapter)
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

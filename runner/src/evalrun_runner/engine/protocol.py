@@ -28,6 +28,8 @@ class Call:
     """Prompt position from which on to return every token's log-probability; None to return none."""
     choices: tuple[int, ...] = ()
     """Token ids whose log-probabilities as the first generated token to return."""
+    adapter: str | None = None
+    """Name of the LoRA adapter that answers; None for the model itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalrun_runner.engine.generation import BadArgument, cut_at_stops, parse_generation
 from evalrun_runner.engine.protocol import MAX_CHOICES, Call, Output
@@ -52,6 +52,15 @@ class RequestPlan:
     def calls(self) -> list[Call]:
         """Calls of all steps, in order."""
         return [call for step in self.steps for call in step.calls]
+
+    def answered_by(self, adapter: str) -> RequestPlan:
+        """Return the same plan for an adapter."""
+        return RequestPlan(
+            tuple(
+                Step(tuple(replace(call, adapter=adapter) for call in step.calls), step.assemble) for step in self.steps
+            ),
+            self.repeats,
+        )
 
     @property
     def prompt_tokens(self) -> int:
@@ -98,16 +107,17 @@ class RequestPlanner:
         self._fast = fast
         self._seed = seed
 
-    def plan(self, item: Item) -> RequestPlan:
-        """Plan the calls of an item.
+    def plan(self, item: Item, adapter: str | None = None) -> RequestPlan:
+        """Plan the calls of an item, which the adapter answers, or None for the model itself.
 
         Raises:
             ItemRefused: The item cannot run on this engine.
         """
         try:
-            return self._plan(item)
+            planned = self._plan(item)
         except NotUnicode as error:
             raise ItemRefused(f"NotUnicode: {error}") from error
+        return planned if adapter is None else planned.answered_by(adapter)
 
     def _plan(self, item: Item) -> RequestPlan:
         steps: list[Step] = []

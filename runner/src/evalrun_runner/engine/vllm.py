@@ -7,7 +7,7 @@ slowest request of each batch. They reach the same tokens/s as a single ``LLM.ge
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,25 @@ ANSWERED = frozenset({"stop", "length", "repetition"})
 """vLLM's finish reasons of complete answers; any other reason (abort, error) means that the engine has failed."""
 
 
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks for which vLLM allocates adapters; each takes those of lower rank, too."""
+MOST_IN_A_BATCH = 16
+"""Most adapters whose requests share a batch; those of further ones wait for a slot. Slots cost memory of the GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAdapter:
+    """LoRA adapter that an engine serves beside the model, on requests that name it."""
+
+    name: str
+    path: Path
+    """Local directory with adapter_config.json and adapter_model.safetensors, verified."""
+    rank: int
+    """Highest rank of its matrices."""
+    targets: tuple[str, ...]
+    """Kinds of modules that it changes: ``q_proj``."""
+
+
 @dataclass(frozen=True, slots=True)
 class VllmSettings:
     """Settings to start vLLM with."""
@@ -36,6 +55,8 @@ class VllmSettings:
     max_model_len: int | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
     """EngineArgs by vLLM's names, from the contract's allow-list."""
+    adapters: tuple[EngineAdapter, ...] = ()
+    """LoRA adapters; requests of all of them, and of none, share a batch."""
     strict: bool = False
     """Whether an answer may not depend on what else is in its batch (``numerics: strict``)."""
     budget_markers: ThinkingMarkers | None = None
@@ -100,7 +121,7 @@ def engine_args(settings: VllmSettings) -> dict[str, Any]:
     if settings.budget_markers is not None:
         start, end = settings.budget_markers.start, settings.budget_markers.end
         args["reasoning_config"] = {"reasoning_start_str": start, "reasoning_end_str": end}
-    args |= settings.args
+    args |= {**settings.args, **_lora_args(settings.adapters)}
     return args | {
         "model": str(settings.model),
         "tokenizer": str(settings.model),
@@ -108,6 +129,22 @@ def engine_args(settings: VllmSettings) -> dict[str, Any]:
         "max_model_len": settings.max_model_len,
         "trust_remote_code": False,
         "allowed_media_domains": [],
+    }
+
+
+def _lora_args(adapters: Sequence[EngineAdapter]) -> dict[str, Any]:
+    """Return the arguments by which vLLM serves all adapters at once, as far as one batch may hold them."""
+    if not adapters:
+        return {}
+    highest = max(adapter.rank for adapter in adapters)
+    return {
+        "enable_lora": True,
+        "max_loras": min(len(adapters), MOST_IN_A_BATCH),
+        "max_cpu_loras": len(adapters),
+        # Else vLLM wraps the output layer, too, whose LoRA layer expects one row a request: the many rows of a scored
+        # prompt end the engine on CPU (vLLM 0.32). Adapters of the output layer are refused in the preflight.
+        "lora_target_modules": sorted({target for adapter in adapters for target in adapter.targets}),
+        "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= highest),
     }
 
 
@@ -132,6 +169,7 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.config import ReasoningConfig
         from vllm.engine.arg_utils import EngineArgs
+        from vllm.lora.request import LoRARequest
         from vllm.sampling_params import RequestOutputKind
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.llm_engine import LLMEngine
@@ -154,11 +192,30 @@ class VllmEngine:
             ) from error
         self._engine = LLMEngine.from_vllm_config(checked, disable_log_stats=False)
         self._watch = _watched(self._engine)
+        self._adapters = {
+            # vLLM counts adapters from 1.
+            adapter.name: LoRARequest(adapter.name, number, str(adapter.path))
+            for number, adapter in enumerate(settings.adapters, start=1)
+        }
+        self._load_adapters()
         config = self._engine.vllm_config
         self.max_model_len: int = config.model_config.max_model_len
         self.max_num_seqs: int = config.scheduler_config.max_num_seqs
         self._calls: dict[str, Call] = {}
         self._internal: dict[str, str] = {}
+
+    def _load_adapters(self) -> None:
+        """Load every adapter before the first request: one that the model cannot take would end the engine later."""
+        for name, request in self._adapters.items():
+            try:
+                self._engine.add_lora(request)
+            except Exception as error:
+                # vLLM passes on whatever its workers raise: of values, of files, of shapes.
+                raise InputError(
+                    f"spec.model.adapters: {name}: vLLM refuses to load it: {_reason(error)}; expected an adapter of "
+                    "the model",
+                    reason=Reason.MODEL_INVALID,
+                ) from error
 
     def add(self, call_id: str, call: Call) -> None:
         """Queue a request.
@@ -178,7 +235,12 @@ class VllmEngine:
                 output_kind=self._final_only,
                 **call.options,
             )
-            self._internal[call_id] = self._engine.add_request(call_id, {"prompt_token_ids": list(call.prompt)}, params)
+            self._internal[call_id] = self._engine.add_request(
+                call_id,
+                {"prompt_token_ids": list(call.prompt)},
+                params,
+                lora_request=None if call.adapter is None else self._adapters[call.adapter],
+            )
         except (ValueError, TypeError) as error:
             raise RequestRefused(_reason(error)) from error
         self._calls[call_id] = call

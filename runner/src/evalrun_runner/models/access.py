@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from evalrun_api import ModelLocation
+from evalrun_api.wire.runconfig import AdapterLocation
 from evalrun_runner.models.types import ModelSource
 from evalrun_runner.store.access import s3_settings, secret_file
 
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105  # the name of a file
 
 
-def model_source(model: ModelLocation) -> ModelSource:
-    """Return where to fetch the model from.
+def model_source(model: ModelLocation | AdapterLocation) -> ModelSource:
+    """Return where to fetch the model, or an adapter of it, from.
 
     Raises:
         InputError: The folder of credentials lacks half of a pair.

@@ -15,6 +15,8 @@ CONFIG = "config.json"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 ADAPTER_CONFIG = "adapter_config.json"
 """Configuration of an adapter of the library PEFT."""
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+"""Weights of an adapter of PEFT."""
 TEMPLATES = "additional_chat_templates/"
 """Folder in which transformers stores a model's named chat templates."""
 

@@ -33,7 +33,11 @@ from evalrun_runner.store.base import ObjectStore
 
 
 def identity_of(
-    config: RunConfig, model: ModelSource | None, suites: Mapping[str, Path], chat_template: str | None = None
+    config: RunConfig,
+    model: ModelSource | None,
+    suites: Mapping[str, Path],
+    chat_template: str | None = None,
+    adapters: Mapping[str, str] | None = None,
 ) -> PlanIdentity:
     """Collect everything that answers depend on: not the number of replicas, nor output, gates and policy.
 
@@ -43,6 +47,7 @@ def identity_of(
         suites: Folders of the user's own suites, by benchmark: the content of the files that it uses counts, not the
             place of the folder.
         chat_template: Text of the chat template that the spec names, None if it names none.
+        adapters: What each of the model's adapters is known by; None and empty for none.
     """
     spec = config.spec
     benchmarks = []
@@ -55,6 +60,8 @@ def identity_of(
     if chat_template is not None:
         sha256 = hashlib.sha256(chat_template.encode()).hexdigest()
         planned = planned.model_copy(update={"chat_template": sha256})
+    if adapters:
+        planned = planned.model_copy(update={"adapters": dict(adapters)})
     return PlanIdentity(
         model=planned,
         engine=spec.engine.to_dict(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from evalrun_runner.engine.requests import ItemRefused, RequestPlanner
 from evalrun_runner.errors import LedgerCorrupt
@@ -24,9 +26,18 @@ class Intake:
         ledger: The run's ledger.
         planner: Planner of engine calls.
         carried: Whether an earlier run's parts may contain items to reuse.
+        adapters: Adapter that answers a leaf task, by the task's name; the model itself answers the others.
     """
 
-    def __init__(self, ledger: Ledger, planner: RequestPlanner, *, carried: bool = False) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        planner: RequestPlanner,
+        *,
+        carried: bool = False,
+        adapters: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._adapters = adapters
         self._ledger = ledger
         self._look_for_carried = carried
         self._planner = planner
@@ -47,7 +58,7 @@ class Intake:
                 work.settle(row, Outcome(ItemStatus.FAILED, error=f"the document is wrong: {item.fault}"))
                 continue
             try:
-                work.ready.append(ItemWork(row, item, self._planner.plan(item)))
+                work.ready.append(ItemWork(row, item, self._planner.plan(item, self._adapters.get(item.task))))
             except ItemRefused as error:
                 work.settle(row, Outcome(ItemStatus.FAILED, error=str(error)))
         # The longest first: a long one that begins last leaves the batch nearly empty until it ends.

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evalrun_api import Reason
-from evalrun_runner.engine.canary import prove_strict
+from evalrun_runner.engine.canary import check_adapters, prove_strict
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
 from evalrun_runner.engine.protocol import Engine
 from evalrun_runner.engine.requests import RequestPlanner
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
-from evalrun_runner.engine.vllm import VllmEngine, VllmSettings, prepare_environment
+from evalrun_runner.engine.vllm import EngineAdapter, VllmEngine, VllmSettings, prepare_environment
 from evalrun_runner.errors import default_reason
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.machine import usable_cpus
+from evalrun_runner.models.adapter import bring_adapter
 from evalrun_runner.models.fetch import fetch_model
 from evalrun_runner.replica.intake import Intake
-from evalrun_runner.replica.model import Fetch, bring_model
+from evalrun_runner.replica.model import Fetch, FetchAdapter, bring_an_adapter, bring_model
 from evalrun_runner.replica.pump import Pump
 from evalrun_runner.replica.settings import ReplicaSettings
 
@@ -38,6 +39,7 @@ class Libraries:
     vllm: Callable[[VllmSettings], ConfiguredEngine] = VllmEngine
     tokenizer: Callable[[Path], Tokenizer] = load_tokenizer
     fetch: Fetch = fetch_model
+    fetch_adapter: FetchAdapter = bring_adapter
     cpus: Callable[[], int] = usable_cpus
 
 
@@ -72,6 +74,9 @@ class EngineLoader:
         facts: dict[str, object] = {}
         engine, codec = self._engine(facts)
         settings = self._settings
+        if settings.adapter_of:
+            names = tuple(dict.fromkeys(settings.adapter_of.values()))
+            facts["adapterEffects"] = check_adapters(engine, codec, names)
         if settings.strict:
             facts["strictProof"] = prove_strict(engine, codec)
         planner = RequestPlanner(
@@ -81,8 +86,15 @@ class EngineLoader:
             seed=settings.seed,
             thinking=settings.thinking,
         )
-        intake = Intake(self._ledger, planner, carried=settings.carried)
+        intake = Intake(self._ledger, planner, carried=settings.carried, adapters=settings.adapter_of)
         return LoadedEngine(engine, Pump(engine, item_deadline=settings.item_deadline), intake, facts)
+
+    def _adapters(self) -> tuple[EngineAdapter, ...]:
+        return tuple(
+            EngineAdapter(name, adapter.path, adapter.shape.rank, adapter.shape.targets)
+            for name, source in self._settings.adapters.items()
+            for adapter in [bring_an_adapter(name, source, self._settings.cache_dir, self._libraries.fetch_adapter)]
+        )
 
     def _engine(self, facts: dict[str, object]) -> tuple[Engine, TextCodec]:
         match self._settings.engine:
@@ -91,7 +103,7 @@ class EngineLoader:
                     model = bring_model(self._settings.model, self._settings.cache_dir, self._libraries.fetch)
                     self._ledger.claim_model(model.digest)
                     facts["modelDigest"] = model.digest
-                    settings = replace(settings, model=model.path)
+                    settings = replace(settings, model=model.path, adapters=self._adapters())
                 with default_reason(Reason.MODEL_INVALID):
                     engine = self._libraries.vllm(settings)
                     facts["engineArgs"] = engine.arguments

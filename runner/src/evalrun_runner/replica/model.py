@@ -9,6 +9,7 @@ from typing import Protocol
 
 from evalrun_api import Reason
 from evalrun_runner.errors import RunFailed, StoreError, default_reason
+from evalrun_runner.models.adapter import LocalAdapter
 from evalrun_runner.models.cache import default_cache
 from evalrun_runner.models.fetch import fetch_model
 from evalrun_runner.models.hub import stay_offline
@@ -22,6 +23,27 @@ class Fetch(Protocol):
 
     def __call__(self, source: ModelSource, cache: Path, *, progress: ProgressCallback) -> LocalModel:
         """Fetch the model, complete and verified."""
+
+
+class FetchAdapter(Protocol):
+    """Function that fetches an adapter to this machine, as ``models.adapter.bring_adapter``."""
+
+    def __call__(self, name: str, source: ModelSource, cache: Path) -> LocalAdapter:
+        """Fetch the adapter, complete and verified."""
+
+
+def bring_an_adapter(name: str, source: ModelSource, cache_dir: str | None, fetch: FetchAdapter) -> LocalAdapter:
+    """Fetch an adapter, complete and verified.
+
+    Raises:
+        InputError: The adapter itself is wrong, or not the one that the driver checked.
+        RunFailed: There was trouble on its way.
+    """
+    try:
+        with default_reason(Reason.MODEL_INVALID):
+            return fetch(name, source, Path(cache_dir) if cache_dir else default_cache())
+    except StoreError as error:
+        raise RunFailed(f"adapter {name} could not be brought here: {error}", reason=error.reason) from error
 
 
 def bring_model(source: ModelSource, cache_dir: str | None, fetch: Fetch = fetch_model) -> LocalModel:

@@ -26,6 +26,10 @@ class ReplicaSettings:
     seed: int
     model: ModelSource | None = None
     """Model to fetch for the engine; None if it is at the path in the engine's settings, or not needed."""
+    adapters: Mapping[str, ModelSource] = field(default_factory=dict)
+    """LoRA adapters to fetch beside the model, by name."""
+    adapter_of: Mapping[str, str] = field(default_factory=dict)
+    """Name of the adapter that answers a leaf task, by the task's name; the model itself answers the others."""
     cache_dir: str | None = None
     """Directory to fetch the model to; None for this machine's own cache."""
     thinking: Mapping[str, Thinking] = field(default_factory=dict)

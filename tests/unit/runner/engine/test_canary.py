@@ -8,9 +8,9 @@ import pytest
 
 from evalrun_api import Reason
 from evalrun_api.wire.outputs import RecordedProof
-from evalrun_runner.engine.canary import GENERATED, LENGTHS, canary_calls, prove_strict
+from evalrun_runner.engine.canary import GENERATED, LENGTHS, canary_calls, check_adapters, prove_strict
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
-from evalrun_runner.engine.protocol import Output
+from evalrun_runner.engine.protocol import Call, Output
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.errors import InputError
 
@@ -67,3 +67,21 @@ def test_canaries_fit_the_engine(limit: int) -> None:
 def test_an_engine_too_small_for_any_canary_is_refused() -> None:
     with pytest.raises(InputError, match="cannot be proved with maxModelLen 10; expected at least 13"):
         prove_strict(MockEngine(MockSettings(max_model_len=10)), CODEC)
+
+
+class Forgetful(MockEngine):
+    """Serves the model itself where some adapters are asked for, as an engine does that ignores them."""
+
+    def add(self, call_id: str, call: Call) -> None:
+        super().add(call_id, replace(call, adapter=None) if call.adapter == "off" else call)
+
+
+def test_adapters_that_change_log_probabilities_are_on() -> None:
+    effects = check_adapters(MockEngine(MockSettings()), CODEC, ("one", "two"))
+    assert set(effects) == {"one", "two"} and min(effects.values()) > 0
+
+
+def test_an_adapter_whose_log_probabilities_are_the_models_own_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"adapters: off: the log-probabilities of 3 canary prompts are those") as no:
+        check_adapters(Forgetful(MockSettings()), CODEC, ("one", "off"))
+    assert no.value.reason is Reason.ADAPTER_HAS_NO_EFFECT
