@@ -84,7 +84,10 @@ def _check_arguments(where: str, thinking: Thinking, arguments: Mapping[str, Any
             "not be told from the answer; expected false or none"
         )
     name = length_argument(arguments)
-    length = DEFAULT_MAX_GEN_TOKS if name is None else int(arguments[name])
+    given = str(DEFAULT_MAX_GEN_TOKS if name is None else arguments[name])
+    if not given.isdecimal():
+        return  # the check of generation arguments says what is wrong with it
+    length = int(given)
     if thinking.budget is not None and thinking.budget >= length:
         raise InputError(
             f"{where}: a reasoning budget of {thinking.budget} tokens leaves nothing of the {length} that thinking and "

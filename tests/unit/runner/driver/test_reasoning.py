@@ -75,6 +75,13 @@ class TestTasks:
         with pytest.raises(InputError, match=r"leaves nothing of the 256 .*max_gen_toks"):
             check_tasks(suite, spec_of(reasoning={**THINK, "budget": 2048}))
 
+    def test_a_length_that_is_none_is_left_to_the_check_of_generation_arguments(self, tmp_path: Path) -> None:
+        made = Suite(tmp_path / "odd").with_data("rows", [{"q": "1 + 1 =", "a": "2"}])
+        question = {"output_type": "generate_until", "doc_to_text": "{{q}}", "doc_to_target": "{{a}}"}
+        odd = {"generation_kwargs": {"max_gen_toks": "many"}}
+        made.with_task("sums", **{**made.reading("rows"), **question, **odd})
+        assert check_tasks(made.folder, spec_of(reasoning={**THINK, "budget": 5})).keys() == {"sums"}
+
     def test_a_benchmark_has_its_own_budget(self, suite: Path) -> None:
         found = check_tasks(suite, spec_of({"reasoning": {"budget": 5}}, reasoning={**THINK, "budget": 9}))
         assert found["sums"].budget == 5
