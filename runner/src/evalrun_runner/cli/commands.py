@@ -42,10 +42,11 @@ def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> 
     """
     from evalrun_runner.cli.failures import result_of
     from evalrun_runner.cli.files import base_of, parse
+    from evalrun_runner.cli.localize import absolute
 
     local: LocalRun | None = None
     try:
-        parsed = parse(file, options.settings)
+        parsed = parse(file, options.settings, None if options.output is None else absolute(options.output))
         if options.dry_run:
             from evalrun_runner.cli.preview import print_previews
 

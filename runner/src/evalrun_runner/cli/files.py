@@ -29,12 +29,13 @@ def read_file(file: str) -> bytes:
         raise InputError(f"{file}: {error.strerror or error}; expected the path of an EvalRun file") from error
 
 
-def parse(file: str, settings: Sequence[str]) -> EvalRunFile:
+def parse(file: str, settings: Sequence[str], output: str | None = None) -> EvalRunFile:
     """Read an EvalRun file with its overrides.
 
     Args:
         file: Path of the file; ``-`` for stdin.
         settings: Overrides, each as ``PATH=VALUE``; applied in order.
+        output: Where the command writes, as a URI: stands in for an output that the file does not name.
 
     Raises:
         InputError: The file cannot be read, or an override fits nothing.
@@ -46,6 +47,8 @@ def parse(file: str, settings: Sequence[str]) -> EvalRunFile:
         if document.get("kind") == KIND:
             for setting in settings:
                 override(document, setting)
+            if output is not None and isinstance(spec := document.get("spec"), dict):
+                spec.setdefault("output", {"uri": output})
     try:
         return parse_documents(documents, source)
     except InvalidInput as error:

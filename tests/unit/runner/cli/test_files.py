@@ -150,3 +150,25 @@ def test_the_address_that_was_meant_for_a_model_is_offered(
     assert model.startswith("spec.model.uri: must look like")
     assert model.endswith(f"hint: did you mean {meant.format(here=tmp_path)}?")
     assert seed.startswith("spec.seed: ")
+
+
+@pytest.mark.parametrize(("own", "uri"), [(None, "file:///given"), ({"uri": "out"}, "out")])
+def test_an_output_of_the_command_stands_in_for_one_that_the_file_does_not_name(
+    own: dict[str, str] | None, uri: str, tmp_path: Path
+) -> None:
+    document = deepcopy(RUN)
+    del document["spec"]["output"]
+    if own is not None:
+        document["spec"]["output"] = own
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(document))
+    assert parse(str(file), [], output="file:///given").evalrun.spec.output.uri == uri
+
+
+def test_without_an_output_anywhere_it_is_missing(tmp_path: Path) -> None:
+    document = deepcopy(RUN)
+    del document["spec"]["output"]
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(document))
+    with pytest.raises(InvalidInput, match=r"spec\.output"):
+        parse(str(file), [])
