@@ -32,7 +32,7 @@ def hostile_suite(platform: Platform) -> str:
 def test_hostile_programs_harm_nothing_but_their_score(platform: Platform, hostile_suite: str) -> None:
     benchmark = {"task": "hostile", "source": {"configMap": {"name": hostile_suite}}, "allowCode": True}
     run = platform.run("hostile", count=1, benchmarks=[benchmark])
-    status = run.ended_well(items=2 * len(HOSTILE))
+    status = run.ended_well(items=2 * len(HOSTILE), task="hostile")
     results = run.results()
     assert results["results"]["hostile"]["pass@1,planted"] == 0.5
     ends = results["evalrun"]["tasks"]["hostile"]["executions"]

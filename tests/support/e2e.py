@@ -451,14 +451,14 @@ class Run:
         store = self.store
         return {key: store.get(key) for key in store.list(PARTS)}
 
-    def ended_well(self, items: int = ITEMS, *, seconds: float = END_SECONDS) -> Object:
+    def ended_well(self, items: int = ITEMS, *, task: str = "sums", seconds: float = END_SECONDS) -> Object:
         """Wait for its success, check the published invariants I1 to I3, and return the status."""
         status = self.until_phase("Succeeded", "Failed", "Invalid", seconds=seconds)
         assert status["phase"] == "Succeeded", json.dumps(status, indent=1)
         assert self.condition("Complete")[0] == "True"
         counts = status["progress"]
         assert counts["planned"] == items == counts["ok"] + counts["failed"] + counts["quarantined"]
-        self._check_ledger(items)
+        self._check_ledger(task, items)
         results = self.results()
         for score in status["scores"]:
             assert score["value"] == results["results"][score["task"]][f"{score['metric']},{score['filter']}"]
@@ -470,12 +470,12 @@ class Run:
         assert self.manifest_digest() == undisturbed.manifest_digest()
         assert self.results()["results"] == undisturbed.results()["results"]
 
-    def _check_ledger(self, items: int) -> None:
+    def _check_ledger(self, task: str, items: int) -> None:
         """Check that every planned item has exactly one committed result."""
         ledger = self.ledger
-        index = ledger.task_index("sums")
+        index = ledger.task_index(task)
         assert index is not None and index.items == items
-        chunks = [chunk for number in range(index.segments) for chunk in ledger.read_chunks("sums", number)]
+        chunks = [chunk for number in range(index.segments) for chunk in ledger.read_chunks(task, number)]
         assert {(chunk.task, chunk.number) for chunk in chunks} == set(ledger.committed_parts())
         rows = [row for chunk in chunks for row in ledger.read_part(chunk).rows]
         assert len(rows) == items
