@@ -196,14 +196,14 @@ def test_c19_with_the_operators_token_nobody_makes_a_pod_of_his_own(platform: Pl
         "type": "kubernetes.io/service-account-token",
     }
     for body in (job, token):
-        with pytest.raises(ApiError, match="ValidatingAdmissionPolicy .evalrun-operator-"):
+        with pytest.raises(ApiError, match=r"ValidatingAdmissionPolicy .evalrun-operator-"):
             stolen.api.create(body, "default")
     of_others = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "of-others"}}
     platform.cluster.api.create(of_others, "default")
-    with pytest.raises(ApiError, match="ValidatingAdmissionPolicy .evalrun-operator-"):
+    with pytest.raises(ApiError, match=r"ValidatingAdmissionPolicy .evalrun-operator-"):
         stolen.api.delete("secrets", "of-others", "default")
     (other, *_) = platform.cluster.api.list("pods", SYSTEM)
-    with pytest.raises(ApiError, match="ValidatingAdmissionPolicy .evalrun-operator-"):
+    with pytest.raises(ApiError, match=r"ValidatingAdmissionPolicy .evalrun-operator-"):
         stolen.api.patch("pods", other["metadata"]["name"], {"metadata": {"labels": {"a": "b"}}}, SYSTEM)
 
 
