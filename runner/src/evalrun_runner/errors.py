@@ -67,6 +67,11 @@ def listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def counted(number: int, word: str = "item") -> str:
+    """Return a number of things for use inside a message: `1 item`, `1,319 items`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 class InputError(EvalRunError):
     """Wrong input from the user: a file, a field, a model, a task, an option."""
 

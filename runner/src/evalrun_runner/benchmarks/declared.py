@@ -26,6 +26,9 @@ OTHER_KEYS = ("retyped",)
 MOST_STRATA = 100
 """Values of a field that have a score of their own; a field with more is no stratum but a name."""
 
+FEW_STRATA = 10
+"""Values of a field that have a score of their own even where most of them stand in one document alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeclaredFields:

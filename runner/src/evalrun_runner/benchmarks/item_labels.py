@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from evalrun_runner.benchmarks.declared import MOST_STRATA, DeclaredFields, label_of, labels_of
+from evalrun_runner.benchmarks.declared import FEW_STRATA, MOST_STRATA, DeclaredFields, label_of, labels_of
 
 Places = NDArray[np.int64]
 
@@ -41,7 +41,7 @@ def item_labels(declared: DeclaredFields, documents: Any) -> ItemLabels:
         strata |= _strata(name, ((label_of(value),) for value in _column(documents, name)), remarks)
     if declared.tags is not None:
         strata |= _strata(declared.tags, (labels_of(value) for value in _column(documents, declared.tags)), remarks)
-    clusters = None if declared.cluster is None else _clusters(_column(documents, declared.cluster))
+    clusters = None if declared.cluster is None else _clusters(declared.cluster, documents, remarks)
     return ItemLabels(clusters, strata, tuple(remarks))
 
 
@@ -54,11 +54,18 @@ def _column(documents: Any, name: str) -> Iterator[object]:
         yield document.get(name)
 
 
-def _clusters(column: Iterable[object]) -> Places:
+def _clusters(name: str, documents: Any, remarks: list[str]) -> Places:
+    labels = [label_of(value) for value in _column(documents, name)]
+    if missing := labels.count(None):
+        what = "document has" if missing == 1 else "documents have"
+        remarks.append(
+            f"metadata.evalrun.cluster: {missing:,} of {len(labels):,} {what} no value of {name!r}: each of them "
+            "counts as a cluster of its own"
+        )
     numbers: dict[object, int] = {}
     # The place of a document without a value is a key that no text is equal to.
-    labels = ((place if (label := label_of(value)) is None else label) for place, value in enumerate(column))
-    return np.fromiter((numbers.setdefault(label, len(numbers)) for label in labels), dtype=np.int64)
+    keys = (place if label is None else label for place, label in enumerate(labels))
+    return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), dtype=np.int64)
 
 
 def _strata(name: str, column: Iterable[Sequence[str | None]], remarks: list[str]) -> dict[str, Places]:
@@ -71,6 +78,12 @@ def _strata(name: str, column: Iterable[Sequence[str | None]], remarks: list[str
         remarks.append(
             f"metadata.evalrun: {name!r} has {len(places):,} values, more than the {MOST_STRATA} that can have a score "
             "of their own: it is no stratum"
+        )
+        return {}
+    if len(places) > FEW_STRATA and sum(len(one) == 1 for one in places.values()) > len(places) / 2:
+        remarks.append(
+            f"metadata.evalrun: {name!r} has {len(places):,} values, most of them in one document alone: it names "
+            "documents, and is no stratum"
         )
         return {}
     return {f"{name}={label}": np.array(places[label], dtype=np.int64) for label in sorted(places)}

@@ -69,7 +69,7 @@ def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> 
     else:
         from evalrun_runner.cli.tables import print_results
 
-        print_results(result)
+        print_results(result, local.strata)
     return exit_code(result)
 
 

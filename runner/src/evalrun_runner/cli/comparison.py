@@ -16,9 +16,12 @@ from evalrun_runner.comparing.ranking import compare_many
 from evalrun_runner.comparing.ranking_document import ranking_document
 from evalrun_runner.comparing.scored import ScoredRun
 from evalrun_runner.comparing.two import MarginVerdict
-from evalrun_runner.errors import InputError, StoreDenied
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreDenied
 
 MARGIN_BROKEN, MARGIN_UNDECIDED = 3, 4
+_DAMAGED = (
+    "hint: remove COMPLETE from that output and start the run again: sound parts are kept, the others are made anew"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ def compare(places: Sequence[str], options: ComparisonOptions) -> int:
         report = compare_two(runs[0], runs[1], request)
     except StoreDenied as error:
         raise InputError(str(error), reason=error.reason) from error
+    except (LedgerCorrupt, ObjectMissing) as error:
+        # Damage is no failure of this command: it is what it was given, and another file may be compared.
+        raise InputError(f"{error}\n{_DAMAGED}", reason=error.reason) from error
     if options.figure is not None:
         raise InputError("--figure draws the ranks of three runs or more, and here are two")
     if options.json:
@@ -92,6 +98,8 @@ def _ranked(runs: Sequence[ScoredRun], request: ComparisonRequest, options: Comp
 def _request(options: ComparisonOptions) -> ComparisonRequest:
     if not 0.5 <= options.confidence < 1:
         raise InputError(f"--confidence {options.confidence:g}: expected a number from 0.5 to below 1, such as 0.95")
+    if options.items < 0:
+        raise InputError(f"--items {options.items}: expected a number of items to show, 0 or more")
     bounds = None if options.range is None else _range(options.range)
     if options.margin is not None:
         reach = 1.0 if bounds is None else bounds[1] - bounds[0]
@@ -109,7 +117,7 @@ def _request(options: ComparisonOptions) -> ComparisonRequest:
         margin=options.margin,
         bounds=bounds,
         allow_differences=options.allow_differences,
-        items=max(0, options.items),
+        items=options.items,
     )
 
 

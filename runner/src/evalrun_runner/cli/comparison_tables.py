@@ -14,13 +14,14 @@ from evalrun_runner.comparing.labels import SureScore
 from evalrun_runner.comparing.scored import ScoredRun
 from evalrun_runner.comparing.two import ComparisonFinding, MarginVerdict, ScoreComparison
 from evalrun_runner.comparing.words import equivalence_sentence, headline
-from evalrun_runner.statistics.interval import Method, Target
+from evalrun_runner.statistics.interval import Method, Target, percent
 from evalrun_runner.statistics.scores import ScoreKind
 
 _FILE_WIDTH = 160
 """Columns where the output is no terminal."""
 _TEXT_SHOWN = 300
 """Characters of a prompt or an answer."""
+_MODEL_SHOWN = 80
 _METHODS = {
     Method.TANGO: "Tango's score interval",
     Method.TANGO_CLUSTERED: "Tango's score interval on what the declared clusters are worth",
@@ -71,7 +72,7 @@ def print_notes(report: TwoRunReport) -> None:
 def legend(run: ScoredRun) -> str:
     """Return a line that says what a run is."""
     facts = run.facts
-    model = f", model {shown(facts.model)}" if facts.model and facts.model != run.label else ""
+    model = f", model {shown(facts.model, _MODEL_SHOWN)}" if facts.model and facts.model != run.label else ""
     return f"{run.label}: {shown(run.place)} ({facts.source}{model})"
 
 
@@ -146,7 +147,7 @@ def shown(text: str, most: int = _TEXT_SHOWN) -> str:
 
 
 def _method(score: ScoreComparison, request: ComparisonRequest) -> Iterator[str]:
-    share = f"{100 * request.confidence:g}%"
+    share = percent(request.confidence, 6)
     yield f"how: {share} intervals of the difference on the items that both have, by {_interval_name(score)};"
     test = "McNemar's exact test" if score.kind is ScoreKind.BINARY else "the sign-flip test"
     if score.interval.target is Target.CLUSTERS:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
-from evalrun_api import RunConfig, RunResult
+from evalrun_api import Phase, RunConfig, RunResult
 from evalrun_api.reading.parse import EvalRunFile
+from evalrun_api.wire.outputs import IntervalRecord
 from evalrun_runner.benchmarks.checks.preview import TaskPreview
 from evalrun_runner.cli.display import Display
 from evalrun_runner.cli.failures import result_of
@@ -23,6 +24,7 @@ from evalrun_runner.driver.assembly import Adapters, DriverOptions
 from evalrun_runner.driver.cancellation import Cancellation
 from evalrun_runner.driver.host import Host
 from evalrun_runner.driver.rehearsal import preview_run
+from evalrun_runner.driver.results import read_strata
 from evalrun_runner.driver.run import run
 from evalrun_runner.errors import EvalRunError, InputError, Interrupted, StoreDenied
 
@@ -63,13 +65,18 @@ class LocalRun:
         self._host = LocalHost()
         self._config: RunConfig | None = None
         self._display: Display | None = None
+        self.strata: Sequence[IntervalRecord] = ()
+        """Scores of strata and tags, after a run that succeeded."""
 
     def run(self, start_fleet: StartFleet) -> RunResult:
         """Run the file on replicas that ``start_fleet`` lets load the engine. Raises ``EvalRunError``."""
 
         def act(config: RunConfig, cancellation: Cancellation, display: Display) -> RunResult:
             driver = replace(self._driver, cancellation=cancellation, host=self._host)
-            return run(config, driver, display, Adapters(start_fleet))
+            result = run(config, driver, display, Adapters(start_fleet))
+            if result.phase is Phase.SUCCEEDED:
+                self.strata = read_strata(config.results)
+            return result
 
         return self._with_config(act)
 

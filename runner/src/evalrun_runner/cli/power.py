@@ -15,7 +15,8 @@ from evalrun_runner.comparing.sample_sizes import (
     usual_changed_share,
 )
 from evalrun_runner.comparing.words import percentage_points
-from evalrun_runner.errors import InputError
+from evalrun_runner.errors import InputError, counted
+from evalrun_runner.statistics.interval import percent
 from evalrun_runner.statistics.power import items_to_pass
 from evalrun_runner.statistics.proportions import wilson
 
@@ -81,7 +82,7 @@ def _answers(options: PowerOptions, changed: ChangedShare) -> Iterator[PowerAnsw
     if options.difference is not None:
         needed = items_for_difference(options.difference, changed, options.confidence, options.chance)
         what = f"a difference of {percentage_points(options.difference)} {of_ten}"
-        yield PowerAnswer("itemsForDifference", needed, f"It takes {needed:,} items to find {what}.")
+        yield PowerAnswer("itemsForDifference", needed, f"It takes {counted(needed)} to find {what}.")
         if changed.noise and changed.repeats == 1:
             least = ChangedShare(changed.share - changed.noise + 1e-12)
             fewest = items_for_difference(options.difference, least, options.confidence, options.chance)
@@ -89,11 +90,12 @@ def _answers(options: PowerOptions, changed: ChangedShare) -> Iterator[PowerAnsw
             yield PowerAnswer("itemsWithoutNoise", fewest, what)
     if options.items is not None:
         found = detectable_difference(options.items, changed, options.confidence, options.chance)
-        items = "1 item" if options.items == 1 else f"{options.items:,} items"
+        items = counted(options.items)
         if found is None:
             what = f"With {items} no difference can be found {of_ten}, however great it is."
         else:
-            what = f"{items} find a difference of {percentage_points(found)} or more {of_ten}."
+            verb = "finds" if options.items == 1 else "find"
+            what = f"{items} {verb} a difference of {percentage_points(found)} or more {of_ten}."
         yield PowerAnswer("detectableDifference", found, what)
         score = USUAL_SCORE if options.score is None else options.score
         interval = wilson(score * options.items, options.items, options.confidence)
@@ -117,10 +119,10 @@ def _of_margin(options: PowerOptions, margin: float, changed: ChangedShare) -> I
         yield PowerAnswer(
             "leastItems",
             least,
-            f"{gate} can never pass with {options.items:,} items: it takes {least:,}, even if no item changes.",
+            f"{gate} can never pass with {counted(options.items)}: it takes {least:,}, even if no item changes.",
         )
     else:
-        yield PowerAnswer("leastItems", least, f"{gate} takes {least:,} items or more, even if no item changes.")
+        yield PowerAnswer("leastItems", least, f"{gate} takes {counted(least)} or more, even if no item changes.")
         if options.items is not None:
             passes = chance_to_pass(options.items, margin, changed, options.confidence)
             yield PowerAnswer(
@@ -146,10 +148,10 @@ def _of_minimum(options: PowerOptions, minimum: float) -> Iterator[PowerAnswer]:
     if least is None:
         yield PowerAnswer("leastItemsForMinimum", None, f"{gate} can never pass, with any number of items.")
     elif options.items is not None and options.items < least:
-        what = f"{gate} can never pass with {options.items:,} items: it takes {least:,}, all of them right."
+        what = f"{gate} can never pass with {counted(options.items)}: it takes {least:,}, all of them right."
         yield PowerAnswer("leastItemsForMinimum", least, what)
     else:
-        what = f"{gate} takes {least:,} items or more, and exactly so many if all are right."
+        what = f"{gate} takes {counted(least)} or more, and exactly so many if all are right."
         yield PowerAnswer("leastItemsForMinimum", least, what)
 
 
@@ -171,7 +173,7 @@ def _assumed(options: PowerOptions, changed: ChangedShare) -> str:
     else:
         why = f"{100 * changed.share:.1f}% of items change between the two models"
     repeats = f"; {changed.repeats} answers of each item, {100 * changed.noise:.1f}% noise" if changed.noise else ""
-    return f"{why}{repeats}; {100 * options.confidence:g}% confidence. --discordant says otherwise"
+    return f"{why}{repeats}; {percent(options.confidence, 6)} confidence. --discordant says otherwise"
 
 
 def _check(options: PowerOptions) -> None:

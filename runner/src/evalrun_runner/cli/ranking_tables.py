@@ -11,6 +11,7 @@ from evalrun_runner.cli.comparison_tables import console, legend, shown
 from evalrun_runner.comparing.comparison import ComparisonRequest
 from evalrun_runner.comparing.ranking import ManyRunReport, RankedPair
 from evalrun_runner.comparing.ranking_words import ranking_sentence
+from evalrun_runner.statistics.interval import percent
 
 _MOST_PAIRS = 30
 """Pairs that are listed: neighbours of the ranking first."""
@@ -88,7 +89,7 @@ def _pairs(report: ManyRunReport) -> Table:
 
 
 def _method(report: ManyRunReport, request: ComparisonRequest) -> Iterator[str]:
-    share = f"{100 * request.confidence:g}%"
+    share = percent(request.confidence, 6)
     yield f"how: two runs are told apart by Holm's procedure over all {len(report.pairs):,} pairs at {share};"
     yield "     intervals of differences are for each pair alone"
     if report.omnibus is not None:

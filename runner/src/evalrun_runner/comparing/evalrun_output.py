@@ -9,32 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import attrgetter
 from typing import TypeVar, cast
 
 import numpy as np
 
 from evalrun_api.wire.outputs import RunRecord
 from evalrun_runner.benchmarks import values
+from evalrun_runner.comparing.answers import answer_of
 from evalrun_runner.comparing.columns import ItemValues, ScoreColumns
 from evalrun_runner.comparing.declared_clusters import cluster_field, cluster_numbers
 from evalrun_runner.comparing.facts import RunFacts, RunOrigin, facts_of
 from evalrun_runner.comparing.keys import combined, document_hash, keys_of_hashes, text_hash
 from evalrun_runner.comparing.scored import BoolArray, IntArray, ItemScores, ItemText, KeyArray, KeyKind, MetricName
-from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
+from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, counted, listed
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import OpenPart
 from evalrun_runner.ledger.unfinished import why_unfinished
 from evalrun_runner.records.plan import Chunk, Item
+from evalrun_runner.records.results import ItemResult
 from evalrun_runner.store.base import ObjectStore
-
-_READERS, _READ_AHEAD = 8, 16
-"""Threads that read parts, and parts that are read and not yet looked at: what bounds the memory."""
+from evalrun_runner.store.read_ahead import in_order
 
 T = TypeVar("T")
 
@@ -101,6 +100,11 @@ class EvalRunOutput:
             cut.append(cut_here)
         self._sizes[task] = list(accumulate(sizes))
         self._cut[task] = [flag for flags in cut for flag in flags]
+        if (scored := self._accounts.get(task, sum(sizes))) != sum(sizes):
+            raise LedgerCorrupt(
+                f"{self._store.uri}{layout.PARTS}: parts of task {task} are missing: {counted(sum(sizes))} there, "
+                f"and the results are made of {scored:,}"
+            )
         return columns.finish(digest.hexdigest())
 
     def cut(self, task: str) -> BoolArray | None:
@@ -137,22 +141,32 @@ class EvalRunOutput:
     def texts(self, task: str, rows: Sequence[int]) -> list[ItemText]:
         """See ``ScoredRun``."""
         of_part = self._by_part(task, rows)
-        parts = {number: self._open(task, number) for number, _ in of_part}
-        answers = {number: part.answers() for number, part in parts.items()}
-        items = self._items(task, set(parts))
-        return [_text(items[number][row], answers[number][row]) for number, row in of_part]
+        found = {
+            chunk.number: (items, self._ledger.read_part(chunk).rows)
+            for chunk, items in self._items(task, {number for number, _ in of_part})
+        }
+        return [_text(found[number][0][row], found[number][1][row]) for number, row in of_part]
 
     @cached_property
     def _chunks(self) -> Mapping[str, list[int]]:
         """Numbers of the committed chunks of each task, in order."""
         found: dict[str, list[int]] = {}
-        stop = self._ledger.recorded_stop()
-        for task, number in self._ledger.committed_parts():
-            # What a run that stopped early had finished beyond its stop is not a part of it.
-            if stop is not None and not stop.counts_in(task, number):
-                continue
+        for task, number in self._ledger.counted_parts():
             found.setdefault(task, []).append(number)
-        return {task: sorted(numbers) for task, numbers in sorted(found.items())}
+        if missing := [task for task, items in self._accounts.items() if items and task not in found]:
+            raise LedgerCorrupt(f"{self._store.uri}{layout.PARTS} has no part of task {listed(missing, 3)}")
+        return found
+
+    @cached_property
+    def _accounts(self) -> Mapping[str, int]:
+        """Number of items of each task that the results are made of, as far as they say it."""
+        own = self._results.get("evalrun")
+        tasks = own.get("tasks") if isinstance(own, dict) else None
+        return {
+            str(task): sum(int(account.get(end, 0)) for end in ("ok", "failed", "quarantined"))
+            for task, account in (tasks if isinstance(tasks, dict) else {}).items()
+            if isinstance(account, dict)
+        }
 
     def _open(self, task: str, number: int) -> OpenPart:
         key = layout.part(task, number)
@@ -169,14 +183,7 @@ class EvalRunOutput:
             # What takes time is decoding, which threads do not make faster.
             yield from map(one, self._chunks[task])
             return
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as readers:
-            ahead: deque[Future[tuple[OpenPart, T]]] = deque()
-            for number in self._chunks[task]:
-                ahead.append(readers.submit(one, number))
-                if len(ahead) >= _READ_AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+        yield from in_order(self._chunks[task], one)
 
     def _by_part(self, task: str, rows: Sequence[int]) -> list[tuple[int, int]]:
         """Return (chunk, row within it) of each row of the task."""
@@ -186,31 +193,21 @@ class EvalRunOutput:
         places = [(place := bisect_right(ends, row), row - (ends[place - 1] if place else 0)) for row in rows]
         return [(self._chunks[task][place], within) for place, within in places]
 
-    def _segments(self, task: str) -> Iterator[tuple[int, tuple[Chunk, ...]]]:
-        index = self._ledger.task_index(task)
-        if index is None:
+    def _items(self, task: str, numbers: Container[int]) -> Iterator[tuple[Chunk, list[Item]]]:
+        """Read the planned items of some chunks in order."""
+        planned = self._ledger.planned_chunks(task)
+        if not planned:
             raise LedgerCorrupt(f"{self._store.uri}{layout.task_index(task)} is not there, though the run is complete")
-        for number in range(index.segments):
-            yield number, self._ledger.read_chunks(task, number)
-
-    def _items(self, task: str, numbers: set[int]) -> dict[int, list[Item]]:
-        """Return the planned items of a few chunks."""
-        found: dict[int, list[Item]] = {}
-        for segment, chunks in self._segments(task):
-            wanted = [chunk for chunk in chunks if chunk.number in numbers]
-            if wanted:
-                opened = self._ledger.open_segment(task, segment)
-                found.update({chunk.number: opened.items(chunk) for chunk in wanted})
-            if len(found) == len(numbers):
-                break
-        return found
-
-    def _planned(self, task: str) -> Iterator[Item]:
-        """Read every planned item of a task in order."""
-        for segment, chunks in self._segments(task):
+        wanted = (chunk for chunk in planned if chunk.number in numbers)
+        for segment, chunks in groupby(wanted, key=attrgetter("segment")):
             opened = self._ledger.open_segment(task, segment)
             for chunk in chunks:
-                yield from opened.items(chunk)
+                yield chunk, opened.items(chunk)
+
+    def _planned(self, task: str) -> Iterator[Item]:
+        """Read every item of a task that the run is made of, in order."""
+        for _, items in self._items(task, set(self._chunks[task])):
+            yield from items
 
     def _manifest_keys(self, task: str, kind: KeyKind) -> KeyArray:
         """Return keys by lm-eval's hashes; every planned document is decoded."""
@@ -242,6 +239,7 @@ def _prompt(item: Item) -> str:
     return str(item.requests[0].arguments[0]) if item.requests else ""
 
 
-def _text(item: Item, answer: str | None) -> ItemText:
+def _text(item: Item, result: ItemResult) -> ItemText:
     target = item.doc.get("answer", item.doc.get("target", ""))
-    return ItemText(f"document {item.doc_id}", _prompt(item), str(target), answer or "")
+    answer = answer_of(item, result) if result.outcome.responses else ""
+    return ItemText(f"document {item.doc_id}", _prompt(item), str(target), answer)

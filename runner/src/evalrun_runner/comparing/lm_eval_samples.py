@@ -231,8 +231,26 @@ def _prompt(sample: Sample) -> str:
 
 
 def _text(sample: Sample) -> ItemText:
-    answer: object = sample.get("resps")
+    name, target = f"document {sample['doc_id']}", str(sample.get("target", ""))
+    return ItemText(name, _prompt(sample), target, _choice(sample) or _first(sample.get("resps")))
+
+
+def _first(answer: object) -> str:
     while isinstance(answer, list) and answer:
         answer = answer[0]
-    name, target = f"document {sample['doc_id']}", str(sample.get("target", ""))
-    return ItemText(name, _prompt(sample), target, "" if answer == [] else str(answer))
+    return "" if answer in ([], None) else str(answer)
+
+
+def _choice(sample: Sample) -> str:
+    """Return the most likely choice, empty where the answer is a text."""
+    responses, arguments = sample.get("resps"), sample.get("arguments")
+    if not isinstance(responses, list) or not isinstance(arguments, dict) or not 1 < len(responses) <= len(arguments):
+        return ""
+    try:
+        likely = [float(_first(one)) for one in responses]
+    except ValueError:
+        return ""
+    best = likely.index(max(likely))
+    asked = list(arguments.values())[best]
+    text = str(list(asked.values())[-1]).strip() if isinstance(asked, dict) and asked else f"choice {best + 1}"
+    return f"{text} (log-probability {likely[best]:.2f})"

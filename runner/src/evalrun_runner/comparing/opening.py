@@ -13,6 +13,8 @@ from evalrun_runner.errors import InputError, listed
 from evalrun_runner.ledger import layout
 from evalrun_runner.store.base import ObjectStore
 
+_MOST_NAME = 80
+"""Characters of a name in tables and sentences."""
 EXPECTED = "expected the output of a finished EvalRun, lm-eval's results with samples, or a CSV of items and models"
 
 
@@ -49,7 +51,7 @@ def labels_of(places: Sequence[str]) -> list[str]:
     for depth in range(1, max(map(len, parts), default=1) + 1):
         labels = ["/".join(part[-depth:]) for part in parts]
         if len(set(labels)) == len(labels):
-            return labels
+            return _shortened(labels)
     return [f"{place} ({number})" for number, place in enumerate(places, 1)]
 
 
@@ -93,8 +95,16 @@ def _of_file(path: Path, label: str) -> list[ScoredRun]:
         return [LmEvalOutput(path, label)]
     if path.suffix.lower() == ".csv":
         table = read_table(path)
-        return [TableColumn(table, model, _printable(model)) for model in table.models]
+        names = _shortened([_printable(model) for model in table.models])
+        return [TableColumn(table, model, name) for model, name in zip(table.models, names, strict=True)]
     raise InputError(f"{path}: {EXPECTED}")
+
+
+def _shortened(names: Sequence[str]) -> list[str]:
+    """Cut long names in their middle, unless two would then be one."""
+    half = _MOST_NAME // 2
+    short = [name if len(name) <= _MOST_NAME else f"{name[:half]}…{name[-half:]}" for name in names]
+    return short if len(set(short)) == len(set(names)) else list(names)
 
 
 def _printable(name: str) -> str:

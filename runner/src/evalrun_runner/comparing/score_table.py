@@ -43,7 +43,7 @@ class TableColumn:
 
     def __init__(self, table: ScoreTable, model: str, label: str) -> None:
         self.label = label
-        self.place = f"{table.file}, column {model}"
+        self.place = f"{table.file}, column {label}"
         self.facts = RunFacts("table", model=model, metrics={TASK: (SCORE.metric,)})
         self.tasks: Sequence[str] = (TASK,)
         self.key_kinds: Sequence[KeyKind] = (KeyKind.NAME,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evalrun_runner.comparing.comparison import ALL_TASKS, NoiseFloor, TwoRunReport
 from evalrun_runner.comparing.two import ComparisonFinding, MarginFinding, MarginVerdict, ScoreComparison
+from evalrun_runner.errors import counted
 
 
 def headline(report: TwoRunReport) -> str:
@@ -32,10 +33,11 @@ def difference_sentence(score: ScoreComparison, baseline: str, candidate: str) -
     apart = f"{baseline} and {candidate} cannot be told apart{where}"
     possible = f"anything from {_signed(ends[0], score)} to {_signed(ends[1], score)} is possible"
     if not ends[0] <= 0 <= ends[1]:
-        few = f"but with {score.changed:,} changed items of {score.n:,} chance may explain it"
+        few = f"but with {counted(score.changed, 'changed item')} of {score.n:,} chance may explain it"
         return f"{apart}: {candidate} is {_signed(gain, score)} here, {few}."
     if not score.changed:
-        return f"{apart}: they have the same score on each of {score.n:,} items; {possible}."
+        which = "the only item" if score.n == 1 else f"each of {score.n:,} items"
+        return f"{apart}: they have the same score on {which}; {possible}."
     return f"{apart}: {candidate} is {_signed(gain, score)} here, and {possible}."
 
 
@@ -65,7 +67,7 @@ def noise_sentence(noise: NoiseFloor, first: str, second: str) -> str:
     share = f"{100 * noise.flipped / noise.n:.2g}%"
     span = f"between {100 * noise.interval.low:.2g}% and {100 * noise.interval.high:.2g}%"
     return (
-        f"{first} and {second} are two runs of one model: {noise.flipped:,} of {noise.n:,} items flipped between them "
+        f"{first} and {second} are two runs of one model: {noise.flipped:,} of {counted(noise.n)} flipped between them "
         f"({share}, {span}); scores that differ by less than {_points(noise.points)} points differ by noise."
     )
 

@@ -120,9 +120,9 @@ def _write_missing_samples(setting: Preflight, results: Results, watcher: Watche
 
 
 def _chunks(task: str, ledger: Ledger) -> tuple[Chunk, ...]:
-    index = ledger.task_index(task)
-    if index is None:
+    chunks = ledger.planned_chunks(task)
+    if not chunks:
         raise LedgerCorrupt(
             f"the manifest of task {task} is not complete, though the run is; its samples cannot be made"
         )
-    return tuple(chunk for number in range(index.segments) for chunk in ledger.read_chunks(task, number))
+    return chunks

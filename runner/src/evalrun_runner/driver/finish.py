@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import TypeVar
 
 from evalrun_api import RunConfig, RunWarning
 from evalrun_api.wire.outputs import Results, ScoredBy, StopRecord
@@ -25,16 +22,12 @@ from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.records.plan import Chunk, Item
 from evalrun_runner.records.results import ItemCounts, ItemResult
 from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.store.read_ahead import in_order
 
-READERS = 16
-READ_AHEAD = 64
-"""Parts read and not yet looked at: what bounds the memory of a pass over all parts."""
+READERS, READ_AHEAD = 16, 64
 MOST_EXAMPLES = 3
 MOST_ABOUT, MOST_MESSAGE = 256, 1024
 """Characters of a warning."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 PlanOf = Mapping[str, tuple[Chunk, ...]]
 """Leaf task -> its chunks in canonical order."""
@@ -71,7 +64,8 @@ def verify(plan: PlanOf, ledger: Ledger, spool: RowSpool) -> Verified:
     examples: list[str] = []
     for task, chunks in plan.items():
         unread = [chunk for chunk in chunks if spool.counts(chunk) is None]
-        for chunk, found in zip(unread, in_order(unread, lambda chunk: _read(chunk, ledger, spool)), strict=True):
+        parts = in_order(unread, lambda chunk: _read(chunk, ledger, spool), readers=READERS, ahead=READ_AHEAD)
+        for chunk, found in zip(unread, parts, strict=True):
             if found is None:
                 damaged.append(chunk)
                 continue
@@ -81,18 +75,6 @@ def verify(plan: PlanOf, ledger: Ledger, spool: RowSpool) -> Verified:
     if not damaged:
         _check_account(plan, counts)
     return Verified(counts, tuple(damaged), tuple(examples))
-
-
-def in_order(items: Iterable[T], read: Callable[[T], R]) -> Iterator[R]:
-    """Call ``read`` for each item, and yield the answers in order; a bounded number of reads goes on ahead."""
-    with ThreadPoolExecutor(READERS, thread_name_prefix="read") as readers:
-        ahead: deque[Future[R]] = deque()
-        for item in items:
-            ahead.append(readers.submit(read, item))
-            if len(ahead) >= READ_AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from evalrun_api import Gate, Score, Verdict
 from evalrun_api.detectable import why_never
 from evalrun_runner.driver.gate_decisions import OwnEvidence, PairedEvidence
+from evalrun_runner.errors import counted
 from evalrun_runner.statistics.decisions import Criterion, GateDecision
+from evalrun_runner.statistics.interval import percent
 
 _CUT = "truncated answers that never left their thinking, or were cut after it,"
 UNCONFIRMED = "; alone the gate would fail, but among all gates of the run that may be chance"
@@ -32,14 +34,15 @@ def message(
     parts += [_criterion(decision) for decision in decisions]
     text = f"{parts[0]}: {'; '.join(parts[1:])}"
     items = paired.items if paired is not None else own.items if own is not None else 0
-    text += f" ({items:,} items{_changed(paired)})"
+    text += f" ({counted(items)}{_changed(paired)})"
     parts = [*_missing(own, paired, decisions, score.task), *_impossible(gate, own, paired, decisions)]
     return "; ".join([text, *parts])
 
 
 def lost(count: int, task: str, where: str = "") -> str:
     """Say that items have no score."""
-    return f"{count} items of {task} have no score{f' {where}' if where else ''}: failed or quarantined"
+    have = "has" if count == 1 else "have"
+    return f"{counted(count)} of {task} {have} no score{f' {where}' if where else ''}: failed or quarantined"
 
 
 def lonely(count: int, total: int, task: str) -> str:
@@ -68,7 +71,7 @@ def _against(value: float, paired: PairedEvidence) -> str:
 
 
 def _criterion(decision: GateDecision) -> str:
-    sure = f"with {100 * decision.confidence:.3g}% confidence"
+    sure = f"with {percent(decision.confidence)} confidence"
     bound = decision.bound
     match decision.criterion:
         case Criterion.MIN | Criterion.MAX:

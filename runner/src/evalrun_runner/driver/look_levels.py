@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from evalrun_api import Gate, GateResult, GateRule
 from evalrun_api.wire.outputs import IntervalRecord, StopCause, StopRecord
+from evalrun_runner.statistics.interval import percent
 from evalrun_runner.statistics.spending import look_boundaries, look_levels
 
 SHOWN_LEVEL, SHOWN_QUANTILE = 0.025, 1.959963984540054
@@ -41,7 +42,7 @@ def as_asked(results: Sequence[GateResult], gates: Sequence[Gate], look: int, lo
     def one(result: GateResult, gate: Gate) -> GateResult:
         if result.confidence is None:
             return result
-        said, meant = (f"with {100 * one:.3g}% confidence" for one in (result.confidence, gate.resolved_confidence))
+        said, meant = (f"with {percent(one)} confidence" for one in (result.confidence, gate.resolved_confidence))
         message = (
             f"{result.message.replace(said, meant)} (judged at look {look} of {looks}, which its bounds account for)"
         )

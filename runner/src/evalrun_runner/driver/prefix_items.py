@@ -18,7 +18,6 @@ from evalrun_runner.comparing.declared_clusters import cluster_numbers
 from evalrun_runner.comparing.keys import keys_of_hashes
 from evalrun_runner.comparing.scored import IntArray
 from evalrun_runner.driver.accounts import item_account, run_account
-from evalrun_runner.driver.finish import in_order
 from evalrun_runner.driver.gate_items import LeafItems
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
@@ -26,6 +25,7 @@ from evalrun_runner.ledger.parts import count
 from evalrun_runner.records.answers import cut_thinking
 from evalrun_runner.records.plan import Chunk
 from evalrun_runner.records.results import ItemCounts, ItemResult, ItemStatus
+from evalrun_runner.store.read_ahead import in_order
 
 
 @dataclass
@@ -119,11 +119,7 @@ class PrefixItems:
 
     def _planned(self, task: str) -> tuple[Chunk, ...]:
         if task not in self._chunks:
-            index = self.ledger.task_index(task)
-            segments = 0 if index is None else index.segments
-            self._chunks[task] = tuple(
-                chunk for number in range(segments) for chunk in self.ledger.read_chunks(task, number)
-            )
+            self._chunks[task] = self.ledger.planned_chunks(task)
         return self._chunks[task]
 
     def _read(self, chunk: Chunk) -> tuple[tuple[ItemResult, ...], set[str]] | None:

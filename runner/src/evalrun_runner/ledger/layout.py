@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 RUN = "run.json"
@@ -25,6 +26,7 @@ CORRUPT = "corrupt/"
 _PART = re.compile(r"^parts/(?P<task>[^/]+)/(?P<chunk>\d{8})\.parquet$")
 
 
+@lru_cache(maxsize=4096)
 def task_dir(task: str) -> str:
     """Encode a task's name as one path component: all but letters, digits, '_', '-', '.' is percent-encoded."""
     return quote(task, safe="").replace("~", "%7E")

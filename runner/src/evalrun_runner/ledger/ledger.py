@@ -202,6 +202,16 @@ class Ledger:
         except ObjectMissing:
             return None
 
+    def planned_chunks(self, task: str) -> tuple[Chunk, ...]:
+        """Read every planned chunk of a leaf task in order, without the items; none while its manifest is incomplete.
+
+        Raises:
+            LedgerCorrupt: The index or a segment is damaged.
+        """
+        index = self.task_index(task)
+        segments = range(0 if index is None else index.segments)
+        return tuple(chunk for number in segments for chunk in self.read_chunks(task, number))
+
     # Parts: what is committed
 
     def commit_part(self, chunk: Chunk, rows: Sequence[ItemResult], writer: Writer) -> CommitOutcome:
@@ -252,6 +262,17 @@ class Ledger:
             parsed = layout.parse_part(key)
             if parsed is not None:
                 yield parsed
+
+    def counted_parts(self) -> list[tuple[str, int]]:
+        """List the (task, number) of every committed chunk that the run is made of, sorted.
+
+        What a run that stopped early had finished beyond its stop is not a part of it.
+
+        Raises:
+            LedgerCorrupt: The record of the stop is damaged.
+        """
+        stop = self.recorded_stop()
+        return sorted(part for part in self.committed_parts() if stop is None or stop.counts_in(*part))
 
     def set_aside(self, chunk: Chunk, epoch: int) -> bool:
         """Move a damaged part to ``corrupt/``, so that the chunk can run again.

@@ -187,10 +187,6 @@ class OpenPart:
         """Return the hash of each item's prompt; None for an item without, and in parts of before there was one."""
         return self.file.columns("prompt_hash")[0] if self.file.has("prompt_hash") else [None] * self.size
 
-    def answers(self) -> list[str | None]:
-        """Return the text of each item's first response; None for one that has none."""
-        return self.file.columns("response")[0]
-
 
 def _check_rows(chunk: Chunk, rows: Sequence[ItemResult], where: str) -> None:
     if len(rows) != chunk.items or chunk_digest(row.item_hash for row in rows) != chunk.digest:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from evalrun_api.wire.outputs import TimelinePoint
-from evalrun_runner.errors import EvalRunError, InputError, first_line
+from evalrun_runner.errors import EvalRunError, InputError, counted, first_line
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.report.collect import ReportDocuments, collect
 from evalrun_runner.report.content import BaselineComparison, ItemList, Ranking, ReportContent, ScoreLine
@@ -54,6 +54,9 @@ def assemble(sources: ReportSources, log: Callable[[str], None]) -> ReportConten
             failures=readings.failures,
             samples=_samples(readings, content),
         )
+        if lacking := _lacking(sources.documents, readings):
+            log(f"warning: {lacking}")
+            content = replace(content, warnings=(lacking, *content.warnings))
     if sources.baseline is not None:
         comparison, changed = _against(sources.baseline, sources.store, log)
         content = replace(content, comparison=comparison)
@@ -117,6 +120,18 @@ def _samples(readings: ItemReadings, content: ReportContent) -> tuple[str, ...]:
         *content.samples,
         f"Times, tokens, errors and hardest items are of {readings.read:,} items, drawn evenly over the run: "
         "it has too many to read all. Scores and verdicts are of all items.",
+    )
+
+
+def _lacking(documents: ReportDocuments, readings: ItemReadings) -> str | None:
+    """Say that there are fewer items than the results are made of."""
+    account = documents.results.evalrun.counts
+    scored = account.ok + account.failed + account.quarantined
+    if not readings.complete or readings.read >= scored:
+        return None
+    return (
+        f"Parts are missing from the output: {readings.read:,} of {counted(scored)} are there. Scores and verdicts are "
+        "of all items; errors, times, hardest and changed items are of those that are there."
     )
 
 

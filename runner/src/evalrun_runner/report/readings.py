@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalrun_runner.benchmarks import values
@@ -22,6 +20,7 @@ from evalrun_runner.records.results import ItemStatus
 from evalrun_runner.report.content import FailureGroup, ScoreLine
 from evalrun_runner.report.text import one_line
 from evalrun_runner.store.base import ObjectStore
+from evalrun_runner.store.read_ahead import in_order
 
 MOST_PARTS = 4_000
 """Parts that are read: of some ten to a hundred items each."""
@@ -29,7 +28,6 @@ MOST_FAILURES = 30
 """Kinds of failure that are told apart."""
 MOST_WORST = 5
 """Items with the worst scores that are kept of each task."""
-_READERS, _AHEAD = 8, 16
 _MOST_REMEMBERED = 4_096
 _MOST_DOCS = 5
 
@@ -91,7 +89,7 @@ def read_items(store: ObjectStore, mains: Mapping[str, tuple[MainScore, bool]]) 
     Raises:
         LedgerCorrupt: A part is damaged.
     """
-    keys = sorted(Ledger(store).committed_parts())
+    keys = Ledger(store).counted_parts()
     chosen = spread(keys, MOST_PARTS)
     gathering = _Gathering(mains)
     for part in open_parts(store, chosen):
@@ -236,19 +234,8 @@ def score_of(text: str, main: MainScore | None) -> float | None:
 def open_parts(store: ObjectStore, keys: Sequence[tuple[str, int]]) -> Iterator[OpenPart]:
     """Open parts in order; a few are read ahead."""
 
-    def read(task: str, number: int) -> OpenPart:
-        key = layout.part(task, number)
+    def read(place: tuple[str, int]) -> OpenPart:
+        key = layout.part(*place)
         return OpenPart.open(store.get(key), f"{store.uri}{key}")
 
-    yield from _ahead(read, keys)
-
-
-def _ahead(read: Callable[[str, int], OpenPart], keys: Sequence[tuple[str, int]]) -> Iterator[OpenPart]:
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="report") as readers:
-        ahead: deque[Future[OpenPart]] = deque()
-        for task, number in keys:
-            ahead.append(readers.submit(read, task, number))
-            if len(ahead) >= _AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    yield from in_order(keys, read)

@@ -66,8 +66,9 @@ def in_markdown(text: str, most: int = 200) -> str:
 
 def _entity(match: re.Match[str]) -> str:
     character = match[1]
-    # A dot or colon matters only in links; written as they are, numbers and sentences stay readable in the source.
-    return character if character in ".:-()" else f"&#{ord(character)};"
+    # A dot or colon matters only in links, a plus only where a line begins; written as they are, numbers, times and
+    # sentences stay readable in the source.
+    return character if character in ".:-()" or (character == "+" and match.start() > 0) else f"&#{ord(character)};"
 
 
 @cache

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from evalrun_api import GateResult, Verdict
 from evalrun_api.spec.gates import GateRule
+from evalrun_runner.errors import counted
 from evalrun_runner.report.content import GateLine, Headline, ScoreLine, Tone
+from evalrun_runner.statistics.interval import percent
 
 TONES = {Verdict.PASSED: Tone.GOOD, Verdict.FAILED: Tone.BAD, Verdict.INCONCLUSIVE: Tone.UNSURE}
 _MOST_NAMES = 3
@@ -36,7 +38,7 @@ def points(value: float, *, share: bool, signed: bool = False) -> str:
 
 def count(n: int, word: str = "item") -> str:
     """Format a number of things."""
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
+    return counted(n, word)
 
 
 def score_sentence(line: ScoreLine) -> str:
@@ -134,7 +136,7 @@ def _how_sure(gate: GateResult, *, share: bool) -> str:
     """Say what the bounds leave open."""
     if gate.interval is None:
         return " (the bare score is compared: how sure it is was not asked)" if gate.rule is GateRule.POINT else ""
-    sure = f"{100 * (gate.confidence or 0.95):.3g}% sure"
+    sure = f"{percent(gate.confidence or 0.95)} sure"
     low, high = gate.interval[0], gate.interval[1]
     if gate.difference is not None:
         reach = f"between {points(low, share=share, signed=True)} and {points(high, share=share, signed=True)}"
@@ -149,4 +151,7 @@ def _how_sure(gate: GateResult, *, share: bool) -> str:
             return f"; we can be {sure} that it is at most {high_words}"
         case Verdict.FAILED if gate.max is not None and gate.min is None:
             return f"; we can be {sure} that it is at least {low_words}"
+    if share and low <= 0 and high >= 1:
+        # Even one independent item leaves less open than that.
+        return ", but all of its items come from one cluster, which says nothing of other ones"
     return f", but with so few items the true score may be anything from {low_words} to {high_words}"

@@ -50,6 +50,17 @@ class Method(StrEnum):
     PAIRED_PLUS_TWO = "paired-plus-two-t"
 
 
+def percent(confidence: float, digits: int = 3) -> str:
+    """Return a confidence for people, with more digits than asked for where they would make a certainty of it.
+
+    Args:
+        confidence: below 1.
+        digits: significant digits.
+    """
+    text = f"{100 * confidence:.{digits}g}"
+    return f"{text}%" if float(text) < 100 or digits >= 17 else percent(confidence, digits + 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Two-sided confidence interval, bounds included.

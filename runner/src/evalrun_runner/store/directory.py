@@ -72,13 +72,15 @@ class DirectoryStore:
 
     def get(self, key: str) -> bytes:
         """See ``ObjectStore.get``."""
-        path = self._path(key)
+        check_key(key)
+        place = f"{self.root}/{key}"
         try:
-            return path.read_bytes()
+            with open(place, "rb", buffering=0) as file:
+                return file.read()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise ObjectMissing(f"{path} is not there") from error
+            raise ObjectMissing(f"{place} is not there") from error
         except OSError as error:
-            raise classify(error, path) from error
+            raise classify(error, Path(place)) from error
 
     def exists(self, key: str) -> bool:
         """See ``ObjectStore.exists``."""

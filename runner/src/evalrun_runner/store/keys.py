@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from evalrun_runner.errors import StoreDenied
 
 TEMPORARY = ".tmp."
@@ -9,6 +11,8 @@ TEMPORARY = ".tmp."
 
 _MAX_KEY_BYTES = 1024  # S3's limit
 _MAX_NAME_BYTES = 255  # the limit of Linux file systems for one name
+_USUAL = re.compile(r"[A-Za-z0-9_%-][A-Za-z0-9_.%-]{0,127}(?:/[A-Za-z0-9_%-][A-Za-z0-9_.%-]{0,127}){0,6}")
+"""Keys that keep to the rules for sure: a pass over a large run checks tens of thousands of them."""
 
 
 def check_key(key: str) -> None:
@@ -17,6 +21,8 @@ def check_key(key: str) -> None:
     Raises:
         StoreDenied: The key is not valid.
     """
+    if _USUAL.fullmatch(key):
+        return
     names = key.split("/")
     if any(name in ("", ".", "..") for name in names):
         raise StoreDenied(f"{key!r} is no key of a store: it may have no empty, '.' or '..' part")

@@ -77,3 +77,22 @@ def test_a_field_with_a_value_for_each_document_is_no_stratum() -> None:
     labels = item_labels(DeclaredFields(strata=("name",)), [{"name": str(number)} for number in range(101)])
     assert not labels.strata
     assert "has 101 values, more than the 100" in labels.remarks[0]
+
+
+def test_a_field_that_names_most_documents_is_no_stratum() -> None:
+    names = item_labels(DeclaredFields(strata=("name",)), [{"name": str(number)} for number in range(60)])
+    assert not names.strata
+    assert "'name' has 60 values, most of them in one document alone" in names.remarks[0]
+
+    few = item_labels(DeclaredFields(strata=("name",)), [{"name": str(number)} for number in range(3)])
+    assert len(few.strata) == 3 and not few.remarks, "three documents of three kinds are a small task"
+
+
+def test_documents_without_a_cluster_are_counted() -> None:
+    documents = [{"passage": "a"}, {"passage": None}, {"passage": "a"}, {}]
+    remarks = item_labels(DeclaredFields("passage"), documents).remarks
+    assert remarks == (
+        "metadata.evalrun.cluster: 2 of 4 documents have no value of 'passage': each of them counts as a cluster of "
+        "its own",
+    )
+    assert not item_labels(DeclaredFields("passage"), documents[:1]).remarks

@@ -59,6 +59,7 @@ def test_the_exit_code_answers_the_margin(
         (["--margin", "2"], "--margin 2: expected a difference of scores, such as 0.02 for two points"),
         (["--margin", "-1"], "--margin -1: expected a loss that is accepted"),
         (["--confidence", "95"], "--confidence 95: expected a number from 0.5 to below 1, such as 0.95"),
+        (["--items", "-3"], "--items -3: expected a number of items to show, 0 or more"),
         (["--range", "5"], "--range 5: expected the least and the greatest possible score, such as 1:5"),
     ],
 )
@@ -100,3 +101,31 @@ def test_a_margin_and_a_picture_are_for_as_many_runs_as_they_take(tmp_path: Path
         error = compared(*arguments).exception
         assert isinstance(error, InputError)
         assert str(error).startswith(message)
+
+
+def test_a_damaged_part_is_wrong_input_with_its_name_and_what_to_do(places: list[str]) -> None:
+    part = next(Path(places[1]).glob("parts/*/*.parquet"))
+    part.write_bytes(part.read_bytes()[:-40])
+    error = compared(*places).exception
+    assert isinstance(error, InputError)
+    assert f"{part.name} is damaged" in str(error)
+    assert "\nhint: remove COMPLETE from that output and start the run again" in str(error)
+
+
+def test_no_confidence_is_printed_as_a_certainty(places: list[str]) -> None:
+    assert "how: 99.99999% intervals" in compared(*places, "--confidence", "0.9999999").output
+
+
+def test_a_very_long_name_of_a_model_is_cut_in_its_middle(tmp_path: Path) -> None:
+    table, name = tmp_path / "t.csv", "m" * 500
+    table.write_text(f"item,{name},b\nx,1,0\ny,0,1\n")
+    output = compared(str(table)).output
+    assert "mmm…mmm" in output.splitlines()[0]
+    assert "m" * 100 not in output
+
+
+def test_two_long_names_that_would_be_one_stay_whole(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    names = [f"{'m' * 100}{number}{'m' * 100}" for number in range(2)]
+    table.write_text(f"item,{names[0]},{names[1]}\nx,1,0\ny,0,1\n")
+    assert names[0] in compared(str(table)).output.splitlines()[0]

@@ -78,3 +78,9 @@ def test_a_handful_of_items_finds_no_difference_however_great(items: int) -> Non
     """McNemar's exact test on 5 changed items has a p-value of 1/16 at the least."""
     output = asked("--items", str(items)).output
     assert "no difference can be found" in output
+
+
+def test_one_item_is_one_item_and_no_confidence_a_certainty() -> None:
+    output = asked("--items", "1", "--margin", "0.01", "--confidence", "0.9999999").output
+    assert "1 items" not in output
+    assert "99.99999% confidence" in output

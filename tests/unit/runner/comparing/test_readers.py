@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evalrun_runner.comparing.lm_eval_samples import TaskSamples
 from evalrun_runner.comparing.opening import labels_of, open_runs
 from evalrun_runner.comparing.pairing import pair
 from evalrun_runner.comparing.scored import KeyKind, MetricName
@@ -182,3 +183,18 @@ def test_labels_are_as_short_as_they_can_be_told_apart() -> None:
     assert labels_of(["runs/a", "s3://bucket/x/b/"]) == ["a", "b"]
     assert labels_of(["x/out", "y/out/"]) == ["x/out", "y/out"]
     assert labels_of(["x", "x"]) == ["x (1)", "x (2)"]
+
+
+def test_a_choice_is_shown_in_words_from_the_samples_of_lm_eval(tmp_path: Path) -> None:
+    sample = {
+        "doc_id": 0,
+        "doc": {"question": "Which?"},
+        "target": 1,
+        "arguments": {f"gen_args_{n}": {"arg_0": "Which?", "arg_1": f" {letter}"} for n, letter in enumerate("AB")},
+        "resps": [[["-2.5", "False"]], [["-0.25", "False"]]],
+        "filter": "none",
+        "acc": 1.0,
+    }
+    file = tmp_path / "samples_t.jsonl"
+    file.write_text(json.dumps(sample) + "\n")
+    assert TaskSamples(file).texts([0])[0].answer == "B (log-probability -0.25)"

@@ -111,19 +111,6 @@ def test_after_a_repair_only_what_was_redone_is_read(scene: Scene) -> None:
     assert [row.doc_id for chunk in scene.chunks for row in scene.spool.rows(chunk)] == [0, 1, 10]
 
 
-def test_parts_are_read_ahead_and_returned_in_order() -> None:
-    assert list(finish.in_order(range(1000), lambda n: n * n)) == [n * n for n in range(1000)]
-
-    def read(number: int) -> int:
-        if number == 500:
-            raise LedgerCorrupt("damaged")
-        return number
-
-    numbers = finish.in_order(range(1000), read)
-    with pytest.raises(LedgerCorrupt):
-        list(numbers)
-
-
 def test_scores_are_the_numbers_of_results_json() -> None:
     results = make_results(
         {

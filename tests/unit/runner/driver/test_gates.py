@@ -344,7 +344,7 @@ class TestMissing:
         for now, before in ((whole, partial), (partial, whole)):
             result = verdict(AGAINST, now, before)
             assert result.verdict is INCONCLUSIVE
-            assert "1 items of t have no score here or in the baseline" in result.message
+            assert "1 item of t has no score here or in the baseline" in result.message
             assert "Passed if all of them counted against the run" in result.message
 
     def test_values_without_bounds_have_no_extreme_completion(self) -> None:

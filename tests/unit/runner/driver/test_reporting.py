@@ -69,3 +69,15 @@ def test_a_report_that_cannot_be_written_is_a_warning(finished: Path) -> None:
     write_report(FullStore(finished), read_result(RunLocation(uri=finished.as_uri())), None, lines.append)
     assert len(lines) == 1
     assert lines[0].startswith("warning: there is no report: StoreUnavailable: no room for report.html; hint: ")
+
+
+def test_a_report_says_that_parts_are_missing(finished: Path, tmp_path: Path) -> None:
+    output = shutil.copytree(finished, tmp_path / "copy")
+    shutil.rmtree(output / "parts")
+    lines: list[str] = []
+
+    content = read_report(RunLocation(uri=output.as_uri()), None, lines.append)
+
+    said = "Parts are missing from the output: 0 of 12 items are there."
+    assert any(said in line for line in lines)
+    assert content.warnings[0].startswith(said)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from evalrun_api.wire.outputs import StopCause, StopRecord
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing, StoreUnavailable, Superseded
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import CommitOutcome, Ledger
@@ -184,6 +185,37 @@ class TestCommits:
         assert store.get(f"corrupt/000002/{key}") == damaged
         assert list(ledger.committed_parts()) == []
         assert ledger.commit_part(chunk, results(chunk, items), TWO).won
+
+    def test_the_parts_of_a_run_that_stopped_are_those_before_its_stop(self, ledger: Ledger) -> None:
+        items, chunks = plan(items=9)
+        ledger.write_segment(items, chunks)
+        for chunk in chunks:
+            ledger.commit_part(chunk, results(chunk, items), ONE)
+        assert ledger.counted_parts() == [("t/1", 0), ("t/1", 1), ("t/1", 2)]
+
+        stop = StopRecord(
+            cause=StopCause.CERTAIN,
+            look=0,
+            looks=5,
+            chunks={"t/1": 2},
+            evaluated=6,
+            planned=9,
+            asked=[],
+            gates=[],
+            epoch=1,
+        )
+        ledger.record_stop(ledger.claim_epoch(), stop)
+
+        assert ledger.counted_parts() == [("t/1", 0), ("t/1", 1)]
+
+    def test_planned_chunks_are_there_once_the_manifest_is_complete(self, ledger: Ledger) -> None:
+        items, chunks = plan()
+        ledger.write_segment(items, chunks)
+        assert ledger.planned_chunks("t/1") == ()
+
+        ledger.write_task_index(TaskIndex("t/1", 1, 6, 2, 6.0, "digest"))
+
+        assert ledger.planned_chunks("t/1") == tuple(chunks)
 
     def test_a_sound_part_is_never_set_aside(self, ledger: Ledger) -> None:
         items, (chunk, other) = plan()

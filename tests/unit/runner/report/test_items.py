@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from evalrun_runner.comparing.answers import answer_of
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import TaskIndex, chunk_digest, hash_item
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.records.plan import Chunk, Item, Request, RequestType
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome, Response
 from evalrun_runner.report.content import ScoreLine
-from evalrun_runner.report.details import MOST_ANSWER, ItemDetails, answer_of, target_of
+from evalrun_runner.report.details import MOST_ANSWER, ItemDetails, target_of
 from evalrun_runner.report.hardest import hardest, in_turns
 from evalrun_runner.report.readings import ItemPlace, main_scores, read_items, spread
 from evalrun_runner.store.memory import MemoryStore

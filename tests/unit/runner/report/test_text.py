@@ -61,3 +61,8 @@ def test_one_line_is_one_line(text: str) -> None:
 @pytest.mark.parametrize("text", ["<img src=x>", "[a](http://b)", "@everyone", "a|b", "`x`", "# title", "#17", "**b**"])
 def test_markdown_keeps_no_markup_of_a_text(text: str) -> None:
     assert not set(in_markdown(text)) & set("<>[]`*|@") and "#" not in in_markdown(text).replace("&#", "")
+
+
+def test_a_time_stays_readable_in_markdown() -> None:
+    assert in_markdown("2026-12-01T12:00:00+00:00") == "2026-12-01T12:00:00+00:00"
+    assert in_markdown("+ no list") == "&#43; no list"

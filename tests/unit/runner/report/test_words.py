@@ -91,3 +91,15 @@ def test_the_headline_needs_no_statistics(verdict: Verdict | None) -> None:
 
 def test_made_up_answers_are_cautioned_against() -> None:
     assert "made the answers up" in words.headline([], None, [LINE], "mock").caution
+
+
+def test_one_cluster_is_not_explained_by_few_items() -> None:
+    found = words.gate_line(gate(Verdict.INCONCLUSIVE, interval=(0.0, 1.0))).found
+    assert found == (
+        "It is 74.1% over 1,319 items, but all of its items come from one cluster, which says nothing of other ones."
+    )
+
+
+def test_no_confidence_is_said_to_be_a_certainty() -> None:
+    line = words.gate_line(gate(Verdict.PASSED, interval=(0.72, 0.761), confidence=0.9999999))
+    assert "99.99999% sure" in line.found
