@@ -14,7 +14,7 @@ import pytest
 from kubernetes.aio.client import Configuration
 from prometheus_client.parser import text_string_to_metric_families
 
-from evalrun_api import Counts, GateResult, Phase, Reason, RunProgress, RunResult, Score, Verdict
+from evalrun_api import Counts, GateResult, Phase, Reason, RunProgress, RunResult, Score, ScoreInterval, Verdict
 from evalrun_api.metrics import ALL, MetricType, Source
 from evalrun_operator.kube.client import Client
 from evalrun_operator.kube.errors import ApiError, Conflict, Unavailable
@@ -41,12 +41,13 @@ from support.fake_api import FakeApi, FakeBackend
 from support.operators import free_port
 
 KIND_OF = {"gauge": MetricType.GAUGE, "counter": MetricType.COUNTER, "histogram": MetricType.HISTOGRAM}
+INTERVAL = ScoreInterval(low=0.53, high=0.89, confidence=0.95, method="wilson")
 GATE = GateResult(task="gsm8k", metric="acc", min=0.5, verdict=Verdict.PASSED, reason=Reason.GATES_PASSED)
 RESULT = RunResult(
     phase=Phase.SUCCEEDED,
     engine="vllm",
     counts=Counts(planned=20, ok=20),
-    scores=(Score(task="gsm8k", metric="acc", value=0.75, stderr=0.1, n=20),),
+    scores=(Score(task="gsm8k", metric="acc", value=0.75, stderr=0.1, n=20, interval=INTERVAL),),
     gates=(GATE,),
     results_uri="s3://evals/team/nightly/",
 )
@@ -168,7 +169,13 @@ def test_exported_metrics_equal_the_catalogue(page: str) -> None:
 
 
 def test_scores_of_the_operator_are_final(page: str) -> None:
-    for name in ("evalrun_score", "evalrun_score_stderr", "evalrun_score_items"):
+    for name in (
+        "evalrun_score",
+        "evalrun_score_stderr",
+        "evalrun_score_low",
+        "evalrun_score_high",
+        "evalrun_score_items",
+    ):
         assert {labels[2] for labels in told(page.encode())[name]} == {"true"}
 
 

@@ -25,6 +25,7 @@ from evalrun_api import (
     ReplicaStatus,
     RunReference,
     Score,
+    ScoreInterval,
     Verdict,
 )
 from evalrun_api.metrics import label_value
@@ -156,7 +157,8 @@ def test_engine_of_an_invalid_spec_is_unknown() -> None:
 def test_finished_run_has_items_and_scores_but_no_replicas() -> None:
     book = Book().sees(run())
     counts = Progress(planned=20, ok=17, failed=2, quarantined=1)
-    scores = (score(stderr=0.1), score(task="wiki", metric="ppl", value=7.5, lower_is_better=True))
+    interval = ScoreInterval(low=0.2, high=0.8, confidence=0.95, method="wilson")
+    scores = (score(stderr=0.1, interval=interval), score(task="wiki", metric="ppl", value=7.5, lower_is_better=True))
     says = book.sees(finished(end=NOON + MINUTE, progress=counts, scores=scores)).says()
     assert says["evalrun_run_finished_timestamp_seconds"] == {("nightly", "team"): (NOON + MINUTE).timestamp()}
     assert says["evalrun_run_phase"] == {("Succeeded", "nightly", "team"): 1}
@@ -171,6 +173,7 @@ def test_finished_run_has_items_and_scores_but_no_replicas() -> None:
     wiki = ("lower", "strict", "true", "ppl", "tiny", "nightly", "team", "wiki")
     assert says["evalrun_score"] == {gsm8k: 0.5, wiki: 7.5}
     assert says["evalrun_score_stderr"] == {gsm8k: 0.1}
+    assert (says["evalrun_score_low"], says["evalrun_score_high"]) == ({gsm8k: 0.2}, {gsm8k: 0.8})
     assert says["evalrun_score_items"] == {gsm8k: 10, wiki: 10}
     assert not {"evalrun_run_replicas", "evalrun_run_gpus"} & says.keys()
 

@@ -19,6 +19,7 @@ from evalrun_api import (
     RunProgress,
     RunResult,
     Score,
+    ScoreInterval,
     Verdict,
 )
 from evalrun_operator.plan import ReconcilePlan, plan
@@ -39,11 +40,22 @@ from support.evalruns import NOON, Builder, make_run
 
 SETTINGS = OperatorSettings()
 IMAGE = SETTINGS.image.reference
+INTERVAL = ScoreInterval(low=0.6575, high=0.7076, confidence=0.95, method="wilson")
 GOOD = RunResult(
     phase=Phase.SUCCEEDED,
     engine="vllm",
     counts=Counts(planned=1319, ok=1319),
-    scores=(Score(task="gsm8k", metric="exact_match", filter="strict-match", value=0.6831, stderr=0.0128, n=1319),),
+    scores=(
+        Score(
+            task="gsm8k",
+            metric="exact_match",
+            filter="strict-match",
+            value=0.6831,
+            stderr=0.0128,
+            n=1319,
+            interval=INTERVAL,
+        ),
+    ),
     results_uri="s3://evals/team/nightly-0f3c9a52/",
 )
 
@@ -186,7 +198,7 @@ def test_a_result_ends_the_run() -> None:
     assert condition(status, ConditionType.RECONCILING)[0] is FALSE
     assert condition(status, ConditionType.STALLED)[0] is FALSE
     assert status.scores == GOOD.scores
-    assert status.display and status.display.score == "0.6831±0.0128"
+    assert status.display and status.display.score == "0.6831[0.6575,0.7076]"
     assert status.display.progress == "1,319/1,319"
     assert status.active_since is None
 

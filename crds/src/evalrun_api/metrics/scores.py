@@ -22,6 +22,20 @@ SCORE_STDERR = Metric(
     (*_SCORE, "final", "better"),
     Source.BOTH,
 )
+SCORE_LOW = Metric(
+    "evalrun_score_low",
+    MetricType.GAUGE,
+    "Lower end of the 95% interval of a finished run's score with the same labels; absent where there is none.",
+    (*_SCORE, "final", "better"),
+    Source.OPERATOR,
+)
+SCORE_HIGH = Metric(
+    "evalrun_score_high",
+    MetricType.GAUGE,
+    "Upper end of the 95% interval of a finished run's score with the same labels; absent where there is none.",
+    (*_SCORE, "final", "better"),
+    Source.OPERATOR,
+)
 SCORE_ITEMS = Metric(
     "evalrun_score_items",
     MetricType.GAUGE,
@@ -45,4 +59,4 @@ GATE_BOUND = Metric(
     Source.OPERATOR,
 )
 
-METRICS = (SCORE, SCORE_STDERR, SCORE_ITEMS, GATE, GATE_BOUND)
+METRICS = (SCORE, SCORE_STDERR, SCORE_LOW, SCORE_HIGH, SCORE_ITEMS, GATE, GATE_BOUND)

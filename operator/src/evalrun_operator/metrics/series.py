@@ -18,7 +18,7 @@ from evalrun_api.metrics.operator import (
     RUN_REPLICAS,
     RUN_STARTED,
 )
-from evalrun_api.metrics.scores import GATE, GATE_BOUND, SCORE, SCORE_ITEMS, SCORE_STDERR
+from evalrun_api.metrics.scores import GATE, GATE_BOUND, SCORE, SCORE_HIGH, SCORE_ITEMS, SCORE_LOW, SCORE_STDERR
 from evalrun_operator.backend.resources import gpus_per_replica
 from evalrun_operator.metrics.families import Labels
 
@@ -34,6 +34,8 @@ METRICS: tuple[Metric, ...] = (
     RUN_ITEMS,
     SCORE,
     SCORE_STDERR,
+    SCORE_LOW,
+    SCORE_HIGH,
     SCORE_ITEMS,
     GATE,
     GATE_BOUND,
@@ -91,6 +93,9 @@ def _outcome(status: EvalRunStatus, model: str) -> Iterator[_Sample]:
             labels = (model, label_value(score.task), label_value(score.metric), label_value(score.filter))
             yield SCORE, score.value, (*labels, "true", better)
             yield SCORE_STDERR, score.stderr, (*labels, "true", better)
+            interval = score.interval
+            yield SCORE_LOW, None if interval is None else interval.low, (*labels, "true", better)
+            yield SCORE_HIGH, None if interval is None else interval.high, (*labels, "true", better)
             yield SCORE_ITEMS, score.n, (*labels, "true", better)
     yield from _gates(status.gates, model)
 

@@ -28,7 +28,10 @@ def progress_text(counts: Counts) -> str | None:
 
 
 def score_text(scores: tuple[Score, ...], gates: tuple[GateResult, ...]) -> str | None:
-    """Format the first gate's score, or the first benchmark's headline score, as ``0.6831±0.0128``."""
+    """Format the first gate's score, or the first benchmark's headline score, with its interval.
+
+    As ``0.6831[0.6576,0.7076]``, without a blank inside a column; with its standard error where there is no interval.
+    """
     chosen = None
     if gates:
         first = gates[0]
@@ -37,7 +40,10 @@ def score_text(scores: tuple[Score, ...], gates: tuple[GateResult, ...]) -> str 
     chosen = chosen or next((score for score in scores if score.value is not None), None)
     if chosen is None or chosen.value is None:
         return None
-    return _short(chosen.value) + ("" if chosen.stderr is None else f"±{_short(chosen.stderr)}")
+    shown = _short(chosen.value)
+    if chosen.interval is not None:
+        return f"{shown}[{_short(chosen.interval.low)},{_short(chosen.interval.high)}]"
+    return shown if chosen.stderr is None else f"{shown}±{_short(chosen.stderr)}"
 
 
 def _short(value: float) -> str:
