@@ -89,7 +89,7 @@ def _figures() -> Panels:
 def _newest() -> builders.Panel:
     newest = _scores_table(
         "What does each model score now?",
-        "The newest finished run of each model, task, metric and filter. ±: the 95% interval. Better: whether a "
+        "The newest finished run of each model, task, metric and filter. From and to: the 95% interval. Better: whether a "
         "higher or a lower score is better.",
         lambda expr: only(expr, _NEWEST, *SCORE_LABELS),
     )
@@ -100,7 +100,7 @@ def _finished() -> builders.Panel:
     every = _scores_table(
         "What did every finished run score?",
         "All finished runs that the operator still exports, the newest first. Compare the scores of two checkpoints "
-        "here, and take the ± into account.",
+        "here: from and to are the ends of the 95% interval.",
         lambda expr: expr,
     )
     return sorted_by(every, "When", descending=True).height(12)
@@ -109,7 +109,6 @@ def _finished() -> builders.Panel:
 def _scores_table(title: str, text: str, kept: Callable[[str], str]) -> builders.Panel:
     """Build a table of final scores; ``kept`` restricts a query to the desired rows."""
     better = promql.gauge("evalrun_score", f'{SCORES},final="true"', *SCORE_LABELS, "better")
-    stderr = promql.final_scores("evalrun_score_stderr", SCORES)
 
     def of_run(expr: str) -> str:
         return kept(promql.beside_score(SCORES, expr))
@@ -124,7 +123,8 @@ def _scores_table(title: str, text: str, kept: Callable[[str], str]) -> builders
         Label("Better", "better", width=76),
         Facts(kept(better)),
         Value("Score", kept(promql.final_scores("evalrun_score", SCORES)), units.NoUnit, decimals=4),
-        Value("±", kept(f"{Z95} * {stderr}"), units.NoUnit, decimals=4),
+        Value("From", kept(promql.final_scores("evalrun_score_low", SCORES)), units.NoUnit, decimals=4),
+        Value("To", kept(promql.final_scores("evalrun_score_high", SCORES)), units.NoUnit, decimals=4),
         Value("Items", kept(promql.final_scores("evalrun_score_items", SCORES))),
         tables.gates(kept(promql.verdict(SCORES, *SCORE_LABELS))),
         NAMESPACE,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evalrun_runner.benchmarks import values
+from evalrun_runner.comparing.answers import answer_of
 from evalrun_runner.execution.verdicts import ProgramEnd
 from evalrun_runner.records.plan import Item, RequestType
 from evalrun_runner.records.results import Answer, ItemResult, ItemStatus
@@ -15,7 +16,6 @@ from evalrun_runner.report.details import (
     MOST_PROMPT,
     MOST_TARGET,
     ItemDetails,
-    answer_of,
     prompt_of,
     target_of,
 )
