@@ -89,8 +89,8 @@ def _figures() -> Panels:
 def _newest() -> builders.Panel:
     newest = _scores_table(
         "What does each model score now?",
-        "The newest finished run of each model, task, metric and filter. From and to: the 95% interval. Better: whether a "
-        "higher or a lower score is better.",
+        "The newest finished run of each model, task, metric and filter. From and to: the 95% interval. Better: "
+        "whether a higher or a lower score is better.",
         lambda expr: only(expr, _NEWEST, *SCORE_LABELS),
     )
     return sorted_by(newest, "Task").height(12)
