@@ -74,7 +74,7 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
         "would cut the adapters' short",
     ),
     # engine
-    ({"engine": {}}, "spec.engine", "exactly one engine is needed: vllm or mock"),
+    ({"engine": {}}, "spec.engine", "exactly one engine is needed: vllm or mock or recorded"),
     ({"engine": {"vllm": {}, "mock": {}}}, "spec.engine", "exactly one engine is needed"),
     ({"engine": {"vlm": {}}}, "spec.engine.vlm", "did you mean vllm?"),
     ({"engine": {"mock": {}, "numerics": "strickt"}}, "spec.engine.numerics", "did you mean strict?"),

@@ -132,7 +132,8 @@ def both_configs(tmp_path: Path) -> tuple[RunConfig, RunConfig]:
     return here, there
 
 
-@pytest.mark.parametrize("field", RunConfig.model_fields)
+# A run has one engine, and the file's is vLLM; recorded answers are refused in a cluster.
+@pytest.mark.parametrize("field", sorted(RunConfig.model_fields.keys() - {"recorded"}))
 def test_command_line_and_operator_agree_on_every_field(both_configs: tuple[RunConfig, RunConfig], field: str) -> None:
     """But for what is a matter of place. A field that is added to RunConfig is compared without being named here."""
     here, there = (

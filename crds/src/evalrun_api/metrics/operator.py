@@ -34,7 +34,7 @@ CONDITION_TRANSITIONS = _counter(
 # Each run: all unfinished ones, and the newest of the finished ones
 RUN_INFO = _gauge(
     "evalrun_run_info",
-    "1: facts about the run. `engine` is vllm or mock, or unknown where the spec is invalid.",
+    "1: facts about the run. `engine` is vllm, mock or recorded, or unknown where the spec is invalid.",
     (*RUN, "model", "engine"),
 )
 RUN_PHASE = _gauge("evalrun_run_phase", "1 for the phase that the run is in.", (*RUN, "phase"))

@@ -1,4 +1,4 @@
-"""EngineSpec: the engine that answers the requests, vLLM, or for tests one that makes up its answers."""
+"""EngineSpec: what answers the requests: vLLM, for tests an engine that makes answers up, or recorded answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from evalrun_api.base import INT32_MAX, Model
+from evalrun_api.base import INT32_MAX, Model, RunUri
 from evalrun_api.rules import Rule, exactly_one
 from evalrun_api.spec.engine_args import EngineArgs
 from evalrun_api.spec.reasoning import EngineReasoning
@@ -61,15 +61,35 @@ class MockEngineSpec(Model):
     """Seed of the answers."""
 
 
+class RecordedAnswersSpec(Model):
+    """Answers that are there already, scored anew without an engine."""
+
+    uri: RunUri
+    """Output of a finished run, whose answers are taken where they were given to the same requests; or a .jsonl file of
+    answers made elsewhere, one object with id and text a line.
+    """
+
+
 class EngineSpec(Model):
     """The engine of every replica."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (exactly_one("vllm", "mock", of="engine"),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("vllm", "mock", "recorded", of="engine"),
+        Rule(
+            cel="!has(self.recorded)",
+            message="answers that are there already are scored on one machine; hint: `evalrun rescore`",
+            holds=lambda engine: engine.recorded is None,
+            field="recorded",
+            cluster_only=True,
+        ),
+    )
 
     vllm: VllmEngineSpec | None = None
     """The vLLM engine."""
     mock: MockEngineSpec | None = None
     """An engine for tests."""
+    recorded: RecordedAnswersSpec | None = None
+    """No engine: answers that are there already."""
     numerics: Numerics = Numerics.FAST
     """Numerical mode. fast: fast paths and caches, with differences that are numerical noise. reference: lm-eval's own
     engine requests. strict: an answer does not depend on what else is in the batch; every replica proves it before it

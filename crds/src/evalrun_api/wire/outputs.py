@@ -121,17 +121,30 @@ class RecordedModel(Document):
     """Its LoRA adapters by name; absent without any."""
 
 
+class RecordedFrom(Document):
+    """Source of answers that were scored without an engine."""
+
+    uri: str
+    """Output of the run, or the file."""
+    digest: str
+    """sha256 of the run's results.json, or of the file, as sha256:…"""
+    model_digest: str | None = None
+    """Digest of the model that gave the answers; absent where nobody knows."""
+
+
 class RecordedEngine(Document):
     """The engine as it was asked for; what each replica took in the end is among that replica's facts."""
 
     name: str
-    """``vllm`` or ``mock``."""
+    """``vllm``, ``mock``, or for recorded answers what made them: ``recorded`` where nobody knows."""
     numerics: Numerics
     """spec.engine.numerics."""
     args: dict[str, object] | None = None
     """vLLM's engine arguments by vLLM's names; absent with the mock engine."""
     warning: str | None = None
     """Why the scores say nothing of a model; absent with a real engine."""
+    recorded: RecordedFrom | None = None
+    """Where the answers come from that were scored without an engine; absent: the engine gave them in this run."""
 
 
 class RecordedTask(Document):
@@ -368,7 +381,9 @@ class ScoredBy(Document):
     """What made the scores, and of which items."""
 
     engine: str
-    """``vllm``, or ``mock`` where the answers were made up for a test."""
+    """``vllm``, or ``mock`` where the answers were made up for a test. Of recorded answers what made them, ``recorded``
+    where nobody knows.
+    """
     numerics: Numerics
     """spec.engine.numerics."""
     counts: RunAccount

@@ -112,6 +112,9 @@ def resolve(run: EvalRun, resolver: Resolver) -> RunConfig:
             other_run(gate.baseline, f"spec.gates[{number}].baseline") for number, gate in enumerate(spec.gates)
         ),
         resume_from=other_run(spec.resume_from, "spec.resumeFrom"),
+        recorded=other_run(
+            None if spec.engine.recorded is None else RunReference(uri=spec.engine.recorded.uri), "spec.engine.recorded"
+        ),
         gpus_per_replica=placement.gpus_per_replica,
         allow_code=placement.allow_code,
     )

@@ -108,6 +108,8 @@ class RunConfig(Model):
     """Runs to compare with, one per gate in the spec's order; None where a gate has no baseline."""
     resume_from: RunLocation | None = None
     """Earlier run whose items are reused."""
+    recorded: RunLocation | None = None
+    """Answers that are scored instead of an engine's: a run's output, or file:///path of a .jsonl file."""
     gpus_per_replica: Annotated[int, Field(ge=0)] = 0
     """GPUs of each replica; 0: replicas run on CPU. The driver itself may have none either way."""
     allow_code: bool = False

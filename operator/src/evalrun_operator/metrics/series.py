@@ -124,7 +124,8 @@ def _gates(gates: tuple[GateResult, ...], model: str) -> Iterator[_Sample]:
 
 
 def _engine(run: EvalRun) -> str:
-    return "mock" if run.spec.engine.vllm is None else "vllm"
+    engine = run.spec.engine
+    return "vllm" if engine.vllm is not None else "mock" if engine.mock is not None else "recorded"
 
 
 def _seconds(moment: datetime | None) -> float | None:

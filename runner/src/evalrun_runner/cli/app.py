@@ -216,6 +216,35 @@ def samples(uri: str, **options: Any) -> None:
     show(uri, SamplesOptions(**options))
 
 
+@app.command(no_args_is_help=True)
+@click.argument("uri", type=_file, required=False, help="Output of the finished run whose answers are scored.")
+@click.option(
+    "--answers",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Score answers made elsewhere: a .jsonl file, one object with id and text a line.",
+)
+@click.option(
+    "--suite",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="The suite with the filters, metrics and right answers to score by; default: the run's own.",
+)
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only this benchmark; may be repeated.")
+@click.option("--name", default="answers", metavar="NAME", help="With --answers: what made them; default: answers.")
+@click.option("--output", required=True, metavar="URI", help="Write here: a folder or s3://bucket/prefix/.")
+@_set
+@click.option("--allow-code", is_flag=True, help="Let suites of your own hold code. Run only what you trust.")
+@_json
+@click.pass_obj
+def rescore(driver: Any, /, uri: str | None, json_output: bool, **options: Any) -> int:
+    """Score answers that are there already, without a model: a run with its own ledger, results, report and gates."""
+    from evalrun_runner.cli.rescoring import RescoreOptions
+    from evalrun_runner.cli.rescoring import rescore as score
+
+    return score(uri, RescoreOptions(json=json_output, **options), driver)
+
+
 @app.command()
 @click.argument("pattern", default="", help="Part of a name, or a glob such as 'mmlu_*'; default: all.")
 @click.option(

@@ -44,20 +44,39 @@ def run(file: str, options: RunOptions, driver: DriverOptions | None = None) -> 
     from evalrun_runner.cli.files import base_of, parse
     from evalrun_runner.cli.localize import absolute
 
-    local: LocalRun | None = None
     try:
         parsed = parse(file, options.settings, None if options.output is None else absolute(options.output))
+    except Exception as error:
+        if options.json:
+            print(result_of(error).to_json(indent=2))
+        raise
+    return run_parsed(parsed, base_of(file), options, driver)
+
+
+def run_parsed(parsed: EvalRunFile, base: Path, options: RunOptions, driver: DriverOptions | None = None) -> int:
+    """Run what a file says; return the exit code.
+
+    Args:
+        parsed: The file's content.
+        base: Folder that its paths are relative to.
+        options: The options of the command.
+        driver: Settings of the driver process; the usual ones by default.
+    """
+    from evalrun_runner.cli.failures import result_of
+
+    local: LocalRun | None = None
+    try:
         if options.dry_run:
             from evalrun_runner.cli.preview import print_previews
 
-            local = _local_run(parsed, base_of(file), options, driver)
+            local = _local_run(parsed, base, options, driver)
             print_previews(local.preview(), json_output=options.json)
             return 0
         from evalrun_runner.cli.replicas import started_replicas
 
         # The replicas import the engine's libraries while this process imports the driver's and checks the run.
         with started_replicas(parsed.evalrun.spec) as start:
-            local = _local_run(parsed, base_of(file), options, driver)
+            local = _local_run(parsed, base, options, driver)
             result = local.run(start.fleet)
     except Exception as error:
         if options.json:

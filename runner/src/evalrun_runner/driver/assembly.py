@@ -122,7 +122,10 @@ def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher
     def start_fleet() -> Fleet:
         options.host.wait_for_ray()
         count, kind = config.spec.replicas.count, "mock" if config.spec.engine.mock is not None else "vLLM"
-        watcher.log(f"starting {count} {kind} replicas{'' if config.gpus_per_replica else ' on CPU'}")
+        if setting.recorded is not None:
+            watcher.log(f"scoring the recorded answers of {setting.recorded.uri} in {count} processes")
+        else:
+            watcher.log(f"starting {count} {kind} replicas{'' if config.gpus_per_replica else ' on CPU'}")
         return adapters.start_fleet(replica_settings(prepared, options), writer=f"e{epoch}")
 
     exchange = Exchange(
@@ -140,7 +143,9 @@ def build_driver(prepared: PreparedRun, options: DriverOptions, watcher: Watcher
         ledger,
         None
         if spec.stop_early is None
-        else GatesAndWidths(config, spec.stop_early, PrefixItems(config, prepared.benchmarks, ledger)),
+        else GatesAndWidths(
+            config, spec.stop_early, PrefixItems(config, prepared.benchmarks, ledger, setting.answered_by)
+        ),
         epoch,
         log=watcher.log,
         reopen=redo,
@@ -172,6 +177,7 @@ def replica_settings(prepared: PreparedRun, options: DriverOptions) -> ReplicaSe
         thinking=thinking_by_task(config.spec, prepared.benchmarks),
         fast=setting.fast,
         strict=setting.strict,
+        recorded=setting.recorded,
         item_deadline=options.item_deadline,
         carried=config.resume_from is not None,
         store_patience=options.store_patience,

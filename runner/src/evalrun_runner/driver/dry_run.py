@@ -17,6 +17,7 @@ from evalrun_runner.benchmarks.checks.options import check_options
 from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.driver.preflight import Preflight
 from evalrun_runner.engine.mock import MockSettings
+from evalrun_runner.engine.recorded import RecordedSettings
 from evalrun_runner.engine.requests import RequestPlanner
 from evalrun_runner.engine.tokens import TextCodec
 from evalrun_runner.models.context import context_length
@@ -77,6 +78,8 @@ def try_out(
 def context_limit(setting: Preflight) -> ContextLimit | None:
     """Return the engine's context as far as it is known before the engine is loaded."""
     engine = setting.engine
+    if isinstance(engine, RecordedSettings):
+        return None
     if isinstance(engine, MockSettings):
         return ContextLimit(engine.max_model_len, "the mock engine's context")
     if engine.max_model_len is not None:

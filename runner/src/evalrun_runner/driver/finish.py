@@ -15,6 +15,7 @@ from evalrun_runner.benchmarks.load import LoadedBenchmarks
 from evalrun_runner.benchmarks.samples import sample_file
 from evalrun_runner.driver.accounts import item_account, run_account
 from evalrun_runner.driver.look_levels import adjusted
+from evalrun_runner.driver.preflight import AnsweredBy
 from evalrun_runner.driver.spool import RowSpool
 from evalrun_runner.errors import EvalRunError, LedgerCorrupt, ObjectMissing, RunFailed, first_line
 from evalrun_runner.ledger import layout
@@ -125,7 +126,7 @@ class VerifiedRun:
 
 
 def make_results(
-    config: RunConfig, run: VerifiedRun, keys: Mapping[str, object], warnings: Sequence[RunWarning]
+    config: RunConfig, run: VerifiedRun, keys: Mapping[str, object], warnings: Sequence[RunWarning], made: AnsweredBy
 ) -> Results:
     """Make the results of plan and parts alone, so that any driver makes the same.
 
@@ -134,6 +135,7 @@ def make_results(
         run: Its parts.
         keys: lm-eval's keys that say how the run was made.
         warnings: What the checks of the benchmarks warned of.
+        made: What made the answers.
     """
 
     def rows(task: str) -> Iterator[ItemResult]:
@@ -148,10 +150,10 @@ def make_results(
         for leaf in run.benchmarks.leaves
         if leaf.name in results["configs"]
     }
-    total, engine = sum(run.counts.values(), ItemCounts()), config.spec.engine
+    total = sum(run.counts.values(), ItemCounts())
     evalrun = ScoredBy(
-        engine="mock" if engine.mock is not None else "vllm",
-        numerics=engine.numerics,
+        engine=made.engine,
+        numerics=made.numerics,
         counts=run_account(total, sum(run.skipped.values())),
         tasks={
             task: item_account(count, run.skipped.get(task, 0), aggregated.executions.get(task))

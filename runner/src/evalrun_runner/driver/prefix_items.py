@@ -19,6 +19,7 @@ from evalrun_runner.comparing.keys import keys_of_hashes
 from evalrun_runner.comparing.scored import IntArray
 from evalrun_runner.driver.accounts import item_account, run_account
 from evalrun_runner.driver.gate_items import LeafItems
+from evalrun_runner.driver.preflight import AnsweredBy
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import count
@@ -35,6 +36,7 @@ class PrefixItems:
     config: RunConfig
     benchmarks: LoadedBenchmarks
     ledger: Ledger
+    made: AnsweredBy
     _chunks: dict[str, tuple[Chunk, ...]] = field(default_factory=dict)
     """All planned chunks of each task."""
     _rows: dict[tuple[str, int], tuple[ItemResult, ...]] = field(default_factory=dict)
@@ -72,10 +74,10 @@ class PrefixItems:
         """Return the results that the prefix would have if it were the whole run, without bootstrapped errors."""
         aggregated = aggregate(self.benchmarks, lambda task: iter(self._of(task)), bootstrap_iters=0)
         counts = {leaf.name: count(self._of(leaf.name)) for leaf in self.benchmarks.leaves}
-        total, engine = sum(counts.values(), ItemCounts()), self.config.spec.engine
+        total = sum(counts.values(), ItemCounts())
         evalrun = ScoredBy(
-            engine="mock" if engine.mock is not None else "vllm",
-            numerics=engine.numerics,
+            engine=self.made.engine,
+            numerics=self.made.numerics,
             counts=run_account(total),
             tasks={task: item_account(one) for task, one in counts.items()},
             unscored=list(aggregated.unscored),

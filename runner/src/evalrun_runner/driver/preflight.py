@@ -17,10 +17,10 @@ from evalrun_runner.driver.engine_checks import check_engine_args
 from evalrun_runner.driver.output_check import check_output
 from evalrun_runner.engine.chat_templates import default_template, named_template
 from evalrun_runner.engine.lean import TORCH, without
-from evalrun_runner.engine.mock import ByteTokenizer, MockSettings
-from evalrun_runner.engine.settings import EFFORT_VARIABLE, effort_of, engine_settings
+from evalrun_runner.engine.mock import ByteTokenizer
+from evalrun_runner.engine.recorded import RecordedSettings
+from evalrun_runner.engine.settings import EFFORT_VARIABLE, EngineSettings, effort_of, engine_name, engine_settings
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
-from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import InputError, ObjectMissing, default_reason
 from evalrun_runner.ledger import layout
 from evalrun_runner.ledger.ledger import Ledger
@@ -31,6 +31,7 @@ from evalrun_runner.models.cache import default_cache
 from evalrun_runner.models.inspect import inspect_model
 from evalrun_runner.models.types import InspectedModel
 from evalrun_runner.planning.identity import identity_of
+from evalrun_runner.recorded.source import RecordedSource, inspect_source
 from evalrun_runner.records.draw import SampleDraw
 from evalrun_runner.store.access import store_spec
 from evalrun_runner.store.base import ObjectStore
@@ -39,6 +40,14 @@ from evalrun_runner.store.open import StoreSpec, open_store
 
 MAX_NAME_BYTES = 200
 """Maximum length of a task's name as part of keys, below the 255 bytes that every store accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredBy:
+    """What makes the answers of a run."""
+
+    engine: str
+    numerics: Numerics
 
 
 @dataclass(frozen=True)
@@ -51,13 +60,17 @@ class Preflight:
     store: ObjectStore
     """The driver's handle on it, opened once. Its calls do not wait for an unavailable store."""
     model: InspectedModel | None
-    """None for the mock engine. Its weights are the replicas' to bring."""
+    """None for the mock engine, and for recorded answers to prompts without a chat template. Its weights are the
+    replicas' to bring.
+    """
     adapters: tuple[LocalAdapter, ...]
     """The model's LoRA adapters, whole and checked; none for the mock engine, which only takes their names."""
-    engine: VllmSettings | MockSettings
+    engine: EngineSettings
     tokenizer: Tokenizer
     suites: Mapping[str, Path]
     identity: PlanIdentity
+    recorded: RecordedSource | None = None
+    """Answers that are scored instead of an engine's; None: the engine is asked."""
 
     @property
     def ledger(self) -> Ledger:
@@ -72,7 +85,14 @@ class Preflight:
     @property
     def strict(self) -> bool:
         """Whether every replica must prove that its engine is batch-invariant."""
-        return self.config.spec.engine.numerics is Numerics.STRICT
+        return self.recorded is None and self.config.spec.engine.numerics is Numerics.STRICT
+
+    @property
+    def answered_by(self) -> AnsweredBy:
+        """What makes the answers; of recorded ones what made them."""
+        if self.recorded is not None:
+            return AnsweredBy(self.recorded.engine, self.recorded.numerics)
+        return AnsweredBy(engine_name(self.engine), self.config.spec.engine.numerics)
 
 
 def run_preflight(config: RunConfig) -> Preflight:
@@ -85,10 +105,11 @@ def run_preflight(config: RunConfig) -> Preflight:
     _reach(store)
     check_output(store)
     suites = fetch_suites(config.suites, default_cache() / "suites")
-    model = None if config.spec.engine.vllm is None else _look_at_model(config)
+    recorded = None if config.recorded is None else inspect_source(config.recorded)
+    model = _look_at_model(config) if _asks_model(config.spec) else None
     tokenizer: Tokenizer = ByteTokenizer() if model is None else _tokenizer(model.path)
     TextCodec(tokenizer)  # refuses a tokenizer that log-likelihoods cannot start with
-    adapters = () if model is None else _adapters(config, model)
+    adapters = () if model is None or recorded is not None else _adapters(config, model)
     chosen = None
     if model is not None and config.model.chat_template is not None:
         chosen = tokenizer.chat_template = named_template(tokenizer.chat_template, config.model.chat_template)
@@ -98,7 +119,7 @@ def run_preflight(config: RunConfig) -> Preflight:
         store=store,
         model=model,
         adapters=adapters,
-        engine=_engine(config, model),
+        engine=_engine(config, model, recorded),
         tokenizer=tokenizer,
         suites=suites,
         identity=identity_of(
@@ -109,8 +130,16 @@ def run_preflight(config: RunConfig) -> Preflight:
             # The mock engine reads no files: what it makes up depends on names alone.
             {adapter.name: adapter.digest for adapter in adapters}
             or {adapter.name: adapter.uri for adapter in config.model.adapters},
+            recorded,
         ),
+        recorded=recorded,
     )
+
+
+def _asks_model(spec: EvalRunSpec) -> bool:
+    """Return whether anything of the model is needed: of recorded answers only its chat template, if one is applied."""
+    templates = any(benchmark.apply_chat_template for benchmark in spec.benchmarks)
+    return spec.engine.vllm is not None or (spec.engine.recorded is not None and templates)
 
 
 def _drawn(benchmark: Benchmark, seed: int) -> SampleDraw | None:
@@ -225,6 +254,8 @@ def _adapters(config: RunConfig, model: InspectedModel) -> tuple[LocalAdapter, .
     return tuple(found)
 
 
-def _engine(config: RunConfig, model: InspectedModel | None) -> VllmSettings | MockSettings:
+def _engine(config: RunConfig, model: InspectedModel | None, recorded: RecordedSource | None) -> EngineSettings:
+    if recorded is not None:
+        return RecordedSettings(recorded.engine)
     check_engine_args(config.spec.engine, on_gpu=config.gpus_per_replica > 0)
     return engine_settings(config.spec, Path() if model is None else model.path)

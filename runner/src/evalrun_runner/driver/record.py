@@ -14,6 +14,7 @@ from evalrun_api.wire.outputs import (
     RecordedAdapter,
     RecordedAttempt,
     RecordedEngine,
+    RecordedFrom,
     RecordedHardware,
     RecordedModel,
     RecordedReplica,
@@ -92,8 +93,11 @@ def first_record(
     )
 
 
-def sizing(gpus_per_replica: int) -> ChunkSizing:
+def sizing(gpus_per_replica: int, *, recorded: bool) -> ChunkSizing:
     """Chunks of a few seconds of a replica's work; recorded, since a resumed run must cut the same."""
+    if recorded:
+        # Nothing is generated: an item costs as much as any other, and each part costs as much as many of them.
+        return ChunkSizing(target_cost=1e15, max_items=1_024)
     return ChunkSizing() if gpus_per_replica else ChunkSizing(target_cost=4_000.0)
 
 
@@ -162,13 +166,17 @@ def _adapters(setting: Preflight) -> dict[str, dict[str, RecordedAdapter]]:
 
 
 def _engine(setting: Preflight) -> RecordedEngine:
-    numerics = setting.config.spec.engine.numerics
+    name, numerics = setting.answered_by.engine, setting.answered_by.numerics
     if isinstance(setting.engine, VllmSettings):
         asked = setting.engine
         args = {"tensor_parallel_size": asked.tensor_parallel_size, "max_model_len": asked.max_model_len, **asked.args}
-        return RecordedEngine(name="vllm", numerics=numerics, args=args)
-    warning = "answers are made up: these scores say nothing of a model"
-    return RecordedEngine(name="mock", numerics=numerics, warning=warning)
+        return RecordedEngine(name=name, numerics=numerics, args=args)
+    warning = {} if name != "mock" else {"warning": "answers are made up: these scores say nothing of a model"}
+    if (source := setting.recorded) is not None:
+        model = {} if source.model_digest is None else {"model_digest": source.model_digest}
+        recorded = RecordedFrom(uri=source.uri, digest=source.digest, **model)
+        return RecordedEngine(name=name, numerics=numerics, recorded=recorded, **warning)
+    return RecordedEngine(name=name, numerics=numerics, **warning)
 
 
 def _version(name: str) -> str | None:

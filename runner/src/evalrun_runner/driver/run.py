@@ -25,6 +25,7 @@ from evalrun_runner.driver.record import (
     sizing,
     write_record,
 )
+from evalrun_runner.driver.recorded_answers import check_answers
 from evalrun_runner.driver.reporting import first_baseline, write_report
 from evalrun_runner.driver.results import too_many_failed
 from evalrun_runner.driver.spool import RowSpool
@@ -62,6 +63,8 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
     watcher.show(View(Phase.STARTING, "loading the tasks"))
     with default_reason(Reason.TASK_INVALID):
         benchmarks = load_tasks(config.spec, setting.suites, allow_code=config.allow_code)
+        if setting.recorded is not None:
+            check_answers(setting.recorded, config.spec, benchmarks)
         moment = now()
         # The checks ask no more of a template than what it does with text: any moment will do.
         warnings = check_benchmarks(setting, benchmarks, chat_template(setting, moment))
@@ -74,7 +77,11 @@ def run(config: RunConfig, options: DriverOptions, watcher: Watcher, adapters: A
         earlier = _earlier_run(setting, options)
         adapters.probe(setting.store)
         # From here on the output is this plan's; all that can be found wrong with the input was found before.
-        chunks = sizing(config.gpus_per_replica) if earlier is None else earlier.sizing
+        chunks = (
+            sizing(config.gpus_per_replica, recorded=setting.recorded is not None)
+            if earlier is None
+            else earlier.sizing
+        )
         if earlier is None:
             chunks = in_order(chunks, config.spec)
         clock = (None if earlier is None else earlier.clock) or moment
@@ -211,7 +218,9 @@ class _Run:
         if self._config.spec.output.samples:
             hashes = finish.write_samples(run, self._ledger, self._driver.store, self._watcher.log)
         warnings = record.warnings
-        results = finish.make_results(self._config, run, lm_eval_keys(self._how_made(record, hashes)), warnings)
+        results = finish.make_results(
+            self._config, run, lm_eval_keys(self._how_made(record, hashes)), warnings, self._setting.answered_by
+        )
         for warning in results.evalrun.warnings[len(warnings) :]:
             self._watcher.log(f"warning: {warning.line}")
         self._ledger.write_results(self._driver.epoch, results.write())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evalrun_api import Benchmark, EvalRunSpec, Numerics, ReasoningEffort, ThinkingMarkers
 from evalrun_runner.engine.mock import MockSettings
+from evalrun_runner.engine.recorded import RecordedSettings
 from evalrun_runner.engine.thinking import Thinking
 from evalrun_runner.engine.vllm import VllmSettings
 
@@ -18,15 +19,21 @@ def gpus_per_replica(spec: EvalRunSpec) -> int:
     return spec.engine.vllm.gpus if spec.engine.vllm else 0
 
 
-def engine_settings(spec: EvalRunSpec, model: Path) -> VllmSettings | MockSettings:
+EngineSettings = VllmSettings | MockSettings | RecordedSettings
+"""Settings of any engine."""
+
+
+def engine_settings(spec: EvalRunSpec, model: Path) -> EngineSettings:
     """Return the settings of the engine that a run asks for.
 
     Args:
         spec: The run.
-        model: Local directory of the model; the mock engine needs none.
+        model: Local directory of the model; only vLLM needs it.
     """
     if spec.engine.mock is not None:
         return MockSettings(seed=spec.engine.mock.seed, tokens_per_second=spec.engine.mock.tokens_per_second)
+    if spec.engine.recorded is not None:
+        return RecordedSettings()
     assert spec.engine.vllm is not None, "a run has one engine"
     return VllmSettings(
         model=model,
@@ -37,6 +44,17 @@ def engine_settings(spec: EvalRunSpec, model: Path) -> VllmSettings | MockSettin
         strict=spec.engine.numerics is Numerics.STRICT,
         budget_markers=_budget_markers(spec),
     )
+
+
+def engine_name(settings: EngineSettings) -> str:
+    """Return what makes the answers: ``vllm``, ``mock``, or of recorded answers what made them."""
+    match settings:
+        case VllmSettings():
+            return "vllm"
+        case RecordedSettings(engine):
+            return engine
+        case _:
+            return "mock"
 
 
 def thinking_of(spec: EvalRunSpec, benchmark: Benchmark) -> Thinking | None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evalrun_runner.engine.mock import MockSettings
-from evalrun_runner.engine.vllm import VllmSettings
+from evalrun_runner.engine.settings import EngineSettings
 from evalrun_runner.errors import EvalRunError
 from evalrun_runner.records.messages import Order, Report
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 class Begin:
     """Import what the engine needs; take no GPU and read no model."""
 
-    engine: VllmSettings | MockSettings
+    engine: EngineSettings
     """Settings without the model, which is not known yet."""
 
 

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from evalrun_runner.dispatch.policy import Departure
-from evalrun_runner.engine.mock import MockSettings
+from evalrun_runner.engine.settings import EngineSettings
 from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.errors import EvalRunError, RunFailed, first_line
 from evalrun_runner.fleet.conversation import Answer, Ask, Begin, Broken, Hello, Load, Loaded
@@ -84,7 +84,7 @@ class LocalStart:
     def __init__(
         self,
         count: int,
-        engine: VllmSettings | MockSettings,
+        engine: EngineSettings,
         folder: Path,
         machine: LocalMachine,
         *,

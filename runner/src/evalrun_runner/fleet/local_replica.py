@@ -9,7 +9,7 @@ import socket
 import threading
 from multiprocessing.connection import Connection
 
-from evalrun_runner.engine.mock import MockSettings
+from evalrun_runner.engine.settings import EngineSettings
 from evalrun_runner.engine.vllm import VllmSettings, import_vllm, prepare_environment
 from evalrun_runner.errors import EvalRunError, RunFailed, first_line
 from evalrun_runner.fleet.conversation import Begin, Broken, Hello, Load, Loaded
@@ -21,7 +21,7 @@ from evalrun_runner.replica.assembly import build_replica
 class _Ahead(threading.Thread):
     """Import of the engine's libraries, while the connection is listened to."""
 
-    def __init__(self, engine: VllmSettings | MockSettings) -> None:
+    def __init__(self, engine: EngineSettings) -> None:
         super().__init__(name="imports", daemon=True)
         self._engine = engine
         self._failure: RunFailed | None = None

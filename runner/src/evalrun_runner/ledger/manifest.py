@@ -139,6 +139,14 @@ class OpenSegment:
             raise LedgerCorrupt(f"{self._where} has {there} rows; {count} were wanted from row {first_row} on")
         return [_decode_item(self._file.meta["task"], row) for row in self._file.rows(first_row, count)]
 
+    def doc_ids(self) -> list[int]:
+        """Return the document's number of each row."""
+        return self._file.columns("doc_id")[0]
+
+    def chunks(self) -> tuple[Chunk, ...]:
+        """Return the segment's chunks."""
+        return _chunks(self._file)
+
     def items(self, chunk: Chunk) -> list[Item]:
         """Decode the items of a chunk. Raises ``LedgerCorrupt`` if they are not those of its digest."""
         items = self.rows(chunk.first_row, chunk.items)

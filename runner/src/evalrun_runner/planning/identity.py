@@ -28,6 +28,7 @@ from evalrun_runner.ledger.formats import check_readable, check_resumable
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.models.types import ModelSource
 from evalrun_runner.planning.chunks import ChunkSizing
+from evalrun_runner.recorded.source import RecordedSource
 from evalrun_runner.records.draw import DrawnOrder
 from evalrun_runner.store.base import ObjectStore
 
@@ -38,6 +39,7 @@ def identity_of(
     suites: Mapping[str, Path],
     chat_template: str | None = None,
     adapters: Mapping[str, str] | None = None,
+    recorded: RecordedSource | None = None,
 ) -> PlanIdentity:
     """Collect everything that answers depend on: not the number of replicas, nor output, gates and policy.
 
@@ -48,6 +50,7 @@ def identity_of(
             place of the folder.
         chat_template: Text of the chat template that the spec names, None if it names none.
         adapters: What each of the model's adapters is known by; None and empty for none.
+        recorded: Answers that are scored: what they are counts, not where they lie.
     """
     spec = config.spec
     benchmarks = []
@@ -64,7 +67,7 @@ def identity_of(
         planned = planned.model_copy(update={"adapters": dict(adapters)})
     return PlanIdentity(
         model=planned,
-        engine=spec.engine.to_dict(),
+        engine={**spec.engine.to_dict(), **({} if recorded is None else {"recorded": {"digest": recorded.digest}})},
         benchmarks=benchmarks,
         seed=spec.seed,
         versions=versions_that_answer(),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evalrun_runner.engine.vllm import VllmSettings
+from evalrun_runner.engine.settings import engine_name
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.parts import Writer
 from evalrun_runner.replica.committing import Committer, Scoring
@@ -40,11 +40,10 @@ def build_replica(name: str, settings: ReplicaSettings, parts: Parts = PRODUCTIO
     """Compose a replica; ``name`` is recorded as the writer of its parts. Nothing is loaded or started yet."""
     store = PatientStore(parts.open_store(settings.store), settings.store_patience)
     ledger = Ledger(store)
-    engine = "vllm" if isinstance(settings.engine, VllmSettings) else "mock"
     return Replica(
         name,
         ReplicaState(parts.policy),
         loader=EngineLoader(settings, ledger, parts.libraries),
-        committer=Committer(ledger, parts.scoring(settings.recipes), writer=Writer(name, engine)),
+        committer=Committer(ledger, parts.scoring(settings.recipes), writer=Writer(name, engine_name(settings.engine))),
         store=store,
     )

@@ -10,6 +10,7 @@ from evalrun_runner.engine.requests import ItemRefused, RequestPlanner
 from evalrun_runner.errors import LedgerCorrupt
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.manifest import decode_chunk
+from evalrun_runner.recorded.source import Answers
 from evalrun_runner.records.messages import Lease
 from evalrun_runner.records.plan import Item
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
@@ -27,6 +28,7 @@ class Intake:
         planner: Planner of engine calls.
         carried: Whether an earlier run's parts may contain items to reuse.
         adapters: Adapter that answers a leaf task, by the task's name; the model itself answers the others.
+        answers: Recorded answers, which are taken instead of an engine's.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class Intake:
         *,
         carried: bool = False,
         adapters: Mapping[str, str] = MappingProxyType({}),
+        answers: Answers | None = None,
     ) -> None:
         self._adapters = adapters
         self._ledger = ledger
         self._look_for_carried = carried
         self._planner = planner
+        self._answers = answers
         self._segments: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
     def open(self, lease: Lease) -> ChunkWork:
@@ -53,6 +57,9 @@ class Intake:
                 continue
             if (why := lease.quarantined.get(row)) is not None:
                 work.settle(row, Outcome(ItemStatus.QUARANTINED, error=why))
+                continue
+            if self._answers is not None:
+                work.settle(row, self._answers.outcome(item))
                 continue
             if item.fault is not None:
                 work.settle(row, Outcome(ItemStatus.FAILED, error=f"the document is wrong: {item.fault}"))

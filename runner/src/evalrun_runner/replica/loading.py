@@ -12,6 +12,7 @@ from evalrun_api import Reason
 from evalrun_runner.engine.canary import check_adapters, prove_strict
 from evalrun_runner.engine.mock import ByteTokenizer, MockEngine, MockSettings
 from evalrun_runner.engine.protocol import Engine
+from evalrun_runner.engine.recorded import NoEngine, RecordedSettings
 from evalrun_runner.engine.requests import RequestPlanner
 from evalrun_runner.engine.tokens import TextCodec, Tokenizer, load_tokenizer
 from evalrun_runner.engine.vllm import EngineAdapter, VllmEngine, VllmSettings, prepare_environment
@@ -20,6 +21,7 @@ from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.machine import usable_cpus
 from evalrun_runner.models.adapter import bring_adapter
 from evalrun_runner.models.fetch import fetch_model
+from evalrun_runner.recorded.source import open_answers
 from evalrun_runner.replica.intake import Intake
 from evalrun_runner.replica.model import Fetch, FetchAdapter, bring_an_adapter, bring_model
 from evalrun_runner.replica.pump import Pump
@@ -86,7 +88,8 @@ class EngineLoader:
             seed=settings.seed,
             thinking=settings.thinking,
         )
-        intake = Intake(self._ledger, planner, carried=settings.carried, adapters=settings.adapter_of)
+        answers = None if settings.recorded is None else open_answers(settings.recorded)
+        intake = Intake(self._ledger, planner, carried=settings.carried, adapters=settings.adapter_of, answers=answers)
         return LoadedEngine(engine, Pump(engine, item_deadline=settings.item_deadline), intake, facts)
 
     def _adapters(self) -> tuple[EngineAdapter, ...]:
@@ -108,5 +111,7 @@ class EngineLoader:
                     engine = self._libraries.vllm(settings)
                     facts["engineArgs"] = engine.arguments
                     return engine, TextCodec(self._libraries.tokenizer(settings.model))
+            case RecordedSettings() as settings:
+                return NoEngine(settings), TextCodec(ByteTokenizer())
             case MockSettings() as settings:
                 return MockEngine(settings), TextCodec(ByteTokenizer())

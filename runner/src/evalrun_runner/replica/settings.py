@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evalrun_runner.engine.mock import MockSettings
+from evalrun_runner.engine.settings import EngineSettings
 from evalrun_runner.engine.thinking import Thinking
-from evalrun_runner.engine.vllm import VllmSettings
 from evalrun_runner.models.types import ModelSource
+from evalrun_runner.recorded.source import RecordedSource
 from evalrun_runner.store.open import StoreSpec
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class ReplicaSettings:
     """Everything that a replica needs at its start; picklable."""
 
     store: StoreSpec
-    engine: VllmSettings | MockSettings
+    engine: EngineSettings
     recipes: Mapping[str, TaskRecipe]
     seed: int
     model: ModelSource | None = None
@@ -40,6 +40,8 @@ class ReplicaSettings:
     """Whether ``numerics`` is ``strict``: the replica works only if its engine proves to be batch-invariant."""
     carried: bool = False
     """Whether the run resumes from an earlier one, which may provide some items of a chunk."""
+    recorded: RecordedSource | None = None
+    """Answers to take instead of the engine's; None: the engine is asked."""
     item_deadline: float = 1800.0
     """Maximum time of an item in the engine, in seconds; then it fails."""
     store_patience: float = 600.0

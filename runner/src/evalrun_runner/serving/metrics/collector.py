@@ -43,7 +43,7 @@ class RunMetrics:
         self._clock = clock
         self._run = label_value(config.namespace), label_value(config.name)
         self._model = label_value(config.model.name)
-        engine = "vllm" if config.spec.engine.mock is None else "mock"
+        engine = next(name for name in ("vllm", "mock", "recorded") if getattr(config.spec.engine, name) is not None)
         numerics = config.spec.engine.numerics.value
         self._facts = self._model, str(config.attempt), engine, numerics, version("evalrun-runner")
         self._replica_time = ReplicaTime()
