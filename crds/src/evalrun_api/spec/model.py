@@ -143,7 +143,8 @@ class ModelSpec(Model):
     """Access to the store of an s3:// model; for hf:// a mirror of the hub, its certificates, and HF_TOKEN."""
     cache: ModelCache | None = None
     """Cache of downloaded weights; default: an emptyDir per pod."""
-    adapters: Annotated[tuple[AdapterSpec, ...], Field(max_length=64)] = ()
+    # Left out where there are none, so that records of earlier runs keep their bytes.
+    adapters: Annotated[tuple[AdapterSpec, ...], Field(max_length=64, exclude_if=lambda given: not given)] = ()
     """LoRA adapters of the model. The model and each adapter answer every item, all in the same batches."""
 
     @property

@@ -63,7 +63,7 @@ class ModelLocation(Model):
     """Access to the store."""
     cache_dir: str | None = None
     """Folder for downloads, which other processes may share; absent: the runner's own choice."""
-    adapters: tuple[AdapterLocation, ...] = ()
+    adapters: Annotated[tuple[AdapterLocation, ...], Field(exclude_if=lambda given: not given)] = ()
     """Its LoRA adapters, in the spec's order."""
 
 
