@@ -13,7 +13,7 @@ from support.e2e import ITEMS, NAMESPACE, Object, Platform, Run
 pytestmark = pytest.mark.timeout(600)
 
 SCORE = {"task": "sums", "metric": "exact_match"}
-"""The mock engine is right for 36 of the 600 items: surely below 0.5, and perhaps above or below 0.06 in other items."""
+"""The mock engine is right for 36 of the 600 items: surely below 0.5, and perhaps above 0.06 in other items."""
 GATES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "gate-passes": ({**SCORE, "max": 0.5}, "Passed", "True", "GatesPassed"),
     "gate-fails": ({**SCORE, "min": 0.5}, "Failed", "False", "GateFailed"),
