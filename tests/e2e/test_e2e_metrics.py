@@ -49,6 +49,8 @@ TIMES = Plausible(1.7e9, 5e9, 1.7e9)
 PLAUSIBLE: Mapping[Metric, Plausible] = {
     scores.SCORE: Plausible(0, 1, 1),
     scores.SCORE_STDERR: Plausible(0, 0.5, 0.01),
+    scores.SCORE_LOW: Plausible(0, 1, 0.5),
+    scores.SCORE_HIGH: Plausible(0, 1, 1),
     scores.SCORE_ITEMS: Plausible(1, ITEMS, LONG_EASY),
     scores.GATE: INFO,
     scores.GATE_BOUND: Plausible(0, 1, 0.5),
@@ -57,6 +59,7 @@ PLAUSIBLE: Mapping[Metric, Plausible] = {
     driver.ITEMS_PLANNED: Plausible(0, LONG_EASY, LONG_EASY),
     driver.PLANNING_DONE: Plausible(0, 1, 1),
     driver.ITEMS: Plausible(0, LONG_EASY, LONG_EASY),
+    driver.ANSWERS: Plausible(0, LONG_EASY, 40),
     driver.ITEMS_ALLOWED: Plausible(0, len(DIES) + 1, len(DIES) + 1),
     # The third driver of the run with faults found what the two earlier ones had committed.
     driver.ITEMS_KEPT: Plausible(0, LONG_EASY, 200),
