@@ -72,7 +72,7 @@ def run(*words: str | Path, folder: Path | None = None) -> str:
 def test_wheels_installed_by_pip_run_the_suites_of_the_quickstart(installed: Path, file: Path, tmp_path: Path) -> None:
     result = json.loads(run(installed / "evalrun", "run", file, "--json", folder=tmp_path))
     assert result["phase"] == "Succeeded"
-    assert result["counts"] == {"planned": ITEMS, "ok": ITEMS, "failed": 0, "quarantined": 0, "skipped": 0}
+    assert (result["counts"]["planned"], result["counts"]["ok"]) == (ITEMS, ITEMS)
     assert "everyday_choice" in run(installed / "evalrun", "results", tmp_path / "runs" / "quickstart")
 
 

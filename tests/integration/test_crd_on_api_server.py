@@ -181,6 +181,25 @@ REFUSED: dict[str, tuple[Object, str, str]] = {
         "spec.benchmarks[0].k",
         "pass@k needs at least k answers to each document",
     ),
+    "adapters cut short": (
+        run(
+            model={"uri": "s3://models/tiny/", "adapters": [{"name": "a", "uri": "s3://adapters/a/"}]},
+            gates=[{"task": "gsm8k", "metric": "acc", "min": 0.1}],
+            policy={"stopEarly": {"rule": "gates"}},
+        ),
+        "spec.policy",
+        "stopEarly looks at the model's own scores only",
+    ),
+    "answers that are there already": (
+        run(engine={"recorded": {"uri": "s3://evals/nightly-12345678/"}}),
+        "spec.engine.recorded",
+        "answers that are there already are scored on one machine",
+    ),
+    "an adapter on a volume": (
+        run(model={"uri": "s3://models/tiny/", "adapters": [{"name": "a", "uri": "pvc://adapters/a"}]}),
+        "spec.model.adapters[0].uri",
+        "adapters are fetched from s3:// or hf://",
+    ),
     "a width that nobody waits for": (
         run(
             gates=[{"task": "gsm8k", "metric": "acc", "min": 0.1}],

@@ -53,7 +53,9 @@ def test_bad_items_are_isolated_named_and_lost_alone_and_the_cap_decides_the_run
         result = json.loads(run.stdout)
     assert result["phase"] == "Succeeded"
     assert result["verdict"] == "Inconclusive"
-    assert result["counts"] == {"planned": ITEMS, "ok": ITEMS - 4, "failed": 2, "quarantined": 2, "skipped": 0}
+    answers = {"complete": ITEMS - 4, "truncated": 0, "refused": 0, "filtered": 0, "empty": 0}
+    ended = {"planned": ITEMS, "ok": ITEMS - 4, "failed": 2, "quarantined": 2, "skipped": 0}
+    assert result["counts"] == {**ended, "answers": answers}
     assert result["work"]["kept"] == ITEMS
     assert result["work"]["redone"] > 0, "what the first driver's replicas lost counts for the run"
     assert result["scores"][0]["n"] == ITEMS - 4, "what failed is no zero"

@@ -44,8 +44,9 @@ def test_a_killed_replica_is_replaced_and_only_its_chunks_are_redone(ground: Gro
         assert run.ended() == 0, run.stderr
         result = json.loads(run.stdout)
     assert result["phase"] == "Succeeded"
-    nothing_lost = {"failed": 0, "quarantined": 0, "skipped": 0}
-    assert result["counts"] == {"planned": ground.planned, "ok": ground.planned} | nothing_lost
+    lost = {"failed": 0, "quarantined": 0, "skipped": 0}
+    answers = {"complete": ground.planned, "truncated": 0, "refused": 0, "filtered": 0, "empty": 0}
+    assert result["counts"] == {"planned": ground.planned, "ok": ground.planned, **lost, "answers": answers}
     assert {score["task"] for score in result["scores"]} == {"sums", "choices"}
     assert result["work"]["kept"] == 0
     assert result["work"]["redone"] == redone + 64, "the damaged part holds 64 choices"

@@ -12,6 +12,7 @@ from cluster.cluster import Cluster
 from cluster.prometheus_api import Value
 from evalrun_api import Counts, GateResult, Phase, Reason, RunResult, Score, Verdict
 from evalrun_api.metrics import ALL, Metric, MetricType, Source, driver, operator, scores
+from evalrun_api.status.outcomes import ScoreInterval
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.store.directory import DirectoryStore
 from support.operator_scene import Scene, with_evalruns
@@ -152,11 +153,12 @@ def test_an_operator_exports_the_catalogue_whatever_the_names(control_plane: Clu
     with_evalruns(control_plane).create_namespace("scraped")
     scene = Scene(control_plane, "scraped", tmp_path)
     named = {"task": WILD_TASK, "metric": "exact_match", "filter": WILD_FILTER}
+    interval = ScoreInterval(low=0.4516, high=0.8464, confidence=0.95, method="wilson")
     result = RunResult(
         phase=Phase.SUCCEEDED,
         engine="mock",
         counts=Counts(planned=20, ok=20),
-        scores=(Score(**named, value=0.6831, stderr=0.0128, n=20),),
+        scores=(Score(**named, value=0.6831, stderr=0.0128, interval=interval, n=20),),
         gates=(GateResult(**named, min=0.5, verdict=Verdict.PASSED, reason=Reason.GATES_PASSED),),
         results_uri="s3://evals/scraped/nightly-12345678/",
     )
