@@ -35,16 +35,19 @@ class ModelCache(Model):
     """A claim that the pods share."""
 
 
+_PINNED_BY_REVISION = Rule(
+    cel="!has(self.revision) || self.uri.startsWith('hf://')",
+    message="revision needs hf://, other locations have no revisions; hint: pin them by digest",
+    holds=lambda fetched: fetched.revision is None or fetched.scheme is ModelScheme.HF,
+    field="revision",
+)
+
+
 class AdapterSpec(Model):
     """A LoRA adapter of the model, in PEFT's layout: adapter_config.json and adapter_model.safetensors."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.revision) || self.uri.startsWith('hf://')",
-            message="revision needs hf://, other locations have no revisions; hint: pin them by digest",
-            holds=lambda adapter: adapter.revision is None or adapter.scheme is ModelScheme.HF,
-            field="revision",
-        ),
+        _PINNED_BY_REVISION,
         Rule(
             cel="!self.uri.startsWith('pvc://')",
             message="adapters are fetched from s3:// or hf://, or lie on the machine or in the image (file://)",
@@ -83,12 +86,7 @@ class ModelSpec(Model):
     """The model under evaluation."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.revision) || self.uri.startsWith('hf://')",
-            message="revision needs hf://, other locations have no revisions; hint: pin them by digest",
-            holds=lambda model: model.revision is None or model.scheme is ModelScheme.HF,
-            field="revision",
-        ),
+        _PINNED_BY_REVISION,
         Rule(
             cel="!has(self.storage) || self.uri.startsWith('s3://') || self.uri.startsWith('hf://')",
             message="storage needs s3:// or hf://: pvc:// and file:// are mounted, nothing is fetched",

@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from evalrun_runner.errors import InputError, listed
+from evalrun_runner.recorded.no_answer import no_answer
 from evalrun_runner.records.answers import answer_of
 from evalrun_runner.records.plan import Item, RequestType, hash_text
 from evalrun_runner.records.results import ItemStatus, Outcome, Response
@@ -72,20 +73,18 @@ class FileAnswers:
 
     def outcome(self, item: Item) -> Outcome:
         """Return an item's answer."""
-        if item.fault is not None:
-            return Outcome(ItemStatus.FAILED, error=f"the document is wrong: {item.fault}")
         index = self._indexes.get(item.task) or self._indexes.get(ANY_TASK)
         place = -1 if index is None else int(np.searchsorted(index.ids, item.doc_id))
         if index is None or place >= len(index.ids) or index.ids[place] != item.doc_id:
-            return _failed(f"{self._file.name} has no answer with id {item.doc_id} for task {item.task}")
+            return no_answer(f"{self._file.name} has no answer with id {item.doc_id} for task {item.task}")
         if len(item.requests) != 1 or item.requests[0].type is not RequestType.GENERATE_UNTIL:
-            return _failed("the task asks for log-probabilities, and the file has texts")
+            return no_answer("the task asks for log-probabilities, and the file has texts")
         if item.requests[0].repeats != 1:
-            return _failed(f"the task asks for {item.requests[0].repeats} answers, and the file has one")
+            return no_answer(f"the task asks for {item.requests[0].repeats} answers, and the file has one")
         self._open.seek(int(index.offsets[place]))
         answer = json.loads(self._open.readline())
         if (why := _other_prompt(item, answer)) is not None:
-            return _failed(why)
+            return no_answer(why)
         responses = ((Response(answer["text"], str(answer.get("finish_reason", "stop")), 0, 0),),)
         return Outcome(ItemStatus.OK, responses, answer=answer_of(responses))
 
@@ -150,7 +149,3 @@ def _parse(line: bytes, where: str) -> tuple[str, int]:
     if not isinstance(task, str):
         raise InputError(f"{where}: task is {task!r:.60}; expected the name of a task")
     return task, doc_id
-
-
-def _failed(why: str) -> Outcome:
-    return Outcome(ItemStatus.FAILED, error=f"NoRecordedAnswer: {why}")

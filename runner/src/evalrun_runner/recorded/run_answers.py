@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from evalrun_runner.errors import LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
+from evalrun_runner.recorded.no_answer import no_answer
 from evalrun_runner.records.answers import answer_of
 from evalrun_runner.records.plan import Chunk, Item, Request
 from evalrun_runner.records.results import ItemResult, ItemStatus, Outcome
@@ -39,16 +40,14 @@ class RunAnswers:
         Raises:
             LedgerCorrupt: A part or a manifest of the recorded run is damaged.
         """
-        if item.fault is not None:
-            return Outcome(ItemStatus.FAILED, error=f"the document is wrong: {item.fault}")
         chunk = self._chunks_of(item.task).get(item.doc_id)
         if chunk is None:
-            return _failed("the recorded run has no such document")
+            return no_answer("the recorded run has no such document")
         rows = _kept(self._rows, chunk.id, lambda: self._read_rows(chunk))
         if (row := rows.get(item.doc_id)) is None:
-            return _failed("the recorded run stopped before this document")
+            return no_answer("the recorded run stopped before this document")
         if row.item_hash != item.hash and (why := self._differs(chunk, item)) is not None:
-            return _failed(why)
+            return no_answer(why)
         if row.outcome.status is not ItemStatus.OK:
             return Outcome(row.outcome.status, (), f"in the recorded run: {row.outcome.error}")
         return _first_repeats(item, row.outcome)
@@ -108,10 +107,6 @@ def _first_repeats(item: Item, outcome: Outcome) -> Outcome:
         return outcome
     kept = tuple(of_request[:count] for of_request, count in zip(outcome.responses, wanted, strict=True))
     return Outcome(ItemStatus.OK, kept, answer=answer_of(kept))
-
-
-def _failed(why: str) -> Outcome:
-    return Outcome(ItemStatus.FAILED, error=f"NoRecordedAnswer: {why}")
 
 
 def _kept(cache: OrderedDict[K, V], key: K, read: Callable[[], V]) -> V:

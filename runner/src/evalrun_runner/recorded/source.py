@@ -13,6 +13,7 @@ from evalrun_api.wire.outputs import Results
 from evalrun_runner.errors import InputError, LedgerCorrupt, ObjectMissing
 from evalrun_runner.ledger.ledger import Ledger
 from evalrun_runner.ledger.unfinished import why_unfinished
+from evalrun_runner.models.digest import file_sha256
 from evalrun_runner.recorded.file_answers import FileAnswers
 from evalrun_runner.recorded.run_answers import RunAnswers
 from evalrun_runner.records.plan import Item
@@ -94,14 +95,11 @@ def _file(location: RunLocation) -> RecordedSource:
             reason=Reason.INVALID_SPEC,
         )
     file = Path(unquote(parts.path.rstrip("/")))
-    digest = hashlib.sha256()
     try:
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
+        digest = file_sha256(file)
     except OSError as error:
         raise InputError(
             f"{file}: {error.strerror or error}; expected a file of answers, one JSON object with id and text a line",
             reason=Reason.NOT_FOUND,
         ) from error
-    return RecordedSource(location.uri, f"sha256:{digest.hexdigest()}", UNKNOWN_ENGINE, file=file)
+    return RecordedSource(location.uri, f"sha256:{digest}", UNKNOWN_ENGINE, file=file)

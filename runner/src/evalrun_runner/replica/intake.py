@@ -58,11 +58,11 @@ class Intake:
             if (why := lease.quarantined.get(row)) is not None:
                 work.settle(row, Outcome(ItemStatus.QUARANTINED, error=why))
                 continue
-            if self._answers is not None:
-                work.settle(row, self._answers.outcome(item))
-                continue
             if item.fault is not None:
                 work.settle(row, Outcome(ItemStatus.FAILED, error=f"the document is wrong: {item.fault}"))
+                continue
+            if self._answers is not None:
+                work.settle(row, self._answers.outcome(item))
                 continue
             try:
                 work.ready.append(ItemWork(row, item, self._planner.plan(item, self._adapters.get(item.task))))
